@@ -1,0 +1,139 @@
+"""Dataset cards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from counterbench.catalog import section
+from counterbench.catalog.reading import Declaration, read
+from counterbench.errors import CounterbenchError, UnknownNameError
+from counterbench.graph import CausalGraph
+from counterbench.variables import Binary, Categorical, Continuous, Image, Ordinal, Variable
+
+
+class VariableEntry(Declaration):
+    """One variable of a card."""
+
+    kind: Literal["continuous", "binary", "categorical", "ordinal", "image"]
+    parents: tuple[str, ...] = ()
+    description: str = ""
+    unit: str = ""
+    range: tuple[float, float] | None = None
+    classes: tuple[str, ...] = ()
+    shape: tuple[int, int, int] | None = None
+    intervenable: bool = True
+
+    @model_validator(mode="after")
+    def _complete(self) -> VariableEntry:
+        needed = {"continuous": "range", "categorical": "classes", "ordinal": "classes", "image": "shape"}.get(self.kind)
+        if needed and not getattr(self, needed):
+            raise ValueError(f"a {self.kind} variable needs the key {needed!r}.")
+        return self
+
+    def build(self, name: str) -> Variable:
+        if self.kind == "continuous":
+            assert self.range is not None
+            return Continuous(name, *self.range, unit=self.unit)
+        if self.kind == "image":
+            assert self.shape is not None
+            return Image(name, *self.shape)
+        if self.kind == "binary":
+            return Binary(name)
+        return (Categorical if self.kind == "categorical" else Ordinal)(name, classes=self.classes)
+
+
+class SourceEntry(Declaration):
+    """Where the pixels come from."""
+
+    description: str
+    licence: str
+    citation: str = ""
+    embedded: bool
+    sizes: dict[str, int]
+
+
+class JudgeEntry(Declaration):
+    """How one variable is measured in an image."""
+
+    judge: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    weights: str | None = None
+    sha256: str | None = None
+    quality: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """source -> name of a figure -> value, on real test images."""
+    note: str = ""
+
+
+class Card(Declaration):
+    """A dataset: its variables, graph, sources and judges."""
+
+    name: str
+    title: str
+    description: str
+    reader: str
+    variables: dict[str, VariableEntry]
+    sources: dict[str, SourceEntry]
+    default_source: str
+    group: str | None = None
+    """What several samples may share (a subject, a base digit); intervals are clustered by it."""
+    truth: str = ""
+    judges: dict[str, tuple[JudgeEntry, ...]] = Field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+    citation: str = ""
+    path: Path | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Card:
+        if self.default_source not in self.sources:
+            raise ValueError(f"default_source {self.default_source!r} is not among the sources: {', '.join(self.sources)}.")
+        try:
+            self.graph, self.build_variables()
+        except CounterbenchError as error:
+            raise ValueError(str(error)) from error
+        images = [name for name, entry in self.variables.items() if entry.kind == "image"]
+        if len(images) != 1:
+            raise ValueError(f"a card declares exactly one image, this one has {len(images)}.")
+        return self
+
+    @property
+    def graph(self) -> CausalGraph:
+        return CausalGraph({name: entry.parents for name, entry in self.variables.items()})
+
+    def build_variables(self) -> dict[str, Variable]:
+        """The variables, in the order of the graph."""
+        return {name: self.variables[name].build(name) for name in self.graph.order}
+
+    @property
+    def image(self) -> str:
+        """Name of the image variable."""
+        return next(name for name, entry in self.variables.items() if entry.kind == "image")
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of all variables but the image, in the order of the graph."""
+        return tuple(name for name in self.graph.order if name != self.image)
+
+    @property
+    def intervenable(self) -> tuple[str, ...]:
+        """Names of the attributes that a plan may set."""
+        return tuple(name for name in self.attributes if self.variables[name].intervenable)
+
+    def source(self, name: str | None) -> str:
+        """`name`, or the default; UnknownNameError for one that the card does not declare."""
+        chosen = name or self.default_source
+        if chosen not in self.sources:
+            raise UnknownNameError(f"source of {self.name}", chosen, self.sources)
+        return chosen
+
+
+def card_paths() -> dict[str, Path]:
+    """Every card of the catalogue: name -> file."""
+    return {path.stem: path for path in sorted(section("datasets").glob("*.yaml"))}
+
+
+def read_card(path: Path) -> Card:
+    """Read a card from a file."""
+    return read(path, Card).model_copy(update={"path": path})

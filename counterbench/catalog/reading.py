@@ -1,0 +1,77 @@
+"""YAML -> frozen pydantic models, with errors that name the file, the key, and what would be right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from counterbench.errors import ConfigError, suggestion
+
+
+class Declaration(BaseModel):
+    """Base of everything that is declared in YAML: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Declared = TypeVar("Declared", bound=Declaration)
+
+
+def read(path: Path, kind: type[Declared]) -> Declared:
+    """Read and validate one YAML file.
+
+    Raises:
+        ConfigError: naming the file and the key that is unknown, missing or of the wrong kind.
+    """
+    return validate(load_yaml(path), kind, path)
+
+
+def validate(content: Any, kind: type[Declared], path: Path) -> Declared:
+    """Validate what was read from `path`."""
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected keys and values, got {type(content).__name__}.")
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_explain(error, kind)}") from error
+
+
+def load_yaml(path: Path) -> Any:
+    """Plain YAML data; never constructs objects."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a text file in UTF-8.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(f"{path} is not valid YAML{place}: {getattr(error, 'problem', error)}.") from error
+
+
+def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
+    first, *others = error.errors()
+    place = ".".join(str(part) for part in first["loc"]) or "the file"
+    if first["type"] == "extra_forbidden":
+        fields = _fields_at(kind, first["loc"][:-1])
+        said = f"unknown key {place!r}.{suggestion(str(first['loc'][-1]), fields)}"
+    elif first["type"] == "missing":
+        said = f"the key {place!r} is missing."
+    else:
+        said = f"{place}: {first['msg'].removeprefix('Value error, ')}"
+        said += "" if said.endswith(".") else f" (got {first['input']!r})."
+    return said + (f" {len(others)} more problem(s) follow." if others else "")
+
+
+def _fields_at(kind: Any, location: tuple[Any, ...]) -> list[str]:
+    """Names of the fields that a model nested at `location` has."""
+    for part in location:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            kind = kind.model_fields[part].annotation if part in kind.model_fields else None
+        arguments = [a for a in getattr(kind, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
+        kind = arguments[0] if arguments else kind
+    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []

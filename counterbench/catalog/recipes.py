@@ -1,0 +1,77 @@
+"""Recipes: how a model is composed, trained, and where its weights are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from counterbench.catalog import section
+from counterbench.catalog.reading import Declaration, read
+
+
+class Fit(Declaration):
+    """How one mechanism is fitted."""
+
+    epochs: int = Field(200, ge=1)
+    """At most; early stopping may end sooner."""
+    batch_size: int = Field(256, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup_steps: int = Field(100, ge=0)
+    """Optimiser steps (not epochs) over which the learning rate rises from zero."""
+    cosine: bool = False
+    """Let the learning rate fall to zero along a cosine over `epochs`."""
+    gradient_clip: float = Field(0.0, ge=0)
+    """Largest norm of the gradient; 0 for no limit."""
+    patience: int = Field(20, ge=1)
+    """Epochs without a better validation loss before stopping."""
+    min_delta: float = Field(0.0, ge=0)
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+    """Decay of the exponential moving average of the weights; 0 for none."""
+
+
+class MechanismEntry(Declaration):
+    """One mechanism: its family, the family's options, how it is fitted."""
+
+    family: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    fit: Fit = Fit()
+
+
+class WeightsEntry(Declaration):
+    """Trained weights for one source."""
+
+    path: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Recipe(Declaration):
+    """A model: one YAML file, `models/<dataset>/<name>.yaml`."""
+
+    name: str
+    title: str
+    kind: Literal["scm"] = "scm"
+    dataset: str
+    description: str = ""
+    citation: str = ""
+    seed: int = 0
+    mechanisms: dict[str, MechanismEntry]
+    weights: dict[str, WeightsEntry] = Field(default_factory=dict)
+    """source -> weights; paths are relative to the recipe."""
+
+    def content(self) -> dict[str, Any]:
+        """Plain data that defines the model, without where its weights lie."""
+        return self.model_dump(mode="json", exclude={"weights"})
+
+
+def recipe_paths(dataset: str | None = None) -> dict[tuple[str, str], Path]:
+    """Every recipe of the catalogue: (dataset, name) -> file."""
+    pattern = f"{dataset}/*.yaml" if dataset else "*/*.yaml"
+    return {(path.parent.name, path.stem): path for path in sorted(section("models").glob(pattern))}
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe from a file."""
+    return read(path, Recipe)

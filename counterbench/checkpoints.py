@@ -1,0 +1,61 @@
+"""Weights: safetensors in, safetensors out. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
+from torch import nn
+
+from counterbench.errors import CheckpointError
+from counterbench.files import atomic, sha256_of_file
+
+
+def save_weights(module: nn.Module, path: Path) -> str:
+    """Write a module's state atomically; returns the file's SHA-256."""
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
+    with atomic(path) as temporary:
+        save_file(state, temporary)
+    return sha256_of_file(path)
+
+
+def load_weights(module: nn.Module, path: Path, sha256: str | None = None) -> str:
+    """Read a module's state; returns the file's SHA-256.
+
+    Args:
+        module: of the architecture that the weights were saved from.
+        path: a safetensors file.
+        sha256: what the file's hash must be; None to accept any.
+
+    Raises:
+        CheckpointError: if the file is missing, truncated, altered, or made for another architecture.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"There are no weights at {path}.")
+    found = sha256_of_file(path)
+    if sha256 is not None and found != sha256:
+        raise CheckpointError(f"{path} has SHA-256 {found[:12]}..., expected {sha256[:12]}...: it was altered or cut short; fetch it again.")
+    try:
+        state = load(path.read_bytes())
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not an intact safetensors file ({error}); it may be truncated, fetch it again.") from error
+    expected = module.state_dict()
+    _compare(path, state, expected)
+    module.load_state_dict(state)
+    if bad := [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
+        raise CheckpointError(f"{path}: the weights {bad[0]!r} hold NaN or infinite values; train again.")
+    return found
+
+
+def _compare(path: Path, state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    if missing or extra:
+        parts = [f"lacks {missing[0]!r}"] * bool(missing) + [f"has an unknown {extra[0]!r}"] * bool(extra)
+        raise CheckpointError(f"{path} was made for another model: it {' and '.join(parts)}.")
+    for name, tensor in expected.items():
+        if state[name].shape != tensor.shape:
+            raise CheckpointError(
+                f"{path} was made for another model: {name!r} has shape {tuple(state[name].shape)}, expected {tuple(tensor.shape)}."
+            )

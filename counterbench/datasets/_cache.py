@@ -1,0 +1,47 @@
+"""Prepared splits on disk: written once, atomically, and checked whenever they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from counterbench.datasets.base import Split
+from counterbench.errors import RecordError
+from counterbench.files import atomic, cache_folder
+
+_GROUP = "group"
+
+
+def cached(key: str, name: str, prepare: Callable[[], Split]) -> Split:
+    """The split `name` under `key`, from the cache if an intact copy lies there, else prepared and stored.
+
+    A copy whose content does not match the fingerprint stored with it is prepared anew. A cache that cannot be written
+    costs time, not the run.
+    """
+    path = cache_folder() / "data" / key / f"{name}.safetensors"
+    split = _read(path, name)
+    if split is None:
+        split = prepare()
+        try:
+            with atomic(path) as temporary:
+                tensors = {**split.values, _GROUP: split.group}
+                save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"fingerprint": split.fingerprint})
+        except RecordError:
+            pass
+    return split
+
+
+def _read(path: Path, name: str) -> Split | None:
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as stored:
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - not a mapping
+            fingerprint = (stored.metadata() or {}).get("fingerprint")
+        split = Split(name, {key: value for key, value in tensors.items() if key != _GROUP}, tensors[_GROUP])
+    except (SafetensorError, OSError, KeyError):
+        return None
+    return split if split.fingerprint == fingerprint else None

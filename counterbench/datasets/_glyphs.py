@@ -1,0 +1,162 @@
+"""Base glyphs of MorphoMNIST: where the handwriting comes from."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional
+
+from counterbench.datasets._idx import read_idx
+from counterbench.errors import DataError
+from counterbench.files import cache_folder
+from counterbench.renderers.strokes import OUTLINE, upsample
+
+_CELL = 10  # samples per cell of an 8 x 8 digit: a cell is 2.5 px, a px is 4 samples
+_MARGIN = 2  # empty cells around it
+_PEN = 4.4  # half the width of the traced stroke, in samples
+
+
+@dataclass(frozen=True)
+class Glyphs:
+    """Handwritten digits before thickness, intensity and pose are set.
+
+    Args:
+        images: (B, S, S).
+        labels: (B,), which digit.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+
+def optical_digits() -> Glyphs:
+    """The 1,797 8 x 8 digits that scikit-learn ships, values 0 to 16."""
+    from sklearn.datasets import load_digits
+
+    bundle = load_digits()
+    return Glyphs(torch.from_numpy(bundle.images), torch.from_numpy(bundle.target).long())
+
+
+def trace(images: Tensor) -> Tensor:
+    """Trace 8 x 8 digits to pen strokes of even width.
+
+    An 8 x 8 digit records where the pen went, not how wide it was: strokes fade and merge. So it is sharpened against its
+    surroundings, binarised against its local maximum, thinned to the pen's path, and that path is drawn with one pen.
+
+    Args:
+        images: (N, 8, 8).
+
+    Returns:
+        (N, 120, 120), float64, 0 to 1: 4 samples per pixel, margins included.
+    """
+    from skimage.morphology import skeletonize
+
+    padded = functional.pad(images.to(torch.float64), (_MARGIN,) * 4)
+    smooth = upsample(padded, _CELL).numpy()
+    sharp = np.clip(smooth - 0.8 * _blur(smooth, 1.25 * _CELL), 0, None)
+    window = 5 * _CELL + 1
+    nearby = _blur(ndimage.maximum_filter(sharp, size=(1, window, window)), _CELL)
+    ink = (sharp >= 0.4 * nearby) & (smooth > 0.2 * smooth.max((1, 2), keepdims=True))
+    paths = [skeletonize(_without_specks(glyph)) for glyph in ink]
+    reach = [ndimage.distance_transform_edt(~path) for path in paths]
+    return torch.from_numpy(np.clip((_PEN - np.stack(reach)) / 4 + 0.5, 0, 1))
+
+
+def _blur(images: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur of a batch, as one matrix product per axis."""
+    matrix = ndimage.gaussian_filter1d(np.eye(images.shape[-1]), sigma, axis=0, mode="reflect")
+    blurred: np.ndarray = matrix @ images @ matrix.T
+    return blurred.round(9)
+
+
+def _without_specks(ink: np.ndarray) -> np.ndarray:
+    parts, count = ndimage.label(ink, np.ones((3, 3)))
+    areas = ndimage.sum_labels(ink, parts, np.arange(1, count + 1))
+    return np.isin(parts, 1 + np.flatnonzero(areas > 0.08 * areas.max()))
+
+
+def posed(strokes: Tensor, pose: Tensor) -> Tensor:
+    """Rotate, slant, scale and shift traced strokes onto the 4x outline grid.
+
+    Args:
+        strokes: (N, 120, 120).
+        pose: (N, 5): rotation (rad), slant (tangent), log size, shift right and shift down (px).
+
+    Returns:
+        (N, 112, 112), float64, 0 to 1.
+    """
+    rotation, slant, log_size, right, down = pose.to(torch.float64).unbind(1)
+    ratio = OUTLINE / strokes.shape[-1]
+    shrink = ratio * torch.exp(-log_size)
+    cosine, sine = torch.cos(rotation), torch.sin(rotation)
+    half = strokes.shape[-1] / 8  # half the source's side in px
+    first = torch.stack([shrink * cosine, shrink * (slant * cosine - sine), -right / half], 1)
+    second = torch.stack([shrink * sine, shrink * (slant * sine + cosine), -down / half], 1)
+    grid = functional.affine_grid(torch.stack([first, second], 1), [len(strokes), 1, OUTLINE, OUTLINE], align_corners=False)
+    sampled = functional.grid_sample(strokes[:, None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return sampled[:, 0]
+
+
+def mnist(data_dir: Path | None, train: bool) -> Glyphs:
+    """MNIST from the user's folder, else from torchvision's download.
+
+    Raises:
+        DataError: if it is neither there nor to be had.
+    """
+    stem = "train" if train else "t10k"
+    folder = data_dir if _find(data_dir, f"{stem}-images-idx3-ubyte") else _download()
+    images, labels = _find(folder, f"{stem}-images-idx3-ubyte"), _find(folder, f"{stem}-labels-idx1-ubyte")
+    if images is None or labels is None:
+        raise DataError(f"{folder} lacks {stem}-images-idx3-ubyte or {stem}-labels-idx1-ubyte (.gz or not); both are needed.")
+    glyphs = Glyphs(read_idx(images), read_idx(labels).long())
+    if glyphs.images.shape[1:] != (28, 28) or len(glyphs.images) != len(glyphs.labels):
+        raise DataError(f"{images} holds {tuple(glyphs.images.shape)} and {labels} {len(glyphs.labels)} labels; expected (N, 28, 28) and N.")
+    return glyphs
+
+
+def _find(folder: Path | None, stem: str) -> Path | None:
+    if folder is None:
+        return None
+    places = [folder / place / f"{stem}{end}" for place in ("", "mnist", "MNIST/raw") for end in (".gz", "")]
+    return next((place for place in places if place.is_file()), None)
+
+
+def _download() -> Path:
+    folder = cache_folder() / "downloads"
+    try:
+        from torchvision.datasets import MNIST
+
+        MNIST(str(folder), train=True, download=True)
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            "MNIST was not found and could not be downloaded. Put its four IDX files (train and t10k, images and labels) in a "
+            "folder and give it with --data-dir or COUNTERBENCH_DATA; or use --source digits, which needs no download."
+        ) from error
+    return folder
+
+
+def published_attributes(data_dir: Path | None, train: bool) -> tuple[Tensor, Tensor] | None:
+    """(thickness, intensity) of the published set, float32, or None where its csv file is not at hand.
+
+    Raises:
+        DataError: if the file is not what it should be.
+    """
+    name = f"{'train' if train else 't10k'}-morpho.csv"
+    path = next((p for p in ((data_dir / sub / name) for sub in ("", "morphomnist")) if p.is_file()), None) if data_dir else None
+    if path is None:
+        return None
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = sorted((int(row["index"]), float(row["thickness"]), float(row["intensity"])) for row in csv.DictReader(stream))
+    except (KeyError, ValueError, TypeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} must have the columns index, thickness and intensity, all numbers ({error}).") from error
+    table = torch.tensor(rows, dtype=torch.float64)
+    if not rows or not table.isfinite().all() or not torch.equal(table[:, 0], torch.arange(len(rows), dtype=torch.float64)):
+        raise DataError(f"{path} must number its rows 0, 1, 2, ... and hold finite values only.")
+    return table[:, 1].float(), table[:, 2].float()

@@ -1,0 +1,121 @@
+"""What a dataset is: splits of factual samples and, where the process is known, true counterfactuals."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from counterbench.catalog.cards import Card
+from counterbench.errors import DataError, suggestion
+from counterbench.files import sha256_of_tensors
+from counterbench.samples import Samples
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a dataset.
+
+    Args:
+        name: train, validation, judge or test.
+        values: natural values; images as uint8 to save memory, turned into floats by :meth:`take`.
+        group: (N,), what several samples share (the same number: the same base digit, the same subject).
+    """
+
+    name: str
+    values: Mapping[str, Tensor]
+    group: Tensor
+
+    def __len__(self) -> int:
+        return len(self.group)
+
+    def take(self, rows: Tensor | slice | None = None) -> Samples:
+        """Natural values of some rows (default: all), floats in float32."""
+        index = torch.arange(len(self)) if rows is None else torch.arange(len(self))[rows]
+        return Samples({name: self._natural(value[index]) for name, value in self.values.items()}, index)
+
+    @staticmethod
+    def _natural(value: Tensor) -> Tensor:
+        return value.to(torch.float32) if value.dtype in (torch.uint8, torch.float64) else value
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything in this split."""
+        return sha256_of_tensors({**self.values, "group": self.group})
+
+
+class Dataset(ABC):
+    """Factual samples behind a card.
+
+    Args:
+        card: the declaration.
+        source: where the pixels come from; None for the card's default.
+        data_dir: where the user keeps published data.
+    """
+
+    splits: ClassVar[tuple[str, ...]] = ("train", "validation", "judge", "test")
+
+    def __init__(self, card: Card, source: str | None = None, data_dir: Path | None = None):
+        self.card, self.source, self.data_dir = card, card.source(source), data_dir
+        self.graph, self.variables = card.graph, card.build_variables()
+
+    @abstractmethod
+    def split(self, name: str) -> Split:
+        """Load one split, rendering or reading it on first use.
+
+        Raises:
+            DataError: for an unknown split, or data that is missing or damaged.
+        """
+
+    def attributes(self, name: str) -> dict[str, Tensor]:
+        """Natural values of all variables but the image; may be much cheaper than the whole split."""
+        loaded = self.split(name)
+        return {attribute: loaded.values[attribute] for attribute in self.card.attributes}
+
+    def attributes_fingerprint(self, name: str) -> str:
+        """SHA-256 of :meth:`attributes`."""
+        return sha256_of_tensors(self.attributes(name))
+
+    def knows_truth(self, intervened: Collection[str]) -> bool:
+        """Whether interventions on these variables have true counterfactual images. Default: only the null one."""
+        return not intervened
+
+    def true_attributes(self, split: str, index: Tensor, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """True counterfactual attributes, as far as the data-generating process is known.
+
+        Args:
+            split: name of the split.
+            index: (N,), rows of it.
+            interventions: natural values, (N, ...) each; the same variables for all rows.
+
+        Returns:
+            Natural values of the attributes whose true counterfactual is known; the others are left out.
+        """
+        return dict(interventions)
+
+    def truth(self, split: str, index: Tensor, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """True counterfactuals of every variable: the factual values where nothing is intervened on.
+
+        Raises:
+            DataError: if these interventions have none; ask :meth:`knows_truth` first.
+        """
+        if not interventions:
+            return dict(self.split(split).take(index))
+        if not self.knows_truth(interventions):
+            asked = ", ".join(f"do({name})" for name in interventions)
+            raise DataError(f"{self.card.name} has no true counterfactual image for {asked}. {self.card.truth.strip()}")
+        attributes = self.true_attributes(split, index, interventions)
+        return {**attributes, self.card.image: self._true_image(split, index, attributes)}
+
+    def _true_image(self, split: str, index: Tensor, attributes: Mapping[str, Tensor]) -> Tensor:
+        raise NotImplementedError("a dataset that knows the truth renders it")
+
+    def _require_split(self, name: str) -> None:
+        if name not in self.splits:
+            raise DataError(f"{self.card.name} has no split {name!r}.{suggestion(name, self.splits)}")

@@ -1,0 +1,52 @@
+"""The errors a user can cause. Each message says what was given, what is wrong, and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CounterbenchError(Exception):
+    """A mistake that the user can mend. The command line prints its message alone, without a traceback."""
+
+
+class UnknownNameError(CounterbenchError, LookupError):
+    """A name that nothing is registered under."""
+
+    def __init__(self, kind: str, name: object, known: Iterable[str]):
+        self.kind, self.name, self.known = kind, name, sorted(known)
+        super().__init__(f"Unknown {kind} {str(name)!r}.{suggestion(str(name), self.known)}")
+
+
+class ConfigError(CounterbenchError, ValueError):
+    """A card, recipe or suite that cannot be read."""
+
+
+class GraphError(CounterbenchError, ValueError):
+    """Something that is not a causal graph, or a query that it cannot answer."""
+
+
+class DataError(CounterbenchError, ValueError):
+    """Data that is missing, damaged, out of range or not a number."""
+
+
+class CheckpointError(CounterbenchError, ValueError):
+    """Weights that are missing, truncated, altered, or made for another model."""
+
+
+class ModelError(CounterbenchError, ValueError):
+    """A model that answers with something that is not an answer."""
+
+
+class RecordError(CounterbenchError, ValueError):
+    """A record that cannot be written, read or reused."""
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """The end of an error message: the closest match, if any, and the list."""
+    names = sorted(known)
+    if not names:
+        return " There are none."
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"{hint} Known: {', '.join(names)}."

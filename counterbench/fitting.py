@@ -1,0 +1,269 @@
+"""Fitting one module with Lightning: the loop, and nothing about models or folders of results."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from counterbench import progress
+from counterbench.catalog.recipes import Fit
+from counterbench.errors import ModelError
+from counterbench.scm import StructuralCausalModel
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where and how to compute.
+
+    Args:
+        device: cpu, cuda, mps, or auto.
+        devices: how many.
+        precision: Lightning's word for it: 32-true, 16-mixed, bf16-mixed.
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    precision: str = "32-true"
+
+    @property
+    def accelerator(self) -> str:
+        return "gpu" if self.device.startswith("cuda") else self.device
+
+
+@dataclass
+class Curve:
+    """Loss after each epoch, in nats per sample."""
+
+    train: list[float] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+
+
+class Rows(Dataset[dict[str, Tensor]]):
+    """Natural values, fetched a whole batch at a time."""
+
+    def __init__(self, values: Mapping[str, Tensor]):
+        self.values = dict(values)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.values.values())))
+
+    def __getitem__(self, row: int) -> dict[str, Tensor]:
+        return self.__getitems__([row])
+
+    def __getitems__(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        index = torch.as_tensor(rows)
+        return {name: value[index] for name, value in self.values.items()}
+
+
+class EpochShuffle(Sampler[int]):
+    """A permutation that follows from (seed, epoch) alone, so that a resumed epoch sees the order it would have seen."""
+
+    def __init__(self, count: int, seed: int):
+        self.count, self.seed, self.epoch = count, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning at the start of each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(_mixed(self.seed, self.epoch))
+        return iter(torch.randperm(self.count, generator=generator).tolist())
+
+
+def _mixed(seed: int, step: int) -> int:
+    return (seed * 1_000_003 + step) % 2**63
+
+
+def loader(values: Mapping[str, Tensor], batch_size: int, seed: int | None) -> DataLoader[dict[str, Tensor]]:
+    """Batches of natural values; shuffled if there is a seed."""
+    rows = Rows(values)
+    sampler = EpochShuffle(len(rows), seed) if seed is not None else None
+    return DataLoader(rows, batch_size=batch_size, sampler=sampler, collate_fn=_as_fetched)
+
+
+def _as_fetched(batch: Any) -> Any:
+    return batch  # Rows.__getitems__ has made a batch already
+
+
+class Fitting(lightning.LightningModule):
+    """Shared by everything that is trained: AdamW, warm-up per step, a loss per sample, a curve.
+
+    Args:
+        module: what is trained.
+        fit: how.
+        seed: of every draw during training; each step has its own generator, so resuming changes nothing.
+    """
+
+    def __init__(self, module: torch.nn.Module, fit: Fit, seed: int):
+        super().__init__()
+        self.module, self.fit_options, self.seed = module, fit, seed
+
+    def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
+        """Loss per sample, (N,)."""
+        raise NotImplementedError
+
+    def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
+        generator = torch.Generator(self.device).manual_seed(_mixed(self.seed, self.global_step * 1024 + self.global_rank))
+        loss = self.losses(batch, generator, training=True).mean()
+        if not loss.isfinite():
+            raise ModelError(f"The loss became {float(loss)} in epoch {self.current_epoch}; try a smaller learning rate.")
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(next(iter(batch.values()))), sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
+        generator = torch.Generator(self.device).manual_seed(_mixed(self.seed, batch_index))
+        losses = self.losses(batch, generator, training=False)
+        self.log("val_loss", losses.mean(), prog_bar=True, batch_size=len(losses), sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        options = self.fit_options
+        optimizer = torch.optim.AdamW(self.module.parameters(), options.learning_rate, weight_decay=options.weight_decay)
+        total = max(1, int(self.trainer.estimated_stepping_batches))
+
+        def factor(step: int) -> float:
+            rising = min(1.0, (step + 1) / (options.warmup_steps + 1))
+            return rising * (0.5 * (1 + math.cos(math.pi * min(1.0, step / total))) if options.cosine else 1.0)
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class MechanismFitting(Fitting):
+    """One mechanism of a model, by its own loss."""
+
+    def __init__(self, scm: StructuralCausalModel, name: str, fit: Fit, seed: int):
+        mechanism = scm.mechanisms[name]
+        super().__init__(mechanism, fit, seed)
+        self.name, self.mechanism = name, mechanism
+        self.variables = {mechanism.variable.name: mechanism.variable, **{v.name: v for v in mechanism.parents}}
+
+    def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
+        encoded = {name: variable.encode(batch[name]) for name, variable in self.variables.items()}
+        value = encoded.pop(self.name)
+        return self.mechanism.loss(value, encoded, generator)
+
+
+class _Record(Callback):
+    """Keeps the curve, and carries it through a resume."""
+
+    def __init__(self) -> None:
+        self.curve = Curve()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        metrics = trainer.callback_metrics
+        self.curve.train.append(float(metrics["train_loss"]))
+        self.curve.validation.append(float(metrics["val_loss"]))
+
+    def state_dict(self) -> dict[str, Any]:
+        return vars(self.curve)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.curve = Curve(**state_dict)
+
+
+def run(
+    fitting: Fitting,
+    train: Mapping[str, Tensor],
+    validation: Mapping[str, Tensor],
+    folder: Path,
+    hardware: Hardware,
+    resume: bool = False,
+) -> Curve:
+    """Train one module; it ends with the weights of its best validation epoch (averaged ones, where the fit says so).
+
+    Args:
+        fitting: what to train.
+        train, validation: natural values.
+        folder: for checkpoints while it runs.
+        hardware: where.
+        resume: go on from the folder's checkpoint, if there is one, as if nothing had happened.
+
+    Raises:
+        KeyboardInterrupt: on Ctrl-C; the folder then holds the last whole epoch.
+    """
+    record = _Record()
+    best = ModelCheckpoint(folder, "best", monitor="val_loss", enable_version_counter=False)
+    latest = ModelCheckpoint(folder, "latest", enable_version_counter=False)
+    before = signal.getsignal(signal.SIGINT)
+    with _quiet():
+        trainer = _trainer(fitting.fit_options, [record, best, latest], folder, hardware)
+        checkpoint = folder / "latest.ckpt"
+        batch_size = fitting.fit_options.batch_size
+        try:
+            trainer.fit(
+                fitting,
+                loader(train, batch_size, fitting.seed),
+                loader(validation, batch_size, None),
+                ckpt_path=str(checkpoint) if resume and checkpoint.is_file() else None,
+                weights_only=True,
+            )
+        except SystemExit:  # how Lightning ends on Ctrl-C, with further signals ignored
+            signal.signal(signal.SIGINT, before)
+            raise KeyboardInterrupt from None
+    # Tensors only: a Lightning checkpoint is a pickle, and this one, though ours, is read as data all the same.
+    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+    fitting.load_state_dict(state)
+    return record.curve
+
+
+def _trainer(options: Fit, callbacks: list[Callback], folder: Path, hardware: Hardware) -> lightning.Trainer:
+    callbacks.append(EarlyStopping("val_loss", min_delta=options.min_delta, patience=options.patience))
+    if options.ema_decay:
+        callbacks.append(EMAWeightAveraging(decay=options.ema_decay))
+    if progress.shown.get():
+        callbacks.append(_StderrProgressBar())
+    return lightning.Trainer(
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        precision=hardware.precision,  # type: ignore[arg-type]
+        max_epochs=options.epochs,
+        gradient_clip_val=options.gradient_clip or None,
+        callbacks=callbacks,
+        logger=False,
+        enable_model_summary=False,
+        enable_progress_bar=progress.shown.get(),
+        num_sanity_val_steps=0,
+        default_root_dir=folder,
+    )
+
+
+class _StderrProgressBar(RichProgressBar):
+    """Lightning's bar, on stderr: stdout is for results."""
+
+    def __init__(self) -> None:
+        super().__init__(leave=False, console_kwargs={"stderr": True})
+
+
+class _quiet:
+    """Lightning's hints about workers and hardware are not for our users."""
+
+    def __enter__(self) -> None:
+        self._logger = logging.getLogger("pytorch_lightning")
+        self._level = self._logger.level
+        self._logger.setLevel(logging.ERROR)
+        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+        self._warnings = warnings.catch_warnings()
+        self._warnings.__enter__()
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+
+    def __exit__(self, *error: object) -> None:
+        self._warnings.__exit__(*error)  # type: ignore[arg-type]
+        self._logger.setLevel(self._level)

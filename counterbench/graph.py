@@ -1,0 +1,117 @@
+"""The causal graph: who listens to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from counterbench.errors import GraphError, suggestion
+
+if TYPE_CHECKING:
+    import networkx
+
+
+class CausalGraph:
+    """A directed acyclic graph over named variables; parents keep the order in which they were declared.
+
+    >>> graph = CausalGraph({"thickness": [], "intensity": ["thickness"], "image": ["thickness", "intensity"]})
+    >>> graph.order
+    ('thickness', 'intensity', 'image')
+    >>> sorted(graph.descendants("thickness"))
+    ['image', 'intensity']
+    """
+
+    def __init__(self, parents: Mapping[str, Sequence[str]]):
+        self._parents = {name: tuple(listed) for name, listed in parents.items()}
+        for name, listed in self._parents.items():
+            for parent in listed:
+                if parent not in self._parents:
+                    raise GraphError(f"{name!r} has the unknown parent {parent!r}.{suggestion(parent, self._parents)}")
+            if len(set(listed)) != len(listed):
+                raise GraphError(f"{name!r} lists a parent twice: {', '.join(listed)}.")
+        self._reject_cycles()
+
+    def _reject_cycles(self) -> None:
+        import networkx
+
+        if not networkx.is_directed_acyclic_graph(self._digraph):
+            cycle = [edge[0] for edge in networkx.find_cycle(self._digraph)]
+            raise GraphError(
+                f"The graph has a cycle: {' -> '.join([*cycle, cycle[0]])}. A causal graph must be acyclic; remove one of these arrows."
+            )
+
+    @cached_property
+    def _digraph(self) -> networkx.DiGraph:
+        import networkx
+
+        graph = networkx.DiGraph()
+        graph.add_nodes_from(self._parents)
+        graph.add_edges_from((parent, name) for name, listed in self._parents.items() for parent in listed)
+        return graph
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """Names, parents before children, in declaration order where the graph leaves a choice."""
+        import networkx
+
+        position = {name: index for index, name in enumerate(self._parents)}
+        return tuple(networkx.lexicographical_topological_sort(self._digraph, key=position.__getitem__))
+
+    def parents(self, name: str) -> tuple[str, ...]:
+        """Direct causes, in declaration order."""
+        return self._parents[self._known(name)]
+
+    def children(self, name: str) -> tuple[str, ...]:
+        """Direct effects, in declaration order."""
+        self._known(name)
+        return tuple(child for child, listed in self._parents.items() if name in listed)
+
+    def ancestors(self, name: str) -> frozenset[str]:
+        """Everything with a directed path to `name`, itself left out."""
+        import networkx
+
+        return frozenset(networkx.ancestors(self._digraph, self._known(name)))
+
+    def descendants(self, names: str | Iterable[str]) -> frozenset[str]:
+        """Everything that a change of one of `names` can reach, themselves left out."""
+        import networkx
+
+        given = [names] if isinstance(names, str) else list(names)
+        reached: set[str] = set()
+        for name in given:
+            reached |= networkx.descendants(self._digraph, self._known(name))
+        return frozenset(reached - set(given))
+
+    def _known(self, name: str) -> str:
+        if name not in self._parents:
+            raise GraphError(f"Unknown variable {name!r}.{suggestion(name, self._parents)}")
+        return name
+
+    @property
+    def edges(self) -> list[tuple[str, str]]:
+        """(parent, child) pairs."""
+        return [(parent, name) for name, listed in self._parents.items() for parent in listed]
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(self._parents)
+
+    def __len__(self) -> int:
+        return len(self._parents)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parents
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CausalGraph) and self._parents == other._parents
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._parents.items()))
+
+    def __repr__(self) -> str:
+        return f"CausalGraph({self._parents!r})"
+
+    def text(self) -> str:
+        """One line per variable with causes, for terminals: `thickness, intensity -> image`."""
+        lines = [f"{', '.join(listed)} -> {name}" if listed else name for name, listed in self._parents.items()]
+        return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Mechanism families: one file each, for every dataset."""

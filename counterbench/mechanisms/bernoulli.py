@@ -1,0 +1,72 @@
+"""Gumbel-max mechanism for yes or no."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyro
+import torch
+from pyro import distributions as dist
+from pyro.nn import DenseNN
+from torch import Tensor, nn
+
+from counterbench.mechanisms.base import Mechanism, Noise, Parents
+from counterbench.randomness import Generator, uniform
+from counterbench.registry import mechanisms
+from counterbench.variables import Variable
+
+
+@mechanisms.register()
+class Bernoulli(Mechanism):
+    """x = 1[logit(parents) + e > 0], e ~ Logistic(0, 1): the two-class Gumbel-max trick, as a difference of Gumbels.
+
+    Abduction draws e from the logistic truncated to the half-line that the observation selects, by its inverse CDF.
+
+    Args:
+        hidden: widths of the network that reads the parents; without parents the logit is a free parameter.
+    """
+
+    kinds = ("binary",)
+    invertible = True
+    stochastic_abduction = True
+
+    def __init__(self, variable: Variable, parents: Sequence[Variable], hidden: Sequence[int] = (32, 32)):
+        super().__init__(variable, parents)
+        size = self.context_size
+        self.network = DenseNN(size, list(hidden), param_dims=[1], nonlinearity=nn.GELU()) if size else None
+        if self.network is None:
+            self.free_logit = nn.Parameter(torch.zeros(1))
+
+    def logit(self, parents: Parents, like: Tensor) -> Tensor:
+        """(N, 1), log-odds of 1."""
+        if self.network is None:
+            return self.free_logit.expand(len(like), 1)
+        return self.network(self.context(parents, like))
+
+    def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:
+        logit = self.logit(parents, value).to(torch.float64)
+        draw = uniform((len(value), 1), generator, value).to(torch.float64)
+        # x = 1 means e > -logit, i.e. -e < logit: sample the tail through log-probabilities, which never underflow.
+        sign = torch.where(value > 0.5, 1.0, -1.0).to(torch.float64)
+        log_cdf = nn.functional.logsigmoid(sign * logit) + draw.log()  # log P(-sign e <= -sign e_drawn)
+        mirrored = log_cdf - torch.log(-torch.expm1(log_cdf))
+        noise = (-sign * mirrored).to(value.dtype)
+        # Rounding to single precision must not carry a draw across the threshold.
+        margin = 8 * torch.finfo(value.dtype).eps * (1 + logit.abs())
+        limit = -logit + sign * margin
+        noise = torch.where(sign > 0, torch.maximum(noise, limit), torch.minimum(noise, limit))
+        return {"logistic": noise.to(value.dtype)}
+
+    def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
+        return (self.logit(parents, noise["logistic"]) + noise["logistic"] > 0).to(noise["logistic"].dtype)
+
+    def sample_noise(self, count: int, generator: Generator = None) -> Noise:
+        return {"logistic": torch.logit(uniform((count, 1), generator, self.reference)).to(self.reference.dtype)}
+
+    def loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
+        logit = self.logit(parents, value)
+        return nn.functional.binary_cross_entropy_with_logits(logit, value, reduction="none")[:, 0]
+
+    def pyro_sample(self, name: str, parents: Parents, count: int) -> Tensor:
+        logit = self.logit(parents, self.reference.new_empty(count, 0))
+        return pyro.sample(name, dist.Bernoulli(logits=logit[:, 0])).long()

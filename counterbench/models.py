@@ -1,0 +1,157 @@
+"""From a name to a model: baselines, recipes of the catalogue, folders of trained models, plug-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from counterbench import baselines, registry
+from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
+from counterbench.checkpoints import load_weights
+from counterbench.datasets.base import Dataset
+from counterbench.errors import CheckpointError, ConfigError, UnknownNameError, suggestion
+from counterbench.graph import CausalGraph
+from counterbench.mechanisms.base import Mechanism, options_of
+from counterbench.randomness import Generator
+from counterbench.samples import Samples
+from counterbench.scm import StructuralCausalModel
+from counterbench.variables import Variable
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Anything that answers a counterfactual query."""
+
+    def counterfactual(
+        self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
+    ) -> Mapping[str, Tensor]:
+        """Natural values of every variable, had the intervened variables had these values; see the SCM's method."""
+        ...
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A model with what a record needs to say about it."""
+
+    name: str
+    model: Model
+    title: str = ""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    weights_sha256: str | None = None
+    parameters: int = 0
+    pixel_temperature: float | None = None
+
+
+def names(dataset: str) -> list[str]:
+    """Every model that can be named for a dataset."""
+    return sorted({*(name for _, name in recipe_paths(dataset)), *registry.models.names()})
+
+
+def build(recipe: Recipe, graph: CausalGraph, variables: Mapping[str, Variable]) -> StructuralCausalModel:
+    """An untrained model, by recipe.
+
+    Raises:
+        ConfigError: for a variable without mechanism, an unknown family or an option that the family does not have.
+    """
+    for name in recipe.mechanisms:
+        if name not in graph:
+            raise ConfigError(f"Recipe {recipe.name!r} has a mechanism for {name!r}.{suggestion(name, graph)}")
+    made: list[Mechanism] = []
+    for name in graph.order:
+        entry = recipe.mechanisms.get(name)
+        if entry is None:
+            raise ConfigError(f"Recipe {recipe.name!r} has no mechanism for {name!r}; every variable of {recipe.dataset} needs one.")
+        family = registry.mechanisms.get(entry.family)
+        options = options_of(family)
+        for option in entry.options:
+            if option not in options:
+                raise ConfigError(
+                    f"Recipe {recipe.name!r}: the mechanism {entry.family!r} of {name!r} has no option {option!r}.{suggestion(option, options)}"
+                )
+        made.append(family(variables[name], [variables[parent] for parent in graph.parents(name)], **entry.options))
+    return StructuralCausalModel(graph, made)
+
+
+def find_recipe(name: str, dataset: str) -> tuple[Recipe, Path]:
+    """The recipe `name` of the catalogue for this dataset, or the one in the file `name`.
+
+    Raises:
+        UnknownNameError: with the closest match and the list.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        recipe = read_recipe(path)
+        if recipe.dataset != dataset:
+            raise ConfigError(f"{path} is a recipe for the dataset {recipe.dataset!r}, not for {dataset!r}.")
+        return recipe, path
+    known = recipe_paths(dataset)
+    if (dataset, name) not in known:
+        raise UnknownNameError(f"model for {dataset}", name, names(dataset))
+    path = known[dataset, name]
+    return read_recipe(path), path
+
+
+def load(name: str, dataset: Dataset, device: str | torch.device = "cpu") -> Contestant:
+    """The model `name`, ready to answer.
+
+    Args:
+        name: a baseline, a recipe of the catalogue, a recipe file, a folder made by training, or a plug-in's model.
+        dataset: what it is asked about.
+        device: where it computes.
+
+    Raises:
+        UnknownNameError: for an unknown name. CheckpointError: if there are no weights for this source, or they are damaged.
+    """
+    if name in baselines.BASELINES:
+        return Contestant(name, baselines.BASELINES[name](dataset), title=f"baseline `{name}`")
+    if name in registry.models:
+        made = registry.models.get(name)(dataset)
+        if not isinstance(made, Model):
+            raise ConfigError(f"The model {name!r} has no method counterfactual(factual, interventions, generator).")
+        return Contestant(name, made, title=name)
+    folder = Path(name)
+    if (folder / "manifest.json").is_file():
+        return _from_folder(folder, dataset, device)
+    recipe, path = find_recipe(name, dataset.card.name)
+    entry = recipe.weights.get(dataset.source)
+    if entry is None:
+        raise CheckpointError(
+            f"The model {recipe.name!r} has no trained weights for the source {dataset.source!r}; train it with: counterbench train "
+            f"--model {name} --dataset {dataset.card.name} --source {dataset.source} --output FOLDER, then evaluate --model FOLDER."
+        )
+    return _contestant(recipe, dataset, path.parent / entry.path, entry.sha256, device)
+
+
+def _from_folder(folder: Path, dataset: Dataset, device: str | torch.device) -> Contestant:
+    import json
+
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        recipe = Recipe.model_validate(manifest["recipe"])
+        sha256, trained_on = manifest["weights_sha256"], (manifest["dataset"], manifest["source"])
+    except (ValueError, KeyError, OSError) as error:
+        raise CheckpointError(f"{folder / 'manifest.json'} is not a manifest of a trained model ({error}).") from error
+    if trained_on[0] != dataset.card.name:
+        raise CheckpointError(f"{folder} holds a model of {trained_on[0]!r}; it cannot answer questions about {dataset.card.name!r}.")
+    return _contestant(recipe, dataset, folder / "weights.safetensors", sha256, device)
+
+
+def _contestant(recipe: Recipe, dataset: Dataset, weights: Path, sha256: str, device: str | torch.device) -> Contestant:
+    scm = build(recipe, dataset.graph, dataset.variables)
+    found = load_weights(scm, weights, sha256)
+    scm.to(device).eval()
+    scm.requires_grad_(False)
+    return Contestant(
+        recipe.name,
+        scm,
+        title=recipe.title,
+        recipe=recipe.content(),
+        weights_sha256=found,
+        parameters=sum(parameter.numel() for parameter in scm.parameters()),
+        pixel_temperature=getattr(scm.mechanisms[dataset.card.image], "pixel_temperature", None),
+    )

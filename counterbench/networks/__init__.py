@@ -1,0 +1,1 @@
+"""Neural network blocks: tensors in, tensors out, nothing causal."""

@@ -1,0 +1,50 @@
+"""Pixel likelihoods."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+_BIN = 1 / 255  # half the distance between neighbouring grey levels, on the scale [-1, 1]
+
+
+class DiscretisedGaussian(nn.Module):
+    """A normal per pixel, integrated over the width of one grey level.
+
+    The two extreme bins reach to infinity, so the probabilities of the 256 levels sum to one. The integral is evaluated
+    with log-CDFs on the lighter tail, exact and differentiable wherever the pixel falls (the common tanh approximation of
+    the CDF and a floor on the probability are not needed).
+
+    Args:
+        features: channels of the feature map it reads.
+        channels: channels of the image.
+        min_log_scale: lower limit of the log standard deviation, on the scale [-1, 1].
+    """
+
+    def __init__(self, features: int, channels: int, min_log_scale: float = -9.0):
+        super().__init__()
+        self.head = nn.Conv2d(features, 2 * channels, 1)
+        self.min_log_scale = min_log_scale
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, features, H, W) -> mean and log standard deviation, each (N, C, H, W)."""
+        mean, log_scale = self.head(features).chunk(2, dim=1)
+        return mean, log_scale.clamp(min=self.min_log_scale)
+
+
+def discretised_gaussian_log_prob(image: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    """Log-probability of each pixel's grey level, elementwise, in nats.
+
+    Args:
+        image: grey levels on the scale [-1, 1], i.e. 2 k / 255 - 1 for k = 0 .. 255.
+        mean, log_scale: same shape, same scale.
+    """
+    precision = (-log_scale).exp()
+    low, high = (image - mean - _BIN) * precision, (image - mean + _BIN) * precision
+    mirrored = low + high > 0  # work on the left tail, where log-CDFs are accurate
+    left, right = torch.where(mirrored, -high, low), torch.where(mirrored, -low, high)
+    log_right, log_left = torch.special.log_ndtr(right), torch.special.log_ndtr(left)
+    ratio = (log_left - log_right).exp().clamp(max=1 - torch.finfo(image.dtype).eps)
+    inner = log_right + torch.log1p(-ratio)
+    inner = torch.where(image > 1 - _BIN, torch.special.log_ndtr(-low), inner)
+    return torch.where(image < -1 + _BIN, torch.special.log_ndtr(high), inner)

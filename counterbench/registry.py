@@ -1,0 +1,133 @@
+"""Names -> components.
+
+Built-ins are found by file name and imported only when asked for: `mechanisms/vae.py` is the mechanism `vae`. A plug-in
+registers with the decorator of its kind, through an entry-point group `counterbench.<kind>` of its own package or through
+`--plugin module_or_file.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from counterbench.errors import ConfigError, UnknownNameError
+
+Component = TypeVar("Component", bound=Callable[..., Any])
+
+
+class Registry:
+    """The components of one kind.
+
+    Args:
+        kind: the singular, as it appears in messages ("mechanism").
+        package: the package whose modules are the built-ins, or None where there are none in Python.
+    """
+
+    def __init__(self, kind: str, package: str | None = None):
+        self.kind, self.package = kind, package
+        self._loaded: dict[str, Any] = {}
+
+    @cached_property
+    def _builtins(self) -> dict[str, str]:
+        if self.package is None:
+            return {}
+        package = importlib.import_module(self.package)
+        modules = (module.name for module in pkgutil.iter_modules(package.__path__))
+        return {name: f"{self.package}.{name}" for name in modules if name != "base" and not name.startswith("_")}
+
+    @cached_property
+    def _plugins(self) -> dict[str, importlib.metadata.EntryPoint]:
+        found: dict[str, importlib.metadata.EntryPoint] = {}
+        for entry in importlib.metadata.entry_points(group=f"counterbench.{self.kind}s"):
+            other = found.get(entry.name)
+            if entry.name in self._builtins or (other is not None and other.value != entry.value):
+                owner = "counterbench itself" if other is None else repr(other.value)
+                raise ConfigError(f"The {self.kind} {entry.name!r} of {entry.value!r} collides with the one of {owner}; rename it.")
+            found[entry.name] = entry
+        return found
+
+    def register(self, name: str | None = None) -> Callable[[Component], Component]:
+        """Decorator: make a class or function known as `name` (default: the name of its file)."""
+
+        def decorate(component: Component) -> Component:
+            key = name or component.__module__.rpartition(".")[2]
+            home = f"{self.package}.{key}" if self.package else None
+            taken = self._loaded.get(key)
+            same = taken is not None and (taken.__module__, taken.__qualname__) == (component.__module__, component.__qualname__)
+            foreign = key in self._builtins and component.__module__ != home
+            if (taken is not None and not same) or foreign:
+                raise ConfigError(f"The {self.kind} {key!r} of {component.__module__!r} collides with an existing one; choose another name.")
+            self._loaded[key] = component
+            return component
+
+        return decorate
+
+    def names(self) -> list[str]:
+        """Every known name, sorted; imports nothing."""
+        return sorted({*self._builtins, *self._plugins, *self._loaded})
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names()
+
+    def get(self, name: str) -> Any:
+        """The component called `name`.
+
+        Raises:
+            UnknownNameError: with the closest match and the list.
+        """
+        if name not in self._loaded:
+            if name in self._builtins:
+                importlib.import_module(self._builtins[name])
+            elif name in self._plugins:
+                self._loaded[name] = self._plugins[name].load()
+        if name not in self._loaded:
+            raise UnknownNameError(self.kind, name, self.names())
+        return self._loaded[name]
+
+
+mechanisms = Registry("mechanism", "counterbench.mechanisms")
+datasets = Registry("dataset", "counterbench.datasets")
+metrics = Registry("metric", "counterbench.metrics")
+judges = Registry("judge", "counterbench.judges")
+models = Registry("model")
+
+KINDS = {registry.kind: registry for registry in (mechanisms, datasets, metrics, judges, models)}
+
+
+def load_plugin(target: str) -> None:
+    """Import a module, or a `.py` file, so that its decorators run.
+
+    Raises:
+        ConfigError: if there is no such module or file, or importing it fails.
+    """
+    path = Path(target)
+    try:
+        if path.suffix != ".py":
+            importlib.import_module(target)
+            return
+        if not path.is_file():
+            raise ConfigError(f"--plugin {target}: there is no such file.")
+        name = f"counterbench_plugin_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+        if name in sys.modules:
+            return
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    except ConfigError:
+        raise
+    except Exception as error:  # a plug-in is somebody's code: anything can go wrong in it
+        raise ConfigError(f"--plugin {target}: importing it failed with {type(error).__name__}: {error}") from error

@@ -1,0 +1,166 @@
+"""Structural causal models: a graph, and one mechanism per variable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from counterbench.errors import GraphError, ModelError, suggestion
+from counterbench.graph import CausalGraph
+from counterbench.mechanisms.base import Mechanism, Noise
+from counterbench.randomness import Generator
+from counterbench.variables import Variable
+
+Values = Mapping[str, Tensor]
+"""Natural values by variable name; see :mod:`counterbench.variables`."""
+
+
+class StructuralCausalModel(nn.Module):
+    """Answers *what if* by abduction, action and prediction (Pearl, *Causality*, 2009, theorem 7.1.7).
+
+    Args:
+        graph: who listens to whom.
+        mechanisms: one per variable of the graph; each knows its variable and its parents.
+
+    Raises:
+        GraphError: if the mechanisms do not fit the graph.
+    """
+
+    def __init__(self, graph: CausalGraph, mechanisms: Iterable[Mechanism]):
+        super().__init__()
+        given = {mechanism.variable.name: mechanism for mechanism in mechanisms}
+        for name in graph:
+            if name not in given:
+                raise GraphError(f"The variable {name!r} has no mechanism; every variable of the graph needs one.")
+            declared = tuple(parent.name for parent in given[name].parents)
+            if declared != graph.parents(name):
+                raise GraphError(f"The mechanism of {name!r} expects the parents {declared}, the graph says {graph.parents(name)}.")
+        if extra := [name for name in given if name not in graph]:
+            raise GraphError(f"There is a mechanism for {extra[0]!r}, which is not in the graph.{suggestion(extra[0], graph)}")
+        self.graph = graph
+        self.mechanisms: Mapping[str, Mechanism] = nn.ModuleDict({name: given[name] for name in graph.order})  # type: ignore[assignment]
+        self.variables: dict[str, Variable] = {name: given[name].variable for name in graph.order}
+
+    @property
+    def reference(self) -> Tensor:
+        """A tensor with this model's device and dtype."""
+        tensors = (tensor for tensor in (*self.parameters(), *self.buffers()) if tensor.is_floating_point())
+        return next(tensors, torch.empty(0))
+
+    def _encode(self, values: Values) -> dict[str, Tensor]:
+        like = self.reference
+        return {name: self.variables[name].encode(value.to(like.device), like.dtype) for name, value in values.items()}
+
+    def _parents(self, name: str, encoded: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {parent: encoded[parent] for parent in self.graph.parents(name)}
+
+    def _check(self, values: Values, complete: bool) -> None:
+        for name, value in values.items():
+            if name not in self.variables:
+                raise GraphError(f"Unknown variable {name!r}.{suggestion(name, self.variables)}")
+            self.variables[name].check(value)
+        if complete and (missing := [name for name in self.variables if name not in values]):
+            raise GraphError(f"Abduction needs a value for every variable; missing: {', '.join(missing)}.")
+
+    def abduct(self, values: Values, generator: Generator = None) -> dict[str, Noise]:
+        """Step 1: the exogenous noise behind complete observations.
+
+        Args:
+            values: natural values of every variable, batched along the first axis.
+            generator: chance, for mechanisms whose abduction draws from a posterior.
+
+        Raises:
+            GraphError: for a missing or unknown variable. DataError: for values of the wrong shape, or not finite.
+        """
+        self._check(values, complete=True)
+        encoded = self._encode(values)
+        return {
+            name: mechanism.abduct(encoded[name], self._parents(name, encoded), generator)
+            for name, mechanism in self.mechanisms.items()
+        }
+
+    def generate(self, noise: Mapping[str, Noise], interventions: Values | None = None) -> dict[str, Tensor]:
+        """Steps 2 and 3: hold the intervened variables, let every other one follow from its noise and its parents.
+
+        Returns:
+            Natural values of every variable; intervened ones exactly as given.
+        """
+        interventions = interventions or {}
+        self._check(interventions, complete=False)
+        intervened = frozenset(interventions)
+        encoded = self._encode(interventions)
+        values: dict[str, Tensor] = {}
+        for name, mechanism in self.mechanisms.items():
+            if name in interventions:
+                values[name] = interventions[name].to(self.reference.device)
+                continue
+            encoded[name] = mechanism.generate(noise[name], self._parents(name, encoded), intervened)
+            values[name] = self.variables[name].decode(encoded[name])
+        return values
+
+    def counterfactual(self, factual: Values, interventions: Values, generator: Generator = None) -> dict[str, Tensor]:
+        """What would these samples be, had the intervened variables had these values?
+
+        Args:
+            factual: natural values of every variable, (N, ...).
+            interventions: natural values of some variables, (N, ...) each; empty for the null intervention.
+            generator: chance.
+
+        Returns:
+            Natural values of every variable, (N, ...).
+        """
+        # Nothing is copied from the factual, not even where no arrow leads: a null intervention must earn its result.
+        return self.generate(self.abduct(factual, generator), interventions)
+
+    def sample_noise(self, count: int, generator: Generator = None) -> dict[str, Noise]:
+        """Draw the exogenous noise of `count` new samples."""
+        return {name: mechanism.sample_noise(count, generator) for name, mechanism in self.mechanisms.items()}
+
+    def sample(self, count: int, interventions: Values | None = None, generator: Generator = None) -> dict[str, Tensor]:
+        """Draw `count` samples of the observational distribution or, with interventions, of the interventional one."""
+        return self.generate(self.sample_noise(count, generator), interventions)
+
+    def loss(self, values: Values, generator: Generator = None) -> dict[str, Tensor]:
+        """Per-sample loss of every mechanism, (N,) each."""
+        encoded = self._encode(values)
+        return {
+            name: mechanism.loss(encoded[name], self._parents(name, encoded), generator)
+            for name, mechanism in self.mechanisms.items()
+        }
+
+    def pyro_program(self) -> Callable[[int], dict[str, Tensor]]:
+        """This model as a Pyro program, for `pyro.condition`, `pyro.poutine.do` and Pyro's inference.
+
+        The program takes a number of samples, declares one site per variable, named after it and in natural units, inside
+        the plate `samples`, and returns the values.
+        """
+        import pyro
+
+        def program(count: int = 1) -> dict[str, Tensor]:
+            values: dict[str, Tensor] = {}
+            encoded: dict[str, Tensor] = {}
+            with pyro.plate("samples", count):
+                for name, mechanism in self.mechanisms.items():
+                    values[name] = mechanism.pyro_sample(name, self._parents(name, encoded), count)
+                    encoded[name] = self.variables[name].encode(values[name], self.reference.dtype)
+            return values
+
+        return program
+
+
+def check_answer(answer: object, variables: Mapping[str, Variable], count: int) -> None:
+    """Raise ModelError unless `answer` holds `count` finite natural values of every variable."""
+    if not isinstance(answer, Mapping):
+        raise ModelError(f"A model must answer with a mapping from variable to tensor, got {type(answer).__name__}.")
+    for name, variable in variables.items():
+        value = answer.get(name)
+        if not isinstance(value, Tensor):
+            raise ModelError(f"The model's answer has no tensor for {name!r}; it must hold every variable: {', '.join(variables)}.")
+        if len(value) != count:
+            raise ModelError(f"The model answered {len(value)} values of {name!r} for {count} questions.")
+        try:
+            variable.check(value)
+        except ValueError as error:
+            raise ModelError(f"The model's answer is not usable: {error}") from error

@@ -1,0 +1,156 @@
+"""Training a model: one folder holds everything.
+
+The likelihood of a structural causal model is a product over its mechanisms, so each is fitted alone, on real parents. Every
+finished mechanism is saved at once, and an interrupted one leaves a checkpoint, so that `resume` loses at most an epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from counterbench import fitting, models
+from counterbench.catalog.recipes import Fit, Recipe
+from counterbench.checkpoints import load_weights, save_weights
+from counterbench.datasets.base import Dataset, Split
+from counterbench.errors import CheckpointError, DataError
+from counterbench.files import require_writable, write_text
+from counterbench.fitting import Hardware
+from counterbench.scm import StructuralCausalModel
+from counterbench.versions import versions
+
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.safetensors"
+_UNFINISHED = "unfinished"
+
+
+def train(
+    recipe: Recipe,
+    dataset: Dataset,
+    output: Path,
+    hardware: Hardware = Hardware(),  # noqa: B008 - frozen
+    seed: int | None = None,
+    epochs: int | None = None,
+    limit: int | None = None,
+    resume: bool = False,
+) -> Path:
+    """Train every mechanism of a recipe.
+
+    Args:
+        recipe: what to train.
+        dataset: from which source.
+        output: folder for the result: weights.safetensors, manifest.json, curves.png.
+        hardware: where.
+        seed: None for the recipe's.
+        epochs: at most; None for the recipe's.
+        limit: use only this many training samples (and as many for validation), to try things out.
+        resume: go on in a folder that an interrupted run has left.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CheckpointError: if the folder holds something else than this very run. DataError: for NaN in the data.
+        KeyboardInterrupt: on Ctrl-C, after saving.
+    """
+    seed = recipe.seed if seed is None else seed
+    plan = {"recipe": recipe.content(), "dataset": dataset.card.name, "source": dataset.source, "seed": seed, "epochs": epochs, "limit": limit}
+    _claim(output, plan, resume)
+    train_split, validation_split = dataset.split("train"), dataset.split("validation")
+    fitted, held_out = _stored(train_split, limit), _stored(validation_split, limit)
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # the initial weights; everything later has its own generator
+        scm = models.build(recipe, dataset.graph, dataset.variables)
+    curves: dict[str, Any] = {}
+    for position, name in enumerate(scm.mechanisms):
+        options = recipe.mechanisms[name].fit
+        options = options.model_copy(update={"epochs": min(epochs, options.epochs)}) if epochs else options
+        curves[name] = _fit(scm, name, options, fitted, held_out, output, hardware, seed * 97 + position, resume)
+    sha256 = save_weights(scm, output / WEIGHTS)
+    manifest = {
+        **plan,
+        "recipe": recipe.content(),
+        "weights_sha256": sha256,
+        "data": {"train": train_split.fingerprint, "validation": validation_split.fingerprint},
+        "hardware": asdict(hardware),
+        "versions": versions(),
+        "judges_used_in_training": [],
+        "curves": curves,
+    }
+    write_text(output / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    from counterbench.report.curves import draw_curves
+
+    draw_curves(curves, output / "curves.png")
+    shutil.rmtree(output / _UNFINISHED, ignore_errors=True)
+    return output
+
+
+def _claim(output: Path, plan: dict[str, Any], resume: bool) -> None:
+    """Make the folder this run's, or find that it already is."""
+    if (output / MANIFEST).exists():
+        raise CheckpointError(f"{output} already holds a trained model; choose another --output, or remove it first.")
+    require_writable(output)
+    marker = output / _UNFINISHED / "plan.json"
+    if marker.exists():
+        if not resume:
+            raise CheckpointError(f"{output} holds an interrupted training; add --resume to go on with it, or remove the folder.")
+        earlier = json.loads(marker.read_text(encoding="utf-8"))
+        now = json.loads(json.dumps(plan))
+        different = [key for key in now if earlier.get(key) != now[key]]
+        if different:
+            raise CheckpointError(f"The training in {output} was started with another {different[0]}; resume with the same, or start in a new folder.")
+    elif resume:
+        raise CheckpointError(f"There is no interrupted training in {output}; leave --resume out to start one.")
+    write_text(marker, json.dumps(plan))
+
+
+def _stored(split: Split, limit: int | None) -> dict[str, Tensor]:
+    values = {name: value[:limit] for name, value in split.values.items()}
+    for name, value in values.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            bad = int((~value.isfinite()).sum())
+            raise DataError(f"{name}: {bad} of {value.numel()} values of the {split.name} split are NaN or infinite; clean the data first.")
+    return values
+
+
+def _fit(
+    scm: StructuralCausalModel,
+    name: str,
+    options: Fit,
+    train_values: Mapping[str, Tensor],
+    validation_values: Mapping[str, Tensor],
+    output: Path,
+    hardware: Hardware,
+    seed: int,
+    resume: bool,
+) -> dict[str, Any]:
+    """Fit one mechanism, or load it if an interrupted run had finished it; returns its curve."""
+    mechanism, folder = scm.mechanisms[name], output / _UNFINISHED / name
+    done, curve_file = folder / WEIGHTS, folder / "curve.json"
+    if resume and done.is_file() and curve_file.is_file():
+        load_weights(mechanism, done)
+        finished: dict[str, Any] = json.loads(curve_file.read_text(encoding="utf-8"))
+        return finished
+    started = time.perf_counter()
+    job = fitting.MechanismFitting(scm, name, options, seed)
+    if not (folder / "latest.ckpt").is_file():
+        encoded = {v: variable.encode(train_values[v]) for v, variable in job.variables.items()}
+        mechanism.prepare(encoded[name], encoded)
+    curve: dict[str, Any] = {"train": [], "validation": []}
+    if any(True for _ in mechanism.parameters()):
+        needed = job.variables
+        subset = [{v: values[v] for v in needed} for values in (train_values, validation_values)]
+        curve = vars(fitting.run(job, *subset, folder, hardware, resume))
+    curve = {**curve, "seconds": round(time.perf_counter() - started, 1)}
+    save_weights(mechanism.cpu(), done)
+    write_text(curve_file, json.dumps(curve))
+    return curve

@@ -1,0 +1,245 @@
+"""Kinds of variables, and the one place where values are turned into what networks read, and back.
+
+Everywhere outside a mechanism values are *natural*: thickness in pixels, a digit as its class index, an image in grey
+levels 0-255. A mechanism works on *encoded* values: roughly [-1, 1] for quantities, one-hot for classes.
+
+| kind        | natural                       | encoded                              |
+|-------------|-------------------------------|--------------------------------------|
+| continuous  | (N,) float, in `unit`         | (N, 1), [low, high] -> [-1, 1]       |
+| binary      | (N,) long, 0 or 1             | (N, 1), 0 or 1                       |
+| categorical | (N,) long, 0 .. K-1           | (N, K), one-hot                      |
+| ordinal     | (N,) long, 0 .. K-1           | (N, K-1), thermometer                |
+| image       | (N, C, H, W) float, 0 .. 255  | (N, C, H, W), [-1, 1]                |
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from counterbench.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Variable(ABC):
+    """One node of a causal graph."""
+
+    name: str
+    kind: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """How many numbers encode one value."""
+
+    @abstractmethod
+    def encode(self, values: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Natural values -> encoded values, of `dtype` (default: torch's default)."""
+
+    @abstractmethod
+    def decode(self, encoded: Tensor) -> Tensor:
+        """Encoded values -> natural values."""
+
+    @abstractmethod
+    def check(self, values: Tensor) -> None:
+        """Raise DataError unless these are natural values of this variable."""
+
+    def describe(self) -> str:
+        """One phrase: kind, range, unit."""
+        return self.kind
+
+    def show(self, value: float) -> str:
+        """A natural value in words, for captions."""
+        return f"{int(value)}"
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise DataError(message)
+
+
+def _finite(variable: Variable, values: Tensor) -> None:
+    bad = int((~values.isfinite()).sum()) if values.is_floating_point() else 0
+    _require(bad == 0, f"{variable.name}: {bad} of {values.numel()} values are NaN or infinite; every value must be finite.")
+
+
+@dataclass(frozen=True)
+class Continuous(Variable):
+    """A quantity with a range and a unit. The range sets the encoding; values outside it are legal but extrapolate."""
+
+    low: float
+    high: float
+    unit: str = ""
+    kind: ClassVar[str] = "continuous"
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ConfigError(f"{self.name}: range [{self.low}, {self.high}] is empty; the first number must be smaller.")
+
+    @property
+    def size(self) -> int:
+        return 1
+
+    def encode(self, values: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        import torch
+
+        scaled = 2 * (values.to(torch.float64) - self.low) / (self.high - self.low) - 1
+        return scaled.to(dtype or torch.get_default_dtype())[:, None]
+
+    def decode(self, encoded: Tensor) -> Tensor:
+        return (encoded[:, 0] + 1) / 2 * (self.high - self.low) + self.low
+
+    def check(self, values: Tensor) -> None:
+        _require(values.ndim == 1, f"{self.name}: expected one number per sample, shape (N,), got {tuple(values.shape)}.")
+        _finite(self, values)
+
+    def require_in_range(self, value: float) -> None:
+        """Raise DataError for a value that a person asks for and the card excludes."""
+        _require(
+            self.low <= value <= self.high,
+            f"{self.name}={value:g} is outside its range; give a number from {self.low:g} to {self.high:g} {self.unit}".rstrip() + ".",
+        )
+
+    def describe(self) -> str:
+        return f"continuous, {self.low:g} to {self.high:g} {self.unit}".rstrip()
+
+    def show(self, value: float) -> str:
+        return f"{float(value):.3g} {self.unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class _Discrete(Variable):
+    """Shared by the kinds that take one of finitely many values."""
+
+    @property
+    @abstractmethod
+    def cardinality(self) -> int:
+        """How many values there are."""
+
+    def check(self, values: Tensor) -> None:
+        _require(values.ndim == 1, f"{self.name}: expected one class per sample, shape (N,), got {tuple(values.shape)}.")
+        _finite(self, values)
+        outside = int(((values < 0) | (values >= self.cardinality) | (values != values.long())).sum())
+        _require(
+            outside == 0,
+            f"{self.name}: {outside} of {values.numel()} values are not classes; expected whole numbers 0 to {self.cardinality - 1}.",
+        )
+
+
+@dataclass(frozen=True)
+class Binary(_Discrete):
+    """Yes or no."""
+
+    kind: ClassVar[str] = "binary"
+
+    @property
+    def cardinality(self) -> int:
+        return 2
+
+    @property
+    def size(self) -> int:
+        return 1
+
+    def encode(self, values: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        import torch
+
+        return values.to(dtype or torch.get_default_dtype())[:, None]
+
+    def decode(self, encoded: Tensor) -> Tensor:
+        return (encoded[:, 0] > 0.5).long()
+
+
+@dataclass(frozen=True)
+class Categorical(_Discrete):
+    """One of several classes without an order."""
+
+    classes: tuple[str, ...] = field(default=())
+    kind: ClassVar[str] = "categorical"
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2:
+            raise ConfigError(f"{self.name}: {len(self.classes)} classes given; a {self.kind} variable needs at least two.")
+
+    @property
+    def cardinality(self) -> int:
+        return len(self.classes)
+
+    @property
+    def size(self) -> int:
+        return len(self.classes)
+
+    def encode(self, values: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        import torch
+        from torch.nn.functional import one_hot
+
+        return one_hot(values.long(), self.cardinality).to(dtype or torch.get_default_dtype())
+
+    def decode(self, encoded: Tensor) -> Tensor:
+        return encoded.argmax(dim=1)
+
+    def describe(self) -> str:
+        return f"{self.kind}, {self.cardinality} classes"
+
+    def show(self, value: float) -> str:
+        return self.classes[int(value)]
+
+
+@dataclass(frozen=True)
+class Ordinal(Categorical):
+    """One of several classes with an order, encoded as a thermometer: level k switches on the first k bits."""
+
+    kind: ClassVar[str] = "ordinal"
+
+    @property
+    def size(self) -> int:
+        return len(self.classes) - 1
+
+    def encode(self, values: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        import torch
+
+        thresholds = torch.arange(1, self.cardinality, device=values.device)
+        return (values.long()[:, None] >= thresholds).to(dtype or torch.get_default_dtype())
+
+    def decode(self, encoded: Tensor) -> Tensor:
+        return (encoded > 0.5).sum(dim=1)
+
+
+@dataclass(frozen=True)
+class Image(Variable):
+    """Pixels in grey levels 0 to 255, as floats: never unsigned bytes, whose differences wrap around."""
+
+    channels: int
+    height: int
+    width: int
+    kind: ClassVar[str] = "image"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (self.channels, self.height, self.width)
+
+    @property
+    def size(self) -> int:
+        return self.channels * self.height * self.width
+
+    def encode(self, values: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        import torch
+
+        return values.to(dtype or torch.get_default_dtype()) / 127.5 - 1
+
+    def decode(self, encoded: Tensor) -> Tensor:
+        return (encoded + 1) * 127.5
+
+    def check(self, values: Tensor) -> None:
+        _require(
+            values.ndim == 4 and tuple(values.shape[1:]) == self.shape,
+            f"{self.name}: expected images of shape (N, {self.channels}, {self.height}, {self.width}), got {tuple(values.shape)}.",
+        )
+        _finite(self, values)
+
+    def describe(self) -> str:
+        return f"image, {self.channels} x {self.height} x {self.width}, grey levels 0 to 255"
