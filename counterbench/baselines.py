@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -22,7 +22,9 @@ class Identity:
     def __init__(self, dataset: Dataset, split: str = "test"):
         self.dataset, self.split = dataset, split
 
-    def counterfactual(self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None) -> dict[str, Tensor]:
+    def counterfactual(
+        self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
+    ) -> dict[str, Tensor]:
         if not interventions:
             return dict(factual)
         image = self.dataset.card.image
@@ -36,7 +38,13 @@ class Truth:
     def __init__(self, dataset: Dataset, split: str = "test"):
         self.dataset, self.split = dataset, split
 
-    def counterfactual(self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None) -> dict[str, Tensor]:
+    def can_answer(self, intervened: Collection[str]) -> bool:
+        """Only questions whose true answer is known."""
+        return self.dataset.knows_truth(intervened)
+
+    def counterfactual(
+        self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
+    ) -> dict[str, Tensor]:
         return self.dataset.truth(self.split, factual.index, interventions) if interventions else dict(factual)
 
 

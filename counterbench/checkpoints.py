@@ -36,11 +36,15 @@ def load_weights(module: nn.Module, path: Path, sha256: str | None = None) -> st
         raise CheckpointError(f"There are no weights at {path}.")
     found = sha256_of_file(path)
     if sha256 is not None and found != sha256:
-        raise CheckpointError(f"{path} has SHA-256 {found[:12]}..., expected {sha256[:12]}...: it was altered or cut short; fetch it again.")
+        raise CheckpointError(
+            f"{path} has SHA-256 {found[:12]}..., expected {sha256[:12]}...: it was altered or cut short; fetch it again."
+        )
     try:
         state = load(path.read_bytes())
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not an intact safetensors file ({error}); it may be truncated, fetch it again.") from error
+        raise CheckpointError(
+            f"{path} is not an intact safetensors file ({error}); it may be truncated, fetch it again."
+        ) from error
     expected = module.state_dict()
     _compare(path, state, expected)
     module.load_state_dict(state)

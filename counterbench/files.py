@@ -42,9 +42,11 @@ def atomic(path: Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
-        raise RecordError(f"Cannot write {path}: {error.strerror or error}. Choose a folder that can be written, with free space.") from error
+        raise RecordError(
+            f"Cannot write {path}: {error.strerror or error}. Choose a folder that can be written, with free space."
+        ) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -118,11 +118,17 @@ class Fitting(lightning.LightningModule):
         raise NotImplementedError
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
-        generator = torch.Generator(self.device).manual_seed(_mixed(self.seed, self.global_step * 1024 + self.global_rank))
+        generator = torch.Generator(self.device).manual_seed(
+            _mixed(self.seed, self.global_step * 1024 + self.global_rank)
+        )
         loss = self.losses(batch, generator, training=True).mean()
         if not loss.isfinite():
-            raise ModelError(f"The loss became {float(loss)} in epoch {self.current_epoch}; try a smaller learning rate.")
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(next(iter(batch.values()))), sync_dist=True)
+            raise ModelError(
+                f"The loss became {float(loss)} in epoch {self.current_epoch}; try a smaller learning rate."
+            )
+        self.log(
+            "train_loss", loss, on_step=False, on_epoch=True, batch_size=len(next(iter(batch.values()))), sync_dist=True
+        )
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
@@ -132,7 +138,9 @@ class Fitting(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         options = self.fit_options
-        optimizer = torch.optim.AdamW(self.module.parameters(), options.learning_rate, weight_decay=options.weight_decay)
+        optimizer = torch.optim.AdamW(
+            self.module.parameters(), options.learning_rate, weight_decay=options.weight_decay
+        )
         total = max(1, int(self.trainer.estimated_stepping_batches))
 
         def factor(step: int) -> float:
@@ -200,7 +208,7 @@ def run(
     best = ModelCheckpoint(folder, "best", monitor="val_loss", enable_version_counter=False)
     latest = ModelCheckpoint(folder, "latest", enable_version_counter=False)
     before = signal.getsignal(signal.SIGINT)
-    with _quiet():
+    with _Quiet():
         trainer = _trainer(fitting.fit_options, [record, best, latest], folder, hardware)
         checkpoint = folder / "latest.ckpt"
         batch_size = fitting.fit_options.batch_size
@@ -249,7 +257,7 @@ class _StderrProgressBar(RichProgressBar):
         super().__init__(leave=False, console_kwargs={"stderr": True})
 
 
-class _quiet:
+class _Quiet:
     """Lightning's hints about workers and hardware are not for our users."""
 
     def __enter__(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -32,6 +32,12 @@ class Model(Protocol):
     ) -> Mapping[str, Tensor]:
         """Natural values of every variable, had the intervened variables had these values; see the SCM's method."""
         ...
+
+
+def can_answer(model: Model, intervened: Collection[str]) -> bool:
+    """Whether a model takes questions about these variables: all of them, unless its own method `can_answer` says no."""
+    asked = getattr(model, "can_answer", None)
+    return True if asked is None else bool(asked(intervened))
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,9 @@ def build(recipe: Recipe, graph: CausalGraph, variables: Mapping[str, Variable])
     for name in graph.order:
         entry = recipe.mechanisms.get(name)
         if entry is None:
-            raise ConfigError(f"Recipe {recipe.name!r} has no mechanism for {name!r}; every variable of {recipe.dataset} needs one.")
+            raise ConfigError(
+                f"Recipe {recipe.name!r} has no mechanism for {name!r}; every variable of {recipe.dataset} needs one."
+            )
         family = registry.mechanisms.get(entry.family)
         options = options_of(family)
         for option in entry.options:
@@ -137,7 +145,9 @@ def _from_folder(folder: Path, dataset: Dataset, device: str | torch.device) -> 
     except (ValueError, KeyError, OSError) as error:
         raise CheckpointError(f"{folder / 'manifest.json'} is not a manifest of a trained model ({error}).") from error
     if trained_on[0] != dataset.card.name:
-        raise CheckpointError(f"{folder} holds a model of {trained_on[0]!r}; it cannot answer questions about {dataset.card.name!r}.")
+        raise CheckpointError(
+            f"{folder} holds a model of {trained_on[0]!r}; it cannot answer questions about {dataset.card.name!r}."
+        )
     return _contestant(recipe, dataset, folder / "weights.safetensors", sha256, device)
 
 

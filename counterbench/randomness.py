@@ -78,5 +78,7 @@ def gumbel(size: Sequence[int], generator: Generator, like: Tensor) -> Tensor:
 
 def _per_sample(generator: SampleNoise, size: Sequence[int]) -> SampleNoise:
     if size[0] != len(generator):
-        raise DataError(f"{len(generator)} noise streams were given for {size[0]} samples; there must be one per sample.")
+        raise DataError(
+            f"{len(generator)} noise streams were given for {size[0]} samples; there must be one per sample."
+        )
     return generator

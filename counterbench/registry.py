@@ -50,7 +50,9 @@ class Registry:
             other = found.get(entry.name)
             if entry.name in self._builtins or (other is not None and other.value != entry.value):
                 owner = "counterbench itself" if other is None else repr(other.value)
-                raise ConfigError(f"The {self.kind} {entry.name!r} of {entry.value!r} collides with the one of {owner}; rename it.")
+                raise ConfigError(
+                    f"The {self.kind} {entry.name!r} of {entry.value!r} collides with the one of {owner}; rename it."
+                )
             found[entry.name] = entry
         return found
 
@@ -61,10 +63,15 @@ class Registry:
             key = name or component.__module__.rpartition(".")[2]
             home = f"{self.package}.{key}" if self.package else None
             taken = self._loaded.get(key)
-            same = taken is not None and (taken.__module__, taken.__qualname__) == (component.__module__, component.__qualname__)
+            same = taken is not None and (taken.__module__, taken.__qualname__) == (
+                component.__module__,
+                component.__qualname__,
+            )
             foreign = key in self._builtins and component.__module__ != home
             if (taken is not None and not same) or foreign:
-                raise ConfigError(f"The {self.kind} {key!r} of {component.__module__!r} collides with an existing one; choose another name.")
+                raise ConfigError(
+                    f"The {self.kind} {key!r} of {component.__module__!r} collides with an existing one; choose another name."
+                )
             self._loaded[key] = component
             return component
 
@@ -119,7 +126,8 @@ def load_plugin(target: str) -> None:
         if name in sys.modules:
             return
         spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
+        if spec is None or spec.loader is None:
+            raise ConfigError(f"--plugin {target} is not a Python file.")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:

@@ -36,9 +36,13 @@ class StructuralCausalModel(nn.Module):
                 raise GraphError(f"The variable {name!r} has no mechanism; every variable of the graph needs one.")
             declared = tuple(parent.name for parent in given[name].parents)
             if declared != graph.parents(name):
-                raise GraphError(f"The mechanism of {name!r} expects the parents {declared}, the graph says {graph.parents(name)}.")
+                raise GraphError(
+                    f"The mechanism of {name!r} expects the parents {declared}, the graph says {graph.parents(name)}."
+                )
         if extra := [name for name in given if name not in graph]:
-            raise GraphError(f"There is a mechanism for {extra[0]!r}, which is not in the graph.{suggestion(extra[0], graph)}")
+            raise GraphError(
+                f"There is a mechanism for {extra[0]!r}, which is not in the graph.{suggestion(extra[0], graph)}"
+            )
         self.graph = graph
         self.mechanisms: Mapping[str, Mechanism] = nn.ModuleDict({name: given[name] for name in graph.order})  # type: ignore[assignment]
         self.variables: dict[str, Variable] = {name: given[name].variable for name in graph.order}
@@ -157,7 +161,9 @@ def check_answer(answer: object, variables: Mapping[str, Variable], count: int) 
     for name, variable in variables.items():
         value = answer.get(name)
         if not isinstance(value, Tensor):
-            raise ModelError(f"The model's answer has no tensor for {name!r}; it must hold every variable: {', '.join(variables)}.")
+            raise ModelError(
+                f"The model's answer has no tensor for {name!r}; it must hold every variable: {', '.join(variables)}."
+            )
         if len(value) != count:
             raise ModelError(f"The model answered {len(value)} values of {name!r} for {count} questions.")
         try:

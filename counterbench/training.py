@@ -61,7 +61,14 @@ def train(
         KeyboardInterrupt: on Ctrl-C, after saving.
     """
     seed = recipe.seed if seed is None else seed
-    plan = {"recipe": recipe.content(), "dataset": dataset.card.name, "source": dataset.source, "seed": seed, "epochs": epochs, "limit": limit}
+    plan = {
+        "recipe": recipe.content(),
+        "dataset": dataset.card.name,
+        "source": dataset.source,
+        "seed": seed,
+        "epochs": epochs,
+        "limit": limit,
+    }
     _claim(output, plan, resume)
     train_split, validation_split = dataset.split("train"), dataset.split("validation")
     fitted, held_out = _stored(train_split, limit), _stored(validation_split, limit)
@@ -102,12 +109,16 @@ def _claim(output: Path, plan: dict[str, Any], resume: bool) -> None:
     marker = output / _UNFINISHED / "plan.json"
     if marker.exists():
         if not resume:
-            raise CheckpointError(f"{output} holds an interrupted training; add --resume to go on with it, or remove the folder.")
+            raise CheckpointError(
+                f"{output} holds an interrupted training; add --resume to go on with it, or remove the folder."
+            )
         earlier = json.loads(marker.read_text(encoding="utf-8"))
         now = json.loads(json.dumps(plan))
         different = [key for key in now if earlier.get(key) != now[key]]
         if different:
-            raise CheckpointError(f"The training in {output} was started with another {different[0]}; resume with the same, or start in a new folder.")
+            raise CheckpointError(
+                f"The training in {output} was started with another {different[0]}; resume with the same, or start in a new folder."
+            )
     elif resume:
         raise CheckpointError(f"There is no interrupted training in {output}; leave --resume out to start one.")
     write_text(marker, json.dumps(plan))
@@ -118,7 +129,9 @@ def _stored(split: Split, limit: int | None) -> dict[str, Tensor]:
     for name, value in values.items():
         if value.is_floating_point() and not value.isfinite().all():
             bad = int((~value.isfinite()).sum())
-            raise DataError(f"{name}: {bad} of {value.numel()} values of the {split.name} split are NaN or infinite; clean the data first.")
+            raise DataError(
+                f"{name}: {bad} of {value.numel()} values of the {split.name} split are NaN or infinite; clean the data first."
+            )
     return values
 
 
@@ -148,8 +161,9 @@ def _fit(
     curve: dict[str, Any] = {"train": [], "validation": []}
     if any(True for _ in mechanism.parameters()):
         needed = job.variables
-        subset = [{v: values[v] for v in needed} for values in (train_values, validation_values)]
-        curve = vars(fitting.run(job, *subset, folder, hardware, resume))
+        fitted = {v: train_values[v] for v in needed}
+        held_out = {v: validation_values[v] for v in needed}
+        curve = vars(fitting.run(job, fitted, held_out, folder, hardware, resume))
     curve = {**curve, "seconds": round(time.perf_counter() - started, 1)}
     save_weights(mechanism.cpu(), done)
     write_text(curve_file, json.dumps(curve))

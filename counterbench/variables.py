@@ -65,7 +65,9 @@ def _require(condition: bool, message: str) -> None:
 
 def _finite(variable: Variable, values: Tensor) -> None:
     bad = int((~values.isfinite()).sum()) if values.is_floating_point() else 0
-    _require(bad == 0, f"{variable.name}: {bad} of {values.numel()} values are NaN or infinite; every value must be finite.")
+    _require(
+        bad == 0, f"{variable.name}: {bad} of {values.numel()} values are NaN or infinite; every value must be finite."
+    )
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,9 @@ class Continuous(Variable):
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
-            raise ConfigError(f"{self.name}: range [{self.low}, {self.high}] is empty; the first number must be smaller.")
+            raise ConfigError(
+                f"{self.name}: range [{self.low}, {self.high}] is empty; the first number must be smaller."
+            )
 
     @property
     def size(self) -> int:
@@ -95,14 +99,17 @@ class Continuous(Variable):
         return (encoded[:, 0] + 1) / 2 * (self.high - self.low) + self.low
 
     def check(self, values: Tensor) -> None:
-        _require(values.ndim == 1, f"{self.name}: expected one number per sample, shape (N,), got {tuple(values.shape)}.")
+        _require(
+            values.ndim == 1, f"{self.name}: expected one number per sample, shape (N,), got {tuple(values.shape)}."
+        )
         _finite(self, values)
 
     def require_in_range(self, value: float) -> None:
         """Raise DataError for a value that a person asks for and the card excludes."""
         _require(
             self.low <= value <= self.high,
-            f"{self.name}={value:g} is outside its range; give a number from {self.low:g} to {self.high:g} {self.unit}".rstrip() + ".",
+            f"{self.name}={value:g} is outside its range; give a number from {self.low:g} to {self.high:g} {self.unit}".rstrip()
+            + ".",
         )
 
     def describe(self) -> str:
@@ -122,7 +129,9 @@ class _Discrete(Variable):
         """How many values there are."""
 
     def check(self, values: Tensor) -> None:
-        _require(values.ndim == 1, f"{self.name}: expected one class per sample, shape (N,), got {tuple(values.shape)}.")
+        _require(
+            values.ndim == 1, f"{self.name}: expected one class per sample, shape (N,), got {tuple(values.shape)}."
+        )
         _finite(self, values)
         outside = int(((values < 0) | (values >= self.cardinality) | (values != values.long())).sum())
         _require(
@@ -163,7 +172,9 @@ class Categorical(_Discrete):
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
-            raise ConfigError(f"{self.name}: {len(self.classes)} classes given; a {self.kind} variable needs at least two.")
+            raise ConfigError(
+                f"{self.name}: {len(self.classes)} classes given; a {self.kind} variable needs at least two."
+            )
 
     @property
     def cardinality(self) -> int:

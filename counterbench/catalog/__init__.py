@@ -17,4 +17,6 @@ def section(name: str) -> Path:
     for folder in (inside, at_root):
         if folder.is_dir():
             return folder
-    raise ConfigError(f"This installation has no folder {name!r} (looked at {inside} and {at_root}); reinstall counterbench.")
+    raise ConfigError(
+        f"This installation has no folder {name!r} (looked at {inside} and {at_root}); reinstall counterbench."
+    )

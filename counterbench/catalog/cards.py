@@ -28,7 +28,9 @@ class VariableEntry(Declaration):
 
     @model_validator(mode="after")
     def _complete(self) -> VariableEntry:
-        needed = {"continuous": "range", "categorical": "classes", "ordinal": "classes", "image": "shape"}.get(self.kind)
+        needed = {"continuous": "range", "categorical": "classes", "ordinal": "classes", "image": "shape"}.get(
+            self.kind
+        )
         if needed and not getattr(self, needed):
             raise ValueError(f"a {self.kind} variable needs the key {needed!r}.")
         return self
@@ -60,6 +62,8 @@ class JudgeEntry(Declaration):
 
     judge: str
     options: dict[str, Any] = Field(default_factory=dict)
+    by_source: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """source -> options for that source, e.g. a calibration."""
     weights: str | None = None
     sha256: str | None = None
     quality: dict[str, dict[str, float]] = Field(default_factory=dict)
@@ -88,7 +92,9 @@ class Card(Declaration):
     @model_validator(mode="after")
     def _consistent(self) -> Card:
         if self.default_source not in self.sources:
-            raise ValueError(f"default_source {self.default_source!r} is not among the sources: {', '.join(self.sources)}.")
+            raise ValueError(
+                f"default_source {self.default_source!r} is not among the sources: {', '.join(self.sources)}."
+            )
         try:
             self.graph, self.build_variables()
         except CounterbenchError as error:

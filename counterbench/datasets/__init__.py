@@ -60,7 +60,9 @@ def load(name: str, source: str | None = None, data_dir: Path | str | None = Non
     given = data_dir or os.environ.get("COUNTERBENCH_DATA")
     folder = Path(given).expanduser() if given else None
     if folder is not None and not folder.is_dir():
-        raise DataError(f"The data folder {folder} does not exist; give --data-dir, or set COUNTERBENCH_DATA, to one that does.")
+        raise DataError(
+            f"The data folder {folder} does not exist; give --data-dir, or set COUNTERBENCH_DATA, to one that does."
+        )
     declared = card(name)
     dataset: Dataset = registry.datasets.get(declared.reader)(declared, source, folder)
     return dataset

@@ -28,7 +28,9 @@ def cached(key: str, name: str, prepare: Callable[[], Split]) -> Split:
         try:
             with atomic(path) as temporary:
                 tensors = {**split.values, _GROUP: split.group}
-                save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"fingerprint": split.fingerprint})
+                save_file(
+                    {k: v.contiguous() for k, v in tensors.items()}, temporary, {"fingerprint": split.fingerprint}
+                )
         except RecordError:
             pass
     return split

@@ -98,7 +98,9 @@ def posed(strokes: Tensor, pose: Tensor) -> Tensor:
     half = strokes.shape[-1] / 8  # half the source's side in px
     first = torch.stack([shrink * cosine, shrink * (slant * cosine - sine), -right / half], 1)
     second = torch.stack([shrink * sine, shrink * (slant * sine + cosine), -down / half], 1)
-    grid = functional.affine_grid(torch.stack([first, second], 1), [len(strokes), 1, OUTLINE, OUTLINE], align_corners=False)
+    grid = functional.affine_grid(
+        torch.stack([first, second], 1), [len(strokes), 1, OUTLINE, OUTLINE], align_corners=False
+    )
     sampled = functional.grid_sample(strokes[:, None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return sampled[:, 0]
 
@@ -113,10 +115,14 @@ def mnist(data_dir: Path | None, train: bool) -> Glyphs:
     folder = data_dir if _find(data_dir, f"{stem}-images-idx3-ubyte") else _download()
     images, labels = _find(folder, f"{stem}-images-idx3-ubyte"), _find(folder, f"{stem}-labels-idx1-ubyte")
     if images is None or labels is None:
-        raise DataError(f"{folder} lacks {stem}-images-idx3-ubyte or {stem}-labels-idx1-ubyte (.gz or not); both are needed.")
+        raise DataError(
+            f"{folder} lacks {stem}-images-idx3-ubyte or {stem}-labels-idx1-ubyte (.gz or not); both are needed."
+        )
     glyphs = Glyphs(read_idx(images), read_idx(labels).long())
     if glyphs.images.shape[1:] != (28, 28) or len(glyphs.images) != len(glyphs.labels):
-        raise DataError(f"{images} holds {tuple(glyphs.images.shape)} and {labels} {len(glyphs.labels)} labels; expected (N, 28, 28) and N.")
+        raise DataError(
+            f"{images} holds {tuple(glyphs.images.shape)} and {labels} {len(glyphs.labels)} labels; expected (N, 28, 28) and N."
+        )
     return glyphs
 
 
@@ -148,15 +154,27 @@ def published_attributes(data_dir: Path | None, train: bool) -> tuple[Tensor, Te
         DataError: if the file is not what it should be.
     """
     name = f"{'train' if train else 't10k'}-morpho.csv"
-    path = next((p for p in ((data_dir / sub / name) for sub in ("", "morphomnist")) if p.is_file()), None) if data_dir else None
+    path = (
+        next((p for p in ((data_dir / sub / name) for sub in ("", "morphomnist")) if p.is_file()), None)
+        if data_dir
+        else None
+    )
     if path is None:
         return None
     try:
         with path.open(newline="", encoding="utf-8") as stream:
-            rows = sorted((int(row["index"]), float(row["thickness"]), float(row["intensity"])) for row in csv.DictReader(stream))
+            rows = sorted(
+                (int(row["index"]), float(row["thickness"]), float(row["intensity"])) for row in csv.DictReader(stream)
+            )
     except (KeyError, ValueError, TypeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} must have the columns index, thickness and intensity, all numbers ({error}).") from error
+        raise DataError(
+            f"{path} must have the columns index, thickness and intensity, all numbers ({error})."
+        ) from error
     table = torch.tensor(rows, dtype=torch.float64)
-    if not rows or not table.isfinite().all() or not torch.equal(table[:, 0], torch.arange(len(rows), dtype=torch.float64)):
+    if (
+        not rows
+        or not table.isfinite().all()
+        or not torch.equal(table[:, 0], torch.arange(len(rows), dtype=torch.float64))
+    ):
         raise DataError(f"{path} must number its rows 0, 1, 2, ... and hold finite values only.")
     return table[:, 1].float(), table[:, 2].float()

@@ -27,8 +27,12 @@ def read_idx(path: Path) -> Tensor:
     if len(raw) < 4 or raw[:3] != b"\0\0\x08":
         raise DataError(f"{path} is not an IDX file of unsigned bytes (it must begin with 00 00 08).")
     axes = raw[3]
-    shape = tuple(int(size) for size in np.frombuffer(raw, ">i4", count=axes, offset=4)) if len(raw) >= 4 + 4 * axes else ()
+    shape = (
+        tuple(int(size) for size in np.frombuffer(raw, ">i4", count=axes, offset=4)) if len(raw) >= 4 + 4 * axes else ()
+    )
     body = len(raw) - 4 - 4 * axes
     if not shape or body != math.prod(shape):
-        raise DataError(f"{path} announces {' x '.join(map(str, shape)) or 'nothing'} bytes but holds {max(body, 0)}; it is truncated.")
+        raise DataError(
+            f"{path} announces {' x '.join(map(str, shape)) or 'nothing'} bytes but holds {max(body, 0)}; it is truncated."
+        )
     return torch.from_numpy(np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(shape).copy())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -60,7 +60,7 @@ class MorphoMNIST(Dataset):
         self._require_split(name)
         return self._loaded(name)
 
-    @lru_cache(maxsize=None)  # noqa: B019 - a dataset lives as long as the process
+    @cache  # noqa: B019 - a dataset lives as long as the process
     def _loaded(self, name: str) -> Split:
         return cached(f"{self.card.name}-{self.source}-{self._key(name)}", name, lambda: self._prepare(name))
 
@@ -78,7 +78,12 @@ class MorphoMNIST(Dataset):
             for rows in blocks:
                 images.append(self._render(name, rows, draws.thickness[rows], draws.intensity[rows]))
                 advance(len(rows))
-        values = {"thickness": draws.thickness, "intensity": draws.intensity, "digit": draws.digit, "image": torch.cat(images)}
+        values = {
+            "thickness": draws.thickness,
+            "intensity": draws.intensity,
+            "digit": draws.digit,
+            "image": torch.cat(images),
+        }
         return Split(name, values, draws.base)
 
     def attributes(self, name: str) -> dict[str, Tensor]:
@@ -112,7 +117,7 @@ class MorphoMNIST(Dataset):
         bases, strokes = self._strokes(split)
         return _glyphs.posed(strokes[torch.searchsorted(bases, draws.base[rows])].double() / 255, draws.pose[rows])
 
-    @lru_cache(maxsize=None)  # noqa: B019
+    @cache  # noqa: B019
     def _strokes(self, split: str) -> tuple[Tensor, Tensor]:
         """(base digits of the split, sorted; their traced strokes as uint8): each is traced once."""
         bases = self._draws(split).base.unique()
@@ -124,14 +129,14 @@ class MorphoMNIST(Dataset):
     def _optical(self) -> _glyphs.Glyphs:
         return _glyphs.optical_digits()
 
-    @lru_cache(maxsize=None)  # noqa: B019
+    @cache  # noqa: B019
     def _mnist(self, train: bool) -> _glyphs.Glyphs:
         return _glyphs.mnist(self.data_dir, train)
 
     def _glyphs(self, split: str) -> _glyphs.Glyphs:
         return self._mnist(split != "test") if self.source == "mnist" else self._optical
 
-    @lru_cache(maxsize=None)  # noqa: B019
+    @cache  # noqa: B019
     def _draws(self, split: str) -> _Draws:
         return self._mnist_draws(split) if self.source == "mnist" else self._digits_draws(split)
 
@@ -154,11 +159,15 @@ class MorphoMNIST(Dataset):
         published = _glyphs.published_attributes(self.data_dir, train)
         thickness, intensity = published or drawn
         if len(thickness) != count:
-            raise DataError(f"The published attributes are {len(thickness)} rows for {count} images; they must belong together.")
+            raise DataError(
+                f"The published attributes are {len(thickness)} rows for {count} images; they must belong together."
+            )
         judge, validation = count // 6, count // 30  # 10,000 and 2,000 of 60,000
         edges = {"train": (0, count - judge - validation), "validation": (count - judge - validation, count - judge)}
         rows = torch.arange(*{**edges, "judge": (count - judge, count), "test": (0, count)}[split])
-        return _Draws(rows, labels[rows], thickness[rows], intensity[rows], torch.zeros(len(rows), 5, dtype=torch.float64))
+        return _Draws(
+            rows, labels[rows], thickness[rows], intensity[rows], torch.zeros(len(rows), 5, dtype=torch.float64)
+        )
 
 
 def _draw_attributes(rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:

@@ -78,7 +78,7 @@ class Mechanism(nn.Module, ABC):
     def loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
         """What training minimises, per sample, (N,): the negative log-likelihood in nats, or an upper bound of it."""
 
-    def prepare(self, value: Tensor, parents: Parents) -> None:  # noqa: B027 - a hook, optional by design
+    def prepare(self, value: Tensor, parents: Parents) -> None:
         """Look at the training data once before training, e.g. to store or scale it. Default: nothing."""
 
     def pyro_sample(self, name: str, parents: Parents, count: int) -> Tensor:

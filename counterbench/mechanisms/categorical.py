@@ -63,7 +63,9 @@ class Categorical(Mechanism):
         self.classes = variable
         size = self.context_size
         if size:
-            self.network: nn.Module | None = DenseNN(size, list(hidden), param_dims=[variable.cardinality], nonlinearity=nn.GELU())
+            self.network: nn.Module | None = DenseNN(
+                size, list(hidden), param_dims=[variable.cardinality], nonlinearity=nn.GELU()
+            )
         else:
             self.network = None
             self.free_logits = nn.Parameter(torch.zeros(variable.cardinality))

@@ -32,7 +32,9 @@ class Empirical(Mechanism):
         super().__init__(variable, parents)
         if parents:
             names = ", ".join(parent.name for parent in parents)
-            raise ConfigError(f"The mechanism 'empirical' is for variables without causes, but {variable.name!r} has: {names}.")
+            raise ConfigError(
+                f"The mechanism 'empirical' is for variables without causes, but {variable.name!r} has: {names}."
+            )
         self.values: Tensor
         self.register_buffer("values", torch.zeros(capacity, variable.size))
         self.filled: Tensor
@@ -45,7 +47,9 @@ class Empirical(Mechanism):
 
     def _stored(self) -> Tensor:
         if int(self.filled) == 0:
-            raise ModelError(f"{self.variable.name}: this empirical mechanism has seen no data yet; train the model first.")
+            raise ModelError(
+                f"{self.variable.name}: this empirical mechanism has seen no data yet; train the model first."
+            )
         return self.values[: int(self.filled)]
 
     def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:

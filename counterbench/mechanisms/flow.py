@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pyro
 import torch
@@ -20,13 +20,17 @@ from counterbench.randomness import Generator, normal
 from counterbench.registry import mechanisms
 from counterbench.variables import Continuous, Variable
 
-
 _IDENTITY = (0.0, 0.0, 0.5413, 0.0)
 """Unnormalised widths, heights, derivatives and lambdas of the spline u -> u: softplus(0.5413) = 1."""
 
 
 def _spline_parameters(spline: Spline) -> tuple[nn.Parameter, ...]:
-    return (spline.unnormalized_widths, spline.unnormalized_heights, spline.unnormalized_derivatives, spline.unnormalized_lambdas)
+    return (
+        spline.unnormalized_widths,
+        spline.unnormalized_heights,
+        spline.unnormalized_derivatives,
+        spline.unnormalized_lambdas,
+    )
 
 
 class ConditionalAffine(ConditionalTransformModule):
@@ -95,7 +99,9 @@ class Flow(Mechanism):
             self.spline = ConditionalSpline(network, input_dim=1, count_bins=bins, bound=4.0, order="linear")
             with torch.no_grad():
                 network.layers[-1].weight.mul_(0.1)
-                network.layers[-1].bias.copy_(torch.cat([torch.full((n,), v) for n, v in zip(shapes, _IDENTITY, strict=True)]))
+                network.layers[-1].bias.copy_(
+                    torch.cat([torch.full((n,), v) for n, v in zip(shapes, _IDENTITY, strict=True)])
+                )
         elif bins:
             self.spline = Spline(1, count_bins=bins, bound=4.0, order="linear")
             with torch.no_grad():
@@ -109,7 +115,7 @@ class Flow(Mechanism):
         if isinstance(self.spline, ConditionalSpline):
             chain.append(self.spline.condition(context))
         elif self.spline is not None:
-            chain.append(self.spline)
+            chain.append(cast(Transform, self.spline))
         chain.append(self.affine.condition(context) if context.shape[1] else self.affine.transform())  # type: ignore[operator]
         if self.bounded:
             chain.append(TanhTransform())
@@ -158,5 +164,8 @@ class Flow(Mechanism):
     def pyro_sample(self, name: str, parents: Parents, count: int) -> Tensor:
         encoded = self._distribution(self.context(parents, self.reference.new_empty(count, 0)))
         half = (self.quantity.high - self.quantity.low) / 2
-        natural = [ReshapeTransform((1,), ()), torch.distributions.AffineTransform(self.quantity.low + half, half)]
+        natural = [
+            ReshapeTransform(torch.Size([1]), torch.Size([])),
+            torch.distributions.AffineTransform(self.quantity.low + half, half),
+        ]
         return pyro.sample(name, dist.TransformedDistribution(encoded, natural))

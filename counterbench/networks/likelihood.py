@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 _BIN = 1 / 255  # half the distance between neighbouring grey levels, on the scale [-1, 1]
 
+_REACH = 1.1  # means may pass the ends of the scale a little: black is easiest to hit from below
+
 
 class DiscretisedGaussian(nn.Module):
     """A normal per pixel, integrated over the width of one grey level.
@@ -18,18 +20,20 @@ class DiscretisedGaussian(nn.Module):
     Args:
         features: channels of the feature map it reads.
         channels: channels of the image.
-        min_log_scale: lower limit of the log standard deviation, on the scale [-1, 1].
+        min_log_scale: lower limit of the log standard deviation, on the scale [-1, 1]; the default is finer than a grey level.
     """
 
-    def __init__(self, features: int, channels: int, min_log_scale: float = -9.0):
+    def __init__(self, features: int, channels: int, min_log_scale: float = -6.0):
         super().__init__()
         self.head = nn.Conv2d(features, 2 * channels, 1)
         self.min_log_scale = min_log_scale
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(N, features, H, W) -> mean and log standard deviation, each (N, C, H, W)."""
-        mean, log_scale = self.head(features).chunk(2, dim=1)
-        return mean, log_scale.clamp(min=self.min_log_scale)
+        raw, log_scale = self.head(features).chunk(2, dim=1)
+        # Bounded means and scales keep every pixel within 850 standard deviations, where the gradient of a log-CDF is still
+        # exact in single precision (beyond some thousands it overflows).
+        return _REACH * torch.tanh(raw / _REACH), log_scale.clamp(self.min_log_scale, 2.0)
 
 
 def discretised_gaussian_log_prob(image: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:

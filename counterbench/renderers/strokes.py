@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ _BLOCK = 512  # images held as fine grids at once: 25 MiB
 _RIDGE_SLOPE = 0.72  # a distance map has slope 1 except on its ridge, where opposite edges meet
 
 
-@lru_cache(maxsize=None)
+@cache
 def _operators(cells: int) -> tuple[Tensor, Tensor]:
     """(refine, reduce): 4x outline -> smoothed fine grid, and fine grid -> pixels, each applied on both sides."""
     side = SIZE * cells
@@ -50,7 +50,7 @@ def _operators(cells: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(refine), torch.from_numpy(reduce)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _spline(size: int, factor: int) -> Tensor:
     matrix = ndimage.zoom(np.eye(size), (factor, 1), order=3, mode="mirror", grid_mode=True)
     return torch.from_numpy(matrix)
@@ -234,12 +234,12 @@ def measure_thickness(images: Tensor, cells: int = COARSE) -> Tensor:
         cells: grid cells per pixel; finer is slower and a little more precise.
 
     Returns:
-        (N,), float64, in pixels; NaN for an image without contrast.
+        (N,), float64, in pixels; 0 for an image without contrast, which has no stroke.
     """
     result = torch.empty(len(images), dtype=torch.float64, device=images.device)
     for part in _chunks(len(images)):
         chunk = images[part]
         measured = mean_thickness(shape(upsample(chunk), cells), cells)
         blank = chunk.amax((1, 2)) == chunk.amin((1, 2))
-        result[part] = torch.where(blank, torch.nan, measured)
+        result[part] = torch.where(blank, 0.0, measured)
     return result

@@ -20,7 +20,9 @@ def draw_curves(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:
 
     shown = {name: curve for name, curve in curves.items() if curve["train"]}
     figure = Figure(figsize=(3.6 * max(1, len(shown)), 3), layout="constrained")
-    for axis, (name, curve) in zip(figure.subplots(1, max(1, len(shown)), squeeze=False)[0], shown.items(), strict=False):
+    for axis, (name, curve) in zip(
+        figure.subplots(1, max(1, len(shown)), squeeze=False)[0], shown.items(), strict=False
+    ):
         epochs = range(1, len(curve["train"]) + 1)
         axis.plot(epochs, curve["train"], color="#7a8794", label="training")
         axis.plot(epochs, curve["validation"], color="#c8452c", label="validation")

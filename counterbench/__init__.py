@@ -1,0 +1,20 @@
+"""counterbench: the instrument for judging counterfactual image generation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "0.1.0"
+
+_LAZY = {"evaluate": "counterbench.api", "load_dataset": "counterbench.api", "load_model": "counterbench.api"}
+
+__all__ = ["__version__", "evaluate", "load_dataset", "load_model"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: `import counterbench` alone stays instant."""
+    if name in _LAZY:
+        import importlib
+
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'counterbench' has no attribute {name!r}")

@@ -1,0 +1,47 @@
+"""Suites: which questions are asked and which metrics judge the answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from counterbench.catalog import section
+from counterbench.catalog.reading import Declaration, read
+from counterbench.errors import UnknownNameError
+
+
+class Suite(Declaration):
+    """An exam, for any dataset."""
+
+    name: str
+    title: str
+    description: str = ""
+    cycles: int = Field(10, ge=0, le=50)
+    """How often the null intervention is composed; 0 leaves it out."""
+    single: bool = True
+    """Whether every intervenable variable is set once in every image."""
+    metrics: tuple[str, ...] = Field(min_length=1)
+    limit: int | None = Field(None, ge=1)
+    """Ask about the first samples of the test split only."""
+    resamples: int = Field(2000, ge=100)
+    """Bootstrap resamples behind each interval."""
+
+
+def suite_paths() -> dict[str, Path]:
+    """Every suite of the catalogue: name -> file."""
+    return {path.stem: path for path in sorted((section("benchmarks") / "suites").glob("*.yaml"))}
+
+
+def find_suite(name: str) -> Suite:
+    """The suite `name` of the catalogue, or the one in the file `name`.
+
+    Raises:
+        UnknownNameError: with the closest match and the list.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return read(Path(name), Suite)
+    known = suite_paths()
+    if name not in known:
+        raise UnknownNameError("suite", name, known)
+    return read(known[name], Suite)

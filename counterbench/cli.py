@@ -1,0 +1,385 @@
+"""The command line: thin. Results go to stdout, progress and messages to stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from counterbench import __version__
+from counterbench.errors import CounterbenchError, UnknownNameError
+
+_INTERRUPTED = 130
+
+
+class _Commands(click.Group):
+    """Turns a user's mistake into one sentence and an exit code; everything else keeps its traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except CounterbenchError as error:
+            click.echo(f"counterbench: {error}", err=True)
+            context.exit(2 if isinstance(error, UnknownNameError) else 1)
+        except KeyboardInterrupt:
+            click.echo(
+                f"counterbench: interrupted. {context.meta.get('counterbench.kept', 'Nothing that was finished is lost.')}",
+                err=True,
+            )
+            context.exit(_INTERRUPTED)
+        except BrokenPipeError:
+            sys.stderr.close()
+            context.exit(1)
+        except OSError as error:
+            # A full disk or a vanished folder can strike in any library below.
+            click.echo(
+                f"counterbench: {error.strerror or error}{f': {error.filename}' if error.filename else ''}.", err=True
+            )
+            context.exit(1)
+
+    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and self.get_command(context, name) is None:
+            raise UnknownNameError("command", name, self.list_commands(context))
+        return super().resolve_command(context, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="counterbench")
+@click.option(
+    "--plugin",
+    multiple=True,
+    metavar="MODULE|FILE.py",
+    help="Load mechanisms, models, metrics, judges or datasets of yours.",
+)
+def main(plugin: tuple[str, ...]) -> None:
+    """Judge counterfactual image generation.
+
+    \b
+    counterbench evaluate --model vae --dataset morphomnist
+    counterbench list models
+    """
+    if plugin:
+        from counterbench.registry import load_plugin
+
+        for target in plugin:
+            load_plugin(target)
+
+
+def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        [
+            click.option("--dataset", default="morphomnist", show_default=True, help="Name of a card, or a card file."),
+            click.option("--source", default=None, help="Where the pixels come from; default: the card's."),
+            click.option(
+                "--data-dir",
+                type=click.Path(path_type=Path),
+                default=None,
+                help="Folder of published data; default: $COUNTERBENCH_DATA.",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def _quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")(command)
+
+
+def _show_progress(quiet: bool) -> None:
+    from counterbench import progress
+
+    progress.shown.set(not quiet)
+
+
+def _say(message: str) -> None:
+    click.echo(message, err=True)
+
+
+@main.command()
+@click.option(
+    "--model", required=True, help="A baseline, a recipe, a trained folder, or a plug-in's model; see `list models`."
+)
+@_data_options
+@click.option("--suite", default="standard", show_default=True, help="Name of a suite, or a suite file.")
+@click.option("--metrics", default=None, metavar="A,B", help="Only these metrics; default: the suite's.")
+@click.option("--limit", type=click.IntRange(min=1), default=None, help="Ask about the first N test images only.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the questions and of the noise."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=None, help="Samples at a time; changes no number.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder for records."
+)
+@click.option(
+    "--overwrite",
+    type=click.Choice(["never", "missing", "always"]),
+    default="missing",
+    show_default=True,
+    help="If this very evaluation was made before: stop, show it, or make it again.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
+@_quiet_option
+@click.pass_context
+def evaluate(
+    context: click.Context,
+    model: str,
+    dataset: str,
+    source: str | None,
+    data_dir: Path | None,
+    suite: str,
+    metrics: str | None,
+    limit: int | None,
+    seed: int,
+    device: str,
+    batch_size: int | None,
+    output: Path,
+    overwrite: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Ask a model all questions of a suite and print a table with intervals, floors and ceilings."""
+    from counterbench import evaluation, gallery, models, storing
+    from counterbench.errors import RecordError
+    from counterbench.files import require_writable
+    from counterbench.records import to_json
+
+    context.meta["counterbench.kept"] = (
+        f"Records written earlier are untouched in {output}; run the same command to start this one again."
+    )
+    _show_progress(quiet)
+    chosen = [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None
+    exam = evaluation.prepare(dataset, suite, source, data_dir, chosen, seed, limit, device)
+    contestant = models.load(model, exam.dataset, exam.device)
+    inputs = exam.inputs(contestant)
+    folder = storing.folder_of(inputs, output)
+    record = None if overwrite == "always" else storing.stored(folder, inputs)
+    if record is not None and overwrite == "never":
+        raise RecordError(
+            f"This evaluation was made before: {folder}. Use --overwrite missing to show it, or always to make it again."
+        )
+    if record is None:
+        require_writable(folder)
+        made = evaluation.evaluate(contestant, exam, batch_size)
+        gallery.picture_of_exam(contestant, exam, folder / storing.GRID)
+        storing.save(made, folder)
+        record = made.record
+    else:
+        _say("This evaluation was made before; showing it (--overwrite always makes it again).")
+    if as_json:
+        click.echo(to_json(record), nl=False)
+        return
+    from rich.console import Console
+
+    from counterbench.report import table
+
+    Console(width=None if sys.stdout.isatty() else 130, highlight=False).print(table.build(record))
+    _say(f"\nrecord, scores per sample and picture: {folder}  ({record.seconds['total']:.0f} s on {record.device})")
+
+
+@main.command()
+@click.option("--model", required=True, help="Name of a recipe, or a recipe file.")
+@_data_options
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Folder for the result; default: runs/MODEL-DATASET-SOURCE.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=None, help="Default: the recipe's.")
+@click.option("--epochs", type=click.IntRange(min=1), default=None, help="At most; default: the recipe's.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=2),
+    default=None,
+    help="Use only the first N training samples, to try things out.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True, help="How many of them.")
+@click.option(
+    "--precision", type=click.Choice(["32-true", "16-mixed", "bf16-mixed"]), default="32-true", show_default=True
+)
+@click.option("--resume", is_flag=True, help="Go on with an interrupted training in --output.")
+@_quiet_option
+@click.pass_context
+def train(
+    context: click.Context,
+    model: str,
+    dataset: str,
+    source: str | None,
+    data_dir: Path | None,
+    output: Path | None,
+    seed: int | None,
+    epochs: int | None,
+    limit: int | None,
+    device: str,
+    devices: int,
+    precision: str,
+    resume: bool,
+    quiet: bool,
+) -> None:
+    """Train every mechanism of a recipe; the result is a folder that `evaluate --model FOLDER` takes."""
+    from counterbench import datasets, models, training
+    from counterbench.evaluation import choose_device
+    from counterbench.fitting import Hardware
+
+    _show_progress(quiet)
+    choose_device(device)
+    loaded = datasets.load(dataset, source, data_dir)
+    recipe, _ = models.find_recipe(model, loaded.card.name)
+    folder = output or Path("runs") / f"{recipe.name}-{loaded.card.name}-{loaded.source}"
+    context.meta["counterbench.kept"] = (
+        f"Finished epochs are kept in {folder}; run the same command with --resume to go on."
+    )
+    training.train(recipe, loaded, folder, Hardware(device, devices, precision), seed, epochs, limit, resume)
+    click.echo(str(folder))
+    _say(
+        f"Trained. Evaluate it with: counterbench evaluate --model {folder} --dataset {loaded.card.name} --source {loaded.source}"
+    )
+
+
+@main.command("train-judges")
+@click.option("--dataset", default="morphomnist", show_default=True)
+@click.option("--source", multiple=True, help="One or several; default: the card's.")
+@click.option("--data-dir", type=click.Path(path_type=Path), default=None)
+@click.option("--variable", required=True, help="The categorical variable to predict.")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder for weights and a report.")
+@click.option("--seed", type=click.IntRange(min=0), default=7001, show_default=True)
+@click.option("--epochs", type=click.IntRange(min=1), default=None)
+@click.option("--device", default="auto", show_default=True)
+@_quiet_option
+def train_judges(
+    dataset: str,
+    source: tuple[str, ...],
+    data_dir: Path | None,
+    variable: str,
+    output: Path,
+    seed: int,
+    epochs: int | None,
+    device: str,
+    quiet: bool,
+) -> None:
+    """Train the classifiers that judge a categorical variable, on the split that no model sees."""
+    import json
+
+    from counterbench import datasets, judge_training
+    from counterbench.errors import ConfigError
+    from counterbench.fitting import Hardware
+
+    _show_progress(quiet)
+    loaded = [datasets.load(dataset, name, data_dir) for name in (source or (None,))]
+    kinds = {name: v.kind for name, v in loaded[0].variables.items()}
+    if kinds.get(variable) not in ("categorical", "ordinal"):
+        raise ConfigError(
+            f"--variable {variable}: choose a categorical variable of {dataset}: {', '.join(k for k, v in kinds.items() if v in ('categorical', 'ordinal'))}."
+        )
+    click.echo(
+        json.dumps(judge_training.train_judges(loaded, variable, output, Hardware(device), seed, epochs), indent=1)
+    )
+
+
+@main.command("list")
+@click.argument(
+    "kind", required=False, type=click.Choice(["models", "datasets", "metrics", "suites", "mechanisms", "judges"])
+)
+def list_(kind: str | None) -> None:
+    """List what there is."""
+    from counterbench import listing
+
+    for chosen in [kind] if kind else list(listing.KINDS):
+        if kind is None:
+            click.secho(chosen, bold=True)
+        for name, words in listing.KINDS[chosen]():
+            click.echo(f"{'' if kind else '  '}{name:<24}{words}".rstrip())
+
+
+@main.command()
+@click.argument("name")
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE.png",
+    help="Draw a dataset's causal graph.",
+)
+def show(name: str, picture: Path | None) -> None:
+    """Show a dataset, model, suite, metric, mechanism or judge by name."""
+    from counterbench import listing
+
+    click.echo(listing.describe(name))
+    if picture is not None:
+        listing.draw(name, picture)
+        _say(f"drawn: {picture}")
+
+
+@main.group()
+def data() -> None:
+    """Prepare data."""
+
+
+@data.command("prepare")
+@_data_options
+@click.option("--split", multiple=True, help="Only these splits; default: all.")
+@_quiet_option
+def prepare(dataset: str, source: str | None, data_dir: Path | None, split: tuple[str, ...], quiet: bool) -> None:
+    """Render or read a dataset once, so that later commands start at once; prints each split's SHA-256."""
+    from counterbench import datasets
+
+    _show_progress(quiet)
+    loaded = datasets.load(dataset, source, data_dir)
+    for name in split or loaded.splits:
+        part = loaded.split(name)
+        click.echo(f"{name:<12}{len(part):>7} samples  {part.fingerprint}")
+
+
+@main.command()
+@click.option("--model", default="vae", show_default=True)
+@_data_options
+@click.option(
+    "--do",
+    "assignments",
+    multiple=True,
+    required=True,
+    metavar="VARIABLE=VALUE",
+    help="Set a variable; repeat for several.",
+)
+@click.option("--count", default=8, show_default=True, help="How many test images.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which test images, and the noise."
+)
+@click.option("--device", default="auto", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("grid.png"), show_default=True)
+@_quiet_option
+def generate(
+    model: str,
+    dataset: str,
+    source: str | None,
+    data_dir: Path | None,
+    assignments: tuple[str, ...],
+    count: int,
+    seed: int,
+    device: str,
+    out: Path,
+    quiet: bool,
+) -> None:
+    """Draw counterfactuals of some test images, beside the truth, to look at."""
+    from counterbench import datasets, gallery, models
+    from counterbench.errors import ConfigError
+    from counterbench.evaluation import choose_device
+
+    _show_progress(quiet)
+    wanted = {}
+    for assignment in assignments:
+        name, sign, value = assignment.partition("=")
+        if not sign or not name or not value:
+            raise ConfigError(f"--do {assignment}: expected VARIABLE=VALUE, for example thickness=4.5.")
+        wanted[name.strip()] = value.strip()
+    loaded = datasets.load(dataset, source, data_dir)
+    contestant = models.load(model, loaded, choose_device(device))
+    gallery.generate(contestant, loaded, wanted, count, seed, out)
+    click.echo(str(out))

@@ -1,0 +1,117 @@
+"""Counterfactuals to look at: a few samples, some interventions, one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from counterbench.datasets.base import Dataset
+from counterbench.errors import ConfigError, DataError, suggestion
+from counterbench.evaluation import SPLIT, Exam
+from counterbench.models import Contestant, can_answer
+from counterbench.randomness import SampleNoise
+from counterbench.report.grid import Panel, captions, draw_grid
+from counterbench.samples import Samples
+from counterbench.scm import check_answer
+from counterbench.variables import Categorical, Continuous
+
+SHOWN = 8
+
+
+def picture_of_exam(contestant: Contestant, exam: Exam, path: Path, count: int = SHOWN) -> None:
+    """The first questions of an exam, one panel per intervened variable."""
+    rows = exam.plan.index[:count]
+    factual = exam.dataset.split(SPLIT).take(rows)
+    panels = []
+    for name, values in exam.plan.single.items():
+        if not can_answer(contestant.model, [name]):
+            continue
+        asked = {name: values[: len(rows)]}
+        keys = [f"single/{name}/{row}" for row in rows.tolist()]
+        panels.append(panel(contestant, exam.dataset, factual, asked, SampleNoise(exam.seed, keys)))
+    title = f"{contestant.title} - {exam.dataset.card.name}/{exam.dataset.source}"
+    draw_grid(factual, exam.dataset.card.image, panels, title, path)
+
+
+def panel(
+    contestant: Contestant, dataset: Dataset, factual: Samples, interventions: Mapping[str, Tensor], noise: SampleNoise
+) -> Panel:
+    """Ask one question about each sample."""
+    image = dataset.card.image
+    if not can_answer(contestant.model, list(interventions)):
+        raise ConfigError(f"{contestant.name} does not answer questions about {', '.join(interventions)}. {dataset.card.truth.strip()}")
+    with torch.inference_mode():
+        answer = contestant.model.counterfactual(factual, interventions, noise)
+    check_answer(answer, dataset.variables, factual.count)
+    truth = dataset.truth(SPLIT, factual.index, interventions)[image] if dataset.knows_truth(interventions) else None
+    words = [captions(dataset.variables[name], value) for name, value in interventions.items()]
+    return Panel(
+        "do(" + ", ".join(interventions) + ")",
+        [", ".join(parts) for parts in zip(*words, strict=True)],
+        answer[image].cpu(),
+        truth,
+    )
+
+
+def generate(
+    contestant: Contestant, dataset: Dataset, assignments: Mapping[str, str], count: int, seed: int, path: Path
+) -> None:
+    """Set the same values in `count` random test samples and draw the answers.
+
+    Args:
+        contestant: who answers.
+        dataset: whose test split.
+        assignments: variable -> value, as typed.
+        count: how many samples.
+        seed: which samples, and the noise.
+        path: a .png file.
+
+    Raises:
+        ConfigError: for an unknown variable or class. DataError: for a value out of range.
+    """
+    split = dataset.split(SPLIT)
+    if not 1 <= count <= min(64, len(split)):
+        raise ConfigError(f"--count {count}: give a number from 1 to {min(64, len(split))}.")
+    rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:count].sort().values
+    factual = split.take(rows)
+    interventions = {
+        name: parse_value(dataset, name, text, factual[name])
+        for name, text in assignments.items()
+        if _settable(dataset, name)
+    }
+    noise = SampleNoise(seed, [f"generate/{row}" for row in rows.tolist()])
+    made = panel(contestant, dataset, factual, interventions, noise)
+    draw_grid(factual, dataset.card.image, [made], f"{contestant.title} - {dataset.card.name}/{dataset.source}", path)
+
+
+def _settable(dataset: Dataset, name: str) -> bool:
+    if name not in dataset.card.intervenable:
+        raise ConfigError(
+            f"--do {name}=...: {dataset.card.name} has no variable {name!r} to set.{suggestion(name, dataset.card.intervenable)}"
+        )
+    return True
+
+
+def parse_value(dataset: Dataset, name: str, text: str, like: Tensor) -> Tensor:
+    """A typed value as natural values for every sample.
+
+    Raises:
+        ConfigError: if it is not a value of the variable. DataError: if it is out of range.
+    """
+    variable = dataset.variables[name]
+    if isinstance(variable, Categorical):
+        if text not in variable.classes:
+            raise ConfigError(f"--do {name}={text}: not a class of {name!r}.{suggestion(text, variable.classes)}")
+        return torch.full_like(like, variable.classes.index(text))
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise ConfigError(f"--do {name}={text}: {text!r} is not a number.") from error
+    if isinstance(variable, Continuous):
+        variable.require_in_range(number)
+    elif number not in (0.0, 1.0):
+        raise DataError(f"--do {name}={text}: {name!r} is {variable.kind}; give 0 or 1.")
+    return torch.full_like(like, number)

@@ -1,0 +1,131 @@
+"""Training the judges of a dataset: on the split that no model sees, with seeds that no model uses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from counterbench import fitting
+from counterbench.catalog.recipes import Fit
+from counterbench.checkpoints import save_weights
+from counterbench.datasets.base import Dataset
+from counterbench.files import require_writable, write_text
+from counterbench.judges.classifier import build, normalised
+from counterbench.networks.classifiers import ARCHITECTURES
+from counterbench.variables import Categorical
+from counterbench.versions import versions
+
+FIT = Fit(
+    epochs=40,
+    batch_size=128,
+    learning_rate=3e-3,
+    weight_decay=0.02,
+    warmup_steps=200,
+    cosine=True,
+    patience=40,
+    ema_decay=0.995,
+)
+
+
+class _JudgeFitting(fitting.Fitting):
+    """Cross-entropy on images that are shifted and dimmed at random."""
+
+    def __init__(self, network: torch.nn.Module, fit: Fit, seed: int, image: str, label: str):
+        super().__init__(network, fit, seed)
+        self.image, self.label = image, label
+
+    def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
+        images = batch[self.image].float()
+        if training:
+            images = augmented(images, generator)
+        smoothing = 0.02 if training else 0.0
+        return functional.cross_entropy(
+            self.module(normalised(images)), batch[self.label], reduction="none", label_smoothing=smoothing
+        )
+
+
+def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Rotate, slant, scale and shift a little, and change the contrast: (N, C, H, W) -> the same shape."""
+    count, device = len(images), images.device
+    draw = torch.randn(count, 6, generator=generator, device=device)
+    rotation, slant, size = 0.12 * draw[:, 0], 0.12 * draw[:, 1], (0.08 * draw[:, 2]).exp()
+    shift = 2 * 1.0 / images.shape[-1] * draw[:, 3:5]
+    cosine, sine = rotation.cos() * size, rotation.sin() * size
+    matrix = torch.stack(
+        [torch.stack([cosine, slant - sine, shift[:, 0]], 1), torch.stack([sine, cosine, shift[:, 1]], 1)], 1
+    )
+    grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
+    moved = functional.grid_sample(images, grid, align_corners=False)
+    return (moved * (0.15 * draw[:, 5]).exp()[:, None, None, None]).clamp(0, 255)
+
+
+def train_judges(
+    datasets: Sequence[Dataset],
+    label: str,
+    output: Path,
+    hardware: fitting.Hardware,
+    seed: int = 7001,
+    epochs: int | None = None,
+) -> dict[str, Any]:
+    """Train one classifier per architecture on the judge splits of one or several sources together.
+
+    Args:
+        datasets: sources of one card.
+        label: the categorical variable to predict.
+        output: folder for `<label>-<architecture>.safetensors` and `judges.json`.
+        hardware: where.
+        seed: of the first architecture; the others follow.
+        epochs: at most; None for the default.
+
+    Returns:
+        Architecture -> what the card should say: SHA-256, and accuracy and calibration error per source on real test images.
+    """
+    require_writable(output)
+    card = datasets[0].card
+    variable = datasets[0].variables[label]
+    assert isinstance(variable, Categorical)
+    train = _together(datasets, "judge", card.image, label)
+    validation = _together(datasets, "validation", card.image, label)
+    fit = FIT.model_copy(update={"epochs": epochs}) if epochs else FIT
+    report: dict[str, Any] = {}
+    for position, architecture in enumerate(ARCHITECTURES):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + position)
+            network = build(architecture, int(train[card.image].shape[1]), variable.cardinality)
+        job = _JudgeFitting(network, fit, seed + position, card.image, label)
+        fitting.run(job, train, validation, output / "unfinished" / architecture, hardware)
+        network = network.cpu().eval()
+        path = output / f"{label}-{architecture}.safetensors"
+        quality = {dataset.source: _quality(network, dataset, label) for dataset in datasets}
+        report[architecture] = {"weights": path.name, "sha256": save_weights(network, path), "quality": quality}
+    write_text(
+        output / "judges.json",
+        json.dumps({"judges": report, "seed": seed, "fit": fit.model_dump(), "versions": versions()}, indent=1),
+    )
+    return report
+
+
+def _together(datasets: Sequence[Dataset], split: str, image: str, label: str) -> dict[str, Tensor]:
+    parts = [dataset.split(split).values for dataset in datasets]
+    return {name: torch.cat([part[name] for part in parts]) for name in (image, label)}
+
+
+def _quality(network: torch.nn.Module, dataset: Dataset, label: str) -> dict[str, float]:
+    """Accuracy and expected calibration error (15 equal bins) on real test images."""
+    values: Mapping[str, Tensor] = dataset.split("test").values
+    with torch.inference_mode():
+        parts = [network(normalised(part.float())).softmax(1) for part in values[dataset.card.image].split(1000)]
+    confidence, predicted = torch.cat(parts).max(1)
+    right = (predicted == values[label]).float()
+    bins = (confidence * 15).long().clamp(max=14)
+    gaps = [
+        abs(float(confidence[bins == b].mean() - right[bins == b].mean())) * float((bins == b).float().mean())
+        for b in bins.unique()
+    ]
+    return {"accuracy": round(float(right.mean()), 4), "calibration_error": round(sum(gaps), 4)}

@@ -1,0 +1,68 @@
+"""A trained classifier as a judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from counterbench.checkpoints import load_weights
+from counterbench.errors import ConfigError, UnknownNameError
+from counterbench.judges.base import Judge
+from counterbench.networks.classifiers import ARCHITECTURES
+from counterbench.registry import judges
+from counterbench.variables import Categorical, Variable
+
+
+def build(architecture: str, channels: int, classes: int) -> nn.Module:
+    """An untrained network by name."""
+    if architecture not in ARCHITECTURES:
+        raise UnknownNameError("classifier architecture", architecture, ARCHITECTURES)
+    return ARCHITECTURES[architecture](channels, classes)
+
+
+@judges.register()
+class Classifier(Judge):
+    """Class probabilities from a pinned network, always in evaluation mode and without gradients.
+
+    Args:
+        variable: categorical or ordinal.
+        architecture: name of the network.
+        channels: of the images.
+        weights: safetensors file.
+        sha256: what its hash must be.
+        device: where it computes.
+    """
+
+    kinds = ("categorical", "ordinal")
+
+    def __init__(
+        self,
+        variable: Variable,
+        architecture: str,
+        channels: int = 1,
+        weights: Path | None = None,
+        sha256: str | None = None,
+        device: str | torch.device = "cpu",
+    ):
+        super().__init__(variable)
+        if weights is None:
+            raise ConfigError(f"The judge of {variable.name!r} is a trained classifier and needs the key 'weights'.")
+        assert isinstance(variable, Categorical)
+        self.network = build(architecture, channels, variable.cardinality)
+        self.sha256 = load_weights(self.network, weights, sha256)
+        self.network.to(device).eval().requires_grad_(False)
+        self.device = device
+
+    @property
+    def fingerprint(self) -> str:
+        return f"classifier sha256={self.sha256}"
+
+    def _measure(self, images: Tensor) -> Tensor:
+        return self.network(normalised(images.to(self.device))).softmax(1).to(images.device)
+
+
+def normalised(images: Tensor) -> Tensor:
+    """Grey levels 0-255 -> [-1, 1], what the networks read."""
+    return images / 127.5 - 1

@@ -1,0 +1,35 @@
+"""Stroke thickness, in closed form."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from counterbench.judges.base import Judge
+from counterbench.registry import judges
+from counterbench.renderers.strokes import SIZE, measure_thickness
+from counterbench.variables import Variable
+
+
+@judges.register()
+class Thickness(Judge):
+    """Twice the mean distance to the edge over the stroke's ridge (Castro et al., JMLR 2019), linearly calibrated.
+
+    Args:
+        variable: continuous, in pixels.
+        slope, offset: calibration: slope * measured + offset, fitted on images of the judge split.
+    """
+
+    kinds = ("continuous",)
+
+    def __init__(self, variable: Variable, slope: float = 1.0, offset: float = 0.0):
+        super().__init__(variable)
+        self.slope, self.offset = slope, offset
+
+    @property
+    def fingerprint(self) -> str:
+        return f"thickness v1 slope={self.slope} offset={self.offset}"
+
+    def _measure(self, images: Tensor) -> Tensor:
+        margin = (images.shape[-1] - SIZE) // 2
+        centre = images[:, 0, margin : margin + SIZE, margin : margin + SIZE]
+        return self.slope * measure_thickness(centre.cpu()).to(images.device) + self.offset

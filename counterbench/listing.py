@@ -1,0 +1,191 @@
+"""What there is: one line each, or everything about one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+from counterbench import datasets, registry
+from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
+from counterbench.catalog.suites import Suite, find_suite, suite_paths
+from counterbench.errors import UnknownNameError
+
+Lines = list[tuple[str, str]]
+BASELINES = {
+    "identity": "baseline: returns the image unchanged (the floor of every table)",
+    "truth": "baseline: the true counterfactual, where the process is known (the ceiling)",
+}
+
+
+def _models() -> Lines:
+    lines = [
+        (name, f"{dataset}: {read_recipe(path).title}{_weights(read_recipe(path))}")
+        for (dataset, name), path in recipe_paths().items()
+    ]
+    return [*lines, *BASELINES.items(), *((name, "plug-in") for name in registry.models.names())]
+
+
+def _weights(recipe: Recipe) -> str:
+    return f" (weights for: {', '.join(recipe.weights)})" if recipe.weights else " (untrained)"
+
+
+def _datasets() -> Lines:
+    cards = [datasets.card(name) for name in datasets.names()]
+    return [(card.name, f"{card.title} (sources: {', '.join(card.sources)})") for card in cards]
+
+
+def _suites() -> Lines:
+    return [(name, find_suite(name).description.strip()) for name in suite_paths()]
+
+
+def _components(kind: registry.Registry) -> Lines:
+    return [(name, _first_line(kind.get(name))) for name in kind.names()]
+
+
+def _readerless(name: str) -> bool:
+    return name not in registry.datasets
+
+
+def _first_line(component: object) -> str:
+    return (inspect.getdoc(component) or "").split("\n")[0]
+
+
+KINDS: dict[str, Callable[[], Lines]] = {
+    "models": _models,
+    "datasets": _datasets,
+    "metrics": lambda: _components(registry.metrics),
+    "suites": _suites,
+    "mechanisms": lambda: _components(registry.mechanisms),
+    "judges": lambda: _components(registry.judges),
+}
+
+
+def describe(name: str) -> str:
+    """Everything about the thing called `name`; about each of them if several kinds have it.
+
+    Raises:
+        UnknownNameError: with the closest match and the list.
+    """
+    found = []
+    if name in datasets.names():
+        found.append(_describe_dataset(name))
+    for (dataset, recipe_name), path in recipe_paths().items():
+        if recipe_name == name:
+            found.append(_describe_recipe(read_recipe(path), dataset))
+    if name in suite_paths():
+        found.append(_describe_suite(find_suite(name)))
+    if name in BASELINES:
+        found.append(f"{name}\n{BASELINES[name]}")
+    for kind in (registry.metrics, registry.mechanisms, registry.judges, registry.models):
+        if name in kind:
+            found.append(_describe_component(kind, name))
+    if not found:
+        raise UnknownNameError("name", name, _all_names())
+    return "\n\n".join(found)
+
+
+def _all_names() -> set[str]:
+    recipes = {recipe for _, recipe in recipe_paths()}
+    return {
+        *datasets.names(),
+        *recipes,
+        *suite_paths(),
+        *BASELINES,
+        *registry.metrics.names(),
+        *registry.mechanisms.names(),
+        *registry.judges.names(),
+    }
+
+
+def _describe_dataset(name: str) -> str:
+    card = datasets.card(name)
+    variables = card.build_variables()
+    lines = [
+        f"{card.title}  ({card.name})",
+        "",
+        card.description.strip(),
+        "",
+        "graph",
+        *("  " + line for line in card.graph.text().split("\n")),
+        "",
+        "variables",
+    ]
+    lines += [
+        f"  {key:<12}{variable.describe()}; {card.variables[key].description}" for key, variable in variables.items()
+    ]
+    for source, entry in card.sources.items():
+        mark = " (default)" if source == card.default_source else ""
+        download = "needs no download" if entry.embedded else "needs published data"
+        sizes = ", ".join(f"{size:,} {split}" for split, size in entry.sizes.items())
+        lines += [
+            "",
+            f"source {source}{mark}: {download}",
+            f"  {entry.description.strip()}",
+            f"  {sizes}",
+            f"  licence: {entry.licence}",
+            f"  {entry.citation}",
+        ]
+    lines += ["", f"truth: {card.truth.strip()}", "", "judges"]
+    for key, entries in card.judges.items():
+        for judge in entries:
+            quality = "; ".join(
+                f"{source}: " + ", ".join(f"{n} {v:g}" for n, v in q.items()) for source, q in judge.quality.items()
+            )
+            lines.append(f"  {key:<12}{judge.judge} {judge.options.get('architecture', '')} {quality}".rstrip())
+    lines += [
+        "",
+        "limits",
+        *(f"  - {limit}" for limit in card.limits),
+        "",
+        "cite",
+        *("  " + line for line in card.citation.strip().split("\n")),
+    ]
+    return "\n".join(lines)
+
+
+def _describe_recipe(recipe: Recipe, dataset: str) -> str:
+    lines = [f"{recipe.title}  ({recipe.name}, for {dataset})", "", recipe.description.strip(), "", "mechanisms"]
+    for name, entry in recipe.mechanisms.items():
+        options = ", ".join(f"{key}={value}" for key, value in entry.options.items())
+        lines.append(f"  {name:<12}{entry.family}{f' ({options})' if options else ''}")
+    shipped = ", ".join(recipe.weights) or "none"
+    return "\n".join(
+        [*lines, "", f"trained weights shipped for sources: {shipped}", "", "cite", f"  {recipe.citation.strip()}"]
+    )
+
+
+def _describe_suite(suite: Suite) -> str:
+    return "\n".join(
+        [
+            f"{suite.title}  ({suite.name})",
+            "",
+            suite.description.strip(),
+            "",
+            f"null interventions composed: {suite.cycles}",
+            f"one intervention per variable and image: {'yes' if suite.single else 'no'}",
+            f"metrics: {', '.join(suite.metrics)}",
+            f"test images: {suite.limit or 'all'}",
+        ]
+    )
+
+
+def _describe_component(kind: registry.Registry, name: str) -> str:
+    component = kind.get(name)
+    lines = [f"{name}  ({kind.kind})", "", inspect.getdoc(component) or ""]
+    for title in ("definition", "blind_to"):
+        if hasattr(component, title):
+            lines += ["", f"{title.replace('_', ' ')}: {getattr(component, title)}"]
+    return "\n".join(lines)
+
+
+def draw(name: str, path: Path) -> None:
+    """Draw a dataset's graph.
+
+    Raises:
+        UnknownNameError: if there is no dataset of this name.
+    """
+    from counterbench.report.graphs import draw_graph
+
+    card = datasets.card(name)
+    draw_graph(card.graph, card.build_variables(), path, card.title)

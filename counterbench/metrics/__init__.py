@@ -1,0 +1,1 @@
+"""Metrics: they judge answers and do not know the contestants."""

@@ -1,0 +1,131 @@
+"""Records: one evaluated model, with every number and what is needed to trust it. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from counterbench.errors import RecordError
+from counterbench.files import write_text
+
+SCHEMA_VERSION: Literal[1] = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class Estimate(_Part):
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float | None = Field(description="lower end of the 95 % BCa interval; null with fewer than two clusters")
+    high: float | None
+    n: int = Field(ge=1, description="samples behind it")
+
+
+class Number(Estimate):
+    """One number of the table."""
+
+    metric: str
+    quantity: str
+    intervened: str = Field(description="the variable that was set; empty for none")
+    measured: str = Field(description="the variable that was measured; empty for the image itself")
+    cycles: int = Field(description="how many null interventions were composed; 0 where it does not apply")
+    unit: str
+    direction: Literal["lower", "higher", "one"] = Field(description="what is better; 'one' means close to 1")
+    references: dict[str, Estimate] = Field(
+        description="the same number for the baselines: identity (floor), truth and real (ceiling)"
+    )
+
+    @property
+    def key(self) -> tuple[str, str, str, str, int]:
+        return (self.metric, self.quantity, self.intervened, self.measured, self.cycles)
+
+    @property
+    def floor(self) -> Estimate | None:
+        return self.references.get("identity")
+
+    @property
+    def ceiling(self) -> Estimate | None:
+        return self.references.get("truth") or self.references.get("real")
+
+
+class Inputs(_Part):
+    """Everything that decides the numbers. Two records with equal inputs answer the same questions with the same model."""
+
+    model: str
+    recipe: dict[str, Any]
+    weights_sha256: str | None
+    dataset: str
+    source: str
+    suite: str
+    seed: int
+    limit: int | None
+    metrics: list[str]
+    resamples: int
+    data: dict[str, str] = Field(description="SHA-256 of the test split and of the training split's attributes")
+    plan: str = Field(description="SHA-256 of all questions")
+    judges: dict[str, list[str]] = Field(description="variable -> what decides each judge's answers")
+    counterbench: str
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the canonical JSON."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+class Record(_Part):
+    """One evaluated model."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    title: str
+    inputs: Inputs
+    questions: int = Field(description="number of questions, a chain of null interventions counting once")
+    clusters: int = Field(description="independent units that were resampled for the intervals")
+    pixel_temperature: float | None = Field(
+        description="how much of the abducted pixel noise the model puts back, 0 to 1"
+    )
+    parameters: int
+    numbers: list[Number]
+    skipped: dict[str, str] = Field(description="metric -> why it could not be computed")
+    seconds: dict[str, float]
+    device: str
+    versions: dict[str, str]
+    notes: list[str] = Field(default_factory=list)
+
+
+def to_json(record: Record) -> str:
+    """The record as it is stored: indented, one trailing newline, NaN as null."""
+    return record.model_dump_json(indent=1) + "\n"
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Store a record atomically."""
+    write_text(path, to_json(record))
+
+
+def read_record(path: Path) -> Record:
+    """Read a record.
+
+    Raises:
+        RecordError: if the file is missing, truncated, or not a record of this schema.
+    """
+    try:
+        return Record.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecordError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except (ValidationError, UnicodeDecodeError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "not UTF-8 text"}
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise RecordError(f"{path} is not a record of schema {SCHEMA_VERSION}: {place}: {first['msg']}.") from error
+
+
+def json_schema() -> str:
+    """The JSON schema of a record."""
+    return json.dumps(Record.model_json_schema(mode="serialization"), indent=1, sort_keys=True) + "\n"

@@ -1,0 +1,96 @@
+"""Pictures of counterfactuals: factual, answer, truth, and what was changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from counterbench.files import atomic
+from counterbench.samples import Samples
+from counterbench.variables import Variable
+
+_CELL = 0.85  # inches
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The answers to one intervention.
+
+    Args:
+        title: e.g. do(thickness).
+        captions: one per sample, e.g. the value that was set.
+        answer: (N, C, H, W), grey levels.
+        truth: the same, or None.
+    """
+
+    title: str
+    captions: Sequence[str]
+    answer: Tensor
+    truth: Tensor | None
+
+
+def draw_grid(factual: Samples, image: str, panels: Sequence[Panel], title: str, path: Path) -> None:
+    """One row per sample; for each intervention the answer, the truth and the difference answer - factual.
+
+    Args:
+        factual: the samples.
+        image: name of the image variable.
+        panels: what was asked.
+        title: above everything.
+        path: a .png file.
+    """
+    from matplotlib.figure import Figure
+
+    columns: list[tuple[str, Tensor | None, Sequence[str] | None, bool]] = [("factual", factual[image], None, False)]
+    for panel in panels:
+        columns.append((panel.title, panel.answer, panel.captions, False))
+        columns.append(("truth" if panel.truth is not None else "no truth", panel.truth, None, False))
+        columns.append(("change", panel.answer - factual[image], None, True))
+    rows = factual.count
+    figure = Figure(figsize=(_CELL * (len(columns) + 0.35 * len(panels)), _CELL * 1.12 * rows + 0.75))
+    widths = [1.0] + [width for _ in panels for width in (1.0, 1.0, 1.0)]
+    axes = figure.subplots(rows, len(columns), squeeze=False, gridspec_kw={"width_ratios": widths})
+    for position, (name, pixels, captions, signed) in enumerate(columns):
+        axes[0][position].set_title(name, fontsize=8, pad=10 if captions is not None else 4)
+        for row in range(rows):
+            axis = axes[row][position]
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+            if pixels is None:
+                continue
+            _show(axis, pixels[row], signed)
+            if captions is not None:
+                axis.text(
+                    0.5,
+                    1.02,
+                    captions[row],
+                    fontsize=6,
+                    ha="center",
+                    va="bottom",
+                    transform=axis.transAxes,
+                    color="#444",
+                )
+    figure.suptitle(title, fontsize=9, x=0.01, ha="left", y=1 - 0.12 / figure.get_figheight(), va="top")
+    figure.subplots_adjust(
+        left=0.01, right=0.99, bottom=0.01, top=1 - 0.62 / figure.get_figheight(), wspace=0.06, hspace=0.22
+    )
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def _show(axis, pixels: Tensor, signed: bool) -> None:  # type: ignore[no-untyped-def]
+    picture = pixels.float().permute(1, 2, 0).numpy()
+    if signed:
+        axis.imshow(picture.mean(2), cmap="RdBu_r", vmin=-255, vmax=255, interpolation="nearest")
+    elif picture.shape[2] == 1:
+        axis.imshow(picture[..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    else:
+        axis.imshow((picture / 255).clip(0, 1), interpolation="nearest")
+
+
+def captions(variable: Variable, values: Tensor) -> list[str]:
+    """The values that were set, in words."""
+    return [f"= {variable.show(value)}" for value in values.tolist()]

@@ -1,0 +1,65 @@
+"""An evaluation on disk: one folder with the record, the scores per sample and a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from counterbench.errors import RecordError
+from counterbench.evaluation import Evaluation
+from counterbench.files import atomic
+from counterbench.records import Inputs, Record, read_record, write_record
+
+RECORD, SAMPLES, GRID = "record.json", "samples.parquet", "grid.png"
+
+
+def folder_of(inputs: Inputs, output: Path) -> Path:
+    """Where the evaluation with these inputs lies: other inputs lie elsewhere, so nothing is ever replaced by accident."""
+    return output / f"{inputs.dataset}-{inputs.source}" / inputs.suite / f"{Path(inputs.model).name}-{inputs.hash[:10]}"
+
+
+def stored(folder: Path, inputs: Inputs) -> Record | None:
+    """The whole record of an earlier run with the same inputs, or None.
+
+    Raises:
+        RecordError: if there is a file that is not that record.
+    """
+    path = folder / RECORD
+    if not path.exists():
+        return None
+    record = read_record(path)
+    if record.inputs != inputs:
+        raise RecordError(
+            f"{path} was made from other inputs than its folder says; remove it, or use --overwrite always."
+        )
+    return record
+
+
+def save(evaluation: Evaluation, folder: Path) -> None:
+    """Write the scores, then the record: where there is a record, everything else is there too."""
+    write_samples(evaluation, folder / SAMPLES)
+    write_record(evaluation.record, folder / RECORD)
+
+
+def write_samples(evaluation: Evaluation, path: Path) -> None:
+    """Scores per sample, one row per score, as parquet."""
+    import pyarrow
+    import pyarrow.parquet
+
+    parts = []
+    for column in evaluation.columns:
+        count, cell = len(column.value), column.cell
+        names = {
+            "metric": column.metric,
+            "quantity": cell.quantity,
+            "intervened": cell.intervened,
+            "measured": cell.measured,
+        }
+        table = {name: pyarrow.array([value] * count).dictionary_encode() for name, value in names.items()}
+        table["cycles"] = pyarrow.array([cell.cycles] * count, pyarrow.int16())
+        table["row"] = pyarrow.array(column.index.numpy())
+        table["group"] = pyarrow.array(evaluation.group[column.index].numpy())
+        table["score"] = pyarrow.array(column.value.numpy())
+        table["relative_to"] = pyarrow.array(column.reference.numpy())
+        parts.append(pyarrow.table(table))
+    with atomic(path) as temporary:
+        pyarrow.parquet.write_table(pyarrow.concat_tables(parts).unify_dictionaries(), temporary)

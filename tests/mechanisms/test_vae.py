@@ -1,0 +1,126 @@
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from counterbench import registry
+from counterbench.errors import ConfigError
+from counterbench.networks.likelihood import discretised_gaussian_log_prob
+from counterbench.variables import Continuous, Image
+
+IMAGE, PARENT = Image("x", 1, 16, 16), Continuous("p", 0, 1)
+SMALL = {"latent": 3, "encoder_channels": [4, 8], "decoder_channels": [8, 4], "hidden": 16}
+
+
+def small(**options):
+    torch.manual_seed(0)
+    return registry.mechanisms.get("vae")(IMAGE, (PARENT,), **SMALL, **options)
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    levels = torch.randint(256, (5, 1, 16, 16), generator=generator)
+    return IMAGE.encode(levels), {"p": torch.rand(5, 1, generator=generator)}
+
+
+def test_divergence_is_from_the_standard_normal(batch):
+    """Defect 5 of the anchor: the prior's log-scale was 1, i.e. its standard deviation e."""
+    vae = small()
+    value, parents = batch
+    mean, log_scale = vae.infer(value, parents)
+    reference = kl_divergence(Normal(mean, log_scale.exp()), Normal(0.0, 1.0)).sum(1)
+    assert torch.allclose(vae.free_energy(value, parents)[1], reference, atol=1e-5)
+
+
+def test_prior_samples_are_standard_normal():
+    latent = small().sample_noise(4000, torch.Generator().manual_seed(0))["latent"]
+    assert float(latent.std()) == pytest.approx(1, abs=0.02)
+
+
+def test_null_intervention_at_temperature_one_returns_the_input_and_at_zero_the_reconstruction(batch):
+    value, parents = batch
+    kept, dropped = small(pixel_temperature=1.0), small(pixel_temperature=0.0)
+    noise = kept.abduct(value, parents, torch.Generator().manual_seed(0))
+    assert torch.allclose(kept.generate(noise, parents), value, atol=1e-5)
+    reconstruction = dropped.decode(noise["latent"], parents)[0].clamp(-1, 1)
+    assert torch.allclose(dropped.generate(noise, parents), reconstruction, atol=1e-6)
+
+
+def test_null_intervention_keeps_one_minus_temperature_of_the_reconstruction_error(batch):
+    """The closed form behind composition: x1 = rec + T (x - rec)."""
+    value, parents = batch
+    vae = small(pixel_temperature=0.1)
+    noise = vae.abduct(value, parents, torch.Generator().manual_seed(0))
+    mean = vae.decode(noise["latent"], parents)[0]
+    assert torch.allclose(vae.generate(noise, parents), (mean + 0.1 * (value - mean)).clamp(-1, 1), atol=1e-5)
+
+
+def test_latent_temperature_zero_is_deterministic(batch):
+    value, parents = batch
+    vae = small(latent_temperature=0.0)
+    first, second = (vae.abduct(value, parents, torch.Generator().manual_seed(s))["latent"] for s in (0, 1))
+    assert torch.equal(first, second)
+
+
+def test_loss_is_the_negative_elbo(batch):
+    value, parents = batch
+    vae = small(beta=2.0)
+    negative, divergence = vae.free_energy(value, parents, torch.Generator().manual_seed(0))
+    assert torch.allclose(vae.loss(value, parents, torch.Generator().manual_seed(0)), negative + 2 * divergence)
+
+
+def test_elbo_stays_below_the_importance_weighted_bound(batch):
+    """log p(x) >= IWAE_k >= ELBO (Burda et al. 2016), on a tiny model in double precision."""
+    vae, (value, parents) = small().double(), batch
+    value, parents = value.double(), {"p": parents["p"].double()}
+    mean, log_scale = vae.infer(value, parents)
+    generator, weights = torch.Generator().manual_seed(0), []
+    for _ in range(300):
+        latent = mean + log_scale.exp() * torch.randn(mean.shape, generator=generator, dtype=torch.float64)
+        likelihood = discretised_gaussian_log_prob(value, *vae.decode(latent, parents)).flatten(1).sum(1)
+        weights.append(likelihood + Normal(0.0, 1.0).log_prob(latent).sum(1) - Normal(mean, log_scale.exp()).log_prob(latent).sum(1))
+    stacked = torch.stack(weights)
+    bound = stacked.logsumexp(0) - torch.tensor(300.0).log()
+    assert (bound >= stacked.mean(0)).all()
+    assert torch.allclose(stacked.mean(0), -torch.stack([vae.loss(value, parents, generator) for _ in range(300)]).mean(0), atol=1.0)
+
+
+@pytest.mark.parametrize("mean", [-1.0, -0.3, 0.0, 0.99, 1.1])
+@pytest.mark.parametrize("log_scale", [-6.0, -3.0, 0.0, 1.0])
+def test_the_256_grey_levels_have_total_probability_one(mean, log_scale):
+    levels = IMAGE.encode(torch.arange(256), torch.float64)
+    log_prob = discretised_gaussian_log_prob(levels, torch.full_like(levels, mean), torch.full_like(levels, log_scale))
+    assert float(log_prob.exp().sum()) == pytest.approx(1, abs=1e-6)
+
+
+def test_pixel_probability_is_the_integral_of_the_normal():
+    levels = IMAGE.encode(torch.arange(1, 255), torch.float64)
+    normal = Normal(torch.tensor(0.1, dtype=torch.float64), torch.tensor(0.3, dtype=torch.float64))
+    reference = (normal.cdf(levels + 1 / 255) - normal.cdf(levels - 1 / 255)).log()
+    found = discretised_gaussian_log_prob(levels, torch.full_like(levels, 0.1), torch.full_like(levels, 0.3).log())
+    assert torch.allclose(found, reference, atol=1e-9)
+
+
+def test_gradients_stay_finite_at_the_most_hopeless_pixels():
+    """The derivative of log-CDFs overflows in single precision far out; the head must never get there."""
+    head = small().likelihood
+    features = torch.zeros(2, 4, 16, 16)
+    for weight in (-1e4, 1e4):
+        head.head.bias.data = torch.tensor([weight, -1e4])  # mean at one end, scale at its minimum
+        head.zero_grad()
+        for level in (-1.0, 1.0):
+            loss = -discretised_gaussian_log_prob(torch.full((2, 1, 16, 16), level), *head(features)).sum()
+            assert loss.isfinite()
+            loss.backward()
+        assert all(p.grad.isfinite().all() for p in head.parameters())
+
+
+@pytest.mark.parametrize("name", ["pixel_temperature", "latent_temperature"])
+def test_temperatures_must_be_fractions(name):
+    with pytest.raises(ConfigError, match=f"{name} is 1.5; it must lie between 0 and 1"):
+        small(**{name: 1.5})
+
+
+def test_image_sizes_that_do_not_halve_are_refused():
+    with pytest.raises(ConfigError, match="12 x 18 is not divisible by 8"):
+        registry.mechanisms.get("vae")(Image("x", 3, 12, 18), ())

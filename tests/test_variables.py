@@ -1,0 +1,73 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from counterbench.errors import ConfigError, DataError
+from counterbench.variables import Binary, Categorical, Continuous, Image, Ordinal
+
+CLASSES = ("x", "y", "z", "w")
+
+
+@given(st.lists(st.floats(-50, 50), min_size=1, max_size=8), st.floats(-10, 0), st.floats(0.5, 10))
+def test_continuous_round_trip(values, low, width):
+    variable = Continuous("v", low, low + width, "px")
+    natural = torch.tensor(values, dtype=torch.float64)
+    encoded = variable.encode(natural, torch.float64)
+    assert encoded.shape == (len(values), 1)
+    assert torch.allclose(variable.decode(encoded), natural, atol=1e-9)
+
+
+def test_continuous_range_maps_to_unit_interval():
+    variable = Continuous("v", 64, 255)
+    assert variable.encode(torch.tensor([64.0, 159.5, 255.0]))[:, 0].tolist() == [-1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("variable", [Binary("v"), Categorical("v", CLASSES), Ordinal("v", CLASSES)])
+def test_discrete_round_trip_of_every_value(variable):
+    values = torch.arange(variable.cardinality)
+    encoded = variable.encode(values)
+    assert encoded.shape == (variable.cardinality, variable.size)
+    assert torch.equal(variable.decode(encoded), values)
+
+
+def test_ordinal_is_a_thermometer_in_which_no_two_levels_collide():
+    encoded = Ordinal("v", CLASSES).encode(torch.arange(4))
+    assert encoded.tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1]]
+
+
+def test_image_round_trip_of_every_grey_level():
+    variable = Image("v", 1, 16, 16)
+    levels = torch.arange(256.0).view(1, 1, 16, 16)
+    encoded = variable.encode(levels)
+    assert (encoded.min(), encoded.max()) == (-1.0, 1.0)
+    assert torch.allclose(variable.decode(encoded), levels, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("variable", "bad", "words"),
+    [
+        (Continuous("v", 0, 1), torch.tensor([0.5, torch.nan]), "1 of 2 values are NaN"),
+        (Continuous("v", 0, 1), torch.zeros(2, 1), "shape (N,)"),
+        (Categorical("v", CLASSES), torch.tensor([0, 4]), "whole numbers 0 to 3"),
+        (Binary("v"), torch.tensor([0.5]), "whole numbers 0 to 1"),
+        (Image("v", 1, 4, 4), torch.zeros(2, 3, 4, 4), "(N, 1, 4, 4), got (2, 3, 4, 4)"),
+        (Image("v", 1, 2, 2), torch.full((1, 1, 2, 2), torch.inf), "4 of 4 values are NaN or infinite"),
+    ],
+)
+def test_check_says_what_is_wrong(variable, bad, words):
+    with pytest.raises(DataError) as caught:
+        variable.check(bad)
+    assert words in str(caught.value)
+
+
+def test_out_of_range_request_names_the_range():
+    with pytest.raises(DataError, match=r"thickness=45 .* from 0.5 to 7 px"):
+        Continuous("thickness", 0.5, 7, "px").require_in_range(45)
+
+
+def test_declarations_that_make_no_sense():
+    with pytest.raises(ConfigError, match="empty"):
+        Continuous("v", 2, 1)
+    with pytest.raises(ConfigError, match="at least two"):
+        Categorical("v", ("only",))

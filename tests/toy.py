@@ -1,0 +1,223 @@
+"""A data-generating process with closed-form counterfactuals, as a third party would plug it in.
+
+a ~ N(0, 1);  b = 0.5 a + 1 + 0.8 e_b;  c in {0, 1, 2};  image = 128 + 12 (a TOP + b BOTTOM) + 20 c STRIPE + 4 e_image
+
+The noise of the image is orthogonal to TOP, BOTTOM and STRIPE, so a, b and c can be read off it exactly.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from counterbench import registry
+from counterbench.catalog.cards import Card
+from counterbench.datasets.base import Dataset, Split
+from counterbench.graph import CausalGraph
+from counterbench.judges.base import Judge
+from counterbench.mechanisms.base import Mechanism
+from counterbench.randomness import normal
+from counterbench.scm import StructuralCausalModel
+
+SIDE = 8
+COUNTS = {"train": 400, "validation": 100, "judge": 50, "test": 120}
+A_TO_B, B_SHIFT, B_NOISE = 0.5, 1.0, 0.8
+
+
+def patterns() -> torch.Tensor:
+    """TOP, BOTTOM, STRIPE: orthogonal, entries 0 or +-1, (3, 64)."""
+    top = torch.zeros(SIDE, SIDE)
+    top[:4, :6] = 1
+    bottom = torch.zeros(SIDE, SIDE)
+    bottom[4:, :6] = 1
+    stripe = torch.zeros(SIDE, SIDE)
+    stripe[:, 6:] = 1
+    return torch.stack([top, bottom, stripe]).flatten(1).double()
+
+
+def picture(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    """(N,), (N,), (N,), (N, 64) -> (N, 1, 8, 8)."""
+    top, bottom, stripe = patterns()
+    flat = 128 + 12 * (a.double()[:, None] * top + b.double()[:, None] * bottom) + 20 * c.double()[:, None] * stripe
+    return (flat + 4 * clean(noise)).view(-1, 1, SIDE, SIDE)
+
+
+def clean(noise: torch.Tensor) -> torch.Tensor:
+    """Noise without its part along the patterns."""
+    basis = patterns() / patterns().norm(dim=1, keepdim=True)
+    return noise.double() - (noise.double() @ basis.T) @ basis
+
+
+def read(images: torch.Tensor) -> torch.Tensor:
+    """(N, 1, 8, 8) -> (N, 3): a, b and c, exactly."""
+    shapes = patterns()
+    strength = (images.flatten(1).double() - 128) @ shapes.T / shapes.square().sum(1)
+    return strength / torch.tensor([12.0, 12.0, 20.0], dtype=torch.float64)
+
+
+CARD = Card.model_validate(
+    {
+        "name": "toy",
+        "title": "Linear-Gaussian toy",
+        "description": "Closed-form counterfactuals.",
+        "reader": "toy",
+        "variables": {
+            "a": {"kind": "continuous", "range": [-4, 4], "unit": "u"},
+            "b": {"kind": "continuous", "range": [-4, 6], "unit": "v", "parents": ["a"]},
+            "c": {"kind": "categorical", "classes": ["zero", "one", "two"]},
+            "image": {"kind": "image", "shape": [1, SIDE, SIDE], "parents": ["a", "b", "c"], "intervenable": False},
+        },
+        "default_source": "formula",
+        "sources": {"formula": {"description": "a formula", "licence": "none", "embedded": True, "sizes": COUNTS}},
+        "judges": {name: [{"judge": "toy-reader"}] for name in ("a", "b", "c")},
+    }
+)
+
+
+@registry.datasets.register("toy")
+class Toy(Dataset):
+    """Reader of the toy."""
+
+    plugin_card = CARD
+
+    def __init__(self, card: Card = CARD, source: str | None = None, data_dir: Path | None = None):
+        super().__init__(card, source, data_dir)
+
+    def _noise(self, name: str) -> dict[str, torch.Tensor]:
+        self._require_split(name)
+        generator = torch.Generator().manual_seed(self.splits.index(name))
+        count = COUNTS[name]
+        return {
+            "a": torch.randn(count, generator=generator),
+            "b": torch.randn(count, generator=generator),
+            "c": torch.randint(3, (count,), generator=generator),
+            "image": torch.randn(count, SIDE * SIDE, generator=generator),
+        }
+
+    def _values(self, noise: dict[str, torch.Tensor], held: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        a = held.get("a", noise["a"])
+        b = held.get("b", A_TO_B * a + B_SHIFT + B_NOISE * noise["b"])
+        c = held.get("c", noise["c"])
+        return {"a": a, "b": b, "c": c, "image": picture(a, b, c, noise["image"]).float()}
+
+    def split(self, name: str) -> Split:
+        return Split(name, self._values(self._noise(name), {}), torch.arange(COUNTS[name]) // 2)
+
+    def knows_truth(self, intervened) -> bool:
+        return True
+
+    def true_attributes(self, split, index, interventions):
+        noise = {key: value[index] for key, value in self._noise(split).items()}
+        values = self._values(noise, dict(interventions))
+        return {name: values[name] for name in ("a", "b", "c")}
+
+    def _true_image(self, split, index, attributes):
+        noise = self._noise(split)["image"][index]
+        return picture(attributes["a"], attributes["b"], attributes["c"], noise).float()
+
+
+@registry.judges.register("toy-reader")
+class ToyReader(Judge):
+    """Reads a, b or c off the image."""
+
+    kinds = ("continuous", "categorical")
+
+    @property
+    def fingerprint(self) -> str:
+        return "toy-reader"
+
+    def _measure(self, images: torch.Tensor) -> torch.Tensor:
+        value = read(images)[:, "abc".index(self.variable.name)]
+        if self.variable.kind == "continuous":
+            return value
+        return torch.nn.functional.one_hot(value.round().long().clamp(0, 2), 3).double()
+
+
+@registry.mechanisms.register("toy-linear")
+class Linear(Mechanism):
+    """x = weights . parents + shift + scale e, on encoded values."""
+
+    kinds = ("continuous",)
+    invertible = True
+    stochastic_abduction = False
+
+    def __init__(self, variable, parents, shift: float = 0.0, scale: float = 1.0):
+        super().__init__(variable, parents)
+        self.weights = torch.nn.Parameter(torch.zeros(self.context_size))
+        self.shift = torch.nn.Parameter(torch.tensor([float(shift)]))
+        self.scale = torch.nn.Parameter(torch.tensor([float(scale)]))
+
+    def _mean(self, parents, like):
+        return (self.context(parents, like) @ self.weights)[:, None] + self.shift
+
+    def abduct(self, value, parents, generator=None):
+        return {"e": (value - self._mean(parents, value)) / self.scale}
+
+    def generate(self, noise, parents, intervened=frozenset()):
+        return self._mean(parents, noise["e"]) + self.scale * noise["e"]
+
+    def sample_noise(self, count, generator=None):
+        return {"e": normal((count, 1), generator, self.reference)}
+
+    def loss(self, value, parents, generator=None):
+        e = self.abduct(value, parents)["e"]
+        return (0.5 * e.square() + self.scale.abs().log())[:, 0]
+
+
+@registry.mechanisms.register("toy-picture")
+class Picture(Mechanism):
+    """The toy's true image mechanism; `blur` < 1 makes it lose that share of the noise, `gain` over- or underdoes effects."""
+
+    kinds = ("image",)
+    invertible = True
+    stochastic_abduction = False
+
+    def __init__(self, variable, parents, keep: float = 1.0):
+        super().__init__(variable, parents)
+        self.keep = keep
+
+    def _clean_image(self, parents):
+        a, b = (self.parents[i].decode(parents[self.parents[i].name]) for i in (0, 1))
+        c = self.parents[2].decode(parents["c"])
+        return self.variable.encode(picture(a, b, c, torch.zeros(len(a), SIDE * SIDE)), torch.float64)
+
+    def abduct(self, value, parents, generator=None):
+        return {"e": value.double() - self._clean_image(parents)}
+
+    def generate(self, noise, parents, intervened=frozenset()):
+        return (self._clean_image(parents) + self.keep * noise["e"]).float()
+
+    def sample_noise(self, count, generator=None):
+        drawn = clean(normal((count, SIDE * SIDE), generator, torch.empty(0, dtype=torch.float64)))
+        return {"e": (4 * drawn / 127.5).view(count, 1, SIDE, SIDE)}
+
+    def loss(self, value, parents, generator=None):
+        return self.abduct(value, parents)["e"].square().flatten(1).sum(1)
+
+
+def exact_scm(keep: float = 1.0) -> StructuralCausalModel:
+    """The toy's own causal model, so that its counterfactuals are the truth."""
+    variables = CARD.build_variables()
+    a, b, c, image = (variables[name] for name in ("a", "b", "c", "image"))
+    # Encoded: a / 4, and (b - 1) / 5.
+    of_a = Linear(a, [], 0.0, 1 / 4)
+    of_b = Linear(b, [a], 0.0, B_NOISE / 5)
+    with torch.no_grad():
+        of_b.weights.fill_(A_TO_B * 4 / 5)
+    of_c = registry.mechanisms.get("categorical")(c, [])
+    graph: CausalGraph = CARD.graph
+    return StructuralCausalModel(graph, [of_a, of_b, of_c, Picture(image, [a, b, c], keep)]).requires_grad_(False)
+
+
+class ExactModel:
+    """A model that is no SCM to the evaluator: just an object that answers."""
+
+    def __init__(self, dataset=None):
+        self.scm = exact_scm()
+
+    def counterfactual(self, factual, interventions, generator=None):
+        return self.scm.counterfactual(factual, interventions, generator)
+
+
+registry.models.register("toy-exact")(ExactModel)
