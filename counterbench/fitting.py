@@ -124,7 +124,7 @@ class Fitting(lightning.LightningModule):
         loss = self.losses(batch, generator, training=True).mean()
         if not loss.isfinite():
             raise ModelError(
-                f"The loss became {float(loss)} in epoch {self.current_epoch}; try a smaller learning rate."
+                f"The loss became {loss.item()} in epoch {self.current_epoch}; try a smaller learning rate."
             )
         self.log(
             "train_loss", loss, on_step=False, on_epoch=True, batch_size=len(next(iter(batch.values()))), sync_dist=True

@@ -42,7 +42,9 @@ def panel(
     """Ask one question about each sample."""
     image = dataset.card.image
     if not can_answer(contestant.model, list(interventions)):
-        raise ConfigError(f"{contestant.name} does not answer questions about {', '.join(interventions)}. {dataset.card.truth.strip()}")
+        raise ConfigError(
+            f"{contestant.name} does not answer questions about {', '.join(interventions)}. {dataset.card.truth.strip()}"
+        )
     with torch.inference_mode():
         answer = contestant.model.counterfactual(factual, interventions, noise)
     check_answer(answer, dataset.variables, factual.count)

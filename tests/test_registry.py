@@ -19,7 +19,10 @@ def test_builtins_are_found_by_file_name():
 
 def test_listing_imports_no_component():
     code = "import sys; from counterbench import registry; registry.mechanisms.names(); print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        == "False"
+    )
 
 
 def test_unknown_name_answers_with_the_closest_and_the_list():
@@ -51,7 +54,11 @@ class _Entry:
 
 
 def test_entry_points(monkeypatch):
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [_Entry("mine", "x:y")] if group == "counterbench.gadgets" else [])
+    monkeypatch.setattr(
+        importlib.metadata,
+        "entry_points",
+        lambda group: [_Entry("mine", "x:y")] if group == "counterbench.gadgets" else [],
+    )
     kind = Registry("gadget")
     assert kind.names() == ["mine"]
     assert kind.get("mine") == "x:y"
@@ -78,7 +85,8 @@ def test_plugin_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(None, "no such file"), ("import nothing_of_this_name", "ModuleNotFoundError"), ("1/0", "ZeroDivisionError")]
+    ("content", "words"),
+    [(None, "no such file"), ("import nothing_of_this_name", "ModuleNotFoundError"), ("1/0", "ZeroDivisionError")],
 )
 def test_broken_plugin_files(tmp_path, content, words):
     plugin = tmp_path / "broken.py"

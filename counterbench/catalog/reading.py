@@ -54,7 +54,8 @@ def load_yaml(path: Path) -> Any:
 
 
 def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
-    first, *others = error.errors()
+    # A misspelt key is also a missing one: name the one that was typed.
+    first, *others = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     place = ".".join(str(part) for part in first["loc"]) or "the file"
     if first["type"] == "extra_forbidden":
         fields = _fields_at(kind, first["loc"][:-1])
@@ -72,6 +73,9 @@ def _fields_at(kind: Any, location: tuple[Any, ...]) -> list[str]:
     for part in location:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             kind = kind.model_fields[part].annotation if part in kind.model_fields else None
-        arguments = [a for a in getattr(kind, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
-        kind = arguments[0] if arguments else kind
+        else:  # a container of models: `part` is a key or a position in it
+            inside = [
+                one for one in getattr(kind, "__args__", ()) if isinstance(one, type) and issubclass(one, BaseModel)
+            ]
+            kind = inside[0] if inside else None
     return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []

@@ -26,7 +26,7 @@ RENDERING = 1
 
 _SEED = 20240310
 _BASES = {"test": 250, "validation": 250, "judge": 450}  # of the 1,797 digits; the others are for training
-_DRAWS = {"train": 16, "validation": 8, "judge": 24, "test": 8}
+_DRAWS = {"train": 32, "validation": 8, "judge": 24, "test": 8}
 _POSE_SPREAD = (0.10, 0.10, 0.05, 0.7, 0.7)  # standard deviations: rad, tangent, log size, px, px
 _BLOCK = 256
 

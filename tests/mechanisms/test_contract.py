@@ -1,5 +1,7 @@
 """What every mechanism family must do; a new file in mechanisms/ is tested by adding nothing but a case to build."""
 
+import inspect
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -30,7 +32,10 @@ def cases():
                 for parents in ((), PARENTS):
                     if name == "empirical" and parents:
                         continue
-                    yield pytest.param(name, kind, options, parents, id=f"{name}-{kind}-{len(parents)}-{options if name in EXTRA else ''}")
+                    yield pytest.param(
+                        (name, kind, options, parents),
+                        id=f"{name}-{kind}-{len(parents)}-{options if name in EXTRA else ''}",
+                    )
 
 
 @pytest.fixture(params=list(cases()))
@@ -150,7 +155,7 @@ def test_pyro_program_gives_natural_values(case):
 def test_every_option_has_a_default_and_is_documented(name):
     family = registry.mechanisms.get(name)
     for option, default in options_of(family).items():
-        assert default is not pytest.importorskip("inspect").Parameter.empty, option
+        assert default is not inspect.Parameter.empty, option
         assert option in family.__doc__, option
 
 

@@ -48,7 +48,8 @@ def test_unnormalised_logits_make_no_difference():
     logits = torch.tensor([[0.2, -1.0, 3.0]], dtype=torch.float64)
     for observed in range(3):
         plain, lifted = (
-            truncated_gumbels(logits + shift, torch.tensor([observed]), torch.Generator().manual_seed(0)) for shift in (0.0, 7.0)
+            truncated_gumbels(logits + shift, torch.tensor([observed]), torch.Generator().manual_seed(0))
+            for shift in (0.0, 7.0)
         )
         assert torch.allclose(plain, lifted)
 

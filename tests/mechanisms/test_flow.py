@@ -37,7 +37,7 @@ def test_density_integrates_to_one(options, context):
 
     def density(x):
         at = torch.tensor([[x]], dtype=torch.float64)
-        return float((-flow.loss(at, {"c": torch.tensor([[context]], dtype=torch.float64)})).exp())
+        return (-flow.loss(at, {"c": torch.tensor([[context]], dtype=torch.float64)})).exp().item()
 
     low, high = (-1, 1) if options.get("bounded") else (-60, 60)
     total = integrate.quad(density, low, high, limit=400, points=[-1, 0, 1] if not options.get("bounded") else None)[0]

@@ -78,11 +78,17 @@ def test_elbo_stays_below_the_importance_weighted_bound(batch):
     for _ in range(300):
         latent = mean + log_scale.exp() * torch.randn(mean.shape, generator=generator, dtype=torch.float64)
         likelihood = discretised_gaussian_log_prob(value, *vae.decode(latent, parents)).flatten(1).sum(1)
-        weights.append(likelihood + Normal(0.0, 1.0).log_prob(latent).sum(1) - Normal(mean, log_scale.exp()).log_prob(latent).sum(1))
+        weights.append(
+            likelihood
+            + Normal(0.0, 1.0).log_prob(latent).sum(1)
+            - Normal(mean, log_scale.exp()).log_prob(latent).sum(1)
+        )
     stacked = torch.stack(weights)
     bound = stacked.logsumexp(0) - torch.tensor(300.0).log()
     assert (bound >= stacked.mean(0)).all()
-    assert torch.allclose(stacked.mean(0), -torch.stack([vae.loss(value, parents, generator) for _ in range(300)]).mean(0), atol=1.0)
+    assert torch.allclose(
+        stacked.mean(0), -torch.stack([vae.loss(value, parents, generator) for _ in range(300)]).mean(0), atol=1.0
+    )
 
 
 @pytest.mark.parametrize("mean", [-1.0, -0.3, 0.0, 0.99, 1.1])

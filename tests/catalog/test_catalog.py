@@ -1,0 +1,124 @@
+import pytest
+
+from counterbench import catalog, datasets
+from counterbench.catalog.cards import Card, card_paths, read_card
+from counterbench.catalog.reading import read
+from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
+from counterbench.catalog.suites import Suite, find_suite, suite_paths
+from counterbench.errors import ConfigError, UnknownNameError
+
+
+def test_every_declaration_reads_and_is_called_like_its_file():
+    for name, path in card_paths().items():
+        assert read_card(path).name == name
+    for (dataset, name), path in recipe_paths().items():
+        recipe = read_recipe(path)
+        assert (recipe.dataset, recipe.name) == (dataset, name)
+    for name, path in suite_paths().items():
+        assert find_suite(name) == read(path, Suite)
+    assert set(suite_paths()) >= {"quick", "standard"}
+
+
+def test_every_recipe_builds():
+    from counterbench import models
+
+    for (dataset, _), path in recipe_paths().items():
+        card = datasets.card(dataset)
+        models.build(read_recipe(path), card.graph, card.build_variables())
+
+
+def test_declarations_are_data_only():
+    for name in ("models", "datasets", "benchmarks"):
+        assert not list(catalog.section(name).rglob("__init__.py"))
+    for name in ("models", "datasets"):
+        assert not list(catalog.section(name).rglob("*.py"))
+
+
+def test_unknown_section():
+    with pytest.raises(ConfigError, match="no folder 'nothing'"):
+        catalog.section("nothing")
+
+
+@pytest.fixture
+def card_text():
+    return card_paths()["morphomnist"].read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            "default_source: digits",
+            "default_sorce: digits",
+            "unknown key 'default_sorce'. Did you mean 'default_source'?",
+        ),
+        ("    unit: px", "    units: px", "unknown key 'variables.thickness.units'. Did you mean 'unit'?"),
+        ("title: MorphoMNIST", "titel: MorphoMNIST", "'titel'"),
+        (
+            "default_source: digits",
+            "default_source: digit",
+            "default_source 'digit' is not among the sources: digits, mnist.",
+        ),
+        (
+            "    parents: [thickness]\n",
+            "    parents: [thicknes]\n",
+            "unknown parent 'thicknes'. Did you mean 'thickness'?",
+        ),
+        ("    parents: [thickness]\n", "    parents: [image]\n", "has a cycle"),
+        ("    range: [0.5, 7.0]\n", "", "a continuous variable needs the key 'range'"),
+        ("    range: [0.5, 7.0]\n", "    range: [7.0, 0.5]\n", "is empty"),
+        ("    kind: categorical", "    kind: categoric", "variables.digit.kind"),
+        ("reader: morphomnist", "reader: [morphomnist", "is not valid YAML at line"),
+    ],
+)
+def test_a_broken_card_names_file_key_and_remedy(tmp_path, card_text, old, new, words):
+    assert old in card_text
+    path = tmp_path / "mine.yaml"
+    path.write_text(card_text.replace(old, new, 1))
+    with pytest.raises(ConfigError) as caught:
+        read_card(path)
+    assert words in str(caught.value)
+    assert "mine.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [("", "got NoneType"), ("- a\n- b", "got list"), ("\xff", "UTF-8"), (None, "No such file")]
+)
+def test_files_that_are_no_declarations(tmp_path, content, words):
+    path = tmp_path / "x.yaml"
+    if content is not None:
+        path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(ConfigError, match=words):
+        read(path, Card)
+
+
+def test_yaml_cannot_construct_objects(tmp_path):
+    path = tmp_path / "evil.yaml"
+    path.write_text("name: !!python/object/apply:os.getcwd []")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        read(path, Recipe)
+
+
+def test_recipes_say_which_option_is_unknown(tmp_path):
+    from counterbench import models
+
+    ((_, path),) = [item for item in recipe_paths("morphomnist").items() if item[0][1] == "vae"]
+    card = datasets.card("morphomnist")
+    for old, new, words in [
+        ("latent: 16", "latents: 16", "has no option 'latents'. Did you mean 'latent'?"),
+        ("family: vae", "family: vea", "Unknown mechanism 'vea'. Did you mean 'vae'?"),
+        ("  digit:\n", "  digits:\n", "has a mechanism for 'digits'. Did you mean 'digit'?"),
+    ]:
+        broken = tmp_path / "r.yaml"
+        text = path.read_text()
+        assert old in text
+        broken.write_text(text.replace(old, new, 1))
+        with pytest.raises((ConfigError, UnknownNameError)) as caught:
+            models.build(read_recipe(broken), card.graph, card.build_variables())
+        assert words in str(caught.value)
+
+
+def test_unknown_suite():
+    with pytest.raises(UnknownNameError, match="Did you mean 'standard'"):
+        find_suite("standart")

@@ -1,0 +1,256 @@
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from counterbench.cli import main
+
+TOY = str(Path(__file__).parent / "toy.py")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, toy):
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*words):
+        # The toy is registered by the test session already; the plug-in door has a test of its own below.
+        return CliRunner().invoke(main, list(words), catch_exceptions=False)
+
+    return invoke
+
+
+EVALUATE = ("evaluate", "--model", "toy-exact", "--dataset", "toy", "--suite", "quick", "--device", "cpu", "-q")
+
+
+def test_evaluate_prints_a_table_and_writes_record_scores_and_picture(run, tmp_path):
+    result = run(*EVALUATE)
+    assert result.exit_code == 0, result.output
+    for word in ("composition", "effectiveness do(a)", "truth do(b)", "95 % interval", "floor", "ceiling"):
+        assert word in result.stdout
+    (folder,) = (tmp_path / "results" / "toy-formula" / "quick").iterdir()
+    assert sorted(p.name for p in folder.iterdir()) == ["grid.png", "record.json", "samples.parquet"]
+    assert str(folder.relative_to(tmp_path)) in result.stderr
+
+
+def test_scores_per_sample_reproduce_the_numbers(run, tmp_path):
+    import pyarrow.parquet
+
+    run(*EVALUATE)
+    (folder,) = (tmp_path / "results" / "toy-formula" / "quick").iterdir()
+    record = json.loads((folder / "record.json").read_text())
+    rows = pyarrow.parquet.read_table(folder / "samples.parquet").to_pylist()
+    for number in record["numbers"]:
+        mine = [
+            r
+            for r in rows
+            if all(r[k] == number[k] for k in ("metric", "quantity", "intervened", "measured", "cycles"))
+        ]
+        assert len(mine) == number["n"]
+        ratio = sum(r["score"] for r in mine) / sum(r["relative_to"] for r in mine)
+        assert (1 - ratio if number["quantity"] == "skill" else ratio) == pytest.approx(number["value"], abs=1e-12)
+
+
+def test_json_alone_on_stdout(run):
+    result = run(*EVALUATE, "--json")
+    assert json.loads(result.stdout)["inputs"]["model"] == "toy-exact"
+
+
+def test_overwrite_policies(run, tmp_path):
+    first = run(*EVALUATE, "--json").stdout
+    again = run(*EVALUATE, "--json")
+    assert again.stdout == first  # the stored record, seconds included
+    assert "made before" in again.stderr
+    refused = run(*EVALUATE, "--overwrite", "never")
+    assert refused.exit_code == 1
+    assert "made before" in refused.stderr
+    anew = run(*EVALUATE, "--overwrite", "always", "--json").stdout
+    assert anew != first
+    assert json.loads(anew)["numbers"] == json.loads(first)["numbers"]
+    assert run(*EVALUATE, "--seed", "1").exit_code == 0
+    assert len(list((tmp_path / "results" / "toy-formula" / "quick").iterdir())) == 2
+
+
+def test_a_damaged_stored_record_is_not_mistaken_for_a_result(run, tmp_path):
+    run(*EVALUATE)
+    (path,) = tmp_path.rglob("record.json")
+    path.write_text(path.read_text()[:100])
+    result = run(*EVALUATE)
+    assert result.exit_code == 1
+    assert "is not a record" in result.stderr
+
+
+def test_metrics_option(run):
+    result = run(*EVALUATE, "--metrics", "composition", "--json")
+    assert {n["metric"] for n in json.loads(result.stdout)["numbers"]} == {"composition"}
+
+
+def test_a_suite_that_asks_too_little_says_what_is_skipped(run, tmp_path):
+    (tmp_path / "mine.yaml").write_text("{name: mine, title: M, cycles: 0, metrics: [composition, truth]}")
+    result = run(
+        "evaluate", "--model", "identity", "--dataset", "toy", "--suite", "mine.yaml", "--device", "cpu", "-q", "--json"
+    )
+    assert "asks no question that composition could judge" in json.loads(result.stdout)["skipped"]["composition"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("evaluate", "--model", "vea"), "Unknown model for morphomnist 'vea'. Did you mean 'vae'?"),
+        (
+            ("evaluate", "--model", "vae", "--dataset", "morphomist"),
+            "Unknown dataset 'morphomist'. Did you mean 'morphomnist'?",
+        ),
+        (
+            ("evaluate", "--model", "identity", "--metrics", "efectiveness"),
+            "Unknown metric 'efectiveness'. Did you mean 'effectiveness'?",
+        ),
+        (("evaluate", "--model", "identity", "--suite", "fast"), "Unknown suite 'fast'."),
+        (("evaluate", "--model", "identity", "--source", "cifar"), "Known: digits, mnist"),
+        (("evaluate", "--model", "identity", "--device", "tpu9"), "Unknown device 'tpu9'"),
+        (("evaluate", "--model", "identity", "--dataset", "none.yaml"), "Cannot read none.yaml: No such file"),
+        (("evaluate", "--model", "nowhere.yaml"), "Cannot read nowhere.yaml"),
+        (("evaluate", "--model", "identity", "--data-dir", "nowhere"), "data folder nowhere does not exist"),
+        (("evalute",), "Unknown command 'evalute'. Did you mean 'evaluate'?"),
+        (("show", "compositoin"), "Did you mean 'composition'?"),
+        (("generate", "--do", "thickness"), "expected VARIABLE=VALUE"),
+        (("generate", "--model", "identity", "--do", "thikness=2"), "Did you mean 'thickness'?"),
+        (("generate", "--model", "identity", "--do", "thickness=45"), "from 0.5 to 7 px"),
+        (("generate", "--model", "identity", "--do", "thickness=big"), "'big' is not a number"),
+        (("generate", "--model", "identity", "--do", "digit=11"), "not a class of 'digit'"),
+        (("generate", "--model", "identity", "--do", "image=1"), "no variable 'image' to set"),
+        (("generate", "--model", "identity", "--do", "digit=1", "--count", "0"), "number from 1 to 64"),
+        (("generate", "--model", "truth", "--do", "digit=1"), "truth does not answer questions about digit"),
+        (("--plugin", "nothing.py", "list"), "no such file"),
+        (("train", "--model", "vae", "--device", "warp"), "Unknown device 'warp'"),
+        (
+            ("train-judges", "--variable", "thickness", "--output", "o"),
+            "choose a categorical variable of morphomnist: digit",
+        ),
+        (("data", "prepare", "--split", "tests"), "Did you mean 'test'?"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence(run, words, said):
+    result = run(*words)
+    assert result.exit_code != 0
+    assert said in result.stderr
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+
+
+def test_unwritable_output(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = run(*EVALUATE, "--output", "file")
+    assert result.exit_code == 1
+    assert "Cannot write to file" in result.stderr
+
+
+def test_a_full_disk_keeps_the_earlier_record(run, tmp_path, monkeypatch):
+    run(*EVALUATE)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*.json")}
+    from counterbench import files, storing
+
+    def full(path, text):
+        with files.atomic(path):
+            raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("counterbench.records.write_text", full)
+    result = run(*EVALUATE, "--overwrite", "always")
+    assert result.exit_code == 1
+    assert "No space left on device" in result.stderr
+    assert storing is not None
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*.json")} == before
+
+
+def test_interrupting_an_evaluation_keeps_earlier_records(run, tmp_path, monkeypatch):
+    run(*EVALUATE)
+    (path,) = tmp_path.rglob("record.json")
+    before = path.read_bytes()
+    from counterbench import evaluation
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluation, "_answers", interrupted)
+    result = run(*EVALUATE, "--overwrite", "always")
+    assert result.exit_code == 130
+    assert "interrupted" in result.stderr
+    assert path.read_bytes() == before
+
+
+def test_list_and_show(run):
+    everything = run("list").stdout
+    for word in ("models", "vae", "identity", "morphomnist", "composition", "standard", "flow", "thickness"):
+        assert word in everything
+    for name in ("morphomnist", "vae", "composition", "standard", "flow", "truth", "classifier", "identity"):
+        assert run("show", name).exit_code == 0
+    card = run("show", "morphomnist").stdout
+    for word in ("thickness, intensity, digit -> image", "licence", "27,104 train", "Castro"):
+        assert word in card
+
+
+def test_show_draws_the_graph(run, tmp_path):
+    assert run("show", "morphomnist", "--picture", "g.png").exit_code == 0
+    assert (tmp_path / "g.png").read_bytes()[:4] == b"\x89PNG"
+    assert "Unknown dataset" in run("show", "vae", "--picture", "h.png").stderr
+
+
+def test_generate_draws_a_grid(run, tmp_path):
+    result = run(
+        "generate",
+        "--model",
+        "toy-exact",
+        "--dataset",
+        "toy",
+        "--do",
+        "a=2",
+        "--do",
+        "c=two",
+        "--count",
+        "3",
+        "--out",
+        "g.png",
+    )
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == "g.png"
+    assert (tmp_path / "g.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_data_prepare_prints_fingerprints(run, toy):
+    result = run("data", "prepare", "--dataset", "toy", "-q")
+    assert toy.Toy().split("test").fingerprint in result.stdout
+
+
+def shell(*words, cwd, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "counterbench", *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def test_plugins_on_the_command_line(tmp_path):
+    result = shell("--plugin", TOY, *EVALUATE, "--limit", "10", "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["inputs"]["dataset"] == "toy"
+    assert "toy-linear" in shell("--plugin", TOY, "list", "mechanisms", cwd=tmp_path).stdout
+
+
+def test_help_and_import_are_instant_and_need_no_torch(tmp_path):
+    code = "import sys, counterbench, counterbench.cli; print(any(m in sys.modules for m in ('torch', 'pydantic', 'networkx', 'numpy')))"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        == "False"
+    )
+    best = 9.0
+    for _ in range(3):
+        begun = time.perf_counter()
+        assert "evaluate" in shell("--help", cwd=tmp_path).stdout
+        best = min(best, time.perf_counter() - begun)
+    assert best < 2  # 0.1 s on an idle machine; this one may be busy

@@ -1,0 +1,171 @@
+import numpy as np
+import pytest
+import torch
+
+import counterbench
+from counterbench import evaluation, models
+from counterbench.errors import ConfigError, ModelError, UnknownNameError
+from counterbench.models import Contestant
+
+
+@pytest.fixture(scope="module")
+def dataset(toy):
+    return toy.Toy()
+
+
+@pytest.fixture(scope="module")
+def exam(dataset):
+    return evaluation.prepare(dataset, "standard", device="cpu")
+
+
+def numbers(made):
+    return {number.key: number for number in made.record.numbers}
+
+
+@pytest.fixture(scope="module")
+def exact(toy, exam):
+    return numbers(evaluation.evaluate(Contestant("exact", toy.ExactModel()), exam))
+
+
+def test_the_true_model_gets_perfect_scores(exact):
+    for (metric, quantity, intervened, measured, cycles), number in exact.items():
+        perfect = {"skill": 1, "effect": 1, "accuracy": 1, "attribute_accuracy": 1}.get(quantity, 0)
+        assert number.value == pytest.approx(perfect, abs=2e-3), (metric, quantity, intervened, measured, cycles)
+
+
+def test_floor_and_ceiling_are_the_baselines_own_numbers(exam, exact):
+    for name, reference in (("identity", "identity"), ("truth", "truth")):
+        own = numbers(evaluation.evaluate(models.load(name, exam.dataset), exam))
+        for key, number in exact.items():
+            assert number.references[reference].value == pytest.approx(own[key].value, abs=1e-12)
+            assert number.references[reference].low == pytest.approx(own[key].low, abs=1e-12)
+
+
+def test_identity_is_won_by_nothing_but_composition(exam):
+    found = numbers(evaluation.evaluate(models.load("identity", exam.dataset), exam))
+    for (_, quantity, *_), number in found.items():
+        if quantity in ("skill", "effect", "amplification"):
+            assert number.value == 0
+    assert found["composition", "l1", "", "", 10].value == 0
+    assert found["truth", "l1", "a", "", 0].value > 5
+
+
+class Noisy:
+    """Draws noise in its abduction, like a VAE, and forgets a tenth of it."""
+
+    def __init__(self, toy):
+        self.scm = toy.exact_scm(keep=0.9)
+
+    def counterfactual(self, factual, interventions, generator=None):
+        from counterbench.randomness import normal
+
+        answer = self.scm.counterfactual(factual, interventions, generator)
+        return {**answer, "image": answer["image"] + normal(tuple(answer["image"].shape), generator, answer["image"])}
+
+
+def test_the_batch_size_changes_no_number(toy, exam):
+    """Defects 8 and 11 of the anchor."""
+    made = [evaluation.evaluate(Contestant("noisy", Noisy(toy)), exam, size) for size in (1, 7, 64, 500)]
+    for other in made[1:]:
+        for first, second in zip(made[0].columns, other.columns, strict=True):
+            assert first.cell == second.cell
+            assert torch.allclose(first.value, second.value, atol=1e-9)
+        for first, second in zip(made[0].record.numbers, other.record.numbers, strict=True):
+            assert second.value == pytest.approx(first.value, rel=1e-9)
+            assert second.low == pytest.approx(first.low, rel=1e-9)
+
+
+def test_same_command_same_numbers_whatever_the_global_state(toy, exam):
+    results = []
+    for outside in (1, 2):
+        torch.manual_seed(outside)
+        np.random.seed(outside)
+        results.append(evaluation.evaluate(Contestant("noisy", Noisy(toy)), exam).record.numbers)
+    assert results[0] == results[1]
+
+
+def test_the_composition_curve_has_its_closed_form(toy, exam):
+    """A model that keeps the share k of the noise is off by (1 - k^m) E|noise| after m cycles."""
+
+    class Forgetful(Noisy):
+        def counterfactual(self, factual, interventions, generator=None):
+            return self.scm.counterfactual(factual, interventions, generator)
+
+    found = numbers(evaluation.evaluate(Contestant("forgetful", Forgetful(toy)), exam))
+    first = found["composition", "l1", "", "", 1].value
+    for cycle in (2, 5, 10):
+        expected = first * (1 - 0.9**cycle) / (1 - 0.9)
+        assert found["composition", "l1", "", "", cycle].value == pytest.approx(expected, rel=1e-3)
+
+
+def test_attributes_are_fed_back_as_well(toy, exam):
+    """A model whose attributes drift under no intervention shows it in the images of later cycles."""
+
+    class Drifting(Noisy):
+        def counterfactual(self, factual, interventions, generator=None):
+            held = dict(interventions) if interventions else {"a": factual["a"] + 0.1}
+            return self.scm.counterfactual(factual, held, generator)
+
+    found = numbers(evaluation.evaluate(Contestant("drifting", Drifting(toy)), exam))
+    curve = [found["composition", "l1", "", "", cycle].value for cycle in range(1, 11)]
+    assert curve[9] > 5 * curve[0] > 0
+
+
+def test_intervals_are_clustered_by_the_cards_group(toy, exam, monkeypatch):
+    made = evaluation.evaluate(Contestant("noisy", Noisy(toy)), exam)
+    assert made.record.clusters == 60  # 120 images, two of each
+
+
+def test_the_question_is_asked_once_and_in_batches(toy, exam):
+    asked = []
+
+    class Counting(Noisy):
+        def counterfactual(self, factual, interventions, generator=None):
+            asked.append((tuple(interventions), factual.count))
+            return self.scm.counterfactual(factual, interventions, generator)
+
+    evaluation.evaluate(Contestant("counting", Counting(toy)), exam, 60)
+    assert len(asked) == 2 * (10 + 3)
+    assert sum(count for _, count in asked) == 120 * 13
+
+
+def test_a_model_may_decline_and_the_table_says_so(toy, exam):
+    class Choosy(Noisy):
+        def can_answer(self, intervened):
+            return "c" not in intervened
+
+    record = evaluation.evaluate(Contestant("choosy", Choosy(toy)), exam).record
+    assert record.skipped["do(c)"] == "choosy does not answer this question"
+    assert {n.intervened for n in record.numbers} == {"", "a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda v: {**v, "image": v["image"] * torch.nan}, "NaN"),
+        (lambda v: {k: x for k, x in v.items() if k != "b"}, "no tensor for 'b'"),
+        (lambda v: None, "got NoneType"),
+    ],
+)
+def test_unusable_answers_stop_the_evaluation(exam, answer, words):
+    class Broken:
+        def counterfactual(self, factual, interventions, generator=None):
+            return answer(dict(factual))
+
+    with pytest.raises(ModelError, match=words):
+        evaluation.evaluate(Contestant("broken", Broken()), exam)
+
+
+def test_names_are_checked_before_anything_is_computed(dataset):
+    with pytest.raises(UnknownNameError, match="Did you mean 'composition'"):
+        evaluation.prepare(dataset, metrics=["compositon"])
+    with pytest.raises(ConfigError, match="no device 'cuda:9'|Unknown device"):
+        evaluation.prepare(dataset, device="cuda:9")
+    with pytest.raises(ConfigError, match="Unknown device 'gpu'"):
+        evaluation.prepare(dataset, device="gpu")
+
+
+def test_any_object_that_answers_can_be_evaluated_from_python(toy, dataset):
+    made = counterbench.evaluate(toy.ExactModel(), dataset, suite="quick", limit=10, device="cpu")
+    assert made.record.inputs.model == "ExactModel"
+    assert made.record.inputs.limit == 10

@@ -1,0 +1,62 @@
+import os
+import stat
+
+import pytest
+import torch
+
+from counterbench import files
+from counterbench.errors import DataError, RecordError
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
+    path = tmp_path / "sub" / "r.json"
+    files.write_text(path, "old")
+    with pytest.raises(ZeroDivisionError), files.atomic(path) as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert [p.name for p in path.parent.iterdir()] == ["r.json"]
+
+
+def test_a_full_disk_is_one_sentence(tmp_path):
+    path = tmp_path / "r.json"
+    files.write_text(path, "old")
+    with pytest.raises(RecordError, match=r"Cannot write .*r.json: No space left on device"), files.atomic(path):
+        raise OSError(28, os.strerror(28))
+    assert path.read_text() == "old"
+
+
+def test_written_files_are_ordinary_ones(tmp_path):
+    files.write_text(tmp_path / "r.json", "x")
+    assert stat.S_IMODE((tmp_path / "r.json").stat().st_mode) & 0o444 == 0o444
+
+
+def test_a_file_in_the_way_of_a_folder(tmp_path):
+    (tmp_path / "f").write_text("")
+    with pytest.raises(RecordError, match="Cannot write"):
+        files.require_writable(tmp_path / "f" / "sub")
+
+
+def test_fingerprints_see_names_types_shapes_and_bytes():
+    base = files.sha256_of_tensors({"a": torch.zeros(4)})
+    others = [
+        {"b": torch.zeros(4)},
+        {"a": torch.zeros(4).double()},
+        {"a": torch.zeros(2, 2)},
+        {"a": torch.tensor([0.0, 0, 0, 1])},
+    ]
+    assert len({base, *(files.sha256_of_tensors(o) for o in others)}) == 5
+    assert base == files.sha256_of_tensors({"a": torch.zeros(8)[::2]})
+
+
+def test_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("COUNTERBENCH_CACHE", str(tmp_path))
+    assert files.cache_folder() == tmp_path
+    monkeypatch.delenv("COUNTERBENCH_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert files.cache_folder() == tmp_path / "counterbench"
+
+
+def test_hash_of_a_missing_file(tmp_path):
+    with pytest.raises(DataError, match="No such file"):
+        files.sha256_of_file(tmp_path / "none")

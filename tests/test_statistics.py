@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from counterbench.statistics import Ratios, bca, cluster_totals
+
+
+def means(values):
+    return Ratios(values, np.ones_like(values))
+
+
+@pytest.mark.parametrize("draw", ["normal", "exponential", "binary"])
+def test_agrees_with_scipy_on_unclustered_means(draw):
+    rng = np.random.default_rng(0)
+    data = {
+        "normal": rng.normal(size=200),
+        "exponential": rng.exponential(size=200),
+        "binary": (rng.random(200) < 0.1) * 1.0,
+    }[draw]
+    low, high = bca(means(data[:, None]), 20_000, 0)
+    reference = stats.bootstrap(
+        (data,), np.mean, n_resamples=20_000, method="BCa", vectorized=True, rng=np.random.default_rng(1)
+    )
+    width = reference.confidence_interval.high - reference.confidence_interval.low
+    step = 1 / 200 if draw == "binary" else 0  # means of 0s and 1s lie on a lattice
+    assert low[0] == pytest.approx(reference.confidence_interval.low, abs=0.04 * width + step)
+    assert high[0] == pytest.approx(reference.confidence_interval.high, abs=0.04 * width + step)
+
+
+def test_agrees_with_scipy_on_ratios():
+    rng = np.random.default_rng(0)
+    bottom = rng.exponential(size=150) + 1
+    top = 0.3 * bottom + 0.1 * rng.exponential(size=150)
+    low, high = bca(Ratios(top[:, None], bottom[:, None]), 20_000, 0)
+    reference = stats.bootstrap(
+        (top, bottom),
+        lambda t, b, axis: t.sum(axis) / b.sum(axis),
+        n_resamples=20_000,
+        method="BCa",
+        paired=True,
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert [low[0], high[0]] == pytest.approx(
+        [reference.low, reference.high], abs=0.05 * (reference.high - reference.low)
+    )
+
+
+@pytest.mark.slow
+def test_coverage():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for trial in range(400):
+        low, high = bca(means(rng.exponential(size=(60, 1))), 1000, trial)
+        hits += low[0] <= 1 <= high[0]
+    assert 0.91 <= hits / 400 <= 0.98
+
+
+def test_clusters_are_resampled_whole():
+    """Eight copies of each value must not make the interval narrower than the value alone gives."""
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=50)
+    copies = np.repeat(base, 8)
+    clusters = np.repeat(np.arange(50), 8)
+    clustered = Ratios(
+        cluster_totals(copies, clusters, 50)[:, None], cluster_totals(np.ones(400), clusters, 50)[:, None]
+    )
+    alone = bca(means(base[:, None]), 4000, 0)
+    together = bca(clustered, 4000, 0)
+    naive = bca(means(copies[:, None]), 4000, 0)
+    assert together[1] - together[0] == pytest.approx(alone[1] - alone[0], rel=1e-6)
+    assert naive[1] - naive[0] < 0.5 * (together[1] - together[0])
+
+
+def test_columns_do_not_influence_each_other():
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(80, 3))
+    whole = bca(means(data), 500, 0)
+    for k in range(3):
+        part = bca(means(data[:, [k]]), 500, 0)
+        assert whole[0][k] == pytest.approx(part[0][0], rel=1e-9)
+
+
+def test_degenerate_cases():
+    low, high = bca(means(np.full((30, 1), 7.0)), 500, 0)
+    assert (low[0], high[0]) == (7.0, 7.0)
+    low, high = bca(means(np.array([[3.0]])), 500, 0)
+    assert np.isnan(low[0])
+    assert np.isnan(high[0])
+
+
+def test_same_seed_same_interval():
+    data = np.random.default_rng(0).normal(size=(40, 1))
+    assert bca(means(data), 300, 5)[0] == bca(means(data), 300, 5)[0]
+    assert bca(means(data), 300, 5)[0] != bca(means(data), 300, 6)[0]

@@ -1,0 +1,232 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from counterbench import fitting, models, training
+from counterbench.catalog.recipes import Fit, Recipe
+from counterbench.errors import CheckpointError, DataError
+from counterbench.fitting import Hardware
+from counterbench.scm import StructuralCausalModel
+
+CPU = Hardware("cpu")
+VAE = {"latent": 2, "encoder_channels": [4], "decoder_channels": [4], "hidden": 8}
+
+
+def recipe(epochs=4, ema=0.5):
+    fit = {"epochs": epochs, "batch_size": 50, "learning_rate": 0.01, "warmup_steps": 5, "ema_decay": ema}
+    return Recipe.model_validate(
+        {
+            "name": "tiny",
+            "title": "Tiny",
+            "dataset": "toy",
+            "mechanisms": {
+                "a": {"family": "flow", "options": {"bins": 0}, "fit": fit},
+                "b": {"family": "flow", "fit": fit},
+                "c": {"family": "empirical"},
+                "image": {"family": "vae", "options": VAE, "fit": fit},
+            },
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def dataset(toy):
+    return toy.Toy()
+
+
+@pytest.fixture(scope="module")
+def trained(dataset, tmp_path_factory):
+    return training.train(recipe(), dataset, tmp_path_factory.mktemp("run") / "tiny", CPU)
+
+
+def test_the_folder_holds_what_is_needed_to_trust_and_reuse_it(trained, dataset):
+    assert sorted(p.name for p in trained.iterdir()) == ["curves.png", "manifest.json", "weights.safetensors"]
+    manifest = json.loads((trained / "manifest.json").read_text())
+    assert manifest["data"]["train"] == dataset.split("train").fingerprint
+    assert manifest["source"] == "formula"
+    assert manifest["seed"] == 0
+    assert torch.__version__.startswith(manifest["versions"]["torch"])
+    assert manifest["judges_used_in_training"] == []
+    assert Recipe.model_validate(manifest["recipe"]) == recipe()
+    for name in ("a", "b", "image"):
+        assert len(manifest["curves"][name]["validation"]) == 4
+    assert manifest["curves"]["c"]["train"] == []
+
+
+def test_the_folder_is_a_model(trained, dataset):
+    contestant = models.load(str(trained), dataset)
+    assert isinstance(contestant.model, StructuralCausalModel)
+    assert not contestant.model.training
+    assert contestant.weights_sha256 == json.loads((trained / "manifest.json").read_text())["weights_sha256"]
+    assert contestant.pixel_temperature == 0.1
+
+
+def test_training_lowers_the_loss(trained):
+    curve = json.loads((trained / "manifest.json").read_text())["curves"]["image"]["validation"]
+    assert curve[-1] < curve[0]
+
+
+def test_same_seed_same_weights_whatever_the_global_state(trained, dataset, tmp_path):
+    torch.manual_seed(123)
+    again = training.train(recipe(), dataset, tmp_path / "again", CPU)
+    assert (again / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
+    other = training.train(recipe(), dataset, tmp_path / "other", CPU, seed=1)
+    assert (other / "weights.safetensors").read_bytes() != (trained / "weights.safetensors").read_bytes()
+
+
+class _Interrupt(fitting.Callback):
+    """Ctrl-C in the middle of an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, trainer, pl_module, *args):
+        if (
+            trainer.current_epoch == self.epoch
+            and isinstance(pl_module.module, torch.nn.Module)
+            and pl_module.name == "image"
+        ):
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_resumes_to_the_very_same_result(trained, dataset, tmp_path, monkeypatch):
+    original = fitting._trainer
+
+    def with_interrupt(options, callbacks, folder, hardware):
+        return original(options, [*callbacks, _Interrupt(2)], folder, hardware)
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(fitting, "_trainer", with_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(recipe(), dataset, tmp_path / "r", CPU)
+    assert signal.getsignal(signal.SIGINT) is handler
+    monkeypatch.setattr(fitting, "_trainer", original)
+    assert not (tmp_path / "r" / "manifest.json").exists()
+    with pytest.raises(CheckpointError, match="add --resume"):
+        training.train(recipe(), dataset, tmp_path / "r", CPU)
+    with pytest.raises(CheckpointError, match="started with another seed"):
+        training.train(recipe(), dataset, tmp_path / "r", CPU, seed=5, resume=True)
+    resumed = training.train(recipe(), dataset, tmp_path / "r", CPU, resume=True)
+    assert (resumed / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
+    curves = [
+        json.loads((f / "manifest.json").read_text())["curves"]["image"]["validation"] for f in (resumed, trained)
+    ]
+    assert curves[0] == curves[1]
+
+
+def test_folders_are_not_overwritten(trained, dataset, tmp_path):
+    with pytest.raises(CheckpointError, match="already holds a trained model"):
+        training.train(recipe(), dataset, trained, CPU)
+    with pytest.raises(CheckpointError, match="no interrupted training"):
+        training.train(recipe(), dataset, tmp_path / "new", CPU, resume=True)
+
+
+def test_nan_in_the_data_is_found_before_training(dataset, tmp_path, monkeypatch):
+    split = dataset.split("train")
+    split.values["b"][3] = torch.nan
+    monkeypatch.setattr(type(dataset), "split", lambda self, name: split)
+    with pytest.raises(DataError, match="b: 1 of 400 values of the train split are NaN"):
+        training.train(recipe(), dataset, tmp_path / "nan", CPU)
+
+
+def test_a_damaged_manifest_is_named(trained, dataset, tmp_path):
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(CheckpointError, match="not a manifest of a trained model"):
+        models.load(str(tmp_path), dataset)
+    manifest = json.loads((trained / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "dataset": "other"}))
+    with pytest.raises(CheckpointError, match="holds a model of 'other'"):
+        models.load(str(tmp_path), dataset)
+
+
+class _Probe(fitting.Callback):
+    """Learning rates per step, and the averaged weights at the end of the best epoch."""
+
+    def __init__(self):
+        self.rates, self.averages, self.raw = [], [], []
+
+    def on_train_batch_start(self, trainer, *args):
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def on_validation_epoch_end(self, trainer, pl_module):
+        # The averaging callback comes after this one: the averages are still swapped in.
+        averager = next(c for c in trainer.callbacks if isinstance(c, fitting.EMAWeightAveraging))
+        self.averages.append({k: v.clone() for k, v in pl_module.state_dict().items()})
+        self.raw.append({k: v.clone() for k, v in averager._average_model.module.state_dict().items()})
+
+
+def _fitted(dataset, folder, monkeypatch, fit):
+    probe = _Probe()
+    original = fitting._trainer
+    monkeypatch.setattr(fitting, "_trainer", lambda o, c, f, h: original(o, [*c, probe], f, h))
+    scm = models.build(recipe(), dataset.graph, dataset.variables)
+    job = fitting.MechanismFitting(scm, "b", fit, 0)
+    values = [dict(dataset.split(s).values) for s in ("train", "validation")]
+    curve = fitting.run(job, *values, folder, CPU)
+    return job, probe, curve
+
+
+def test_warm_up_is_per_step(dataset, tmp_path, monkeypatch):
+    """Defect 12 of the anchor: the first epoch ran at a learning rate of 0, the full one came after 100 epochs."""
+    fit = Fit(epochs=3, batch_size=50, learning_rate=0.0008, warmup_steps=7, ema_decay=0.9, weight_decay=0)
+    _, probe, _ = _fitted(dataset, tmp_path, monkeypatch, fit)
+    assert probe.rates[:9] == pytest.approx([k * 1e-4 for k in (1, 2, 3, 4, 5, 6, 7, 8, 8)])
+
+
+def test_the_best_averaged_weights_are_kept(dataset, tmp_path, monkeypatch):
+    """Defect 13 of the anchor: the best epoch was chosen with averaged weights, but the raw ones were saved."""
+    fit = Fit(epochs=5, batch_size=50, learning_rate=0.05, warmup_steps=0, ema_decay=0.9)
+    job, probe, curve = _fitted(dataset, tmp_path, monkeypatch, fit)
+    best = min(range(5), key=curve.validation.__getitem__)
+    expected, raw = probe.averages[best], probe.raw[best]
+    found = job.state_dict()
+    assert any(not torch.allclose(raw[name], value, atol=1e-4) for name, value in expected.items())
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        assert torch.allclose(value, expected[name], atol=1e-6), name
+
+
+def test_patience_ends_training(dataset, tmp_path, monkeypatch):
+    fit = Fit(epochs=50, batch_size=400, learning_rate=1e-9, warmup_steps=0, patience=3, min_delta=1.0, ema_decay=0.5)
+    _, _, curve = _fitted(dataset, tmp_path, monkeypatch, fit)
+    assert len(curve.validation) == 4
+
+
+def test_ctrl_c_on_the_command_line(tmp_path):
+    """A real signal to a real process: one sentence, exit code 130, and a folder to resume from."""
+    plugin = Path(__file__).parent / "toy.py"
+    path = tmp_path / "tiny.yaml"
+    import yaml
+
+    path.write_text(
+        yaml.safe_dump(recipe(epochs=100_000, ema=0.0).model_copy(update={"weights": {}}).model_dump(mode="json"))
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "counterbench",
+        "--plugin",
+        str(plugin),
+        "train",
+        "--model",
+        str(path),
+        "--dataset",
+        "toy",
+    ]
+    command += ["--output", str(tmp_path / "run"), "--device", "cpu", "--quiet"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.time() + 90
+    while not list((tmp_path / "run").rglob("latest.ckpt")) and time.time() < deadline and process.poll() is None:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "--resume" in err
+    assert "Traceback" not in err
+    assert (tmp_path / "run" / "unfinished" / "a" / "latest.ckpt").is_file()
