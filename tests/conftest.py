@@ -14,6 +14,8 @@ from hypothesis import settings
 os.environ.setdefault("COLUMNS", "130")
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # the workers share the cores
 settings.register_profile("repo", deadline=None, max_examples=30, derandomize=True)
 settings.load_profile("repo")
 

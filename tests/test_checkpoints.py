@@ -43,7 +43,7 @@ def test_another_architecture(saved):
     _, path, _ = saved
     with pytest.raises(CheckpointError, match=r"'weight' has shape \(2, 3\), expected \(2, 4\)"):
         load_weights(nn.Linear(4, 2), path)
-    with pytest.raises(CheckpointError, match="lacks '0.bias' and has an unknown 'bias'"):
+    with pytest.raises(CheckpointError, match=r"lacks '0.bias' and has an unknown 'bias'"):
         load_weights(nn.Sequential(nn.Linear(3, 2)), path)
 
 

@@ -159,7 +159,7 @@ def test_unusable_answers_stop_the_evaluation(exam, answer, words):
 def test_names_are_checked_before_anything_is_computed(dataset):
     with pytest.raises(UnknownNameError, match="Did you mean 'composition'"):
         evaluation.prepare(dataset, metrics=["compositon"])
-    with pytest.raises(ConfigError, match="no device 'cuda:9'|Unknown device"):
+    with pytest.raises(ConfigError, match=r"no device 'cuda:9'|Unknown device"):
         evaluation.prepare(dataset, device="cuda:9")
     with pytest.raises(ConfigError, match="Unknown device 'gpu'"):
         evaluation.prepare(dataset, device="gpu")

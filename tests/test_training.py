@@ -225,7 +225,7 @@ def test_ctrl_c_on_the_command_line(tmp_path):
     while not list((tmp_path / "run").rglob("latest.ckpt")) and time.time() < deadline and process.poll() is None:
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "--resume" in err
     assert "Traceback" not in err

@@ -32,7 +32,7 @@ def test_agrees_with_the_formula_transcribed(seed):
 
 @given(st.integers(0, 10_000), st.floats(-2, 3))
 def test_fixed_points(seed, share):
-    x, true, star = images(seed)
+    x, true, _ = images(seed)
     assert all(v.abs().max() == 0 for v in tea(x, true, x))
     effect, amplification = tea(x, true, true)
     assert torch.allclose(effect, torch.ones(6, dtype=torch.float64))

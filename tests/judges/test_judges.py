@@ -1,0 +1,127 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from counterbench import fitting, judge_training, judges, registry
+from counterbench.catalog.cards import JudgeEntry
+from counterbench.errors import CheckpointError, ConfigError, UnknownNameError
+from counterbench.judges.classifier import build
+from counterbench.networks.classifiers import ARCHITECTURES
+from counterbench.variables import Categorical, Continuous
+
+DIGIT = Categorical("digit", tuple("0123456789"))
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def classifier(request, tmp_path):
+    torch.manual_seed(0)
+    network = build(request.param, 1, 10)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    path = tmp_path / "w.safetensors"
+    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, path)
+    return registry.judges.get("classifier")(DIGIT, request.param, weights=path)
+
+
+def pictures(count=9):
+    return 255 * torch.rand(count, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_judge_is_in_evaluation_mode_and_judges_each_image_alone(classifier):
+    """Defect 8 of the anchor: batch statistics and dropout while evaluating."""
+    images = pictures()
+    state = {k: v.clone() for k, v in classifier.network.state_dict().items()}
+    whole = classifier.measure(images)
+    for i in range(len(images)):
+        assert torch.allclose(classifier.measure(images[i : i + 1])[0], whole[i], atol=1e-6)
+    assert torch.equal(classifier.measure(images), whole)
+    assert all(torch.equal(v, state[k]) for k, v in classifier.network.state_dict().items())
+    assert not whole.requires_grad
+    assert torch.allclose(whole.sum(1), torch.ones(9), atol=1e-5)
+
+
+def test_wrong_hash_is_refused(tmp_path, classifier):
+    with pytest.raises(CheckpointError, match="altered or cut short"):
+        registry.judges.get("classifier")(DIGIT, "plain", weights=next(tmp_path.iterdir()), sha256="0" * 64)
+
+
+def test_a_panel_averages_its_members(morphomnist):
+    panel = judges.load(morphomnist.card, "digits")["digit"]
+    assert len(panel.members) == 2
+    assert len(set(panel.fingerprints)) == 2
+    images = morphomnist.split("test").take(slice(0, 20))["image"]
+    mean = (panel.members[0].measure(images) + panel.members[1].measure(images)) / 2
+    assert torch.allclose(panel.measure(images), mean)
+
+
+def test_the_card_tells_the_truth_about_the_judges(morphomnist):
+    """Errors on real test images, as the card claims them."""
+    panels = judges.load(morphomnist.card, "digits")
+    test = morphomnist.split("test").take()
+    for name in ("thickness", "intensity"):
+        (entry,) = morphomnist.card.judges[name]
+        error = float((panels[name].measure(test["image"]) - test[name]).abs().mean())
+        assert error == pytest.approx(entry.quality["digits"]["mean_absolute_error"], rel=0.02)
+    for entry, member in zip(morphomnist.card.judges["digit"], panels["digit"].members, strict=True):
+        accuracy = float((member.measure(test["image"]).argmax(1) == test["digit"]).float().mean())
+        assert accuracy == pytest.approx(entry.quality["digits"]["accuracy"], abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("entry", "error", "words"),
+    [
+        ({"judge": "thicknes"}, UnknownNameError, "Did you mean 'thickness'?"),
+        ({"judge": "thickness", "options": {"slop": 1}}, ConfigError, "Did you mean 'slope'?"),
+        ({"judge": "classifier", "options": {"architecture": "plain"}}, ConfigError, "cannot measure 'thickness'"),
+    ],
+)
+def test_a_card_with_an_impossible_judge(morphomnist, entry, error, words):
+    card = morphomnist.card.model_copy(update={"judges": {"thickness": (JudgeEntry.model_validate(entry),)}})
+    with pytest.raises(error) as caught:
+        judges.load(card, "digits")
+    assert words in str(caught.value)
+
+
+def test_a_classifier_needs_weights():
+    with pytest.raises(ConfigError, match="needs the key 'weights'"):
+        registry.judges.get("classifier")(DIGIT, "plain")
+    with pytest.raises(UnknownNameError, match="Did you mean 'plain'"):
+        build("plane", 1, 10)
+
+
+def test_closed_form_judges_ignore_the_batch():
+    thickness = registry.judges.get("thickness")(Continuous("t", 0, 9))
+    images = torch.zeros(3, 1, 32, 32)
+    for i, width in enumerate((2, 4, 6)):
+        images[i, 0, 8:24, 10 : 10 + width] = 200.0
+    whole = thickness.measure(images)
+    assert (whole.diff() > 0.5).all()
+    assert torch.equal(thickness.measure(images[1:2]), whole[1:2])
+    intensity = registry.judges.get("intensity")(Continuous("i", 0, 255), offset=0.5)
+    assert intensity.measure(images).tolist() == [200.5] * 3
+
+
+def test_augmentation_keeps_shape_and_range():
+    moved = judge_training.augmented(pictures(), torch.Generator().manual_seed(0))
+    assert moved.shape == (9, 1, 32, 32)
+    assert moved.min() >= 0
+    assert moved.max() <= 255
+
+
+def test_training_judges(toy, tmp_path):
+    report = judge_training.train_judges([toy.Toy()], "c", tmp_path / "j", fitting.Hardware("cpu"), epochs=1)
+    assert set(report) == set(ARCHITECTURES)
+    stored = json.loads((tmp_path / "j" / "judges.json").read_text())["judges"]
+    for name, entry in report.items():
+        assert stored[name] == entry
+        path = tmp_path / "j" / entry["weights"]
+        judge = registry.judges.get("classifier")(
+            toy.CARD.build_variables()["c"], name, weights=path, sha256=entry["sha256"]
+        )
+        assert judge.measure(toy.Toy().split("test").take(slice(0, 4))["image"]).shape == (4, 3)
+        assert 0 <= entry["quality"]["formula"]["accuracy"] <= 1
