@@ -22,7 +22,7 @@ from counterbench.variables import Categorical
 from counterbench.versions import versions
 
 FIT = Fit(
-    epochs=40,
+    epochs=25,
     batch_size=128,
     learning_rate=3e-3,
     weight_decay=0.02,

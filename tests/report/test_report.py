@@ -1,0 +1,62 @@
+import pytest
+import torch
+from rich.console import Console
+
+from counterbench import evaluation
+from counterbench.models import Contestant
+from counterbench.report import curves, graphs, grid, table
+from counterbench.samples import Samples
+
+
+@pytest.fixture(scope="module")
+def record(toy):
+    exam = evaluation.prepare(toy.Toy(), "quick", device="cpu", limit=10)
+    return evaluation.evaluate(Contestant("exact", toy.ExactModel(), title="Exact", pixel_temperature=0.5), exam).record
+
+
+def rendered(record):
+    console = Console(width=130, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console.print(table.build(record))
+    return console.export_text()
+
+
+def test_every_number_of_the_table_is_in_the_text(record):
+    text = rendered(record)
+    assert "first 10 test images" in text
+    assert "40 questions, 5 independent units" in text
+    assert "pixel-noise temperature 0.5" in text
+    for number in table.shown_numbers(record):
+        assert table.label(number) in text
+        assert table.show(number.value) in text
+
+
+def test_only_the_first_and_tenth_cycle_are_shown_of_a_curve(record):
+    assert [n.cycles for n in table.shown_numbers(record) if n.metric == "composition"] == [1, 10]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (0.123456, "0.123"), (12.345, "12.3"), (153.7, "154"), (1e-5, "1.00e-05"), (-2.5, "-2.5"), (99.96, "100")]
+)
+def test_three_significant_digits(value, text):
+    assert table.show(value) == text
+
+
+def png(path):
+    return path.read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grid(tmp_path, channels):
+    factual = Samples({"image": torch.rand(2, channels, 8, 8) * 255}, torch.arange(2))
+    answer = torch.rand(2, channels, 8, 8) * 255
+    panels = [grid.Panel("do(a)", ["= 1", "= 2"], answer, answer), grid.Panel("do(b)", ["= 1", "= 2"], answer, None)]
+    grid.draw_grid(factual, "image", panels, "title", tmp_path / "g.png")
+    assert png(tmp_path / "g.png")
+
+
+def test_graph_and_curves(tmp_path, toy):
+    graphs.draw_graph(toy.CARD.graph, toy.CARD.build_variables(), tmp_path / "g.png", "toy")
+    curves.draw_curves({"a": {"train": [3, 2, 1.0], "validation": [3, 2, 2.0]}, "c": {"train": [], "validation": []}}, tmp_path / "c.png")
+    curves.draw_curves({"c": {"train": [], "validation": []}}, tmp_path / "empty.png")
+    for name in ("g.png", "c.png", "empty.png"):
+        assert png(tmp_path / name)
