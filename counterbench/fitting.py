@@ -39,7 +39,14 @@ class Hardware:
 
     @property
     def accelerator(self) -> str:
+        """Lightning's word for the kind of device."""
         return "gpu" if self.device.startswith("cuda") else self.device
+
+    @property
+    def chosen(self) -> int | list[int]:
+        """How many devices, or which one (cuda:1)."""
+        _, colon, number = self.device.partition(":")
+        return [int(number)] if colon else self.devices
 
 
 @dataclass
@@ -237,7 +244,7 @@ def _trainer(options: Fit, callbacks: list[Callback], folder: Path, hardware: Ha
         callbacks.append(_StderrProgressBar())
     return lightning.Trainer(
         accelerator=hardware.accelerator,
-        devices=hardware.devices,
+        devices=hardware.chosen,
         precision=hardware.precision,  # type: ignore[arg-type]
         max_epochs=options.epochs,
         gradient_clip_val=options.gradient_clip or None,

@@ -53,27 +53,30 @@ def _philox_key(seed: int, key: str | int) -> int:
 def normal(size: Sequence[int], generator: Generator, like: Tensor) -> Tensor:
     """Standard normal draws of shape `size`, with dtype and device of `like`."""
     if isinstance(generator, SampleNoise):
-        return _per_sample(generator, size).normal(*size[1:]).to(dtype=like.dtype, device=like.device)
+        return _per_sample(generator, size).normal(*size[1:]).to(like.dtype).to(like.device)
     device = like.device if generator is None else generator.device
     return torch.randn(tuple(size), generator=generator, dtype=like.dtype, device=device).to(like.device)
 
 
-def uniform(size: Sequence[int], generator: Generator, like: Tensor) -> Tensor:
-    """Draws from the open interval (0, 1), of shape `size`, in float64 so that logarithms of logarithms stay finite."""
+def uniform(size: Sequence[int], generator: Generator) -> Tensor:
+    """Draws from the open interval (0, 1), of shape `size`, on the CPU.
+
+    They are float64, so that logarithms of logarithms stay finite; a generator of another device seeds one of the CPU.
+    """
     if isinstance(generator, SampleNoise):
-        drawn = _per_sample(generator, size).uniform(*size[1:]).to(like.device)
+        drawn = _per_sample(generator, size).uniform(*size[1:])
     else:
-        device = like.device if generator is None else generator.device
-        # MPS has no float64: draw on the CPU there.
-        device = torch.device("cpu") if device.type == "mps" else device
-        drawn = torch.rand(tuple(size), generator=generator, dtype=torch.float64, device=device).to(like.device)
+        if generator is not None and generator.device.type != "cpu":
+            start = torch.randint(2**62, (1,), generator=generator, device=generator.device)
+            generator = torch.Generator().manual_seed(int(start))
+        drawn = torch.rand(tuple(size), generator=generator, dtype=torch.float64)
     tiny = torch.finfo(drawn.dtype).tiny
     return drawn.clamp(min=tiny, max=1 - 2**-53)
 
 
 def gumbel(size: Sequence[int], generator: Generator, like: Tensor) -> Tensor:
     """Standard Gumbel draws, -log(-log U), of shape `size`, with dtype and device of `like`."""
-    return -(-uniform(size, generator, like).log()).log().to(like.dtype)
+    return (-(-uniform(size, generator).log()).log()).to(like.dtype).to(like.device)
 
 
 def _per_sample(generator: SampleNoise, size: Sequence[int]) -> SampleNoise:

@@ -55,7 +55,8 @@ class StructuralCausalModel(nn.Module):
 
     def _encode(self, values: Values) -> dict[str, Tensor]:
         like = self.reference
-        return {name: self.variables[name].encode(value.to(like.device), like.dtype) for name, value in values.items()}
+        # Encode before moving: it is done in double precision, which some devices lack.
+        return {name: self.variables[name].encode(value, like.dtype).to(like.device) for name, value in values.items()}
 
     def _parents(self, name: str, encoded: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {parent: encoded[parent] for parent in self.graph.parents(name)}

@@ -36,7 +36,7 @@ def test_dtype_follows():
     for generator in (torch.Generator(), SampleNoise(0, range(3))):
         assert normal((3, 2), generator, like).dtype == torch.float64
         assert normal((3, 2), generator, LIKE).dtype == torch.float32
-        assert uniform((3,), generator, LIKE).shape == (3,)
+        assert uniform((3,), generator).shape == (3,)
 
 
 def test_streams_must_match_samples():

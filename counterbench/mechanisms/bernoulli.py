@@ -44,8 +44,10 @@ class Bernoulli(Mechanism):
         return self.network(self.context(parents, like))
 
     def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:
-        logit = self.logit(parents, value).to(torch.float64)
-        draw = uniform((len(value), 1), generator, value).to(torch.float64)
+        # In double precision, on the CPU: these are few numbers, and some devices have no doubles.
+        device, value = value.device, value.cpu()
+        logit = self.logit(parents, value.to(device)).detach().to("cpu", torch.float64)
+        draw = uniform((len(value), 1), generator)
         # x = 1 means e > -logit, i.e. -e < logit: sample the tail through log-probabilities, which never underflow.
         sign = torch.where(value > 0.5, 1.0, -1.0).to(torch.float64)
         log_cdf = nn.functional.logsigmoid(sign * logit) + draw.log()  # log P(-sign e <= -sign e_drawn)
@@ -55,13 +57,14 @@ class Bernoulli(Mechanism):
         margin = 8 * torch.finfo(value.dtype).eps * (1 + logit.abs())
         limit = -logit + sign * margin
         noise = torch.where(sign > 0, torch.maximum(noise, limit), torch.minimum(noise, limit))
-        return {"logistic": noise.to(value.dtype)}
+        return {"logistic": noise.to(value.dtype).to(device)}
 
     def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
         return (self.logit(parents, noise["logistic"]) + noise["logistic"] > 0).to(noise["logistic"].dtype)
 
     def sample_noise(self, count: int, generator: Generator = None) -> Noise:
-        return {"logistic": torch.logit(uniform((count, 1), generator, self.reference)).to(self.reference.dtype)}
+        drawn = torch.logit(uniform((count, 1), generator))
+        return {"logistic": drawn.to(self.reference.dtype).to(self.reference.device)}
 
     def loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
         logit = self.logit(parents, value)

@@ -31,18 +31,21 @@ def truncated_gumbels(logits: Tensor, observed: Tensor, generator: Generator = N
     Returns:
         (N, K), noise for which the observed class is always the strict maximum of logits + noise.
     """
-    draws = gumbel(tuple(logits.shape), generator, logits).to(torch.float64)
-    exact = logits.to(torch.float64)
+    device = logits.device
+    # In double precision, on the CPU: these are few numbers, and some devices have no doubles.
+    exact, observed = logits.detach().to("cpu", torch.float64), observed.cpu()
+    draws = gumbel(tuple(logits.shape), generator, exact)
     top = exact.logsumexp(1, keepdim=True) + draws.gather(1, observed[:, None])
     others = -torch.logaddexp(-(draws + exact), -top)
     shifted = others.scatter(1, observed[:, None], top)
     # A draw can round up to the maximum itself; the observed class must stay strictly above, in the final precision too.
     noise = (shifted - exact).to(logits.dtype)
+    logits = logits.detach().cpu()
     reached = logits + noise
     best = reached.gather(1, observed[:, None])
     tied = (reached >= best) & ~torch.zeros_like(reached, dtype=torch.bool).scatter(1, observed[:, None], True)
     margin = 8 * torch.finfo(logits.dtype).eps * (1 + best.abs() + logits.abs())
-    return torch.where(tied, best - logits - margin, noise)
+    return torch.where(tied, best - logits - margin, noise).to(device)
 
 
 @mechanisms.register()

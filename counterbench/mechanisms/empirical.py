@@ -60,7 +60,7 @@ class Empirical(Mechanism):
 
     def sample_noise(self, count: int, generator: Generator = None) -> Noise:
         stored = self._stored()
-        rows = (uniform((count,), generator, stored) * len(stored)).long()
+        rows = (uniform((count,), generator) * len(stored)).long().to(stored.device)
         return {"value": stored[rows]}
 
     def loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:

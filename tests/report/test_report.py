@@ -35,7 +35,16 @@ def test_only_the_first_and_tenth_cycle_are_shown_of_a_curve(record):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0"), (0.123456, "0.123"), (12.345, "12.3"), (153.7, "154"), (1e-5, "1.00e-05"), (-2.5, "-2.5"), (99.96, "100")]
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.123456, "0.123"),
+        (12.345, "12.3"),
+        (153.7, "154"),
+        (1e-5, "1.00e-05"),
+        (-2.5, "-2.5"),
+        (99.96, "100"),
+    ],
 )
 def test_three_significant_digits(value, text):
     assert table.show(value) == text
@@ -56,7 +65,10 @@ def test_grid(tmp_path, channels):
 
 def test_graph_and_curves(tmp_path, toy):
     graphs.draw_graph(toy.CARD.graph, toy.CARD.build_variables(), tmp_path / "g.png", "toy")
-    curves.draw_curves({"a": {"train": [3, 2, 1.0], "validation": [3, 2, 2.0]}, "c": {"train": [], "validation": []}}, tmp_path / "c.png")
+    curves.draw_curves(
+        {"a": {"train": [3, 2, 1.0], "validation": [3, 2, 2.0]}, "c": {"train": [], "validation": []}},
+        tmp_path / "c.png",
+    )
     curves.draw_curves({"c": {"train": [], "validation": []}}, tmp_path / "empty.png")
     for name in ("g.png", "c.png", "empty.png"):
         assert png(tmp_path / name)
