@@ -43,10 +43,6 @@ def _components(kind: registry.Registry) -> Lines:
     return [(name, _first_line(kind.get(name))) for name in kind.names()]
 
 
-def _readerless(name: str) -> bool:
-    return name not in registry.datasets
-
-
 def _first_line(component: object) -> str:
     return (inspect.getdoc(component) or "").split("\n")[0]
 

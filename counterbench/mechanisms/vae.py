@@ -34,6 +34,8 @@ class VAE(Mechanism):
         pixel_temperature: how much of the abducted pixel noise is put back, 0 (none) to 1 (a null intervention returns its
             input). It must be the same for all models that are compared by composition.
         latent_temperature: scale of the posterior's standard deviation in abduction; 1 samples the posterior, 0 takes its mean.
+        min_log_scale: lower limit of the pixels' log standard deviation, on the scale [-1, 1]. The default is finer than a
+            grey level; a higher one (-3.5: 4 grey levels) keeps a model of few images from being sure of what it cannot know.
     """
 
     kinds = ("image",)
@@ -51,6 +53,7 @@ class VAE(Mechanism):
         beta: float = 1.0,
         pixel_temperature: float = 0.1,
         latent_temperature: float = 1.0,
+        min_log_scale: float = -6.0,
     ):
         super().__init__(variable, parents)
         assert isinstance(variable, Image)
@@ -63,7 +66,7 @@ class VAE(Mechanism):
         self.encoder = Encoder(variable.shape, self.context_size, encoder_channels, hidden)
         self.posterior = nn.Linear(hidden, 2 * latent)
         self.decoder = Decoder(variable.shape, latent + self.context_size, decoder_channels, hidden)
-        self.likelihood = DiscretisedGaussian(decoder_channels[-1], variable.channels)
+        self.likelihood = DiscretisedGaussian(decoder_channels[-1], variable.channels, min_log_scale)
 
     def infer(self, value: Tensor, parents: Parents) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation of the posterior q(z | image, parents), each (N, latent)."""

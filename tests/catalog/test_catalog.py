@@ -106,7 +106,7 @@ def test_recipes_say_which_option_is_unknown(tmp_path):
     ((_, path),) = [item for item in recipe_paths("morphomnist").items() if item[0][1] == "vae"]
     card = datasets.card("morphomnist")
     for old, new, words in [
-        ("latent: 16", "latents: 16", "has no option 'latents'. Did you mean 'latent'?"),
+        ("latent: 32", "latents: 32", "has no option 'latents'. Did you mean 'latent'?"),
         ("family: vae", "family: vea", "Unknown mechanism 'vea'. Did you mean 'vae'?"),
         ("  digit:\n", "  digits:\n", "has a mechanism for 'digits'. Did you mean 'digit'?"),
     ]:
