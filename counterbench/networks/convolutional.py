@@ -9,6 +9,12 @@ from torch import Tensor, nn
 
 from counterbench.errors import ConfigError
 
+_SLOPE = 0.1  # units that are never quite dead
+
+
+def _activate(hidden: Tensor) -> Tensor:
+    return nn.functional.leaky_relu(hidden, _SLOPE)
+
 
 def _grid(height: int, width: int, stages: int) -> tuple[int, int]:
     factor = 2**stages
@@ -35,7 +41,7 @@ class Encoder(nn.Module):
         height, width = _grid(shape[1], shape[2], len(channels))
         layers: list[nn.Module] = []
         for before, after in zip([shape[0], *channels], channels, strict=False):
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU()]
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.LeakyReLU(_SLOPE)]
         self.convolutions = nn.Sequential(*layers).to(memory_format=torch.channels_last)
         self.project = nn.Linear(channels[-1] * height * width, features)
         self.mix = nn.Linear(features + context, features)
@@ -43,8 +49,8 @@ class Encoder(nn.Module):
     def forward(self, image: Tensor, context: Tensor) -> Tensor:
         """(N, C, H, W), (N, context) -> (N, features)."""
         image = image.contiguous(memory_format=torch.channels_last)
-        hidden = nn.functional.relu(self.project(self.convolutions(image).flatten(1)))
-        return nn.functional.relu(self.mix(torch.cat([hidden, context], 1)))
+        hidden = _activate(self.project(self.convolutions(image).flatten(1)))
+        return _activate(self.mix(torch.cat([hidden, context], 1)))
 
 
 class DecoderStage(nn.Module):
@@ -60,7 +66,7 @@ class DecoderStage(nn.Module):
     def forward(self, image: Tensor, code: Tensor) -> Tensor:
         hidden = self.convolution(image)
         scale, shift = self.modulation(code)[:, :, None, None].chunk(2, dim=1)
-        return nn.functional.relu(torch.addcmul(shift, hidden, 1 + scale))
+        return _activate(torch.addcmul(shift, hidden, 1 + scale))
 
 
 class Decoder(nn.Module):
@@ -84,8 +90,8 @@ class Decoder(nn.Module):
 
     def forward(self, latent: Tensor, context: Tensor) -> Tensor:
         """(N, latent), (N, context) -> (N, channels[-1], H, W)."""
-        code = nn.functional.relu(self.embed(torch.cat([latent, context], 1)))
-        image = nn.functional.relu(self.project(code)).unflatten(1, self.grid)
+        code = _activate(self.embed(torch.cat([latent, context], 1)))
+        image = _activate(self.project(code)).unflatten(1, self.grid)
         image = image.contiguous(memory_format=torch.channels_last)
         for stage in self.stages:
             image = stage(image, code)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 _BIN = 1 / 255  # half the distance between neighbouring grey levels, on the scale [-1, 1]
 
-_REACH = 1.1  # means may pass the ends of the scale a little: black is easiest to hit from below
+_REACH = 1.2  # means may pass the ends of the scale a little: black is easiest to hit from below
 
 
 class DiscretisedGaussian(nn.Module):
@@ -30,10 +30,13 @@ class DiscretisedGaussian(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(N, features, H, W) -> mean and log standard deviation, each (N, C, H, W)."""
-        raw, log_scale = self.head(features).chunk(2, dim=1)
-        # Bounded means and scales keep every pixel within 850 standard deviations, where the gradient of a log-CDF is still
-        # exact in single precision (beyond some thousands it overflows).
-        return _REACH * torch.tanh(raw / _REACH), log_scale.clamp(self.min_log_scale, 2.0)
+        raw, low = self.head(features).chunk(2, dim=1)
+        # A soft floor: a hard one would stop the gradient for good.
+        log_scale = self.min_log_scale + nn.functional.softplus(low - self.min_log_scale)
+        # Means far outside the scale would put pixels thousands of standard deviations away, where the gradient of a log-CDF
+        # overflows in single precision. A leak instead of a hard limit (or a tanh) keeps them from getting stuck there.
+        inside = raw.clamp(-_REACH, _REACH)
+        return inside + 0.01 * (raw - inside), log_scale.clamp(max=2.0)
 
 
 def discretised_gaussian_log_prob(image: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
