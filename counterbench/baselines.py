@@ -13,7 +13,7 @@ from counterbench.samples import Samples
 
 
 class Identity:
-    """Returns the image unchanged: the floor.
+    """Returns the image unchanged: the floor of every table.
 
     Its attributes are the true counterfactual ones where the process is known (else the factual ones with the intervened
     replaced), so that it is asked for the same change as everybody and fails by the whole of it.
@@ -33,7 +33,7 @@ class Identity:
 
 
 class Truth:
-    """Returns the true counterfactual: the ceiling, where the data-generating process is known."""
+    """Returns the true counterfactual, where the process is known: the ceiling of every table."""
 
     def __init__(self, dataset: Dataset, split: str = "test"):
         self.dataset, self.split = dataset, split

@@ -111,6 +111,12 @@ def _say(message: str) -> None:
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the questions and of the noise."
 )
+@click.option(
+    "--plan",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Ask the questions in this file (plan.parquet of a record).",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=None, help="Samples at a time; changes no number.")
 @click.option(
@@ -136,6 +142,7 @@ def evaluate(
     metrics: str | None,
     limit: int | None,
     seed: int,
+    plan: Path | None,
     device: str,
     batch_size: int | None,
     output: Path,
@@ -153,8 +160,8 @@ def evaluate(
         f"Records written earlier are untouched in {output}; run the same command to start this one again."
     )
     _show_progress(quiet)
-    chosen = [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None
-    exam = evaluation.prepare(dataset, suite, source, data_dir, chosen, seed, limit, device)
+    chosen = [name.strip() for name in metrics.split(",") if name.strip()] if metrics is not None else None
+    exam = evaluation.prepare(dataset, suite, source, data_dir, chosen, seed, limit, device, plan)
     contestant = models.load(model, exam.dataset, exam.device)
     inputs = exam.inputs(contestant)
     folder = storing.folder_of(inputs, output)
@@ -166,8 +173,8 @@ def evaluate(
     if record is None:
         require_writable(folder)
         made = evaluation.evaluate(contestant, exam, batch_size)
-        gallery.picture_of_exam(contestant, exam, folder / storing.GRID)
         storing.save(made, folder)
+        gallery.draw_evaluation(made, exam.dataset, folder / storing.GRID)
         record = made.record
     else:
         _say("This evaluation was made before; showing it (--overwrite always makes it again).")
@@ -178,7 +185,7 @@ def evaluate(
 
     from counterbench.report import table
 
-    Console(width=None if sys.stdout.isatty() else 130, highlight=False).print(table.build(record))
+    Console(width=None if sys.stdout.isatty() else 110, highlight=False).print(table.build(record))
     _say(f"\nrecord, scores per sample and picture: {folder}  ({record.seconds['total']:.0f} s on {record.device})")
 
 
@@ -229,14 +236,14 @@ def train(
     from counterbench.fitting import Hardware
 
     _show_progress(quiet)
-    choose_device(device)
+    place = str(choose_device(device))
     loaded = datasets.load(dataset, source, data_dir)
     recipe, _ = models.find_recipe(model, loaded.card.name)
     folder = output or Path("runs") / f"{recipe.name}-{loaded.card.name}-{loaded.source}"
     context.meta["counterbench.kept"] = (
         f"Finished epochs are kept in {folder}; run the same command with --resume to go on."
     )
-    training.train(recipe, loaded, folder, Hardware(device, devices, precision), seed, epochs, limit, resume)
+    training.train(recipe, loaded, folder, Hardware(place, devices, precision), seed, epochs, limit, resume)
     click.echo(str(folder))
     _say(
         f"Trained. Evaluate it with: counterbench evaluate --model {folder} --dataset {loaded.card.name} --source {loaded.source}"
@@ -269,9 +276,11 @@ def train_judges(
 
     from counterbench import datasets, judge_training
     from counterbench.errors import ConfigError
+    from counterbench.evaluation import choose_device
     from counterbench.fitting import Hardware
 
     _show_progress(quiet)
+    place = str(choose_device(device))
     loaded = [datasets.load(dataset, name, data_dir) for name in (source or (None,))]
     kinds = {name: v.kind for name, v in loaded[0].variables.items()}
     if kinds.get(variable) not in ("categorical", "ordinal"):
@@ -279,7 +288,7 @@ def train_judges(
             f"--variable {variable}: choose a categorical variable of {dataset}: {', '.join(k for k, v in kinds.items() if v in ('categorical', 'ordinal'))}."
         )
     click.echo(
-        json.dumps(judge_training.train_judges(loaded, variable, output, Hardware(device), seed, epochs), indent=1)
+        json.dumps(judge_training.train_judges(loaded, variable, output, Hardware(place), seed, epochs), indent=1)
     )
 
 
@@ -310,7 +319,10 @@ def list_(kind: str | None) -> None:
 def show(name: str, picture: Path | None) -> None:
     """Show a dataset, model, suite, metric, mechanism or judge by name."""
     from counterbench import listing
+    from counterbench.files import require_picture
 
+    if picture is not None:
+        require_picture(picture)
     click.echo(listing.describe(name))
     if picture is not None:
         listing.draw(name, picture)
@@ -371,8 +383,10 @@ def generate(
     from counterbench import datasets, gallery, models
     from counterbench.errors import ConfigError
     from counterbench.evaluation import choose_device
+    from counterbench.files import require_picture
 
     _show_progress(quiet)
+    require_picture(out)
     wanted = {}
     for assignment in assignments:
         name, sign, value = assignment.partition("=")

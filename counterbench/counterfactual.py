@@ -10,8 +10,8 @@ from torch import Tensor
 
 from counterbench.samples import Samples
 
-Measure = Callable[[Tensor], dict[str, Tensor]]
-"""Images -> what the judges measure in them, by variable."""
+Measured = Mapping[str, Tensor]
+"""What the judges measure, by variable."""
 
 
 @dataclass(frozen=True)
@@ -22,27 +22,27 @@ class Counterfactual:
         intervened: which variables are set; none for the null intervention.
         cycles: how often the null intervention has been composed; 1 for everything else.
         factual: what was observed.
-        interventions: natural values of the intervened variables.
         values: the model's answer, natural values of every variable.
+        floor: the answer of the baseline `identity` to the same questions.
         truth: the true answer, where there is one.
         image: name of the image variable.
-        measure: the judges.
-        measured_factual: what the judges measure in the factual images.
+        measure: the judges: images -> what they measure.
+        measure_factual: the judges on the factual images, measured once for all questions about them.
     """
 
     intervened: tuple[str, ...]
     cycles: int
     factual: Samples
-    interventions: Mapping[str, Tensor]
     values: Mapping[str, Tensor]
+    floor: Mapping[str, Tensor]
     truth: Mapping[str, Tensor] | None
     image: str
-    measure: Measure
-    measured_factual: Mapping[str, Tensor]
+    measure: Callable[[Tensor], Measured]
+    measure_factual: Callable[[], Measured]
 
     @cached_property
-    def measured(self) -> Mapping[str, Tensor]:
+    def measured(self) -> Measured:
         """What the judges measure in the answered images; measured once, whoever asks."""
         if self.values[self.image] is self.factual[self.image]:
-            return self.measured_factual
+            return self.measure_factual()
         return self.measure(self.values[self.image])

@@ -1,158 +1,94 @@
-"""evaluate(model, suite): the only place where data, models, plans, judges and metrics meet."""
+"""evaluate(model, exam): the only place where data, models, plans, judges and metrics meet."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
-import counterbench
-from counterbench import datasets, judges, models, plans, registry
+from counterbench import models, scoring
 from counterbench.baselines import Identity
-from counterbench.catalog.suites import Suite, find_suite
 from counterbench.counterfactual import Counterfactual
-from counterbench.datasets.base import Dataset
-from counterbench.errors import ConfigError, UnknownNameError
-from counterbench.judges import Panel
-from counterbench.metrics.base import Cell, Column, SampleMetric, Setting
+from counterbench.errors import ConfigError
+from counterbench.exam import SPLIT, Exam, choose_device, prepare
+from counterbench.metrics.base import Column
 from counterbench.metrics.effectiveness import error_per_sample
-from counterbench.models import Contestant, Model
+from counterbench.models import Contestant
 from counterbench.plans import Plan
 from counterbench.progress import bar
 from counterbench.randomness import SampleNoise
-from counterbench.records import Estimate, Inputs, Number, Record
+from counterbench.records import Record
 from counterbench.samples import Samples
-from counterbench.scm import check_answer
-from counterbench.statistics import Ratios, bca, cluster_totals
-from counterbench.variables import Continuous
+from counterbench.scm import checked_answer
 from counterbench.versions import versions
 
-SPLIT = "test"
+__all__ = ["SPLIT", "Evaluation", "Exam", "choose_device", "evaluate", "prepare"]
+
 DEFAULT_BATCH = 250
-
-
-@dataclass(frozen=True)
-class Exam:
-    """Everything that is fixed before a model is asked.
-
-    Args:
-        dataset, suite, plan: what is asked.
-        panels: who judges.
-        metrics: names of the metrics.
-        seed: of plan and noise.
-        limit: of the questions, as given by the caller.
-        device: where judges and models compute.
-    """
-
-    dataset: Dataset
-    suite: Suite
-    plan: Plan
-    panels: Mapping[str, Panel]
-    metrics: tuple[str, ...]
-    seed: int
-    limit: int | None
-    device: torch.device
-
-    def inputs(self, contestant: Contestant) -> Inputs:
-        """What decides the numbers, for the record and for finding it again."""
-        return Inputs(
-            model=contestant.name,
-            recipe=contestant.recipe,
-            weights_sha256=contestant.weights_sha256,
-            dataset=self.dataset.card.name,
-            source=self.dataset.source,
-            suite=self.suite.name,
-            seed=self.seed,
-            limit=self.limit,
-            metrics=list(self.metrics),
-            resamples=self.suite.resamples,
-            data={
-                "test": self.dataset.split(SPLIT).fingerprint,
-                "train_attributes": self.dataset.attributes_fingerprint("train"),
-            },
-            plan=self.plan.hash,
-            judges={name: panel.fingerprints for name, panel in self.panels.items()},
-            counterbench=counterbench.__version__,
-        )
-
-    @property
-    def setting(self) -> Setting:
-        card = self.dataset.card
-        return Setting(
-            graph=self.dataset.graph,
-            variables=self.dataset.variables,
-            image=card.image,
-            intervenable=tuple(self.plan.single),
-            judged=tuple(name for name in card.attributes if name in self.panels),
-            cycles=self.plan.cycles,
-            with_truth=tuple(name for name in self.plan.single if self.dataset.knows_truth([name])),
-        )
+SHOWN = 8
+"""Answers to each question that are kept for the picture."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A record with the scores behind it.
+    """A record with what is behind it.
 
     Args:
         record: the numbers.
         columns: scores per sample.
         group: (N,), cluster of each row of the test split.
+        plan: the questions.
+        shown: intervened variable -> the first answers, as they were judged.
     """
 
     record: Record
     columns: list[Column]
     group: Tensor
+    plan: Plan
+    shown: dict[str, list[Counterfactual]]
 
 
-def prepare(
-    dataset: Dataset | str,
-    suite: Suite | str = "standard",
-    source: str | None = None,
-    data_dir: Path | None = None,
-    metrics: Sequence[str] | None = None,
-    seed: int = 0,
-    limit: int | None = None,
-    device: str = "auto",
-) -> Exam:
-    """Fix the questions, the judges and the metrics.
+@dataclass
+class _Session:
+    """One model under examination: asks, measures, keeps the time."""
 
-    Raises:
-        UnknownNameError: for an unknown dataset, source, suite or metric.
-    """
-    suite = find_suite(suite) if isinstance(suite, str) else suite
-    dataset = datasets.load(dataset, source, data_dir) if isinstance(dataset, str) else dataset
-    chosen = tuple(metrics or suite.metrics)
-    for name in chosen:
-        if name not in registry.metrics:
-            raise UnknownNameError("metric", name, registry.metrics.names())
-    place = choose_device(device)
-    plan = plans.draw(dataset, suite, seed, limit)
-    return Exam(dataset, suite, plan, judges.load(dataset.card, dataset.source, place), chosen, seed, limit, place)
+    contestant: Contestant
+    exam: Exam
+    seconds: dict[str, float] = field(default_factory=lambda: {"model": 0.0, "judges": 0.0})
+    real: dict[str, list[Tensor]] = field(default_factory=dict)
 
+    def measure(self, images: Tensor) -> dict[str, Tensor]:
+        """The judges on some images."""
+        begun = time.perf_counter()
+        measured = {name: panel.measure(images) for name, panel in self.exam.panels.items()}
+        self.seconds["judges"] += time.perf_counter() - begun
+        return measured
 
-def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA, then MPS, then the CPU.
+    def measure_factual(self, factual: Samples) -> Callable[[], Mapping[str, Tensor]]:
+        """The judges on factual images, when somebody asks, and then once; their errors are the ceiling."""
+        kept: dict[str, Tensor] = {}
 
-    Raises:
-        ConfigError: for a device that this machine does not have.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"Unknown device {name!r}; give auto, cpu, cuda, cuda:0 or mps.") from error
-    missing = (device.type == "cuda" and not torch.cuda.is_available()) or (
-        device.type == "mps" and not torch.backends.mps.is_available()
-    )
-    if missing:
-        raise ConfigError(f"This machine has no device {name!r}; give --device cpu, or auto to take what there is.")
-    return device
+        def measured() -> Mapping[str, Tensor]:
+            if not kept:
+                kept.update(self.measure(factual[self.exam.dataset.card.image]))
+                for name, value in kept.items():
+                    error = error_per_sample(self.exam.dataset.variables[name], value, factual[name])
+                    self.real.setdefault(name, []).append(error)
+            return kept
+
+        return measured
+
+    def ask(self, given: Samples, interventions: Mapping[str, Tensor], question: str) -> dict[str, Tensor]:
+        """The model's answer, checked."""
+        begun = time.perf_counter()
+        noise = SampleNoise(self.exam.seed, [f"{question}/{row}" for row in given.index.tolist()])
+        answer = self.contestant.model.counterfactual(given, interventions, noise)
+        checked = checked_answer(answer, self.exam.dataset.variables, interventions, given.count)
+        self.seconds["model"] += time.perf_counter() - begun
+        return checked
 
 
 def evaluate(contestant: Contestant, exam: Exam, batch_size: int | None = None) -> Evaluation:
@@ -162,176 +98,99 @@ def evaluate(contestant: Contestant, exam: Exam, batch_size: int | None = None) 
         contestant: the model.
         exam: the questions and the judges.
         batch_size: how many samples at a time; changes the speed, never a number.
+
+    Raises:
+        ModelError: for an answer that is none. ConfigError: if the model answers none of the questions.
     """
     started = time.perf_counter()
-    rows = {name: _make_metrics(exam) for name in ("model", "identity", "truth")}
-    spent = {"model": 0.0, "judges": 0.0}
-    with torch.inference_mode(), bar(_steps(exam.plan), f"Evaluating {contestant.name}") as advance:
-        for name, answers in _answers(contestant.model, exam, batch_size or DEFAULT_BATCH, spent):
+    session = _Session(contestant, exam)
+    rows = {name: exam.make_metrics() for name in ("model", "identity", "truth")}
+    shown: dict[str, list[Counterfactual]] = {}
+    asked = {kind for metric in rows["model"] for kind in metric.asks}
+    steps = len(exam.plan.index) * (exam.plan.cycles * ("null" in asked) + len(exam.plan.single) * ("single" in asked))
+    with torch.inference_mode(), bar(steps, f"Evaluating {contestant.name}") as advance:
+        for name, answers in _answers(session, asked, batch_size or DEFAULT_BATCH):
             for metric in rows[name]:
                 metric.update(answers)
             if name == "identity":  # which answers every question
-                advance(len(answers.factual.index))
+                advance(answers.factual.count)
+            if name == "model" and answers.intervened:
+                kept = shown.setdefault(answers.intervened[0], [])
+                if sum(one.factual.count for one in kept) < SHOWN:
+                    kept.append(answers)
     columns = {name: [column for metric in made for column in metric.compute()] for name, made in rows.items()}
-    spent["statistics"] = -time.perf_counter()
+    if not columns["model"]:
+        raise ConfigError(f"{contestant.name} answered no question that {', '.join(exam.metrics)} could judge.")
     group = exam.dataset.split(SPLIT).group
-    numbers = _numbers(columns, _real(exam), group[exam.plan.index], exam)
-    spent["statistics"] += time.perf_counter()
-    spent["total"] = time.perf_counter() - started
-    record = Record(
+    record = _record(session, columns, group, started)
+    return Evaluation(record, columns["model"], group, exam.plan, shown)
+
+
+def _answers(session: _Session, asked: set[str], batch_size: int) -> Iterator[tuple[str, Counterfactual]]:
+    """Every answer of the model and of the baselines, one batch of one question at a time, each generated once."""
+    exam, model = session.exam, session.contestant.model
+    split, image, identity = exam.dataset.split(SPLIT), exam.dataset.card.image, Identity(exam.dataset)
+    for positions in torch.arange(len(exam.plan.index)).split(batch_size):
+        rows = exam.plan.index[positions]
+        factual = split.take(rows)
+        judged = (image, session.measure, session.measure_factual(factual))
+        given = factual
+        for cycle in range(1, exam.plan.cycles + 1) if "null" in asked else ():
+            given = Samples(session.ask(given, {}, f"null/{cycle}"), rows)
+            for name, values in (("model", given), ("identity", factual), ("truth", factual)):
+                yield name, Counterfactual((), cycle, factual, values, factual, factual, *judged)
+        for variable, wanted in exam.plan.single.items() if "single" in asked else ():
+            interventions = {variable: wanted[positions]}
+            floor = identity.counterfactual(factual, interventions)
+            truth = exam.dataset.truth(SPLIT, rows, interventions) if exam.dataset.knows_truth([variable]) else None
+            answers: dict[str, Mapping[str, Tensor] | None] = {"identity": floor, "truth": truth}
+            if models.can_answer(model, [variable]):
+                answers["model"] = session.ask(factual, interventions, f"single/{variable}")
+            for name, answer in answers.items():
+                if answer is not None:
+                    yield name, Counterfactual((variable,), 1, factual, answer, floor, truth, *judged)
+
+
+def _record(session: _Session, columns: Mapping[str, list[Column]], group: Tensor, started: float) -> Record:
+    exam, contestant = session.exam, session.contestant
+    begun = time.perf_counter()
+    asked_about = group[exam.plan.index]
+    real = {name: torch.cat(parts) for name, parts in session.real.items()}
+    made, undefined = scoring.numbers(columns, real, exam.plan.index, asked_about, exam.suite.resamples, exam.seed)
+    seconds = {**session.seconds, "statistics": time.perf_counter() - begun, "total": time.perf_counter() - started}
+    return Record(
         title=contestant.title,
         inputs=exam.inputs(contestant),
+        images=len(exam.plan.index),
+        test_images=len(group),
         questions=len(exam.plan),
-        clusters=len(group[exam.plan.index].unique()),
+        clusters=len(asked_about.unique()),
         pixel_temperature=contestant.pixel_temperature,
         parameters=contestant.parameters,
-        numbers=numbers,
-        skipped=_skipped(exam, contestant, columns["model"]),
-        seconds={name: round(value, 3) for name, value in spent.items()},
+        training=contestant.training,
+        numbers=made,
+        skipped={**_unanswered(exam, contestant, columns["model"]), **undefined},
+        seconds={name: round(value, 3) for name, value in seconds.items()},
         device=str(exam.device),
         versions=versions(),
+        notes=[*exam.dataset.notes, *_notes(exam, contestant)],
     )
-    return Evaluation(record, columns["model"], group)
 
 
-def _make_metrics(exam: Exam) -> list[SampleMetric]:
-    return [registry.metrics.get(name)(exam.setting) for name in exam.metrics]
+def _notes(exam: Exam, contestant: Contestant) -> list[str]:
+    trained_on = contestant.training.get("source")
+    if trained_on not in (None, exam.dataset.source):
+        return [f"trained on the source {trained_on}, evaluated on {exam.dataset.source}"]
+    return []
 
 
-def _steps(plan: Plan) -> int:
-    return len(plan.index) * (plan.cycles + len(plan.single))
-
-
-def _answers(
-    model: Model, exam: Exam, batch_size: int, spent: dict[str, float]
-) -> Iterator[tuple[str, Counterfactual]]:
-    """Every answer of the model and of the baselines, one batch of one question at a time, each generated once."""
-    split = exam.dataset.split(SPLIT)
-
-    def measure(images: Tensor) -> dict[str, Tensor]:
-        begun = time.perf_counter()
-        measured = {name: panel.measure(images) for name, panel in exam.panels.items()}
-        spent["judges"] += time.perf_counter() - begun
-        return measured
-
-    def ask(given: Samples, interventions: Mapping[str, Tensor], question: str) -> Mapping[str, Tensor]:
-        begun = time.perf_counter()
-        noise = SampleNoise(exam.seed, [f"{question}/{row}" for row in given.index.tolist()])
-        answer = model.counterfactual(given, interventions, noise)
-        check_answer(answer, exam.dataset.variables, given.count)
-        spent["model"] += time.perf_counter() - begun
-        return {name: value.cpu() for name, value in answer.items()}
-
-    image = exam.dataset.card.image
-    for rows in exam.plan.index.split(batch_size):
-        factual = split.take(rows)
-        measured = measure(factual[image])
-        given = factual
-        for cycle in range(1, exam.plan.cycles + 1):
-            given = Samples(ask(given, {}, f"null/{cycle}"), rows)
-            for name, answer in (("model", given), ("identity", factual), ("truth", factual)):
-                yield name, Counterfactual((), cycle, factual, {}, answer, factual, image, measure, measured)
-        for variable, wanted in exam.plan.single.items():
-            interventions = {variable: wanted[rows]}
-            truth = exam.dataset.truth(SPLIT, rows, interventions) if exam.dataset.knows_truth([variable]) else None
-            asked = models.can_answer(model, [variable])
-            answered: dict[str, Mapping[str, Tensor] | None] = {
-                "model": ask(factual, interventions, f"single/{variable}") if asked else None,
-                "identity": Identity(exam.dataset).counterfactual(factual, interventions),
-                "truth": truth,
-            }
-            for name, given_answer in answered.items():
-                if given_answer is not None:
-                    yield (
-                        name,
-                        Counterfactual(
-                            (variable,), 1, factual, interventions, given_answer, truth, image, measure, measured
-                        ),
-                    )
-
-
-def _real(exam: Exam) -> dict[str, Column]:
-    """The judges on real test images with their own labels: measured variable -> scores."""
-    split = exam.dataset.split(SPLIT)
-    found = {}
-    for name, panel in exam.panels.items():
-        variable = exam.dataset.variables[name]
-        parts = [split.take(rows) for rows in exam.plan.index.split(DEFAULT_BATCH)]
-        error = torch.cat(
-            [error_per_sample(variable, panel.measure(part[exam.dataset.card.image]), part[name]) for part in parts]
-        )
-        score = error if isinstance(variable, Continuous) else 1 - error
-        found[name] = Column(
-            "effectiveness", Cell("real", variable.kind, "lower"), exam.plan.index, score, torch.ones_like(score)
-        )
-    return found
-
-
-def _numbers(
-    columns: Mapping[str, list[Column]], real: Mapping[str, Column], group: Tensor, exam: Exam
-) -> list[Number]:
-    """All columns to numbers with intervals, all of them in one bootstrap."""
-    flat: list[tuple[str, Column]] = [(name, column) for name, listed in columns.items() for column in listed]
-    flat += [(f"real/{name}", column) for name, column in real.items()]
-    estimates = _estimates([column for _, column in flat], group, exam)
-    by_row: dict[str, dict[object, Estimate]] = {}
-    for (name, column), estimate in zip(flat, estimates, strict=True):
-        by_row.setdefault(name, {})[column.cell] = estimate
-    numbers = []
-    for column in columns["model"]:
-        cell = column.cell
-        references = {name: by_row[name][cell] for name in ("identity", "truth") if cell in by_row.get(name, {})}
-        if column.metric == "effectiveness" and cell.kind == "mean" and f"real/{cell.measured}" in by_row:
-            references["real"] = next(iter(by_row[f"real/{cell.measured}"].values()))
-        numbers.append(
-            Number(
-                **by_row["model"][cell].model_dump(),
-                metric=column.metric,
-                quantity=cell.quantity,
-                intervened=cell.intervened,
-                measured=cell.measured,
-                cycles=cell.cycles,
-                unit=cell.unit,
-                direction=cell.direction,
-                references=references,
-            )
-        )
-    return numbers
-
-
-def _estimates(columns: Sequence[Column], group: Tensor, exam: Exam) -> list[Estimate]:
-    """Point, interval and N of each column."""
-    if not columns:
-        return []
-    _, codes = np.unique(group.numpy(), return_inverse=True)
-    count = int(codes.max()) + 1
-    cluster_of = np.zeros(int(exam.plan.index.max()) + 1, dtype=np.int64)
-    cluster_of[exam.plan.index.numpy()] = codes
-
-    def totals(values: Tensor, column: Column) -> np.ndarray:
-        return cluster_totals(values.numpy(), cluster_of[column.index.numpy()], count)
-
-    ratios = Ratios(
-        np.stack([totals(column.value, column) for column in columns], 1),
-        np.stack([totals(column.reference, column) for column in columns], 1),
-    )
-    low, high = bca(ratios, exam.suite.resamples, exam.seed)
-    made = []
-    for column, value, lower, upper in zip(columns, ratios.point(), low, high, strict=True):
-        if column.cell.kind == "skill":
-            value, lower, upper = 1 - value, 1 - upper, 1 - lower
-        ends = [float(end) if np.isfinite(end) else None for end in (lower, upper)]
-        made.append(Estimate(value=float(value), low=ends[0], high=ends[1], n=len(column.value)))
-    return made
-
-
-def _skipped(exam: Exam, contestant: Contestant, columns: Sequence[Column]) -> dict[str, str]:
+def _unanswered(exam: Exam, contestant: Contestant, columns: list[Column]) -> dict[str, str]:
     """What has no number, and why."""
-    answered = {column.metric for column in columns}
     reasons = {}
     for name in exam.plan.single:
         if not models.can_answer(contestant.model, [name]):
             reasons[f"do({name})"] = f"{contestant.name} does not answer this question"
+    answered = {column.metric for column in columns}
     for name in exam.metrics:
         if name not in answered:
             reasons[name] = (

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterbench.errors import DataError, RecordError
+from counterbench.errors import ConfigError, DataError, RecordError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,6 +70,16 @@ def require_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise RecordError(f"Cannot write to {folder}: {error.strerror or error}. Choose another folder.") from error
+
+
+def require_picture(path: Path) -> None:
+    """Fail now for a picture that could not be drawn later.
+
+    Raises:
+        ConfigError: for a file whose ending is no format of pictures.
+    """
+    if path.suffix.lower() not in (".png", ".svg", ".pdf", ".jpg"):
+        raise ConfigError(f"{path}: a picture's name must end with .png, .svg, .pdf or .jpg.")
 
 
 def sha256_of_file(path: Path) -> str:

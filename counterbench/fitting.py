@@ -40,13 +40,13 @@ class Hardware:
     @property
     def accelerator(self) -> str:
         """Lightning's word for the kind of device."""
-        return "gpu" if self.device.startswith("cuda") else self.device
+        return "gpu" if self.device.startswith("cuda") else self.device.partition(":")[0]
 
     @property
     def chosen(self) -> int | list[int]:
         """How many devices, or which one (cuda:1)."""
         _, colon, number = self.device.partition(":")
-        return [int(number)] if colon else self.devices
+        return [int(number)] if colon and self.devices == 1 else self.devices
 
 
 @dataclass
@@ -231,9 +231,10 @@ def run(
             signal.signal(signal.SIGINT, before)
             raise KeyboardInterrupt from None
     # Tensors only: a Lightning checkpoint is a pickle, and this one, though ours, is read as data all the same.
-    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
-    fitting.load_state_dict(state)
-    return record.curve
+    # Both are read from disk because with several devices the training happened in other processes.
+    latest_state = torch.load(folder / "latest.ckpt", map_location="cpu", weights_only=True)
+    fitting.load_state_dict(torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"])
+    return Curve(**latest_state["callbacks"][record.state_key])
 
 
 def _trainer(options: Fit, callbacks: list[Callback], folder: Path, hardware: Hardware) -> lightning.Trainer:
@@ -245,6 +246,8 @@ def _trainer(options: Fit, callbacks: list[Callback], folder: Path, hardware: Ha
     return lightning.Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.chosen,
+        # Worker processes instead of re-running the command: everything around the fit happens once.
+        strategy="ddp_spawn" if hardware.devices > 1 else "auto",
         precision=hardware.precision,  # type: ignore[arg-type]
         max_epochs=options.epochs,
         gradient_clip_val=options.gradient_clip or None,

@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from counterbench.counterfactual import Counterfactual
 from counterbench.datasets.base import Dataset
 from counterbench.errors import ConfigError, DataError, suggestion
-from counterbench.evaluation import SPLIT, Exam
+from counterbench.evaluation import SHOWN, SPLIT, Evaluation
 from counterbench.models import Contestant, can_answer
 from counterbench.randomness import SampleNoise
 from counterbench.report.grid import Panel, captions, draw_grid
 from counterbench.samples import Samples
-from counterbench.scm import check_answer
+from counterbench.scm import checked_answer
 from counterbench.variables import Categorical, Continuous
 
-SHOWN = 8
+
+def draw_evaluation(evaluation: Evaluation, dataset: Dataset, path: Path) -> None:
+    """The first answers of an evaluation, as they were judged, one panel per intervened variable."""
+    image = dataset.card.image
+    panels, factual = [], None
+    for name, answers in evaluation.shown.items():
+        parts = [_first(torch.cat([pick(one) for one in answers])) for pick in _picks(image, name)]
+        factual = Samples({image: parts[0]}, torch.arange(len(parts[0])))
+        truths = [one.truth[image] for one in answers if one.truth is not None]
+        truth = _first(torch.cat(truths)) if truths else None
+        panels.append(Panel(f"do({name})", captions(dataset.variables[name], parts[2]), parts[1], truth))
+    if factual is not None:
+        title = f"{evaluation.record.title} - {dataset.card.name}/{dataset.source}"
+        draw_grid(factual, image, panels, title, path)
 
 
-def picture_of_exam(contestant: Contestant, exam: Exam, path: Path, count: int = SHOWN) -> None:
-    """The first questions of an exam, one panel per intervened variable."""
-    rows = exam.plan.index[:count]
-    factual = exam.dataset.split(SPLIT).take(rows)
-    panels = []
-    for name, values in exam.plan.single.items():
-        if not can_answer(contestant.model, [name]):
-            continue
-        asked = {name: values[: len(rows)]}
-        keys = [f"single/{name}/{row}" for row in rows.tolist()]
-        panels.append(panel(contestant, exam.dataset, factual, asked, SampleNoise(exam.seed, keys)))
-    title = f"{contestant.title} - {exam.dataset.card.name}/{exam.dataset.source}"
-    draw_grid(factual, exam.dataset.card.image, panels, title, path)
+def _picks(image: str, name: str) -> tuple[Callable[[Counterfactual], Tensor], ...]:
+    return (lambda one: one.factual[image], lambda one: one.values[image], lambda one: one.values[name])
+
+
+def _first(values: Tensor) -> Tensor:
+    return values[:SHOWN]
 
 
 def panel(
@@ -46,14 +53,14 @@ def panel(
             f"{contestant.name} does not answer questions about {', '.join(interventions)}. {dataset.card.truth.strip()}"
         )
     with torch.inference_mode():
-        answer = contestant.model.counterfactual(factual, interventions, noise)
-    check_answer(answer, dataset.variables, factual.count)
+        given = contestant.model.counterfactual(factual, interventions, noise)
+    answer = checked_answer(given, dataset.variables, interventions, factual.count)
     truth = dataset.truth(SPLIT, factual.index, interventions)[image] if dataset.knows_truth(interventions) else None
     words = [captions(dataset.variables[name], value) for name, value in interventions.items()]
     return Panel(
         "do(" + ", ".join(interventions) + ")",
         [", ".join(parts) for parts in zip(*words, strict=True)],
-        answer[image].cpu(),
+        answer[image],
         truth,
     )
 

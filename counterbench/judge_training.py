@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,7 @@ def train_judges(
         path = output / f"{label}-{architecture}.safetensors"
         quality = {dataset.source: _quality(network, dataset, label) for dataset in datasets}
         report[architecture] = {"weights": path.name, "sha256": save_weights(network, path), "quality": quality}
+    shutil.rmtree(output / "unfinished", ignore_errors=True)
     write_text(
         output / "judges.json",
         json.dumps({"judges": report, "seed": seed, "fit": fit.model_dump(), "versions": versions()}, indent=1),

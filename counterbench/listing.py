@@ -12,10 +12,6 @@ from counterbench.catalog.suites import Suite, find_suite, suite_paths
 from counterbench.errors import UnknownNameError
 
 Lines = list[tuple[str, str]]
-BASELINES = {
-    "identity": "baseline: returns the image unchanged (the floor of every table)",
-    "truth": "baseline: the true counterfactual, where the process is known (the ceiling)",
-}
 
 
 def _models() -> Lines:
@@ -23,7 +19,13 @@ def _models() -> Lines:
         (name, f"{dataset}: {read_recipe(path).title}{_weights(read_recipe(path))}")
         for (dataset, name), path in recipe_paths().items()
     ]
-    return [*lines, *BASELINES.items(), *((name, "plug-in") for name in registry.models.names())]
+    return [*lines, *_baselines(), *((name, "plug-in") for name in registry.models.names())]
+
+
+def _baselines() -> Lines:
+    from counterbench.baselines import BASELINES
+
+    return [(name, f"baseline: {_first_line(baseline)}") for name, baseline in BASELINES.items()]
 
 
 def _weights(recipe: Recipe) -> str:
@@ -71,8 +73,7 @@ def describe(name: str) -> str:
             found.append(_describe_recipe(read_recipe(path), dataset))
     if name in suite_paths():
         found.append(_describe_suite(find_suite(name)))
-    if name in BASELINES:
-        found.append(f"{name}\n{BASELINES[name]}")
+    found += [f"{baseline}\n\n{words}" for baseline, words in _baselines() if baseline == name]
     for kind in (registry.metrics, registry.mechanisms, registry.judges, registry.models):
         if name in kind:
             found.append(_describe_component(kind, name))
@@ -87,7 +88,8 @@ def _all_names() -> set[str]:
         *datasets.names(),
         *recipes,
         *suite_paths(),
-        *BASELINES,
+        *(name for name, _ in _baselines()),
+        *registry.models.names(),
         *registry.metrics.names(),
         *registry.mechanisms.names(),
         *registry.judges.names(),

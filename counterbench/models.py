@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from counterbench import baselines, registry
 from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
 from counterbench.checkpoints import load_weights
 from counterbench.datasets.base import Dataset
-from counterbench.errors import CheckpointError, ConfigError, UnknownNameError, suggestion
+from counterbench.errors import CheckpointError, ConfigError, CounterbenchError, UnknownNameError, suggestion
 from counterbench.graph import CausalGraph
 from counterbench.mechanisms.base import Mechanism, options_of
 from counterbench.randomness import Generator
@@ -51,11 +52,13 @@ class Contestant:
     weights_sha256: str | None = None
     parameters: int = 0
     pixel_temperature: float | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    """What the manifest of the training says: source, seed, epochs, limit, data."""
 
 
 def names(dataset: str) -> list[str]:
     """Every model that can be named for a dataset."""
-    return sorted({*(name for _, name in recipe_paths(dataset)), *registry.models.names()})
+    return sorted({*(name for _, name in recipe_paths(dataset)), *baselines.BASELINES, *registry.models.names()})
 
 
 def build(recipe: Recipe, graph: CausalGraph, variables: Mapping[str, Variable]) -> StructuralCausalModel:
@@ -81,7 +84,16 @@ def build(recipe: Recipe, graph: CausalGraph, variables: Mapping[str, Variable])
                 raise ConfigError(
                     f"Recipe {recipe.name!r}: the mechanism {entry.family!r} of {name!r} has no option {option!r}.{suggestion(option, options)}"
                 )
-        made.append(family(variables[name], [variables[parent] for parent in graph.parents(name)], **entry.options))
+        parents = [variables[parent] for parent in graph.parents(name)]
+        try:
+            made.append(family(variables[name], parents, **entry.options))
+        except CounterbenchError:
+            raise
+        except (TypeError, ValueError, IndexError, RuntimeError) as error:
+            given = ", ".join(f"{key}={value!r}" for key, value in entry.options.items())
+            raise ConfigError(
+                f"Recipe {recipe.name!r}: the mechanism {entry.family!r} of {name!r} cannot be made with {given} ({error})."
+            ) from error
     return StructuralCausalModel(graph, made)
 
 
@@ -115,6 +127,7 @@ def load(name: str, dataset: Dataset, device: str | torch.device = "cpu") -> Con
     Raises:
         UnknownNameError: for an unknown name. CheckpointError: if there are no weights for this source, or they are damaged.
     """
+    _reject_collisions(dataset.card.name)
     if name in baselines.BASELINES:
         return Contestant(name, baselines.BASELINES[name](dataset), title=f"baseline `{name}`")
     if name in registry.models:
@@ -122,36 +135,65 @@ def load(name: str, dataset: Dataset, device: str | torch.device = "cpu") -> Con
         if not isinstance(made, Model):
             raise ConfigError(f"The model {name!r} has no method counterfactual(factual, interventions, generator).")
         return Contestant(name, made, title=name)
-    folder = Path(name)
-    if (folder / "manifest.json").is_file():
-        return _from_folder(folder, dataset, device)
+    if (dataset.card.name, name) not in recipe_paths() and Path(name).is_dir():
+        return _from_folder(Path(name), dataset, device)
     recipe, path = find_recipe(name, dataset.card.name)
     entry = recipe.weights.get(dataset.source)
     if entry is None:
         raise CheckpointError(
-            f"The model {recipe.name!r} has no trained weights for the source {dataset.source!r}; train it with: counterbench train "
-            f"--model {name} --dataset {dataset.card.name} --source {dataset.source} --output FOLDER, then evaluate --model FOLDER."
+            f"The model {recipe.name!r} has no trained weights for the source {dataset.source!r}; train it with: "
+            f"counterbench train --model {name} --dataset {dataset.card.name} --source {dataset.source} --output FOLDER, "
+            "then evaluate --model FOLDER."
         )
-    return _contestant(recipe, dataset, path.parent / entry.path, entry.sha256, device)
+    weights = path.parent / entry.path
+    manifest = weights.parent / "manifest.json"
+    training = _provenance(_read_manifest(manifest)) if manifest.is_file() else {}
+    return _contestant(recipe, dataset, weights, entry.sha256, device, training)
+
+
+def _reject_collisions(dataset: str) -> None:
+    taken = {*baselines.BASELINES, *(name for _, name in recipe_paths(dataset))}
+    for name in registry.models.names():
+        if name in taken:
+            raise ConfigError(f"The plug-in's model {name!r} collides with an existing one; choose another name.")
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(manifest, dict):
+            raise ValueError(f"a {type(manifest).__name__} instead of keys and values")
+        Recipe.model_validate(manifest["recipe"])
+        for key in ("weights_sha256", "dataset", "source", "seed"):
+            manifest[key]
+    except (ValueError, KeyError, OSError) as error:
+        raise CheckpointError(f"{path} is not a manifest of a trained model ({error}).") from error
+    return manifest
+
+
+def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:
+    return {key: manifest.get(key) for key in ("source", "seed", "epochs", "limit", "data", "judges_used_in_training")}
 
 
 def _from_folder(folder: Path, dataset: Dataset, device: str | torch.device) -> Contestant:
-    import json
-
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        recipe = Recipe.model_validate(manifest["recipe"])
-        sha256, trained_on = manifest["weights_sha256"], (manifest["dataset"], manifest["source"])
-    except (ValueError, KeyError, OSError) as error:
-        raise CheckpointError(f"{folder / 'manifest.json'} is not a manifest of a trained model ({error}).") from error
-    if trained_on[0] != dataset.card.name:
+    if not (folder / "manifest.json").is_file():
         raise CheckpointError(
-            f"{folder} holds a model of {trained_on[0]!r}; it cannot answer questions about {dataset.card.name!r}."
+            f"The folder {folder} holds no finished model (no manifest.json). If a training was interrupted there, go on with "
+            "counterbench train --resume."
         )
-    return _contestant(recipe, dataset, folder / "weights.safetensors", sha256, device)
+    manifest = _read_manifest(folder / "manifest.json")
+    if manifest["dataset"] != dataset.card.name:
+        raise CheckpointError(
+            f"{folder} holds a model of {manifest['dataset']!r}; it cannot answer questions about {dataset.card.name!r}."
+        )
+    recipe = Recipe.model_validate(manifest["recipe"])
+    weights = folder / "weights.safetensors"
+    return _contestant(recipe, dataset, weights, manifest["weights_sha256"], device, _provenance(manifest))
 
 
-def _contestant(recipe: Recipe, dataset: Dataset, weights: Path, sha256: str, device: str | torch.device) -> Contestant:
+def _contestant(
+    recipe: Recipe, dataset: Dataset, weights: Path, sha256: str, device: str | torch.device, training: dict[str, Any]
+) -> Contestant:
     scm = build(recipe, dataset.graph, dataset.variables)
     found = load_weights(scm, weights, sha256)
     scm.to(device).eval()
@@ -164,4 +206,5 @@ def _contestant(recipe: Recipe, dataset: Dataset, weights: Path, sha256: str, de
         weights_sha256=found,
         parameters=sum(parameter.numel() for parameter in scm.parameters()),
         pixel_temperature=getattr(scm.mechanisms[dataset.card.image], "pixel_temperature", None),
+        training=training,
     )

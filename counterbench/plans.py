@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from torch import Tensor
 
 from counterbench.catalog.suites import Suite
 from counterbench.datasets.base import Dataset
-from counterbench.errors import DataError
+from counterbench.errors import DataError, suggestion
+from counterbench.files import atomic
 from counterbench.variables import Continuous, Variable
 
 TENTHS = 10
@@ -25,7 +27,7 @@ class Plan:
     """All questions of one exam.
 
     Args:
-        index: (N,), rows of the test split that are asked about.
+        index: (N,), rows of the test split that are asked about, each once.
         cycles: how often the null intervention is composed.
         single: intervened variable -> (N,) natural values, one per row of `index`.
     """
@@ -51,9 +53,59 @@ class Plan:
             for row, value in zip(self.index.tolist(), values.tolist(), strict=True):
                 yield "single", row, variable, float(value)
 
+    def save(self, path: Path) -> None:
+        """Write all questions, one row each, as parquet: kind, row, variable, value."""
+        import pyarrow
+        import pyarrow.parquet
+
+        columns = [list(column) for column in zip(*self.rows(), strict=True)]
+        table = pyarrow.table(dict(zip(("kind", "row", "variable", "value"), columns, strict=True)))
+        with atomic(path) as temporary:
+            pyarrow.parquet.write_table(table, temporary)
+
     def __len__(self) -> int:
         """Number of questions."""
         return len(self.index) * (bool(self.cycles) + len(self.single))
+
+
+def load(path: Path, dataset: Dataset) -> Plan:
+    """Read questions that :meth:`Plan.save` has written.
+
+    Raises:
+        DataError: if the file is not a plan, or not one for this dataset.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        rows = pyarrow.parquet.read_table(path, columns=["kind", "row", "variable", "value"]).to_pylist()
+    except (OSError, pyarrow.ArrowException) as error:
+        raise DataError(
+            f"{path} is not a plan: expected parquet with the columns kind, row, variable, value ({error})."
+        ) from error
+    null = [row for row in rows if row["kind"] == "null"]
+    single: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        if row["kind"] == "single":
+            single.setdefault(row["variable"], []).append((row["row"], row["value"]))
+    index = [row["row"] for row in null] or [number for number, _ in next(iter(single.values()), [])]
+    total = len(next(iter(dataset.attributes("test").values())))
+    if not index or min(index) < 0 or max(index) >= total:
+        raise DataError(
+            f"{path} asks about rows that the test split of {dataset.card.name}/{dataset.source} does not have ({total} rows)."
+        )
+    for name, asked in single.items():
+        if name not in dataset.card.intervenable:
+            raise DataError(
+                f"{path} sets {name!r}, which {dataset.card.name} cannot.{suggestion(name, dataset.card.intervenable)}"
+            )
+        if [number for number, _ in asked] != index:
+            raise DataError(f"{path} is incomplete: it does not ask about {name!r} in every image; export it again.")
+    test = dataset.attributes("test")
+    values = {
+        name: torch.tensor([value for _, value in asked], dtype=test[name].dtype) for name, asked in single.items()
+    }
+    return Plan(torch.tensor(index), int(null[0]["value"]) if null else 0, values)
 
 
 def draw(dataset: Dataset, suite: Suite, seed: int, limit: int | None = None) -> Plan:

@@ -71,6 +71,7 @@ class Inputs(_Part):
     data: dict[str, str] = Field(description="SHA-256 of the test split and of the training split's attributes")
     plan: str = Field(description="SHA-256 of all questions")
     judges: dict[str, list[str]] = Field(description="variable -> what decides each judge's answers")
+    plugins: dict[str, str] = Field(description="plug-in components in use -> SHA-256 of their source")
     counterbench: str
 
     @property
@@ -86,12 +87,15 @@ class Record(_Part):
     schema_version: Literal[1] = SCHEMA_VERSION
     title: str
     inputs: Inputs
+    images: int = Field(ge=1, description="test images that were asked about")
+    test_images: int = Field(ge=1, description="test images there are")
     questions: int = Field(description="number of questions, a chain of null interventions counting once")
     clusters: int = Field(description="independent units that were resampled for the intervals")
     pixel_temperature: float | None = Field(
         description="how much of the abducted pixel noise the model puts back, 0 to 1"
     )
     parameters: int
+    training: dict[str, Any] = Field(description="what the model's manifest says: source, seed, epochs, limit, data")
     numbers: list[Number]
     skipped: dict[str, str] = Field(description="metric -> why it could not be computed")
     seconds: dict[str, float]

@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import pkgutil
 import sys
 from collections.abc import Callable
@@ -106,6 +107,22 @@ metrics = Registry("metric", "counterbench.metrics")
 judges = Registry("judge", "counterbench.judges")
 models = Registry("model")
 
+
+def plugin_hashes() -> dict[str, str]:
+    """SHA-256 of the source of every component in use that is not built in: "kind name" -> hash."""
+    found = {}
+    for registry in KINDS.values():
+        for name, component in registry._loaded.items():
+            if name in registry._builtins:
+                continue
+            try:
+                source = Path(inspect.getfile(component)).read_bytes()
+            except (OSError, TypeError):
+                source = repr(component).encode()
+            found[f"{registry.kind} {name}"] = hashlib.sha256(source).hexdigest()
+    return dict(sorted(found.items()))
+
+
 KINDS = {registry.kind: registry for registry in (mechanisms, datasets, metrics, judges, models)}
 
 
@@ -122,7 +139,8 @@ def load_plugin(target: str) -> None:
             return
         if not path.is_file():
             raise ConfigError(f"--plugin {target}: there is no such file.")
-        name = f"counterbench_plugin_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+        # The last part is the file's own name: that is what a bare `register()` takes.
+        name = f"counterbench_plugin_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}.{path.stem}"
         if name in sys.modules:
             return
         spec = importlib.util.spec_from_file_location(name, path)

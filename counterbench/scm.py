@@ -155,19 +155,38 @@ class StructuralCausalModel(nn.Module):
         return program
 
 
-def check_answer(answer: object, variables: Mapping[str, Variable], count: int) -> None:
-    """Raise ModelError unless `answer` holds `count` finite natural values of every variable."""
+def checked_answer(
+    answer: object, variables: Mapping[str, Variable], interventions: Values, count: int
+) -> dict[str, Tensor]:
+    """A model's answer on the CPU, every variable and nothing else, or a ModelError that says what is wrong with it.
+
+    Args:
+        answer: what the model returned.
+        variables: what it must hold.
+        interventions: what was asked: the answer must show these values.
+        count: how many samples.
+    """
     if not isinstance(answer, Mapping):
         raise ModelError(f"A model must answer with a mapping from variable to tensor, got {type(answer).__name__}.")
+    checked = {}
     for name, variable in variables.items():
         value = answer.get(name)
         if not isinstance(value, Tensor):
             raise ModelError(
                 f"The model's answer has no tensor for {name!r}; it must hold every variable: {', '.join(variables)}."
             )
-        if len(value) != count:
-            raise ModelError(f"The model answered {len(value)} values of {name!r} for {count} questions.")
+        if value.ndim == 0 or len(value) != count:
+            given = "one number" if value.ndim == 0 else f"{len(value)} values"
+            raise ModelError(f"The model answered {given} of {name!r} for {count} questions.")
+        checked[name] = value.detach().cpu()
         try:
-            variable.check(value)
+            variable.check(checked[name])
         except ValueError as error:
             raise ModelError(f"The model's answer is not usable: {error}") from error
+    for name, wanted in interventions.items():
+        if not torch.allclose(checked[name].double(), wanted.cpu().double(), rtol=1e-4, atol=1e-4):
+            raise ModelError(
+                f"The model was asked for do({name}) but its answer has other values of {name!r}; an intervened variable must "
+                "be returned exactly as it was set."
+            )
+    return checked

@@ -9,7 +9,7 @@ from counterbench.evaluation import Evaluation
 from counterbench.files import atomic
 from counterbench.records import Inputs, Record, read_record, write_record
 
-RECORD, SAMPLES, GRID = "record.json", "samples.parquet", "grid.png"
+RECORD, SAMPLES, PLAN, GRID = "record.json", "samples.parquet", "plan.parquet", "grid.png"
 
 
 def folder_of(inputs: Inputs, output: Path) -> Path:
@@ -37,6 +37,7 @@ def stored(folder: Path, inputs: Inputs) -> Record | None:
 def save(evaluation: Evaluation, folder: Path) -> None:
     """Write the scores, then the record: where there is a record, everything else is there too."""
     write_samples(evaluation, folder / SAMPLES)
+    evaluation.plan.save(folder / PLAN)
     write_record(evaluation.record, folder / RECORD)
 
 

@@ -61,7 +61,7 @@ def train(
         KeyboardInterrupt: on Ctrl-C, after saving.
     """
     seed = recipe.seed if seed is None else seed
-    plan = {
+    plan: dict[str, Any] = {
         "recipe": recipe.content(),
         "dataset": dataset.card.name,
         "source": dataset.source,
@@ -69,8 +69,10 @@ def train(
         "epochs": epochs,
         "limit": limit,
     }
-    _claim(output, plan, resume)
     train_split, validation_split = dataset.split("train"), dataset.split("validation")
+    plan["data"] = {"train": train_split.fingerprint, "validation": validation_split.fingerprint}
+    plan["precision"] = hardware.precision
+    _claim(output, plan, resume)
     fitted, held_out = _stored(train_split, limit), _stored(validation_split, limit)
     import torch
 
@@ -87,7 +89,6 @@ def train(
         **plan,
         "recipe": recipe.content(),
         "weights_sha256": sha256,
-        "data": {"train": train_split.fingerprint, "validation": validation_split.fingerprint},
         "hardware": asdict(hardware),
         "versions": versions(),
         "judges_used_in_training": [],

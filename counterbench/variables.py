@@ -92,7 +92,8 @@ class Continuous(Variable):
     def encode(self, values: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         import torch
 
-        scaled = 2 * (values.to(torch.float64) - self.low) / (self.high - self.low) - 1
+        wide = torch.float32 if values.device.type == "mps" else torch.float64  # Apple's GPUs have no doubles
+        scaled = 2 * (values.to(wide) - self.low) / (self.high - self.low) - 1
         return scaled.to(dtype or torch.get_default_dtype())[:, None]
 
     def decode(self, encoded: Tensor) -> Tensor:

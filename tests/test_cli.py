@@ -33,7 +33,7 @@ def test_evaluate_prints_a_table_and_writes_record_scores_and_picture(run, tmp_p
     for word in ("composition", "effectiveness do(a)", "truth do(b)", "95 % interval", "floor", "ceiling"):
         assert word in result.stdout
     (folder,) = (tmp_path / "results" / "toy-formula" / "quick").iterdir()
-    assert sorted(p.name for p in folder.iterdir()) == ["grid.png", "record.json", "samples.parquet"]
+    assert sorted(p.name for p in folder.iterdir()) == ["grid.png", "plan.parquet", "record.json", "samples.parquet"]
     assert str(folder.relative_to(tmp_path)) in result.stderr
 
 
@@ -84,6 +84,24 @@ def test_a_damaged_stored_record_is_not_mistaken_for_a_result(run, tmp_path):
     assert "is not a record" in result.stderr
 
 
+def test_a_suite_without_questions_is_refused_before_the_work(run, tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        "{name: mine, title: M, cycles: 0, single: false, metrics: [composition, truth]}"
+    )
+    result = run("evaluate", "--model", "identity", "--dataset", "toy", "--suite", "mine.yaml", "--device", "cpu", "-q")
+    assert result.exit_code == 1
+    assert "asks nothing that composition, truth could judge" in result.stderr
+
+
+def test_the_stored_plan_can_be_asked_again(run, tmp_path):
+    first = json.loads(run(*EVALUATE, "--json").stdout)
+    (plan,) = tmp_path.rglob("plan.parquet")
+    words = [word for word in EVALUATE if word not in ("--suite", "quick")]
+    again = json.loads(run(*words, "--plan", str(plan), "--json").stdout)
+    assert again["inputs"]["plan"] == first["inputs"]["plan"]
+    assert again["numbers"] == first["numbers"]
+
+
 def test_metrics_option(run):
     result = run(*EVALUATE, "--metrics", "composition", "--json")
     assert {n["metric"] for n in json.loads(result.stdout)["numbers"]} == {"composition"}
@@ -115,6 +133,13 @@ def test_a_suite_that_asks_too_little_says_what_is_skipped(run, tmp_path):
         (("evaluate", "--model", "identity", "--dataset", "none.yaml"), "Cannot read none.yaml: No such file"),
         (("evaluate", "--model", "nowhere.yaml"), "Cannot read nowhere.yaml"),
         (("evaluate", "--model", "identity", "--data-dir", "nowhere"), "data folder nowhere does not exist"),
+        (("evaluate", "--model", "identiy"), "Did you mean 'identity'?"),
+        (("evaluate", "--model", "."), "holds no finished model"),
+        (("evaluate", "--model", "identity", "--metrics", ","), "No metric is given"),
+        (("evaluate", "--model", "identity", "--plan", "none.parquet"), "none.parquet is not a plan"),
+        (("evaluate", "--model", "identity", "--device", "cpu:3"), "Unknown device 'cpu:3'"),
+        (("generate", "--model", "identity", "--do", "digit=1", "--out", "picture"), "must end with .png"),
+        (("show", "morphomnist", "--picture", "g.bmp"), "must end with .png"),
         (("evalute",), "Unknown command 'evalute'. Did you mean 'evaluate'?"),
         (("show", "compositoin"), "Did you mean 'composition'?"),
         (("generate", "--do", "thickness"), "expected VARIABLE=VALUE"),

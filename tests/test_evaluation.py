@@ -156,6 +156,74 @@ def test_unusable_answers_stop_the_evaluation(exam, answer, words):
         evaluation.evaluate(Contestant("broken", Broken()), exam)
 
 
+def test_metrics_with_equal_cells_keep_their_own_numbers(toy, dataset):
+    from counterbench import registry
+
+    truth = registry.metrics.get("truth")
+
+    @registry.metrics.register("twin")
+    class Twin(truth):
+        def add(self, cell, index, score, relative_to=None):
+            super().add(cell, index, score * 0 + 777, relative_to)
+
+    try:
+        exam = evaluation.prepare(dataset, device="cpu", metrics=["truth", "twin"], limit=10)
+        record = evaluation.evaluate(Contestant("exact", toy.ExactModel()), exam).record
+    finally:
+        del registry.metrics._loaded["twin"]
+    assert {n.value for n in record.numbers if n.metric == "twin"} == {777.0}
+    assert all(n.value < 2 for n in record.numbers if n.metric == "truth")
+    assert record.skipped == {}
+
+
+def test_a_skill_is_relative_to_the_printed_floor(toy, exam):
+    found = numbers(evaluation.evaluate(Contestant("noisy", Noisy(toy)), exam))
+    error = found["effectiveness", "absolute_error", "a", "b", 0]
+    skill = found["effectiveness", "skill", "a", "b", 0]
+    assert skill.value == pytest.approx(1 - error.value / error.floor.value, abs=1e-9)
+    assert skill.references["real"].value == pytest.approx(
+        1 - error.references["real"].value / error.floor.value, abs=1e-9
+    )
+
+
+def test_only_the_questions_that_somebody_judges_are_asked(toy, dataset):
+    asked = []
+
+    class Counting(Noisy):
+        def counterfactual(self, factual, interventions, generator=None):
+            asked.append(tuple(interventions))
+            return self.scm.counterfactual(factual, interventions, generator)
+
+    for metric, expected in (("truth", 3), ("composition", 10)):
+        asked.clear()
+        exam = evaluation.prepare(dataset, device="cpu", metrics=[metric], limit=5)
+        evaluation.evaluate(Contestant("counting", Counting(toy)), exam)
+        assert len(asked) == expected
+
+
+def test_an_undefined_number_is_skipped_aloud(toy, dataset):
+    """A single image whose class the judge gets right without any change: a skill of 1 - 0/0."""
+    from counterbench import scoring
+    from counterbench.metrics.base import Cell, Column
+
+    one = torch.ones(2, dtype=torch.float64)
+    column = Column(
+        "effectiveness", Cell("skill", "", "higher", "c", "c", kind="skill"), torch.arange(2), 0 * one, 0 * one
+    )
+    made, skipped = scoring.numbers(
+        {"model": [column], "identity": [], "truth": []}, {}, torch.arange(2), torch.arange(2), 200, 0
+    )
+    assert made == []
+    assert list(skipped.values()) == ["undefined: the reference is 0"]
+
+
+def test_plugins_are_part_of_the_inputs(toy, exam):
+    inputs = exam.inputs(Contestant("exact", toy.ExactModel()))
+    assert "dataset toy" in inputs.plugins
+    assert len(inputs.plugins["judge toy-reader"]) == 64
+    assert not any("vae" in name for name in inputs.plugins)
+
+
 def test_names_are_checked_before_anything_is_computed(dataset):
     with pytest.raises(UnknownNameError, match="Did you mean 'composition'"):
         evaluation.prepare(dataset, metrics=["compositon"])

@@ -84,3 +84,23 @@ def test_every_intervenable_variable_is_asked_about_every_image(dataset):
     plan = plans.draw(dataset, SUITE, 0)
     assert set(plan.single) == {"a", "b", "c"}
     assert all(len(values) == 120 for values in plan.single.values())
+
+
+def test_a_plan_survives_the_disk(dataset, tmp_path):
+    plan = plans.draw(dataset, SUITE, 0, limit=9)
+    plan.save(tmp_path / "p.parquet")
+    assert plans.load(tmp_path / "p.parquet", dataset).hash == plan.hash
+
+
+def test_plans_of_something_else_are_refused(dataset, tmp_path):
+    plan = plans.draw(dataset, SUITE, 0, limit=9)
+    for change, words in [
+        ({"index": torch.arange(500, 509)}, "does not have"),
+        ({"single": {"z": plan.single["a"]}}, "sets 'z'"),
+    ]:
+        plans.Plan(**{"index": plan.index, "cycles": 1, "single": plan.single, **change}).save(tmp_path / "p.parquet")
+        with pytest.raises(DataError, match=words):
+            plans.load(tmp_path / "p.parquet", dataset)
+    (tmp_path / "q.parquet").write_text("no")
+    with pytest.raises(DataError, match="is not a plan"):
+        plans.load(tmp_path / "q.parquet", dataset)

@@ -5,7 +5,7 @@ import torch
 from counterbench import registry
 from counterbench.errors import DataError, GraphError, ModelError
 from counterbench.graph import CausalGraph
-from counterbench.scm import StructuralCausalModel, check_answer
+from counterbench.scm import StructuralCausalModel, checked_answer
 
 
 @pytest.fixture(scope="module")
@@ -157,15 +157,24 @@ def test_pyro_sites_are_named_after_the_variables(small):
         (lambda v: v.update(a=v["a"][:3]), "answered 3 values of 'a' for 40 questions"),
         (lambda v: v["image"].fill_(torch.nan), "NaN"),
         (lambda v: v.update(c=v["c"] + 7), "whole numbers 0 to 2"),
+        (lambda v: v.update(b=torch.tensor(1.0)), "answered one number of 'b'"),
     ],
 )
 def test_answers_are_checked(dataset, factual, spoil, words):
     answer = {name: value.clone() for name, value in factual.items()}
     spoil(answer)
     with pytest.raises(ModelError, match=words):
-        check_answer(answer, dataset.variables, 40)
+        checked_answer(answer, dataset.variables, {}, 40)
 
 
 def test_an_answer_must_be_a_mapping(dataset):
     with pytest.raises(ModelError, match="got list"):
-        check_answer([1], dataset.variables, 1)
+        checked_answer([1], dataset.variables, {}, 1)
+
+
+def test_an_answer_must_show_what_was_set(dataset, factual):
+    """Else a model that ignores the question would be effective by its own account."""
+    with pytest.raises(ModelError, match=r"asked for do\(a\)"):
+        checked_answer(dict(factual), dataset.variables, {"a": factual["a"] + 1}, 40)
+    answer = {**factual, "a": factual["a"] + 1, "extra": "anything"}
+    assert set(checked_answer(answer, dataset.variables, {"a": factual["a"] + 1}, 40)) == set(dataset.variables)

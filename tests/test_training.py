@@ -141,7 +141,7 @@ def test_a_damaged_manifest_is_named(trained, dataset, tmp_path):
         models.load(str(tmp_path), dataset)
     manifest = json.loads((trained / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "dataset": "other"}))
-    with pytest.raises(CheckpointError, match="holds a model of 'other'"):
+    with pytest.raises(CheckpointError, match=r"holds a model of 'other'"):
         models.load(str(tmp_path), dataset)
 
 
@@ -230,3 +230,11 @@ def test_ctrl_c_on_the_command_line(tmp_path):
     assert "--resume" in err
     assert "Traceback" not in err
     assert (tmp_path / "run" / "unfinished" / "a" / "latest.ckpt").is_file()
+
+
+def test_two_devices_train_one_model(dataset, tmp_path):
+    """Two processes on the CPU: the folder is claimed and written once."""
+    folder = training.train(recipe(epochs=2), dataset, tmp_path / "two", Hardware("cpu", 2))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert len(manifest["curves"]["image"]["validation"]) == 2
+    assert models.load(str(folder), dataset).training["source"] == "formula"

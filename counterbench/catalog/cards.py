@@ -70,6 +70,12 @@ class JudgeEntry(Declaration):
     """source -> name of a figure -> value, on real test images."""
     note: str = ""
 
+    @model_validator(mode="after")
+    def _pinned(self) -> JudgeEntry:
+        if (self.weights is None) != (self.sha256 is None):
+            raise ValueError("weights and sha256 go together: a judge is pinned by its hash.")
+        return self
+
 
 class Card(Declaration):
     """A dataset: its variables, graph, sources and judges."""

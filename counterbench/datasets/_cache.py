@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from counterbench.datasets.base import Split
 from counterbench.errors import RecordError
@@ -26,11 +26,9 @@ def cached(key: str, name: str, prepare: Callable[[], Split]) -> Split:
     if split is None:
         split = prepare()
         try:
+            tensors = {key: value.contiguous() for key, value in {**split.values, _GROUP: split.group}.items()}
             with atomic(path) as temporary:
-                tensors = {**split.values, _GROUP: split.group}
-                save_file(
-                    {k: v.contiguous() for k, v in tensors.items()}, temporary, {"fingerprint": split.fingerprint}
-                )
+                temporary.write_bytes(save(tensors, {"fingerprint": split.fingerprint}))
         except RecordError:
             pass
     return split

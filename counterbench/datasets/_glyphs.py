@@ -161,6 +161,9 @@ def published_attributes(data_dir: Path | None, train: bool) -> tuple[Tensor, Te
     )
     if path is None:
         return None
+    partner = path.with_name(f"{'t10k' if train else 'train'}-morpho.csv")
+    if not partner.is_file():
+        raise DataError(f"{path} is there but {partner.name} is not; the published attributes need both, or neither.")
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             rows = sorted(

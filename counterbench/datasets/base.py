@@ -65,6 +65,11 @@ class Dataset(ABC):
         self.card, self.source, self.data_dir = card, card.source(source), data_dir
         self.graph, self.variables = card.graph, card.build_variables()
 
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of a record must know about this source as it was found."""
+        return []
+
     @abstractmethod
     def split(self, name: str) -> Split:
         """Load one split, rendering or reading it on first use.

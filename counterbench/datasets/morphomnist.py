@@ -86,6 +86,20 @@ class MorphoMNIST(Dataset):
         }
         return Split(name, values, draws.base)
 
+    @property
+    def notes(self) -> list[str]:
+        if self.source != "mnist":
+            return []
+        found = _glyphs.published_attributes(self.data_dir, train=False) is not None
+        return [
+            "attributes: "
+            + (
+                "published (csv files)"
+                if found
+                else "drawn from the published process; no csv files in the data folder"
+            )
+        ]
+
     def attributes(self, name: str) -> dict[str, Tensor]:
         self._require_split(name)
         draws = self._draws(name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from counterbench import registry
 from counterbench.catalog.cards import Card, JudgeEntry
-from counterbench.errors import ConfigError, suggestion
+from counterbench.errors import ConfigError, CounterbenchError, suggestion
 
 if TYPE_CHECKING:
     import torch
@@ -73,7 +73,8 @@ def _build(entry: JudgeEntry, variable: Variable, card: Card, source: str, devic
                 f"Card {card.name!r}: the judge {entry.judge!r} has no option {option!r}.{suggestion(option, list(accepted)[2:])}"
             )
     if entry.weights is not None:
-        assert card.path is not None
+        if card.path is None:
+            raise ConfigError(f"Card {card.name!r} names weights but was not read from a file; set its `path`.")
         options |= {"weights": Path(card.path).parent / entry.weights, "sha256": entry.sha256}
     if "channels" in accepted:
         shape = card.variables[card.image].shape
@@ -81,5 +82,12 @@ def _build(entry: JudgeEntry, variable: Variable, card: Card, source: str, devic
         options.setdefault("channels", shape[0])
     if "device" in accepted:
         options["device"] = device
-    judge: Judge = family(variable, **options)
+    try:
+        judge: Judge = family(variable, **options)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, CounterbenchError):
+            raise
+        raise ConfigError(
+            f"Card {card.name!r}: the judge {entry.judge!r} of {variable.name!r} cannot be made ({error})."
+        ) from error
     return judge

@@ -90,6 +90,8 @@ class SampleMetric(Metric):
     """
 
     title: ClassVar[str]
+    asks: ClassVar[frozenset[str]]
+    """The kinds of question it judges: null, single."""
     definition: ClassVar[str]
     """One sentence: what is computed."""
     blind_to: ClassVar[str]
@@ -106,14 +108,10 @@ class SampleMetric(Metric):
     def __init__(self, setting: Setting, **options: Any):
         super().__init__(**options)
         self.setting = setting
+        self.name = type(self).__module__.rpartition(".")[2]
         self.cells = self.make_cells()
         for state in ("cell_number", "row", "score", "relative_to"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
-
-    @classmethod
-    def registry_name(cls) -> str:
-        """The name of the file that the metric lives in."""
-        return cls.__module__.rpartition(".")[2]
 
     @abstractmethod
     def make_cells(self) -> list[Cell]:
@@ -146,7 +144,7 @@ class SampleMetric(Metric):
             chosen = (numbers == number).nonzero()[:, 0]
             chosen = chosen[rows[chosen].argsort(stable=True)]
             if len(chosen):
-                columns.append(Column(self.registry_name(), cell, rows[chosen], scores[chosen], references[chosen]))
+                columns.append(Column(self.name, cell, rows[chosen], scores[chosen], references[chosen]))
         return columns
 
 

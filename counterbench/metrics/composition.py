@@ -26,6 +26,7 @@ class Composition(SampleMetric):
     """E d(x, f_null^m(x)), image and attributes fed back each time (Monteiro et al., ICLR 2023; Melistas et al., 2024)."""
 
     title = "Composition"
+    asks = frozenset({"null"})
     definition = (
         "Mean absolute difference between an image and its m-fold null counterfactual, attributes fed back as well."
     )

@@ -31,9 +31,10 @@ class Effectiveness(SampleMetric):
     """Every cell (intervened k, measured j): judge_j(x*) against pa*_j (Monteiro et al., ICLR 2023)."""
 
     title = "Effectiveness"
+    asks = frozenset({"single"})
     definition = (
         "Judge's measurement of the counterfactual image against the model's own counterfactual attribute, for every intervened "
-        "and every measured variable; skill = 1 - error / error of the unchanged image, where the attribute should change."
+        "and every measured variable; skill = 1 - error / error of the baseline `identity`, where the attribute should change. Discrete variables: accuracy."
     )
     blind_to = (
         "Whether it is still the same individual: another image with the right attributes is perfect. And it trusts the model's "
@@ -70,5 +71,5 @@ class Effectiveness(SampleMetric):
             cell, skill = self._cell(intervened, measured), self._skill(intervened, measured)
             self.add(cell, index, error if cell.direction == "lower" else 1 - error)
             if skill in self.cells:
-                unchanged = error_per_sample(variable, answers.measured_factual[measured], target)
+                unchanged = error_per_sample(variable, answers.measure_factual()[measured], answers.floor[measured])
                 self.add(skill, index, error, relative_to=unchanged)

@@ -40,6 +40,7 @@ class Truth(SampleMetric):
     """Distance to the true counterfactual, share of the true effect, change beside it, error of the attributes."""
 
     title = "Truth"
+    asks = frozenset({"single"})
     definition = (
         "Distance of the answer from the true counterfactual image and attributes; effect: share of the true change that is made; "
         "amplification: size of the change beside it (samples whose true change is nil are left out of these two)."
@@ -54,12 +55,8 @@ class Truth(SampleMetric):
                 Cell("effect", "", "one", intervened),
                 Cell("amplification", "grey levels (L2)", "lower", intervened),
             ]
-            downstream = self.setting.graph.descendants(intervened)
-            cells += [
-                self._attribute(intervened, name)
-                for name in self.setting.variables
-                if name in downstream and name != self.setting.image
-            ]
+            others = [name for name in self.setting.variables if name not in (intervened, self.setting.image)]
+            cells += [self._attribute(intervened, name) for name in others]
         return cells
 
     def _attribute(self, intervened: str, name: str) -> Cell:

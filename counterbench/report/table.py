@@ -48,41 +48,36 @@ def label(number: Number) -> str:
     return f"{number.measured}: {quantity}" if number.measured else f"image: {quantity}"
 
 
+def section(number: Number) -> str:
+    """The heading above a row."""
+    return number.metric + (f" do({number.intervened})" if number.intervened else "")
+
+
 def build(record: Record) -> Group:
     """The table with its heading and its notes."""
     inputs = record.inputs
-    sample = f"first {inputs.limit} test images" if inputs.limit else "whole test split"
+    whole = record.images == record.test_images
+    sample = f"all {record.images} test images" if whole else f"{record.images} of {record.test_images} test images"
     heading = Text.assemble(
-        (f"{record.title}", "bold"),
+        (record.title, "bold"),
         f"\n{inputs.dataset}/{inputs.source}, suite {inputs.suite}, {sample}, seed {inputs.seed}: ",
         f"{record.questions} questions, {record.clusters} independent units",
     )
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
-    for column, side in (
-        ("", "left"),
-        ("", "left"),
-        ("value", "right"),
-        ("95 % interval", "left"),
-        ("floor", "right"),
-        ("ceiling", "right"),
-        ("unit", "left"),
-    ):
+    table.add_column("", min_width=20)
+    for column, side in (("value", "right"), ("95 % interval", "left"), ("floor", "right"), ("ceiling", "right")):
         table.add_column(column, justify=side, no_wrap=True)  # type: ignore[arg-type]
-    section = ""
+    table.add_column("unit")
+    above = ""
     for number in shown_numbers(record):
-        name = number.metric + (f" do({number.intervened})" if number.intervened else "")
-        if number.metric != section.split(" ")[0] and section:
-            table.add_row()
+        if section(number) != above:
+            if above:
+                table.add_row()
+            table.add_row(Text(section(number), style="cyan"))
+            above = section(number)
         ends = [show(end.value) if end else "-" for end in (number.floor, number.ceiling)]
-        table.add_row(
-            Text(name if name != section else "", style="cyan"),
-            f"{label(number)} {_ARROWS[number.direction]}",
-            Text(show(number.value), style="bold"),
-            interval(number),
-            *ends,
-            number.unit,
-        )
-        section = name
+        name = f"  {label(number)} {_ARROWS[number.direction]}"
+        table.add_row(name, Text(show(number.value), style="bold"), interval(number), *ends, number.unit)
     return Group(heading, Text(), table, Text(), Text("\n".join(footnotes(record)), style="dim"))
 
 

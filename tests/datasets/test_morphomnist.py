@@ -130,7 +130,13 @@ def test_published_layout(published):
 
 
 def test_without_the_csv_attributes_are_drawn(published):
+    dataset = datasets.load("morphomnist", "mnist", published)
+    assert dataset.notes == ["attributes: published (csv files)"]
     (published / "t10k-morpho.csv").unlink()
+    with pytest.raises(DataError, match="need both, or neither"):
+        datasets.load("morphomnist", "mnist", published).attributes("train")
+    (published / "train-morpho.csv").unlink()
+    assert "drawn" in datasets.load("morphomnist", "mnist", published).notes[0]
     drawn = datasets.load("morphomnist", "mnist", published).attributes("test")
     assert drawn["thickness"][3].item() != pytest.approx(2.03)
     noise = noise_of_intensity(drawn["thickness"], drawn["intensity"])

@@ -14,15 +14,15 @@ def record(toy):
     return evaluation.evaluate(Contestant("exact", toy.ExactModel(), title="Exact", pixel_temperature=0.5), exam).record
 
 
-def rendered(record):
-    console = Console(width=130, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+def rendered(record, width=110):
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
     console.print(table.build(record))
     return console.export_text()
 
 
 def test_every_number_of_the_table_is_in_the_text(record):
     text = rendered(record)
-    assert "first 10 test images" in text
+    assert "10 of 120 test images" in text
     assert "40 questions, 5 independent units" in text
     assert "pixel-noise temperature 0.5" in text
     for number in table.shown_numbers(record):
@@ -72,3 +72,9 @@ def test_graph_and_curves(tmp_path, toy):
     curves.draw_curves({"c": {"train": [], "validation": []}}, tmp_path / "empty.png")
     for name in ("g.png", "c.png", "empty.png"):
         assert png(tmp_path / name)
+
+
+def test_a_narrow_terminal_loses_no_number(record):
+    text = rendered(record, 80)
+    for number in table.shown_numbers(record):
+        assert table.interval(number) in text
