@@ -91,8 +91,8 @@ def _estimates(
     )
     low, high = bca(ratios, resamples, seed)
     return [
-        _estimate(column.cell, *ends, len(column.value))
-        for column, *ends in zip(columns, ratios.point(), low, high, strict=True)
+        _estimate(column.cell, value, lower, upper, len(column.value))
+        for column, value, lower, upper in zip(columns, ratios.point(), low, high, strict=True)
     ]
 
 

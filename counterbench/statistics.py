@@ -64,7 +64,8 @@ def bca(ratios: Ratios, resamples: int, seed: int, level: float = 0.95) -> tuple
         level: coverage.
 
     Returns:
-        (low, high), each (K,). NaN where there are fewer than two clusters; the point itself where nothing varies.
+        (low, high), each (K,). NaN where there are fewer than two clusters or the value is undefined; the point itself where
+        nothing varies.
     """
     clusters = len(ratios.numerator)
     point = ratios.point()
@@ -80,6 +81,8 @@ def bca(ratios: Ratios, resamples: int, seed: int, level: float = 0.95) -> tuple
 def _interval(
     point: np.ndarray, drawn: np.ndarray, jackknife: np.ndarray, level: float
 ) -> tuple[np.ndarray, np.ndarray]:
+    defined = np.isfinite(point)
+    point, drawn, jackknife = (np.where(defined, values, 0.0) for values in (point, drawn, jackknife))
     tolerance = 1e-12 * np.maximum(1, np.abs(point))
     below = np.mean(drawn < point - tolerance, axis=0) + 0.5 * np.mean(np.abs(drawn - point) <= tolerance, axis=0)
     limit = 1 / (2 * len(drawn))
@@ -93,4 +96,4 @@ def _interval(
         share = norm.cdf(bias + z / (1 - acceleration * z))
         ends.append(np.array([np.nanquantile(drawn[:, k], share[k]) for k in range(len(point))]))
     constant = np.ptp(np.nan_to_num(drawn, nan=0.0), axis=0) <= tolerance
-    return np.where(constant, point, ends[0]), np.where(constant, point, ends[1])
+    return tuple(np.where(defined, np.where(constant, point, end), np.nan) for end in ends)  # type: ignore[return-value]

@@ -20,7 +20,7 @@ def names() -> list[str]:
 
 
 def _plugged_cards() -> dict[str, Card]:
-    """Cards that plug-in readers bring along, as an attribute `card` (a Card, or the path of one)."""
+    """Cards that plug-in readers bring along, as an attribute `plugin_card` (a Card, or the path of one)."""
     found: dict[str, Card] = {}
     for name in registry.datasets.names():
         if name in registry.datasets._builtins:  # a built-in reader's cards lie in the catalogue

@@ -36,6 +36,8 @@ class VAE(Mechanism):
         latent_temperature: scale of the posterior's standard deviation in abduction; 1 samples the posterior, 0 takes its mean.
         min_log_scale: lower limit of the pixels' log standard deviation, on the scale [-1, 1]. The default is finer than a
             grey level; a higher one (-3.5: 4 grey levels) keeps a model of few images from being sure of what it cannot know.
+        max_log_scale: upper limit of the same; a lower one (-2: 17 grey levels) keeps it from explaining an effect of the
+            parents away as noise.
     """
 
     kinds = ("image",)
@@ -54,6 +56,7 @@ class VAE(Mechanism):
         pixel_temperature: float = 0.1,
         latent_temperature: float = 1.0,
         min_log_scale: float = -6.0,
+        max_log_scale: float = 2.0,
     ):
         super().__init__(variable, parents)
         assert isinstance(variable, Image)
@@ -66,7 +69,7 @@ class VAE(Mechanism):
         self.encoder = Encoder(variable.shape, self.context_size, encoder_channels, hidden)
         self.posterior = nn.Linear(hidden, 2 * latent)
         self.decoder = Decoder(variable.shape, latent + self.context_size, decoder_channels, hidden)
-        self.likelihood = DiscretisedGaussian(decoder_channels[-1], variable.channels, min_log_scale)
+        self.likelihood = DiscretisedGaussian(decoder_channels[-1], variable.channels, min_log_scale, max_log_scale)
 
     def infer(self, value: Tensor, parents: Parents) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation of the posterior q(z | image, parents), each (N, latent)."""

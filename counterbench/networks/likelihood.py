@@ -21,22 +21,23 @@ class DiscretisedGaussian(nn.Module):
         features: channels of the feature map it reads.
         channels: channels of the image.
         min_log_scale: lower limit of the log standard deviation, on the scale [-1, 1]; the default is finer than a grey level.
+        max_log_scale: upper limit.
     """
 
-    def __init__(self, features: int, channels: int, min_log_scale: float = -6.0):
+    def __init__(self, features: int, channels: int, min_log_scale: float = -6.0, max_log_scale: float = 2.0):
         super().__init__()
         self.head = nn.Conv2d(features, 2 * channels, 1)
-        self.min_log_scale = min_log_scale
+        self.min_log_scale, self.max_log_scale = min_log_scale, max_log_scale
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(N, features, H, W) -> mean and log standard deviation, each (N, C, H, W)."""
         raw, low = self.head(features).chunk(2, dim=1)
-        # A soft floor: a hard one would stop the gradient for good.
-        log_scale = self.min_log_scale + nn.functional.softplus(low - self.min_log_scale)
+        # Soft limits: hard ones would stop the gradient for good.
+        log_scale = self.min_log_scale + (self.max_log_scale - self.min_log_scale) * torch.sigmoid(low)
         # Means far outside the scale would put pixels thousands of standard deviations away, where the gradient of a log-CDF
         # overflows in single precision. A leak instead of a hard limit (or a tanh) keeps them from getting stuck there.
         inside = raw.clamp(-_REACH, _REACH)
-        return inside + 0.01 * (raw - inside), log_scale.clamp(max=2.0)
+        return inside + 0.01 * (raw - inside), log_scale
 
 
 def discretised_gaussian_log_prob(image: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:

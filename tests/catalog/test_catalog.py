@@ -106,7 +106,7 @@ def test_recipes_say_which_option_is_unknown(tmp_path):
     ((_, path),) = [item for item in recipe_paths("morphomnist").items() if item[0][1] == "vae"]
     card = datasets.card("morphomnist")
     for old, new, words in [
-        ("latent: 32", "latents: 32", "has no option 'latents'. Did you mean 'latent'?"),
+        ("latent: 16", "latents: 16", "has no option 'latents'. Did you mean 'latent'?"),
         ("hidden: 128", "hidden: many", "cannot be made with"),
         ("encoder_channels: [16, 32, 64]", "encoder_channels: []", "the mechanism 'vae' of 'image' cannot be made"),
         ("family: vae", "family: vea", "Unknown mechanism 'vea'. Did you mean 'vae'?"),
