@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from counterbench.counterfactual import Counterfactual
 from counterbench.datasets.base import Dataset
 from counterbench.errors import ConfigError, DataError, suggestion
 from counterbench.evaluation import SHOWN, SPLIT, Evaluation
@@ -25,22 +24,19 @@ def draw_evaluation(evaluation: Evaluation, dataset: Dataset, path: Path) -> Non
     image = dataset.card.image
     panels, factual = [], None
     for name, answers in evaluation.shown.items():
-        parts = [_first(torch.cat([pick(one) for one in answers])) for pick in _picks(image, name)]
-        factual = Samples({image: parts[0]}, torch.arange(len(parts[0])))
-        truths = [one.truth[image] for one in answers if one.truth is not None]
-        truth = _first(torch.cat(truths)) if truths else None
-        panels.append(Panel(f"do({name})", captions(dataset.variables[name], parts[2]), parts[1], truth))
+        factual = _joined(one.factual[image] for one in answers)
+        set_to = _joined(one.values[name] for one in answers)
+        answered = _joined(one.values[image] for one in answers)
+        truth = None if answers[0].truth is None else _joined(one.truth[image] for one in answers if one.truth)
+        panels.append(Panel(f"do({name})", captions(dataset.variables[name], set_to), answered, truth))
     if factual is not None:
         title = f"{evaluation.record.title} - {dataset.card.name}/{dataset.source}"
-        draw_grid(factual, image, panels, title, path)
+        draw_grid(Samples({image: factual}, torch.arange(len(factual))), image, panels, title, path)
 
 
-def _picks(image: str, name: str) -> tuple[Callable[[Counterfactual], Tensor], ...]:
-    return (lambda one: one.factual[image], lambda one: one.values[image], lambda one: one.values[name])
-
-
-def _first(values: Tensor) -> Tensor:
-    return values[:SHOWN]
+def _joined(parts: Iterable[Tensor]) -> Tensor:
+    """Batches as one, as far as they are shown."""
+    return torch.cat(list(parts))[:SHOWN]
 
 
 def panel(
