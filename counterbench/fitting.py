@@ -13,7 +13,7 @@ from typing import Any
 
 import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar, WeightAveraging
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -237,10 +237,20 @@ def run(
     return Curve(**latest_state["callbacks"][record.state_key])
 
 
+@dataclass(frozen=True)
+class _MovingAverage:
+    """Exponential moving average of weights; an object, because worker processes cannot receive a closure."""
+
+    decay: float
+
+    def __call__(self, averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        return self.decay * averaged + (1 - self.decay) * current
+
+
 def _trainer(options: Fit, callbacks: list[Callback], folder: Path, hardware: Hardware) -> lightning.Trainer:
     callbacks.append(EarlyStopping("val_loss", min_delta=options.min_delta, patience=options.patience))
     if options.ema_decay:
-        callbacks.append(EMAWeightAveraging(decay=options.ema_decay))
+        callbacks.append(WeightAveraging(avg_fn=_MovingAverage(options.ema_decay)))
     if progress.shown.get():
         callbacks.append(_StderrProgressBar())
     return lightning.Trainer(

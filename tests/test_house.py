@@ -33,7 +33,7 @@ def test_no_code_copies_the_habits_we_forbid():
             ("pickle.load", None),
             ("np.random.seed", None),
             ("torch.load(", "weights_only=True"),
-            ("manual_seed(seed", "fork_rng"),
+            ("torch.manual_seed(seed", "fork_rng"),
         ):
             if habit in text:
                 assert excuse is not None, f"{path.name}: {habit}"

@@ -156,7 +156,7 @@ class _Probe(fitting.Callback):
 
     def on_validation_epoch_end(self, trainer, pl_module):
         # The averaging callback comes after this one: the averages are still swapped in.
-        averager = next(c for c in trainer.callbacks if isinstance(c, fitting.EMAWeightAveraging))
+        averager = next(c for c in trainer.callbacks if isinstance(c, fitting.WeightAveraging))
         self.averages.append({k: v.clone() for k, v in pl_module.state_dict().items()})
         self.raw.append({k: v.clone() for k, v in averager._average_model.module.state_dict().items()})
 

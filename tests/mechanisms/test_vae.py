@@ -86,9 +86,9 @@ def test_elbo_stays_below_the_importance_weighted_bound(batch):
     stacked = torch.stack(weights)
     bound = stacked.logsumexp(0) - torch.tensor(300.0).log()
     assert (bound >= stacked.mean(0)).all()
-    assert torch.allclose(
-        stacked.mean(0), -torch.stack([vae.loss(value, parents, generator) for _ in range(300)]).mean(0), atol=1.0
-    )
+    losses = torch.stack([vae.loss(value, parents, generator) for _ in range(300)])
+    error = (losses.var(0) / 300 + stacked.var(0) / 300).sqrt()
+    assert ((stacked.mean(0) + losses.mean(0)).abs() < 5 * error).all()
 
 
 @pytest.mark.parametrize("mean", [-1.0, -0.3, 0.0, 0.99, 1.1])
