@@ -27,7 +27,7 @@ from counterbench.versions import versions
 
 __all__ = ["SPLIT", "Evaluation", "Exam", "choose_device", "evaluate", "prepare"]
 
-DEFAULT_BATCH = 250
+DEFAULT_BATCH = 100
 SHOWN = 8
 """Answers to each question that are kept for the picture."""
 

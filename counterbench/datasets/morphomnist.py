@@ -121,8 +121,16 @@ class MorphoMNIST(Dataset):
 
     def _render(self, split: str, rows: Tensor, thickness: Tensor, intensity: Tensor) -> Tensor:
         """(N, 1, 32, 32), uint8."""
-        images = render(self._outline(split, rows), thickness, intensity)
+        known = self._drawn(split)
+        drawn = known[rows]
+        images = render(self._outline(split, rows), thickness, intensity, drawn)
+        known[rows] = drawn
         return functional.pad(images, (2, 2, 2, 2))[:, None]
+
+    @cache  # noqa: B019
+    def _drawn(self, split: str) -> Tensor:
+        """Thickness of the base glyphs of a split, NaN until it is measured; the same for every intervention."""
+        return torch.full((len(self._draws(split).base),), torch.nan, dtype=torch.float64)
 
     def _outline(self, split: str, rows: Tensor) -> Tensor:
         draws = self._draws(split)

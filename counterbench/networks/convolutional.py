@@ -13,7 +13,7 @@ _SLOPE = 0.1  # units that are never quite dead
 
 
 def _activate(hidden: Tensor) -> Tensor:
-    return nn.functional.leaky_relu(hidden, _SLOPE)
+    return nn.functional.leaky_relu(hidden, _SLOPE, inplace=True)
 
 
 def _grid(height: int, width: int, stages: int) -> tuple[int, int]:
