@@ -15,10 +15,8 @@ Lines = list[tuple[str, str]]
 
 
 def _models() -> Lines:
-    lines = [
-        (name, f"{dataset}: {read_recipe(path).title}{_weights(read_recipe(path))}")
-        for (dataset, name), path in recipe_paths().items()
-    ]
+    recipes = [(name, dataset, read_recipe(path)) for (dataset, name), path in recipe_paths().items()]
+    lines = [(name, f"{dataset}: {recipe.title}{_weights(recipe)}") for name, dataset, recipe in recipes]
     return [*lines, *_baselines(), *((name, "plug-in") for name in registry.models.names())]
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from counterbench.errors import GraphError, ModelError, suggestion
 from counterbench.graph import CausalGraph
-from counterbench.mechanisms.base import Mechanism, Noise
+from counterbench.mechanisms.base import Mechanism, Noise, reference_of
 from counterbench.randomness import Generator
 from counterbench.variables import Variable
 
@@ -50,8 +50,7 @@ class StructuralCausalModel(nn.Module):
     @property
     def reference(self) -> Tensor:
         """A tensor with this model's device and dtype."""
-        tensors = (tensor for tensor in (*self.parameters(), *self.buffers()) if tensor.is_floating_point())
-        return next(tensors, torch.empty(0))
+        return reference_of(self)
 
     def _encode(self, values: Values) -> dict[str, Tensor]:
         like = self.reference

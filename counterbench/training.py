@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from counterbench import fitting, models
@@ -29,6 +30,7 @@ from counterbench.versions import versions
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 _UNFINISHED = "unfinished"
+_MARKER = f"{_UNFINISHED}/plan.json"
 
 
 def train(
@@ -69,13 +71,12 @@ def train(
         "epochs": epochs,
         "limit": limit,
     }
+    _claim(output, resume)
     train_split, validation_split = dataset.split("train"), dataset.split("validation")
     plan["data"] = {"train": train_split.fingerprint, "validation": validation_split.fingerprint}
     plan["precision"] = hardware.precision
-    _claim(output, plan, resume)
+    _mark(output, plan)
     fitted, held_out = _stored(train_split, limit), _stored(validation_split, limit)
-    import torch
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # the initial weights; everything later has its own generator
         scm = models.build(recipe, dataset.graph, dataset.variables)
@@ -87,7 +88,6 @@ def train(
     sha256 = save_weights(scm, output / WEIGHTS)
     manifest = {
         **plan,
-        "recipe": recipe.content(),
         "weights_sha256": sha256,
         "hardware": asdict(hardware),
         "versions": versions(),
@@ -102,17 +102,24 @@ def train(
     return output
 
 
-def _claim(output: Path, plan: dict[str, Any], resume: bool) -> None:
-    """Make the folder this run's, or find that it already is."""
+def _claim(output: Path, resume: bool) -> None:
+    """Refuse a folder that holds something else than what is asked for, before any data is loaded."""
     if (output / MANIFEST).exists():
         raise CheckpointError(f"{output} already holds a trained model; choose another --output, or remove it first.")
     require_writable(output)
-    marker = output / _UNFINISHED / "plan.json"
+    begun = (output / _MARKER).exists()
+    if begun and not resume:
+        raise CheckpointError(
+            f"{output} holds an interrupted training; add --resume to go on with it, or remove the folder."
+        )
+    if resume and not begun:
+        raise CheckpointError(f"There is no interrupted training in {output}; leave --resume out to start one.")
+
+
+def _mark(output: Path, plan: dict[str, Any]) -> None:
+    """Make the folder this run's, or find that it already is."""
+    marker = output / _MARKER
     if marker.exists():
-        if not resume:
-            raise CheckpointError(
-                f"{output} holds an interrupted training; add --resume to go on with it, or remove the folder."
-            )
         earlier = json.loads(marker.read_text(encoding="utf-8"))
         now = json.loads(json.dumps(plan))
         different = [key for key in now if earlier.get(key) != now[key]]
@@ -120,8 +127,6 @@ def _claim(output: Path, plan: dict[str, Any], resume: bool) -> None:
             raise CheckpointError(
                 f"The training in {output} was started with another {different[0]}; resume with the same, or start in a new folder."
             )
-    elif resume:
-        raise CheckpointError(f"There is no interrupted training in {output}; leave --resume out to start one.")
     write_text(marker, json.dumps(plan))
 
 

@@ -94,14 +94,17 @@ class Mechanism(nn.Module, ABC):
     @property
     def reference(self) -> Tensor:
         """A tensor with this mechanism's device and dtype."""
-        for tensor in (*self.parameters(), *self.buffers()):
-            if tensor.is_floating_point():
-                return tensor
-        return torch.empty(0)
+        return reference_of(self)
 
     def extra_repr(self) -> str:
         causes = ", ".join(parent.name for parent in self.parents)
         return f"{causes} -> {self.variable.name}" if causes else self.variable.name
+
+
+def reference_of(module: nn.Module) -> Tensor:
+    """A floating-point tensor with a module's device and dtype."""
+    tensors = (tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point())
+    return next(tensors, torch.empty(0))
 
 
 def options_of(mechanism: type[Mechanism]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torchmetrics import Metric
 
 from counterbench.counterfactual import Counterfactual
 from counterbench.graph import CausalGraph
-from counterbench.variables import Variable
+from counterbench.variables import Continuous, Variable
 
 Direction = Literal["lower", "higher", "one"]
 """What is better: a lower score, a higher one, or one close to 1."""
@@ -53,6 +53,13 @@ class Cell:
     measured: str = ""
     cycles: int = 0
     kind: Literal["mean", "skill"] = "mean"
+
+
+def error_cell(variable: Variable, intervened: str, error: str, accuracy: str) -> Cell:
+    """The cell of an attribute: its `error` in the variable's unit if it is continuous, else its `accuracy`."""
+    if isinstance(variable, Continuous):
+        return Cell(error, variable.unit, "lower", intervened, variable.name)
+    return Cell(accuracy, "", "higher", intervened, variable.name)
 
 
 class Column:

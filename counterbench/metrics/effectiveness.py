@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from counterbench.counterfactual import Counterfactual
-from counterbench.metrics.base import Cell, SampleMetric
+from counterbench.metrics.base import Cell, SampleMetric, error_cell
 from counterbench.registry import metrics
 from counterbench.variables import Continuous, Variable
 
@@ -52,10 +52,7 @@ class Effectiveness(SampleMetric):
         return cells
 
     def _cell(self, intervened: str, measured: str) -> Cell:
-        variable = self.setting.variables[measured]
-        if isinstance(variable, Continuous):
-            return Cell("absolute_error", variable.unit, "lower", intervened, measured)
-        return Cell("accuracy", "", "higher", intervened, measured)
+        return error_cell(self.setting.variables[measured], intervened, "absolute_error", "accuracy")
 
     def _skill(self, intervened: str, measured: str) -> Cell:
         return Cell("skill", "", "higher", intervened, measured, kind="skill")

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 
 from counterbench.counterfactual import Counterfactual
-from counterbench.metrics.base import Cell, SampleMetric
+from counterbench.metrics.base import Cell, SampleMetric, error_cell
 from counterbench.metrics.composition import l1
 from counterbench.registry import metrics
-from counterbench.variables import Continuous
 
 
 def tea(factual: Tensor, truth: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,10 +59,7 @@ class Truth(SampleMetric):
         return cells
 
     def _attribute(self, intervened: str, name: str) -> Cell:
-        variable = self.setting.variables[name]
-        if isinstance(variable, Continuous):
-            return Cell("attribute_error", variable.unit, "lower", intervened, name)
-        return Cell("attribute_accuracy", "", "higher", intervened, name)
+        return error_cell(self.setting.variables[name], intervened, "attribute_error", "attribute_accuracy")
 
     def update(self, answers: Counterfactual) -> None:
         if answers.truth is None or len(answers.intervened) != 1:
