@@ -89,7 +89,8 @@ def load(path: Path, dataset: Dataset) -> Plan:
         if row["kind"] == "single":
             single.setdefault(row["variable"], []).append((row["row"], row["value"]))
     index = [row["row"] for row in null] or [number for number, _ in next(iter(single.values()), [])]
-    total = len(next(iter(dataset.attributes("test").values())))
+    test = dataset.attributes("test")
+    total = len(next(iter(test.values())))
     if not index or min(index) < 0 or max(index) >= total:
         raise DataError(
             f"{path} asks about rows that the test split of {dataset.card.name}/{dataset.source} does not have ({total} rows)."
@@ -101,7 +102,6 @@ def load(path: Path, dataset: Dataset) -> Plan:
             )
         if [number for number, _ in asked] != index:
             raise DataError(f"{path} is incomplete: it does not ask about {name!r} in every image; export it again.")
-    test = dataset.attributes("test")
     values = {
         name: torch.tensor([value for _, value in asked], dtype=test[name].dtype) for name, asked in single.items()
     }
