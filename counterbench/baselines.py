@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from counterbench.datasets.base import Dataset
-from counterbench.randomness import Generator
+from counterbench.matching import Matcher
+from counterbench.randomness import Generator, normal, uniform
 from counterbench.samples import Samples
+
+NOISE = 10.0
+"""Standard deviation of the baseline `noise`, in grey levels."""
 
 
 class Identity:
@@ -22,14 +28,71 @@ class Identity:
     def __init__(self, dataset: Dataset, split: str = "test"):
         self.dataset, self.split = dataset, split
 
+    def attributes(self, given: Samples, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Counterfactual values of everything but the image, as far as they are known."""
+        done = {**given.done, **interventions}
+        if not done:
+            return dict(given)
+        return {**given, **interventions, **self.dataset.true_attributes(self.split, given.index, done)}
+
     def counterfactual(
         self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
     ) -> dict[str, Tensor]:
-        if not interventions:
-            return dict(factual)
         image = self.dataset.card.image
-        known = self.dataset.true_attributes(self.split, factual.index, interventions)
-        return {**factual, **interventions, **known, image: factual[image]}
+        return {**self.attributes(factual, interventions), image: factual[image]}
+
+
+class Noise(Identity):
+    """Adds white noise of 10 grey levels, whatever is asked: what a metric says of a change without meaning."""
+
+    def counterfactual(
+        self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
+    ) -> dict[str, Tensor]:
+        answer = super().counterfactual(factual, interventions, generator)
+        image = answer[self.dataset.card.image]
+        noisy = image + NOISE * normal(tuple(image.shape), generator, image)
+        return {**answer, self.dataset.card.image: noisy.clamp(0, 255)}
+
+
+class _RealImages(Identity):
+    """Answers with a real training image that has the wanted attributes."""
+
+    @cached_property
+    def _matcher(self) -> Matcher:
+        return Matcher(self.dataset)
+
+    def counterfactual(
+        self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
+    ) -> dict[str, Tensor]:
+        image = self.dataset.card.image
+        attributes = self.attributes(factual, interventions)
+        candidates = self._matcher.nearest(attributes)
+        chosen = self._choose(candidates, factual[image], generator)
+        rows = candidates.gather(1, chosen[:, None])[:, 0]
+        return {**attributes, image: self._images(rows).to(factual[image].dtype)}
+
+    def _images(self, rows: Tensor) -> Tensor:
+        return self.dataset.split("train").values[self.dataset.card.image][rows]
+
+    def _choose(self, candidates: Tensor, image: Tensor, generator: Generator) -> Tensor:
+        """(N, K) rows of the training split -> (N,) positions among them."""
+        raise NotImplementedError
+
+
+class Retrieve(_RealImages):
+    """Returns the real training image with the wanted attributes that looks most like the factual one."""
+
+    def _choose(self, candidates: Tensor, image: Tensor, generator: Generator) -> Tensor:
+        found = self._images(candidates.flatten()).float().flatten(1).view(*candidates.shape, -1)
+        return (found - image.float().flatten(1)[:, None]).square().sum(2).argmin(1)
+
+
+class Resample(_RealImages):
+    """Returns a random real training image with the wanted attributes: another individual."""
+
+    def _choose(self, candidates: Tensor, image: Tensor, generator: Generator) -> Tensor:
+        drawn = uniform((len(candidates), 1), generator)[:, 0]
+        return (drawn * candidates.shape[1]).long().clamp(max=candidates.shape[1] - 1)
 
 
 class Truth:
@@ -45,7 +108,30 @@ class Truth:
     def counterfactual(
         self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
     ) -> dict[str, Tensor]:
-        return self.dataset.truth(self.split, factual.index, interventions) if interventions else dict(factual)
+        # Of a second intervention the truth is the truth of both: it is the world that is asked, not the first answer.
+        done = {**factual.done, **interventions}
+        if not done:
+            return dict(factual)
+        observed = self.dataset.split(self.split).take(factual.index)
+        attributes = self.dataset.true_attributes(self.split, factual.index, done)
+        back = torch.stack([_same(attributes[name], observed[name]) for name in self.dataset.card.attributes]).all(0)
+        image = self.dataset.card.image
+        if back.all():
+            return {**attributes, image: observed[image]}
+        answer = self.dataset.truth(self.split, factual.index, done)
+        # Where everything is as it was observed, so is the image (rendering again could round differently).
+        return {**answer, image: torch.where(back[:, None, None, None], observed[image], answer[image])}
 
 
-BASELINES: dict[str, Callable[[Dataset], Any]] = {"identity": Identity, "truth": Truth}
+def _same(first: Tensor, second: Tensor) -> Tensor:
+    """(N,): equal up to rounding."""
+    return torch.isclose(first.double(), second.double(), rtol=1e-5, atol=1e-8)
+
+
+BASELINES: dict[str, Callable[[Dataset], Any]] = {
+    "identity": Identity,
+    "noise": Noise,
+    "retrieve": Retrieve,
+    "resample": Resample,
+    "truth": Truth,
+}

@@ -130,6 +130,7 @@ def _say(message: str) -> None:
     help="If this very evaluation was made before: stop, show it, or make it again.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
+@click.option("--detail", is_flag=True, help="Print every number, not only the headline ones.")
 @_quiet_option
 @click.pass_context
 def evaluate(
@@ -148,6 +149,7 @@ def evaluate(
     output: Path,
     overwrite: str,
     as_json: bool,
+    detail: bool,
     quiet: bool,
 ) -> None:
     """Ask a model all questions of a suite and print a table with intervals, floors and ceilings."""
@@ -156,9 +158,7 @@ def evaluate(
     from counterbench.files import require_writable
     from counterbench.records import to_json
 
-    context.meta["counterbench.kept"] = (
-        f"Records written earlier are untouched in {output}; run the same command to start this one again."
-    )
+    context.meta["counterbench.kept"] = f"What was finished is kept in {output}; run the same command to go on."
     _show_progress(quiet)
     chosen = [name.strip() for name in metrics.split(",") if name.strip()] if metrics is not None else None
     exam = evaluation.prepare(dataset, suite, source, data_dir, chosen, seed, limit, device, plan)
@@ -172,7 +172,9 @@ def evaluate(
         )
     if record is None:
         require_writable(folder)
-        made = evaluation.evaluate(contestant, exam, batch_size)
+        if overwrite == "always":
+            evaluation.discard_chunks(folder / storing.UNFINISHED)
+        made = evaluation.evaluate(contestant, exam, batch_size, folder / storing.UNFINISHED)
         storing.save(made, folder)
         gallery.draw_evaluation(made, exam.dataset, folder / storing.GRID)
         record = made.record
@@ -185,7 +187,8 @@ def evaluate(
 
     from counterbench.report import table
 
-    Console(width=None if sys.stdout.isatty() else 110, highlight=False).print(table.build(record))
+    console = Console(width=None if sys.stdout.isatty() else table.WIDTH, highlight=False)
+    console.print(table.build(record, detail, console.width))
     _say(f"\nrecord, scores per sample and picture: {folder}  ({record.seconds['total']:.0f} s on {record.device})")
 
 
@@ -292,9 +295,149 @@ def train_judges(
     )
 
 
+@main.command("train-features")
+@click.option("--dataset", default="morphomnist", show_default=True)
+@click.option("--source", multiple=True, help="One or several; default: the card's.")
+@click.option("--data-dir", type=click.Path(path_type=Path), default=None)
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder for weights and a report.")
+@click.option("--seed", type=click.IntRange(min=0), default=8001, show_default=True)
+@click.option("--epochs", type=click.IntRange(min=1), default=None)
+@click.option("--device", default="auto", show_default=True)
+@_quiet_option
+def train_features(
+    dataset: str,
+    source: tuple[str, ...],
+    data_dir: Path | None,
+    output: Path,
+    seed: int,
+    epochs: int | None,
+    device: str,
+    quiet: bool,
+) -> None:
+    """Train the unconditional autoencoder that a card pins for minimality, on the split that no model sees."""
+    import json
+
+    from counterbench import datasets, feature_training
+    from counterbench.evaluation import choose_device
+    from counterbench.fitting import Hardware
+
+    _show_progress(quiet)
+    place = str(choose_device(device))
+    loaded = [datasets.load(dataset, name, data_dir) for name in (source or (None,))]
+    report = feature_training.train_posterior(loaded, output, Hardware(place), seed, epochs)
+    click.echo(json.dumps(report, indent=1))
+
+
+@main.command()
+@click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path),
+    default=Path("comparison.png"),
+    show_default=True,
+    help="Where the picture goes.",
+)
+@click.option("--detail", is_flag=True, help="Compare every number, not only the headline ones.")
+@click.option("--json", "as_json", is_flag=True, help="Print every pair's differences as JSON; draw nothing.")
+def compare(records: tuple[Path, ...], picture: Path, detail: bool, as_json: bool) -> None:
+    """Compare two or more RECORDS (folders of `evaluate`) that answer the same questions."""
+    import json
+
+    from counterbench import comparison
+    from counterbench.files import require_picture
+
+    require_picture(picture)
+    made = comparison.compare(comparison.load(records), detail=detail)
+    if as_json:
+        click.echo(json.dumps(made.to_json(), indent=1))
+        return
+    from rich.console import Console
+
+    from counterbench.report import table, versus
+
+    Console(width=None if sys.stdout.isatty() else table.WIDTH, highlight=False).print(versus.build(made))
+    versus.draw(made, picture)
+    _say(f"drawn: {picture}")
+
+
+@main.group()
+def plan() -> None:
+    """Questions, as data."""
+
+
+def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        [
+            click.option("--suite", default="standard", show_default=True, help="Name of a suite, or a suite file."),
+            click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+            click.option(
+                "--limit", type=click.IntRange(min=1), default=None, help="About the first N test images only."
+            ),
+        ]
+    ):
+        command = option(command)
+    return _data_options(command)
+
+
+@plan.command("show")
+@_plan_options
+@_quiet_option
+def plan_show(
+    dataset: str, source: str | None, data_dir: Path | None, suite: str, seed: int, limit: int | None, quiet: bool
+) -> None:
+    """Show how many questions a suite asks, what they set, and the plan's hash."""
+    from counterbench import listing
+
+    _show_progress(quiet)
+    click.echo(listing.describe_plan(dataset, source, data_dir, suite, seed, limit))
+
+
+@plan.command("export")
+@_plan_options
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="Ends with .parquet, .csv or .json.",
+)
+@_quiet_option
+def plan_export(
+    dataset: str,
+    source: str | None,
+    data_dir: Path | None,
+    suite: str,
+    seed: int,
+    limit: int | None,
+    output: Path,
+    quiet: bool,
+) -> None:
+    """Write every question of a suite to a file that `evaluate --plan FILE` takes."""
+    from counterbench import datasets, plans
+    from counterbench.catalog.suites import find_suite
+
+    _show_progress(quiet)
+    plans.require_format(output)
+    drawn = plans.draw(datasets.load(dataset, source, data_dir), find_suite(suite), seed, limit)
+    drawn.save(output)
+    click.echo(drawn.hash)
+    _say(f"{len(drawn)} questions: {output}")
+
+
+@main.command()
+@_data_options
+def doctor(dataset: str, source: str | None, data_dir: Path | None) -> None:
+    """Say what works on this machine, which pretrained files are missing, and where they go."""
+    from counterbench import listing
+
+    click.echo(listing.diagnose(dataset, source, data_dir))
+
+
 @main.command("list")
 @click.argument(
-    "kind", required=False, type=click.Choice(["models", "datasets", "metrics", "suites", "mechanisms", "judges"])
+    "kind",
+    required=False,
+    type=click.Choice(["models", "datasets", "metrics", "suites", "mechanisms", "judges", "features"]),
 )
 def list_(kind: str | None) -> None:
     """List what there is."""

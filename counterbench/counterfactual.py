@@ -3,46 +3,201 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 from torch import Tensor
 
+from counterbench.features.base import FeatureSpace, cosine_distance
+from counterbench.judges import Reading
 from counterbench.samples import Samples
 
-Measured = Mapping[str, Tensor]
-"""What the judges measure, by variable."""
+Kind = Literal["null", "single", "return", "pair"]
+L1 = "l1"
+
+
+def l1(first: Tensor, second: Tensor) -> Tensor:
+    """Mean absolute difference per image.
+
+    Args:
+        first, second: (N, C, H, W), grey levels 0-255. Unsigned bytes are widened first: their differences wrap around.
+
+    Returns:
+        (N,), float64, in grey levels.
+    """
+    return (first.double() - second.double()).abs().flatten(1).mean(1)
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """What looks at images: judges and feature spaces.
+
+    Args:
+        measure: the judges: images -> what they read, by variable.
+        spaces: feature spaces by name.
+    """
+
+    measure: Callable[[Tensor], Mapping[str, Reading]] = lambda images: {}
+    spaces: Mapping[str, FeatureSpace] = field(default_factory=dict)
+
+
+class View:
+    """Some images with everything that is seen in them, worked out once, when somebody asks.
+
+    Args:
+        images: (N, C, H, W), grey levels.
+        instruments: who looks.
+    """
+
+    def __init__(self, images: Tensor, instruments: Instruments):
+        self.images, self.instruments = images, instruments
+        self._features: dict[str, Tensor] = {}
+
+    @cached_property
+    def measured(self) -> Mapping[str, Reading]:
+        """What the judges read."""
+        return self.instruments.measure(self.images)
+
+    def features(self, space: str) -> Tensor:
+        """Vectors in a feature space, (N, D), float32."""
+        if space not in self._features:
+            self._features[space] = self.instruments.spaces[space].extract(self.images)
+        return self._features[space]
+
+    def distance(self, name: str, other: View) -> Tensor:
+        """How far these images are from those, pair by pair, (N,), float64: `l1` in grey levels, else a feature space's."""
+        if name == L1:
+            return l1(self.images, other.images)
+        space = self.instruments.spaces[name]
+        if type(space).distance is FeatureSpace.distance:
+            return cosine_distance(self.features(name), other.features(name))
+        return space.distance(self.images, other.images)
+
+
+@dataclass(frozen=True)
+class NoiseSample:
+    """Exogenous noise as one model sees it.
+
+    Args:
+        abducted: "variable.part" -> (N, D), inferred from the factual samples.
+        prior: the same, drawn from the model's prior.
+    """
+
+    abducted: Mapping[str, Tensor]
+    prior: Mapping[str, Tensor]
+
+
+class Batch:
+    """Some samples that are asked about, with what all questions about them share.
+
+    Args:
+        factual: what was observed.
+        image: name of the image variable.
+        instruments: who looks at images.
+        view: the factual images with what was seen in them already.
+        null: the model's answer to one null intervention; None where it is not asked.
+        partner: images of other samples, one each, for a distance between individuals.
+        matched: intervened variable -> real images with the counterfactual attributes of the plan, one each.
+        noise: the model's exogenous noise; None for a model that has none.
+    """
+
+    def __init__(
+        self,
+        factual: Samples,
+        image: str,
+        instruments: Instruments | None = None,
+        view: View | None = None,
+        null: Callable[[], Mapping[str, Tensor]] | None = None,
+        partner: Callable[[], View] | None = None,
+        matched: Callable[[str], View] | None = None,
+        noise: Callable[[], NoiseSample | None] | None = None,
+    ):
+        self.factual, self.image = factual, image
+        self.instruments = instruments or Instruments()
+        self.view = view or View(factual[image], self.instruments)
+        self._null, self._partner, self._matched, self._noise = null, partner, matched, noise
+
+    @property
+    def index(self) -> Tensor:
+        """(N,), rows of the test split."""
+        return self.factual.index
+
+    def look_at(self, images: Tensor) -> View:
+        """A view of images; of the factual ones, the view that is there already."""
+        return self.view if images is self.view.images else View(images, self.instruments)
+
+    @cached_property
+    def null(self) -> View | None:
+        """The image after one null intervention."""
+        return None if self._null is None else self.look_at(self._null()[self.image])
+
+    @cached_property
+    def partner(self) -> View | None:
+        """Images of other individuals."""
+        return None if self._partner is None else self._partner()
+
+    def matched(self, variable: str) -> View | None:
+        """Real images with the attributes that the plan's intervention on `variable` gives these samples."""
+        return None if self._matched is None else self._matched(variable)
+
+    @cached_property
+    def noise(self) -> NoiseSample | None:
+        """The model's exogenous noise behind these samples, and as much from its prior."""
+        return None if self._noise is None else self._noise()
 
 
 @dataclass(frozen=True)
 class Counterfactual:
-    """Questions about some samples, and a model's answers.
+    """Questions about a batch of samples, and a model's answers.
 
     Args:
-        intervened: which variables are set; none for the null intervention.
-        cycles: how often the null intervention has been composed; 1 for everything else.
-        factual: what was observed.
+        batch: the samples.
+        kind: of question.
+        intervened: which variables are set, in this order; none for the null intervention.
         values: the model's answer, natural values of every variable.
-        floor: the answer of the baseline `identity` to the same questions.
+        cycles: how often the null intervention has been composed.
+        wanted: the values that were set, by variable.
+        floor: the plan's counterfactual attributes: true ones as far as they are known, else factual ones.
         truth: the true answer, where there is one.
-        image: name of the image variable.
-        measure: the judges: images -> what they measure.
-        measure_factual: the judges on the factual images, measured once for all questions about them.
+        other: for a pair, the answer when the order is exchanged.
+        cost: what the answer cost, per sample.
     """
 
+    batch: Batch
+    kind: Kind
     intervened: tuple[str, ...]
-    cycles: int
-    factual: Samples
     values: Mapping[str, Tensor]
-    floor: Mapping[str, Tensor]
-    truth: Mapping[str, Tensor] | None
-    image: str
-    measure: Callable[[Tensor], Measured]
-    measure_factual: Callable[[], Measured]
+    cycles: int = 1
+    wanted: Mapping[str, Tensor] = field(default_factory=dict)
+    floor: Mapping[str, Tensor] = field(default_factory=dict)
+    truth: Mapping[str, Tensor] | None = None
+    other: Mapping[str, Tensor] | None = None
+    cost: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def factual(self) -> Samples:
+        return self.batch.factual
+
+    @property
+    def index(self) -> Tensor:
+        """(N,), rows of the test split."""
+        return self.batch.index
 
     @cached_property
-    def measured(self) -> Measured:
-        """What the judges measure in the answered images; measured once, whoever asks."""
-        if self.values[self.image] is self.factual[self.image]:
-            return self.measure_factual()
-        return self.measure(self.values[self.image])
+    def view(self) -> View:
+        """The answered images."""
+        return self.batch.look_at(self.values[self.batch.image])
+
+    @cached_property
+    def other_view(self) -> View:
+        """The answered images when the order is exchanged."""
+        assert self.other is not None
+        return self.batch.look_at(self.other[self.batch.image])
+
+    @cached_property
+    def true_view(self) -> View:
+        """The true images."""
+        assert self.truth is not None
+        image = self.truth[self.batch.image]
+        return self.view if image is self.view.images else self.batch.look_at(image)

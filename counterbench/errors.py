@@ -34,6 +34,13 @@ class CheckpointError(CounterbenchError, ValueError):
     """Weights that are missing, truncated, altered, or made for another model."""
 
 
+class UnavailableError(CounterbenchError):
+    """A feature space that cannot be used here: a file to fetch, a package to install, nothing pinned by the card.
+
+    What needs it is skipped aloud, with this reason.
+    """
+
+
 class ModelError(CounterbenchError, ValueError):
     """A model that answers with something that is not an answer."""
 

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from counterbench import models, scoring
-from counterbench.baselines import Identity
-from counterbench.counterfactual import Counterfactual
-from counterbench.errors import ConfigError
+from counterbench.baselines import BASELINES
+from counterbench.columns import load_columns, prune, save_columns, touch
+from counterbench.errors import ConfigError, RecordError
 from counterbench.exam import SPLIT, Exam, choose_device, prepare
-from counterbench.metrics.base import Column
-from counterbench.metrics.effectiveness import error_per_sample
+from counterbench.examination import REAL, SHOWN, Examinee, Shown, examine, key_of, unanswered
+from counterbench.files import cache_folder
+from counterbench.metrics.base import Column, Metric
 from counterbench.models import Contestant
 from counterbench.plans import Plan
-from counterbench.progress import bar
-from counterbench.randomness import SampleNoise
 from counterbench.records import Record
-from counterbench.samples import Samples
-from counterbench.scm import checked_answer
 from counterbench.versions import versions
 
-__all__ = ["SPLIT", "Evaluation", "Exam", "choose_device", "evaluate", "prepare"]
+__all__ = ["SHOWN", "SPLIT", "Evaluation", "Exam", "choose_device", "evaluate", "prepare"]
 
-DEFAULT_BATCH = 100
-SHOWN = 8
-"""Answers to each question that are kept for the picture."""
+MODEL = "model"
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class Evaluation:
 
     Args:
         record: the numbers.
-        columns: scores per sample.
+        columns: values per sample.
         group: (N,), cluster of each row of the test split.
         plan: the questions.
         shown: intervened variable -> the first answers, as they were judged.
@@ -48,133 +44,135 @@ class Evaluation:
     columns: list[Column]
     group: Tensor
     plan: Plan
-    shown: dict[str, list[Counterfactual]]
+    shown: dict[str, Shown]
 
 
-@dataclass
-class _Session:
-    """One model under examination: asks, measures, keeps the time."""
-
-    contestant: Contestant
-    exam: Exam
-    seconds: dict[str, float] = field(default_factory=lambda: {"model": 0.0, "judges": 0.0})
-    real: dict[str, list[Tensor]] = field(default_factory=dict)
-
-    def measure(self, images: Tensor) -> dict[str, Tensor]:
-        """The judges on some images."""
-        begun = time.perf_counter()
-        measured = {name: panel.measure(images) for name, panel in self.exam.panels.items()}
-        self.seconds["judges"] += time.perf_counter() - begun
-        return measured
-
-    def measure_factual(self, factual: Samples) -> Callable[[], Mapping[str, Tensor]]:
-        """The judges on factual images, when somebody asks, and then once; their errors are the ceiling."""
-        kept: dict[str, Tensor] = {}
-
-        def measured() -> Mapping[str, Tensor]:
-            if not kept:
-                kept.update(self.measure(factual[self.exam.dataset.card.image]))
-                for name, value in kept.items():
-                    error = error_per_sample(self.exam.dataset.variables[name], value, factual[name])
-                    self.real.setdefault(name, []).append(error)
-            return kept
-
-        return measured
-
-    def ask(self, given: Samples, interventions: Mapping[str, Tensor], question: str) -> dict[str, Tensor]:
-        """The model's answer, checked."""
-        begun = time.perf_counter()
-        noise = SampleNoise(self.exam.seed, [f"{question}/{row}" for row in given.index.tolist()])
-        answer = self.contestant.model.counterfactual(given, interventions, noise)
-        checked = checked_answer(answer, self.exam.dataset.variables, interventions, given.count)
-        self.seconds["model"] += time.perf_counter() - begun
-        return checked
-
-
-def evaluate(contestant: Contestant, exam: Exam, batch_size: int | None = None) -> Evaluation:
+def evaluate(
+    contestant: Contestant, exam: Exam, batch_size: int | None = None, folder: Path | None = None
+) -> Evaluation:
     """Ask one model all questions, beside the baselines, and judge the answers.
 
     Args:
         contestant: the model.
         exam: the questions and the judges.
-        batch_size: how many samples at a time; changes the speed, never a number.
+        batch_size: how many samples at a time, None to choose; changes the speed, never a number.
+        folder: where finished chunks are kept until the end, so that an interrupted run goes on; None for memory only.
 
     Raises:
         ModelError: for an answer that is none. ConfigError: if the model answers none of the questions.
     """
     started = time.perf_counter()
-    session = _Session(contestant, exam)
-    rows = {name: exam.make_metrics() for name in ("model", "identity", "truth")}
-    shown: dict[str, list[Counterfactual]] = {}
-    asked = {kind for metric in rows["model"] for kind in metric.asks}
-    steps = len(exam.plan.index) * (exam.plan.cycles * ("null" in asked) + len(exam.plan.single) * ("single" in asked))
-    with torch.inference_mode(), bar(steps, f"Evaluating {contestant.name}") as advance:
-        for name, answers in _answers(session, asked, batch_size or DEFAULT_BATCH):
-            for metric in rows[name]:
-                metric.update(answers)
-            if name == "identity":  # which answers every question
-                advance(answers.factual.count)
-            if name == "model" and answers.intervened:
-                kept = shown.setdefault(answers.intervened[0], [])
-                if sum(one.factual.count for one in kept) < SHOWN:
-                    kept.append(answers)
-    columns = {name: [column for metric in made for column in metric.compute()] for name, made in rows.items()}
-    if not columns["model"]:
+    examinee = Examinee(MODEL, contestant, exam.make_metrics(contestant), folder, key_of(exam, contestant))
+    examinee.name = contestant.name
+    columns, waiting = _references(exam)
+    seconds = examine(exam, [examinee, *waiting], batch_size)
+    begun = time.perf_counter()
+    columns[MODEL] = examinee.columns()
+    for reference in waiting:
+        columns[reference.name] = reference.columns()
+        _keep(reference, columns[reference.name])
+    if not columns[MODEL]:
         raise ConfigError(f"{contestant.name} answered no question that {', '.join(exam.metrics)} could judge.")
+    seconds["metrics"] = time.perf_counter() - begun
     group = exam.dataset.split(SPLIT).group
-    record = _record(session, columns, group, started)
-    return Evaluation(record, columns["model"], group, exam.plan, shown)
+    record = _record(exam, examinee, columns, group, {**seconds, "start": started})
+    return Evaluation(record, columns[MODEL], group, exam.plan, examinee.shown())
 
 
-def _answers(session: _Session, asked: set[str], batch_size: int) -> Iterator[tuple[str, Counterfactual]]:
-    """Every answer of the model and of the baselines, one batch of one question at a time, each generated once."""
-    exam, model = session.exam, session.contestant.model
-    split, image, identity = exam.dataset.split(SPLIT), exam.dataset.card.image, Identity(exam.dataset)
-    for positions in torch.arange(len(exam.plan.index)).split(batch_size):
-        rows = exam.plan.index[positions]
-        factual = split.take(rows)
-        judged = (image, session.measure, session.measure_factual(factual))
-        given = factual
-        for cycle in range(1, exam.plan.cycles + 1) if "null" in asked else ():
-            given = Samples(session.ask(given, {}, f"null/{cycle}"), rows)
-            for name, values in (("model", given), ("identity", factual), ("truth", factual)):
-                yield name, Counterfactual((), cycle, factual, values, factual, factual, *judged)
-        for variable, wanted in exam.plan.single.items() if "single" in asked else ():
-            interventions = {variable: wanted[positions]}
-            floor = identity.counterfactual(factual, interventions)
-            truth = exam.dataset.truth(SPLIT, rows, interventions) if exam.dataset.knows_truth([variable]) else None
-            answers: dict[str, Mapping[str, Tensor] | None] = {"identity": floor, "truth": truth}
-            if models.can_answer(model, [variable]):
-                answers["model"] = session.ask(factual, interventions, f"single/{variable}")
-            for name, answer in answers.items():
-                if answer is not None:
-                    yield name, Counterfactual((variable,), 1, factual, answer, floor, truth, *judged)
+def _references(exam: Exam) -> tuple[dict[str, list[Column]], list[Examinee]]:
+    """What baselines and real images score: (those that were examined before, those that have to be)."""
+    known: dict[str, list[Column]] = {}
+    waiting = []
+    home = cache_folder() / "baselines"
+    for name in (*BASELINES, REAL):
+        contestant = Contestant(name, BASELINES[name](exam.dataset)) if name in BASELINES else None
+        key = key_of(exam, contestant)
+        folder = home / key[:32]
+        found = load_columns(folder / _COLUMNS)
+        if found is not None:
+            known[name] = found
+            touch(folder)
+            continue
+        made: list[Metric] = exam.make_metrics(contestant)
+        if contestant is None:
+            made = [metric for metric in made if metric.judges_real]
+        waiting.append(Examinee(name, contestant, made, folder if touch(folder) else None, key))
+    return known, waiting
 
 
-def _record(session: _Session, columns: Mapping[str, list[Column]], group: Tensor, started: float) -> Record:
-    exam, contestant = session.exam, session.contestant
+_COLUMNS = "columns.safetensors"
+
+
+def _keep(reference: Examinee, columns: list[Column]) -> None:
+    """Keep what a baseline scored; its chunks are not needed any more."""
+    if reference.folder is None:
+        return
+    try:
+        save_columns(reference.folder / _COLUMNS, columns)
+    except RecordError:
+        return  # a cache that cannot be written costs time, not the run
+    for path in reference.folder.glob("chunk-*"):
+        path.unlink(missing_ok=True)
+    prune(reference.folder.parent)
+
+
+def discard_chunks(folder: Path) -> None:
+    """Remove the chunks of an examination that is stored as a whole now."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _record(
+    exam: Exam,
+    examinee: Examinee,
+    columns: Mapping[str, list[Column]],
+    group: Tensor,
+    seconds: Mapping[str, float],
+) -> Record:
+    contestant = examinee.contestant
+    assert contestant is not None
     begun = time.perf_counter()
     asked_about = group[exam.plan.index]
-    real = {name: torch.cat(parts) for name, parts in session.real.items()}
-    made, undefined = scoring.numbers(columns, real, exam.plan.index, asked_about, exam.suite.resamples, exam.seed)
-    seconds = {**session.seconds, "statistics": time.perf_counter() - begun, "total": time.perf_counter() - started}
+    made, undefined = scoring.numbers(
+        columns, exam.plan.index, asked_about, exam.suite.resamples, exam.seed, _leaked(exam, examinee)
+    )
+    spent = {name: value for name, value in seconds.items() if name != "start"}
+    spent |= {"statistics": time.perf_counter() - begun, "total": time.perf_counter() - seconds["start"]}
     return Record(
         title=contestant.title,
         inputs=exam.inputs(contestant),
         images=len(exam.plan.index),
         test_images=len(group),
-        questions=len(exam.plan),
+        questions=exam.plan.counts,
         clusters=len(asked_about.unique()),
         pixel_temperature=contestant.pixel_temperature,
         parameters=contestant.parameters,
         training=contestant.training,
         numbers=made,
-        skipped={**_unanswered(exam, contestant, columns["model"]), **undefined},
-        seconds={name: round(value, 3) for name, value in seconds.items()},
+        skipped={**_unavailable(examinee), **_unanswered(exam, contestant, columns[MODEL]), **undefined},
+        seconds={name: round(value, 3) for name, value in spent.items()},
         device=str(exam.device),
         versions=versions(),
         notes=[*exam.dataset.notes, *_notes(exam, contestant)],
     )
+
+
+def _leaked(exam: Exam, examinee: Examinee) -> set[tuple[str, object]]:
+    """Numbers of judges that this model was trained against: (metric, cell)."""
+    contestant = examinee.contestant
+    assert contestant is not None
+    signals = [str(one) for one in contestant.training.get("judges_used_in_training") or []]
+
+    def used(fingerprint: str) -> bool:
+        return any(signal and signal in fingerprint for signal in signals)
+
+    judges = {name for name, panel in exam.panels.items() if any(map(used, panel.fingerprints))}
+    spaces = {name for name, space in exam.spaces.loaded.items() if used(space.fingerprint)}
+    return {
+        (metric.name, cell)
+        for metric in examinee.metrics
+        for cell in metric.cells
+        if cell.space in spaces or judges.intersection(metric.judges_of(cell))
+    }
 
 
 def _notes(exam: Exam, contestant: Contestant) -> list[str]:
@@ -184,20 +182,27 @@ def _notes(exam: Exam, contestant: Contestant) -> list[str]:
     return []
 
 
+def _unavailable(examinee: Examinee) -> dict[str, str]:
+    """What the metrics could not compute, and why."""
+    return {what: why for metric in examinee.metrics for what, why in metric.skipped.items()}
+
+
 def _unanswered(exam: Exam, contestant: Contestant, columns: list[Column]) -> dict[str, str]:
     """What has no number, and why."""
-    reasons = {}
-    for name in exam.plan.single:
-        if not models.can_answer(contestant.model, [name]):
-            reasons[f"do({name})"] = f"{contestant.name} does not answer this question"
+    reasons = unanswered(exam, contestant)
     answered = {column.metric for column in columns}
-    for name in exam.metrics:
-        if name not in answered:
+    for name, metric in ((metric.name, metric) for metric in exam.make_metrics(contestant)):
+        if name not in answered and not metric.skipped:
             reasons[name] = (
                 f"the suite {exam.suite.name!r} on {exam.dataset.card.name!r} asks no question that {name} could judge"
+                if not metric.cells
+                else f"{contestant.name} answers no question that it judges, or too few"
             )
     if "truth" in answered:
         for name in exam.plan.single:
             if not exam.dataset.knows_truth([name]):
                 reasons[f"truth of do({name})"] = "the true counterfactual is not known"
+    for pair in exam.plan.pairs:
+        if "commutativity" in exam.metrics and not models.can_answer(contestant.model, list(pair)):
+            reasons[f"do({', '.join(pair)})"] = f"{contestant.name} does not answer this question"
     return reasons

@@ -2,25 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 import counterbench
-from counterbench import datasets, judges, plans, registry
+from counterbench import datasets, features, judges, plans, registry
 from counterbench.catalog.suites import Suite, find_suite
 from counterbench.datasets.base import Dataset
-from counterbench.errors import ConfigError, UnknownNameError
+from counterbench.errors import ConfigError, UnavailableError, UnknownNameError, suggestion
+from counterbench.features.base import FeatureSpace
 from counterbench.judges import Panel
-from counterbench.metrics.base import SampleMetric, Setting
-from counterbench.models import Contestant
+from counterbench.metrics._references import References
+from counterbench.metrics.base import Metric, Setting
+from counterbench.models import Contestant, has_noise
 from counterbench.plans import Plan
 from counterbench.records import Inputs
+from counterbench.variables import Continuous
 
 SPLIT = "test"
+
+
+class Shelf(Mapping[str, FeatureSpace]):
+    """Feature spaces, loaded when a metric asks for them; what cannot be had is remembered with the reason.
+
+    Args:
+        dataset: whose images.
+        panels: its judges.
+        device: where they compute.
+    """
+
+    def __init__(self, dataset: Dataset, panels: Mapping[str, Panel], device: torch.device):
+        self.dataset, self.panels, self.device = dataset, panels, device
+        self.loaded: dict[str, FeatureSpace] = {}
+        self.missing: dict[str, str] = {}
+
+    def __contains__(self, name: object) -> bool:
+        if name in self.loaded:
+            return True
+        if name in self.missing:
+            return False
+        try:
+            self.loaded[str(name)] = features.load(str(name), self.dataset.card, self.panels, self.device)
+        except UnavailableError as error:
+            self.missing[str(name)] = str(error)
+            return False
+        return True
+
+    def __getitem__(self, name: str) -> FeatureSpace:
+        if name not in self:
+            raise KeyError(self.missing[name])
+        return self.loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.loaded)
+
+    def __len__(self) -> int:
+        return len(self.loaded)
 
 
 @dataclass(frozen=True)
@@ -32,7 +75,8 @@ class Exam:
         suite: what kind of exam.
         plan: the questions.
         panels: who judges.
-        metrics: names of the metrics.
+        spaces: feature spaces that are there.
+        metrics: metric -> its options.
         seed: of plan and noise.
         limit: of the questions, as given by the caller.
         device: where judges and models compute.
@@ -42,10 +86,15 @@ class Exam:
     suite: Suite
     plan: Plan
     panels: Mapping[str, Panel]
-    metrics: tuple[str, ...]
+    spaces: Shelf
+    metrics: Mapping[str, Mapping[str, Any]]
     seed: int
     limit: int | None
     device: torch.device
+    references: References = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "references", References(self.dataset))
 
     def inputs(self, contestant: Contestant) -> Inputs:
         """What decides the numbers, for the record and for finding it again."""
@@ -58,40 +107,107 @@ class Exam:
             suite=self.suite.name,
             seed=self.seed,
             limit=self.limit,
-            metrics=list(self.metrics),
+            metrics={name: dict(options) for name, options in self.metrics.items()},
             resamples=self.suite.resamples,
-            data={
-                "test": self.dataset.split(SPLIT).fingerprint,
-                "train_attributes": self.dataset.attributes_fingerprint("train"),
-            },
+            data=self._data,
             plan=self.plan.hash,
             judges={name: panel.fingerprints for name, panel in self.panels.items()},
+            features={name: space.fingerprint for name, space in sorted(self.spaces.loaded.items())},
             plugins=registry.plugin_hashes(),
             counterbench=counterbench.__version__,
         )
 
     @cached_property
-    def setting(self) -> Setting:
-        """What a metric may know."""
-        card = self.dataset.card
+    def _data(self) -> dict[str, str]:
+        return {
+            "test": self.dataset.split(SPLIT).fingerprint,
+            "train_attributes": self.dataset.attributes_fingerprint("train"),
+        }
+
+    def setting(self, noise: Mapping[str, int] | None = None) -> Setting:
+        """What a metric may know.
+
+        Args:
+            noise: "variable.part" -> how many numbers, of the model that is examined.
+        """
+        card, plan = self.dataset.card, self.plan
         return Setting(
             graph=self.dataset.graph,
             variables=self.dataset.variables,
             image=card.image,
-            intervenable=tuple(self.plan.single),
+            intervenable=tuple(plan.single),
             judged=tuple(name for name in card.attributes if name in self.panels),
-            cycles=self.plan.cycles,
-            with_truth=tuple(name for name in self.plan.single if self.dataset.knows_truth([name])),
+            cycles=plan.cycles,
+            with_truth=tuple(name for name in plan.single if self.dataset.knows_truth([name])),
+            undo=tuple(plan.undo),
+            pairs=plan.pairs,
+            ensembles=tuple(name for name, panel in self.panels.items() if len(panel.members) > 1),
+            spread=self._spread,
+            spaces=self.spaces,
+            missing=self.spaces.missing,
+            references=self.references,
+            noise=noise or {},
+            seed=self.seed,
         )
 
-    def make_metrics(self) -> list[SampleMetric]:
-        """Fresh metrics, empty."""
-        made = []
-        for name in self.metrics:
-            metric: SampleMetric = registry.metrics.get(name)(self.setting)
-            metric.name = name
-            made.append(metric)
-        return made
+    @cached_property
+    def _spread(self) -> dict[str, float]:
+        train = self.dataset.attributes("train")
+        return {name: _spread(value, self.dataset.variables[name].kind) for name, value in train.items()}
+
+    def make_metrics(self, contestant: Contestant | None = None) -> list[Metric]:
+        """Fresh metrics, empty.
+
+        Args:
+            contestant: who will be examined; None for nobody in particular.
+
+        Raises:
+            ConfigError: for an option that a metric does not have.
+        """
+        setting = self.setting(_noise_widths(contestant))
+        return [_make(name, setting, options) for name, options in self.metrics.items()]
+
+
+def _make(name: str, setting: Setting, options: Mapping[str, Any]) -> Metric:
+    import inspect
+
+    family = registry.metrics.get(name)
+    accepted = [
+        key for key in inspect.signature(family.__init__).parameters if key not in ("self", "setting", "options")
+    ]
+    for option in options:
+        if option not in accepted:
+            raise ConfigError(f"The metric {name!r} has no option {option!r}.{suggestion(option, accepted)}")
+    try:
+        metric: Metric = family(setting, **options)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        given = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        raise ConfigError(f"The metric {name!r} cannot be made with {given} ({error}).") from error
+    metric.name = name
+    return metric
+
+
+def _spread(values: Tensor, kind: str) -> float:
+    """Standard deviation; of a class, that of its indicators together, sqrt(1 - sum p^2)."""
+    if kind == Continuous.kind:
+        return max(float(values.double().std()), 1e-12)
+    shares = values.long().bincount().double() / len(values)
+    return max(float((1 - shares.square().sum()).sqrt()), 1e-12)
+
+
+def _noise_widths(contestant: Contestant | None) -> dict[str, int]:
+    """How many numbers each part of a model's exogenous noise has; empty for a model without."""
+    if contestant is None or not has_noise(contestant.model):
+        return {}
+    with torch.inference_mode():
+        drawn = contestant.model.sample_noise(1, torch.Generator().manual_seed(0))  # type: ignore[attr-defined]
+    return {
+        f"{variable}.{part}": value.flatten(1).shape[1]
+        for variable, parts in drawn.items()
+        for part, value in parts.items()
+    }
 
 
 def prepare(
@@ -112,7 +228,7 @@ def prepare(
         suite: a name, or a suite.
         source: where the pixels come from; None for the card's default.
         data_dir: where published data lies.
-        metrics: None for the suite's.
+        metrics: names; None for the suite's. One that the suite lists too keeps its options.
         seed: of plan and noise.
         limit: ask about the first test samples only.
         device: auto, cpu, cuda, cuda:N or mps.
@@ -124,7 +240,7 @@ def prepare(
     """
     suite = find_suite(suite) if isinstance(suite, str) else suite
     dataset = datasets.load(dataset, source, data_dir) if isinstance(dataset, str) else dataset
-    chosen = tuple(dict.fromkeys(suite.metrics if metrics is None else metrics))
+    chosen = {name: suite.metrics.get(name, {}) for name in (suite.metrics if metrics is None else metrics)}
     if not chosen:
         raise ConfigError(f"No metric is given; choose some of: {', '.join(registry.metrics.names())}.")
     for name in chosen:
@@ -133,8 +249,9 @@ def prepare(
     place = choose_device(device)
     questions = plans.load(plan, dataset) if plan else plans.draw(dataset, suite, seed, limit)
     panels = judges.load(dataset.card, dataset.source, place)
-    exam = Exam(dataset, suite, questions, panels, chosen, seed, limit, place)
-    if not any(metric.cells for metric in exam.make_metrics()):
+    exam = Exam(dataset, suite, questions, panels, Shelf(dataset, panels, place), chosen, seed, limit, place)
+    made = exam.make_metrics()
+    if not any(metric.cells or metric.skipped for metric in made):
         raise ConfigError(
             f"The suite {suite.name!r} asks nothing that {', '.join(chosen)} could judge; add questions or metrics."
         )

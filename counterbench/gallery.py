@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from counterbench.datasets.base import Dataset
 from counterbench.errors import ConfigError, DataError, suggestion
-from counterbench.evaluation import SHOWN, SPLIT, Evaluation
+from counterbench.evaluation import SPLIT, Evaluation
 from counterbench.models import Contestant, can_answer
 from counterbench.randomness import SampleNoise
 from counterbench.report.grid import Panel, captions, draw_grid
@@ -23,20 +23,13 @@ def draw_evaluation(evaluation: Evaluation, dataset: Dataset, path: Path) -> Non
     """The first answers of an evaluation, as they were judged, one panel per intervened variable."""
     image = dataset.card.image
     panels, factual = [], None
-    for name, answers in evaluation.shown.items():
-        factual = _joined(one.factual[image] for one in answers)
-        set_to = _joined(one.values[name] for one in answers)
-        answered = _joined(one.values[image] for one in answers)
-        truth = None if answers[0].truth is None else _joined(one.truth[image] for one in answers if one.truth)
-        panels.append(Panel(f"do({name})", captions(dataset.variables[name], set_to), answered, truth))
+    for name, shown in evaluation.shown.items():
+        factual = shown.factual
+        words = captions(dataset.variables[name], shown.wanted)
+        panels.append(Panel(f"do({name})", words, shown.answered, shown.truth))
     if factual is not None:
         title = f"{evaluation.record.title} - {dataset.card.name}/{dataset.source}"
         draw_grid(Samples({image: factual}, torch.arange(len(factual))), image, panels, title, path)
-
-
-def _joined(parts: Iterable[Tensor]) -> Tensor:
-    """Batches as one, as far as they are shown."""
-    return torch.cat(list(parts))[:SHOWN]
 
 
 def panel(

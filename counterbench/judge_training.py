@@ -91,8 +91,8 @@ def train_judges(
     card = datasets[0].card
     variable = datasets[0].variables[label]
     assert isinstance(variable, Categorical)
-    train = _together(datasets, "judge", card.image, label)
-    validation = _together(datasets, "validation", card.image, label)
+    train = joined_images(datasets, "judge", card.image, label)
+    validation = joined_images(datasets, "validation", card.image, label)
     fit = FIT.model_copy(update={"epochs": epochs}) if epochs else FIT
     report: dict[str, Any] = {}
     for position, architecture in enumerate(ARCHITECTURES):
@@ -113,9 +113,10 @@ def train_judges(
     return report
 
 
-def _together(datasets: Sequence[Dataset], split: str, image: str, label: str) -> dict[str, Tensor]:
+def joined_images(datasets: Sequence[Dataset], split: str, *names: str) -> dict[str, Tensor]:
+    """Some variables of a split, from all sources together."""
     parts = [dataset.split(split).values for dataset in datasets]
-    return {name: torch.cat([part[name] for part in parts]) for name in (image, label)}
+    return {name: torch.cat([part[name] for part in parts]) for name in names}
 
 
 def _quality(network: torch.nn.Module, dataset: Dataset, label: str) -> dict[str, float]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from counterbench import datasets, registry
 from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
 from counterbench.catalog.suites import Suite, find_suite, suite_paths
 from counterbench.errors import UnknownNameError
+from counterbench.plans import Question
 
 Lines = list[tuple[str, str]]
 
@@ -54,6 +55,7 @@ KINDS: dict[str, Callable[[], Lines]] = {
     "suites": _suites,
     "mechanisms": lambda: _components(registry.mechanisms),
     "judges": lambda: _components(registry.judges),
+    "features": lambda: _components(registry.features),
 }
 
 
@@ -72,7 +74,7 @@ def describe(name: str) -> str:
     if name in suite_paths():
         found.append(_describe_suite(find_suite(name)))
     found += [f"{baseline}\n\n{words}" for baseline, words in _baselines() if baseline == name]
-    for kind in (registry.metrics, registry.mechanisms, registry.judges, registry.models):
+    for kind in (registry.metrics, registry.mechanisms, registry.judges, registry.features, registry.models):
         if name in kind:
             found.append(_describe_component(kind, name))
     if not found:
@@ -91,6 +93,7 @@ def _all_names() -> set[str]:
         *registry.metrics.names(),
         *registry.mechanisms.names(),
         *registry.judges.names(),
+        *registry.features.names(),
     }
 
 
@@ -151,6 +154,14 @@ def _describe_recipe(recipe: Recipe, dataset: str) -> str:
     )
 
 
+def _yes(flag: bool) -> str:
+    return "yes" if flag else "no"
+
+
+def _options(options: Mapping[str, object]) -> str:
+    return f" ({', '.join(f'{key}: {value}' for key, value in options.items())})" if options else ""
+
+
 def _describe_suite(suite: Suite) -> str:
     return "\n".join(
         [
@@ -159,8 +170,11 @@ def _describe_suite(suite: Suite) -> str:
             suite.description.strip(),
             "",
             f"null interventions composed: {suite.cycles}",
-            f"one intervention per variable and image: {'yes' if suite.single else 'no'}",
-            f"metrics: {', '.join(suite.metrics)}",
+            f"one intervention per variable and image: {_yes(suite.single)}, values from: {suite.law}",
+            f"each of them taken back: {_yes(suite.undo)}",
+            f"unrelated ones in both orders: {_yes(suite.pairs)}",
+            "metrics:",
+            *(f"  {name}{_options(options)}" for name, options in suite.metrics.items()),
             f"test images: {suite.limit or 'all'}",
         ]
     )
@@ -169,9 +183,90 @@ def _describe_suite(suite: Suite) -> str:
 def _describe_component(kind: registry.Registry, name: str) -> str:
     component = kind.get(name)
     lines = [f"{name}  ({kind.kind})", "", inspect.getdoc(component) or ""]
-    for title in ("definition", "blind_to"):
-        if hasattr(component, title):
+    for title in ("definition", "blind_to", "source"):
+        if getattr(component, title, ""):
             lines += ["", f"{title.replace('_', ' ')}: {getattr(component, title)}"]
+    if hasattr(component, "asks"):
+        lines += ["", f"judges the questions: {', '.join(sorted(component.asks))}"]
+    return "\n".join(lines)
+
+
+def describe_plan(
+    dataset: str, source: str | None, data_dir: Path | None, suite: str, seed: int, limit: int | None
+) -> str:
+    """How many questions of each kind, what they set, and the hash."""
+    from counterbench import plans
+
+    loaded = datasets.load(dataset, source, data_dir)
+    drawn = plans.draw(loaded, find_suite(suite), seed, limit)
+    lines = [
+        f"{loaded.card.name}/{loaded.source}, suite {suite}, seed {seed}: {len(drawn)} questions about {len(drawn.index)} images",
+        f"plan {drawn.hash}",
+        "",
+    ]
+    words = {
+        "null": f"no intervention, composed {drawn.cycles} times",
+        "single": f"do({'), do('.join(drawn.single)})",
+        "return": f"the same, then back: {', '.join(drawn.undo)}",
+        "pair": "; ".join(f"do({a}) then do({b}), and the other order" for a, b in drawn.pairs),
+    }
+    lines += [f"{kind:<8}{count:>8}  {words[kind]}" for kind, count in drawn.counts.items()]
+    if drawn.single:
+        lines += ["", "values that are set"]
+    for name, values in drawn.single.items():
+        variable = loaded.variables[name]
+        low, middle, high = (float(values.double().quantile(q)) for q in (0.0, 0.5, 1.0))
+        span = f"{variable.show(low)} to {variable.show(high)}"
+        lines.append(
+            f"  {name:<12}{span}" + (f", median {variable.show(middle)}" if variable.kind == "continuous" else "")
+        )
+    first = [question for question in drawn.questions() if question.row == int(drawn.index[0])]
+    lines += ["", f"test image {int(drawn.index[0])} is asked"]
+    lines += [f"  {_in_words(question)}" for question in first]
+    return "\n".join(lines)
+
+
+def _in_words(question: Question) -> str:
+    if question.kind == "null":
+        return f"null    {question.value:g} times"
+    then = f", then do({question.then} = {question.then_value:g})" if question.then else ""
+    return f"{question.kind:<8}do({question.variable} = {question.value:g}){then}"
+
+
+def diagnose(dataset: str, source: str | None, data_dir: Path | None) -> str:
+    """What works here: devices, packages, folders, and every feature space with the file that it needs."""
+    import torch
+
+    from counterbench import features, judges
+    from counterbench.errors import CounterbenchError
+    from counterbench.features._files import weights_folder
+    from counterbench.files import cache_folder
+    from counterbench.versions import versions
+
+    devices = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
+    lines = [
+        ", ".join(f"{name} {version}" for name, version in versions().items()),
+        f"devices: {', '.join(devices)}",
+        f"prepared data and results of baselines: {cache_folder()} ($COUNTERBENCH_CACHE)",
+        f"pretrained weights: {weights_folder()} ($COUNTERBENCH_WEIGHTS)",
+        "",
+        f"feature spaces for {dataset}",
+    ]
+    card = datasets.card(dataset)
+    panels = judges.load(card, card.source(source))
+    for name in registry.features.names():
+        family = registry.features.get(name)
+        try:
+            features.load(name, card, panels)
+            lines.append(f"  ok       {name:<12}{family.title}")
+        except CounterbenchError as error:
+            lines.append(f"  missing  {name:<12}{family.title}: {error}")
+    wanted = [needed for name in registry.features.names() for needed in registry.features.get(name).needs]
+    lines += ["", "files to fetch once, for the metrics that use them"]
+    lines += [
+        f"  {weights_folder() / needed.name}\n    from {needed.url}\n    for {needed.purpose}" for needed in wanted
+    ]
+    lines += ["", "Everything else works without them; what needs a missing file is skipped, and the table says so."]
     return "\n".join(lines)
 
 

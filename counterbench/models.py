@@ -56,6 +56,11 @@ class Contestant:
     """What the manifest of the training says: source, seed, epochs, limit, data."""
 
 
+def has_noise(model: object) -> bool:
+    """Whether a model gives access to its exogenous noise, as structural causal models do: `abduct` and `sample_noise`."""
+    return all(callable(getattr(model, method, None)) for method in ("abduct", "sample_noise"))
+
+
 def names(dataset: str) -> list[str]:
     """Every model that can be named for a dataset."""
     return sorted({*(name for _, name in recipe_paths(dataset)), *baselines.BASELINES, *registry.models.names()})
@@ -172,7 +177,10 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:
-    return {key: manifest.get(key) for key in ("source", "seed", "epochs", "limit", "data", "judges_used_in_training")}
+    kept = {key: manifest.get(key) for key in ("source", "seed", "epochs", "limit", "data", "judges_used_in_training")}
+    curves = manifest.get("curves")
+    seconds = [curve.get("seconds") for curve in curves.values()] if isinstance(curves, dict) else []
+    return {**kept, "seconds": round(sum(seconds), 1) if seconds and all(seconds) else None}
 
 
 def _from_folder(folder: Path, dataset: Dataset, device: str | torch.device) -> Contestant:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,12 +19,33 @@ from torch import Tensor
 
 from counterbench.catalog.suites import Suite
 from counterbench.datasets.base import Dataset
-from counterbench.errors import DataError, suggestion
+from counterbench.errors import ConfigError, DataError, suggestion
 from counterbench.files import atomic
+from counterbench.graph import CausalGraph
 from counterbench.variables import Continuous, Variable
 
 TENTHS = 10
 """A continuous intervention moves a value to another tenth of the training range."""
+PUBLISHED_CELLS = 9
+"""Cells of the range in the protocol of Melistas et al. (2024)."""
+
+
+class Question(NamedTuple):
+    """One row of a plan.
+
+    Args:
+        kind: null, single, return or pair.
+        row: of the test split.
+        variable, value: the first intervention; for a null question, "" and the number of repetitions.
+        then, then_value: the second intervention, "" and NaN where there is none. A pair is asked in both orders.
+    """
+
+    kind: str
+    row: int
+    variable: str
+    value: float
+    then: str = ""
+    then_value: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -30,82 +56,168 @@ class Plan:
         index: (N,), rows of the test split that are asked about, each once.
         cycles: how often the null intervention is composed.
         single: intervened variable -> (N,) natural values, one per row of `index`.
+        undo: intervened variable -> (N,) factual values: do(k = v), with v from `single`, then do(k = this).
+        pairs: (a, b): do(a) then do(b), and the other order, with the values of `single`.
     """
 
     index: Tensor
     cycles: int
     single: dict[str, Tensor]
+    undo: dict[str, Tensor]
+    pairs: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def hash(self) -> str:
         """SHA-256 of all questions."""
         digest = hashlib.sha256()
-        for kind, row, variable, value in self.rows():
-            digest.update(f"{kind},{row},{variable},{value!r}\n".encode())
+        for question in self.questions():
+            digest.update(f"{tuple(question)!r}\n".encode())
         return digest.hexdigest()
 
-    def rows(self) -> Iterator[tuple[str, int, str, float]]:
-        """(kind, test index, intervened variable, value); a null question's value is its number of cycles."""
-        for row in self.index.tolist():
-            if self.cycles:
-                yield "null", row, "", float(self.cycles)
-        for variable, values in self.single.items():
-            for row, value in zip(self.index.tolist(), values.tolist(), strict=True):
-                yield "single", row, variable, float(value)
+    def questions(self) -> Iterator[Question]:
+        """Every question, in a fixed order."""
+        rows = self.index.tolist()
+        if self.cycles:
+            yield from (Question("null", row, "", float(self.cycles)) for row in rows)
+        for name, values in self.single.items():
+            yield from (Question("single", row, name, float(v)) for row, v in zip(rows, values.tolist(), strict=True))
+        for name, back in self.undo.items():
+            asked = zip(rows, self.single[name].tolist(), back.tolist(), strict=True)
+            yield from (Question("return", row, name, float(v), name, float(u)) for row, v, u in asked)
+        for a, b in self.pairs:
+            asked = zip(rows, self.single[a].tolist(), self.single[b].tolist(), strict=True)
+            yield from (Question("pair", row, a, float(v), b, float(w)) for row, v, w in asked)
 
     def save(self, path: Path) -> None:
-        """Write all questions, one row each, as parquet: kind, row, variable, value."""
-        import pyarrow
-        import pyarrow.parquet
+        """Write all questions, one row each; the ending decides: .parquet, .csv or .json.
 
-        columns = [list(column) for column in zip(*self.rows(), strict=True)]
-        table = pyarrow.table(dict(zip(("kind", "row", "variable", "value"), columns, strict=True)))
+        Raises:
+            ConfigError: for another ending. RecordError: if it cannot be written.
+        """
+        require_format(path)
+        rows = list(self.questions())
         with atomic(path) as temporary:
-            pyarrow.parquet.write_table(table, temporary)
+            if path.suffix == ".parquet":
+                import pyarrow
+                import pyarrow.parquet
+
+                columns = [list(column) for column in zip(*rows, strict=True)]
+                table = pyarrow.table(dict(zip(Question._fields, columns, strict=True)))
+                pyarrow.parquet.write_table(table, temporary)
+            elif path.suffix == ".csv":
+                text = io.StringIO()
+                writer = csv.writer(text, lineterminator="\n")
+                writer.writerow(Question._fields)
+                writer.writerows(_plain(row).values() for row in rows)
+                temporary.write_text(text.getvalue(), encoding="utf-8")
+            else:
+                temporary.write_text(json.dumps([_plain(row) for row in rows], indent=0), encoding="utf-8")
 
     def __len__(self) -> int:
         """Number of questions."""
-        return len(self.index) * (bool(self.cycles) + len(self.single))
+        return len(self.index) * (bool(self.cycles) + len(self.single) + len(self.undo) + len(self.pairs))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Questions of each kind."""
+        each = {
+            "null": bool(self.cycles),
+            "single": len(self.single),
+            "return": len(self.undo),
+            "pair": len(self.pairs),
+        }
+        return {kind: int(number) * len(self.index) for kind, number in each.items() if number}
+
+
+def require_format(path: Path) -> None:
+    """Raise ConfigError unless plans can be written to a file of this name."""
+    if path.suffix not in (".parquet", ".csv", ".json"):
+        raise ConfigError(f"{path}: a plan's name must end with .parquet, .csv or .json.")
+
+
+def _plain(question: Question) -> dict[str, Any]:
+    """A question as JSON and CSV know it: no NaN."""
+    return {
+        **question._asdict(),
+        "then_value": None if question.then_value != question.then_value else question.then_value,
+    }
+
+
+def _read_rows(path: Path) -> list[Question]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        if path.suffix == ".csv":
+            with path.open(encoding="utf-8", newline="") as stream:
+                raw: list[dict[str, Any]] = list(csv.DictReader(stream))
+        elif path.suffix == ".json":
+            raw = json.loads(path.read_text(encoding="utf-8"))
+        else:
+            raw = pyarrow.parquet.read_table(path, columns=list(Question._fields)).to_pylist()
+        return [
+            Question(
+                row["kind"],
+                int(row["row"]),
+                row["variable"],
+                float(row["value"]),
+                row["then"] or "",
+                float("nan") if row["then_value"] in (None, "") else float(row["then_value"]),
+            )
+            for row in raw
+        ]
+    except (OSError, pyarrow.ArrowException, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is not a plan: expected parquet, csv or json with {', '.join(Question._fields)} ({error})."
+        ) from error
 
 
 def load(path: Path, dataset: Dataset) -> Plan:
     """Read questions that :meth:`Plan.save` has written.
 
     Raises:
-        DataError: if the file is not a plan, or not one for this dataset.
+        DataError: if the file is not a plan, or not a whole one for this dataset.
     """
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        rows = pyarrow.parquet.read_table(path, columns=["kind", "row", "variable", "value"]).to_pylist()
-    except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(
-            f"{path} is not a plan: expected parquet with the columns kind, row, variable, value ({error})."
-        ) from error
-    null = [row for row in rows if row["kind"] == "null"]
-    single: dict[str, list[tuple[int, float]]] = {}
-    for row in rows:
-        if row["kind"] == "single":
-            single.setdefault(row["variable"], []).append((row["row"], row["value"]))
-    index = [row["row"] for row in null] or [number for number, _ in next(iter(single.values()), [])]
+    asked: dict[tuple[str, str, str], list[Question]] = {}
+    for question in _read_rows(path):
+        asked.setdefault((question.kind, question.variable, question.then), []).append(question)
     test = dataset.attributes("test")
     total = len(next(iter(test.values())))
-    if not index or min(index) < 0 or max(index) >= total:
+    rows = [question.row for question in next(iter(asked.values()), [])]
+    if not rows or min(rows) < 0 or max(rows) >= total or len(set(rows)) < len(rows):
         raise DataError(
-            f"{path} asks about rows that the test split of {dataset.card.name}/{dataset.source} does not have ({total} rows)."
+            f"{path} asks about rows that the test split of {dataset.card.name}/{dataset.source} does not have, or twice about one ({total} rows)."
         )
-    for name, asked in single.items():
-        if name not in dataset.card.intervenable:
-            raise DataError(
-                f"{path} sets {name!r}, which {dataset.card.name} cannot.{suggestion(name, dataset.card.intervenable)}"
-            )
-        if [number for number, _ in asked] != index:
-            raise DataError(f"{path} is incomplete: it does not ask about {name!r} in every image; export it again.")
-    values = {
-        name: torch.tensor([value for _, value in asked], dtype=test[name].dtype) for name, asked in single.items()
-    }
-    return Plan(torch.tensor(index), int(null[0]["value"]) if null else 0, values)
+    for (_, *variables), questions in asked.items():
+        for name in filter(None, variables):
+            if name not in dataset.card.intervenable:
+                raise DataError(
+                    f"{path} sets {name!r}, which {dataset.card.name} cannot.{suggestion(name, dataset.card.intervenable)}"
+                )
+        if [question.row for question in questions] != rows:
+            raise DataError(f"{path} is incomplete: it does not ask every question about every image; export it again.")
+
+    def values(kind: str, field: str) -> dict[str, Tensor]:
+        found = {name: q for (k, name, _), q in asked.items() if k == kind}
+        return {
+            name: torch.tensor([getattr(question, field) for question in q], dtype=test[name].dtype)
+            for name, q in found.items()
+        }
+
+    null = asked.get(("null", "", ""))
+    pairs = tuple((a, b) for kind, a, b in asked if kind == "pair")
+    plan = Plan(
+        torch.tensor(rows),
+        int(null[0].value) if null else 0,
+        values("single", "value"),
+        values("return", "then_value"),
+        pairs,
+    )
+    if sorted(map(repr, plan.questions())) != sorted(repr(q) for questions in asked.values() for q in questions):
+        raise DataError(
+            f"{path} is not a consistent plan: a return or pair question uses another value than the single question about the same image and variable."
+        )
+    return plan
 
 
 def draw(dataset: Dataset, suite: Suite, seed: int, limit: int | None = None) -> Plan:
@@ -126,45 +238,67 @@ def draw(dataset: Dataset, suite: Suite, seed: int, limit: int | None = None) ->
     if suite.single:
         for name in dataset.card.intervenable:
             rng = np.random.default_rng([seed, *f"{suite.name}/{name}".encode()])
-            single[name] = other_value(dataset.variables[name], test[name], train[name], rng)[:wanted]
-    return Plan(torch.arange(wanted), suite.cycles, single)
+            population = test[name] if suite.law == "published" else train[name]
+            single[name] = other_value(dataset.variables[name], test[name], population, rng, suite.law)[:wanted]
+    undo = {name: test[name][:wanted] for name in single} if suite.undo else {}
+    pairs = unrelated(dataset.graph, tuple(single)) if suite.pairs else ()
+    return Plan(torch.arange(wanted), suite.cycles, single, undo, pairs)
 
 
-def other_value(variable: Variable, factual: Tensor, train: Tensor, rng: np.random.Generator) -> Tensor:
+def unrelated(graph: CausalGraph, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Pairs of variables of which neither is an ancestor of the other: interventions on them must commute."""
+    return tuple(
+        (a, b) for a, b in combinations(names, 2) if b not in graph.descendants(a) and a not in graph.descendants(b)
+    )
+
+
+def other_value(
+    variable: Variable, factual: Tensor, population: Tensor, rng: np.random.Generator, law: str = "training"
+) -> Tensor:
     """One value per sample that really changes it.
 
-    Continuous: a training value in another tenth of the training range than the factual value. Discrete: uniform over the
-    other classes.
+    Continuous: a value of the population in another cell of its range than the factual value. The cells are tenths and the
+    values as frequent as they are; under the law `published` they are ninths, and every distinct value counts once.
+    Discrete: uniform over the other classes.
 
     Args:
         variable: its kind decides.
         factual: (N,), natural values.
-        train: (M,), natural values of the training split.
+        population: (M,), natural values to draw from.
         rng: chance.
+        law: `training` or `published`.
 
     Returns:
         (N,), natural values, of the dtype of `factual`.
 
     Raises:
-        DataError: if the training values all lie in the factual value's tenth.
+        DataError: if the population lies all in the factual value's cell.
     """
     if isinstance(variable, Continuous):
-        return _value_in_another_tenth(variable, factual, train, rng)
+        values = np.sort(population.numpy()) if law == "training" else np.unique(population.numpy())
+        cells = TENTHS if law == "training" else PUBLISHED_CELLS
+        return _value_in_another_cell(variable, factual, values, cells, rng)
     classes = getattr(variable, "cardinality", 2)
     shift = torch.from_numpy(rng.integers(1, classes, len(factual)))
     return (factual + shift) % classes
 
 
-def _value_in_another_tenth(variable: Variable, factual: Tensor, train: Tensor, rng: np.random.Generator) -> Tensor:
-    ordered = np.sort(train.numpy())
-    edges = np.linspace(ordered[0], ordered[-1], TENTHS + 1)[1:-1]
-    # Sorted values of one tenth are neighbours: drawing from the others is drawing a position and skipping them.
+def cell_edges(ordered: np.ndarray, cells: int = TENTHS) -> np.ndarray:
+    """Inner edges of equally wide cells between the first and the last of sorted values."""
+    return np.linspace(ordered[0], ordered[-1], cells + 1)[1:-1]
+
+
+def _value_in_another_cell(
+    variable: Variable, factual: Tensor, ordered: np.ndarray, cells: int, rng: np.random.Generator
+) -> Tensor:
+    edges = cell_edges(ordered, cells)
+    # Sorted values of one cell are neighbours: drawing from the others is drawing a position and skipping them.
     start = np.concatenate([[0], np.searchsorted(ordered, edges, side="left"), [len(ordered)]])
     cell = np.searchsorted(edges, factual.numpy(), side="right")
     own = start[cell + 1] - start[cell]
     if (own == len(ordered)).any():
         raise DataError(
-            f"{variable.name}: all training values lie in one tenth of their range; there is no other value to set."
+            f"{variable.name}: all values lie in one of {cells} parts of their range; there is no other value to set."
         )
     position = np.floor(rng.random(len(cell)) * (len(ordered) - own)).astype(np.int64)
     position += np.where(position >= start[cell], own, 0)

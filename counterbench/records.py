@@ -5,14 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from counterbench.errors import RecordError
 from counterbench.files import write_text
 
-SCHEMA_VERSION: Literal[1] = 1
+if TYPE_CHECKING:
+    import numpy
+
+SCHEMA_VERSION: Literal[2] = 2
+
+
+Quantity = TypeVar("Quantity", float, "numpy.ndarray")
 
 
 class _Part(BaseModel):
@@ -23,7 +29,9 @@ class Estimate(_Part):
     """A value with its 95 % interval."""
 
     value: float
-    low: float | None = Field(description="lower end of the 95 % BCa interval; null with fewer than two clusters")
+    low: float | None = Field(
+        description="lower end of the 95 % BCa interval; null with fewer than two clusters, and for costs"
+    )
     high: float | None
     n: int = Field(ge=1, description="samples behind it")
 
@@ -33,18 +41,29 @@ class Number(Estimate):
 
     metric: str
     quantity: str
-    intervened: str = Field(description="the variable that was set; empty for none")
+    intervened: str = Field(description="the variable that was set; empty for none, 'a + b' for a pair")
     measured: str = Field(description="the variable that was measured; empty for the image itself")
     cycles: int = Field(description="how many null interventions were composed; 0 where it does not apply")
+    space: str = Field("", description="distance or feature space; empty where it does not apply")
     unit: str
-    direction: Literal["lower", "higher", "one"] = Field(description="what is better; 'one' means close to 1")
+    direction: Literal["lower", "higher", "one", "zero", "half"] = Field(
+        description="what is better; one, zero and half mean close to that"
+    )
+    detail: bool = Field(False, description="left out of the short table")
+    leaked: bool = Field(False, description="a judge behind this number was a training signal of the model")
     references: dict[str, Estimate] = Field(
-        description="the same number for the baselines: identity (floor), truth and real (ceiling)"
+        description="the same number for the baselines identity (floor), noise, retrieve, resample, truth, and for real "
+        "images with their own attributes (ceiling)"
     )
 
     @property
-    def key(self) -> tuple[str, str, str, str, int]:
-        return (self.metric, self.quantity, self.intervened, self.measured, self.cycles)
+    def key(self) -> tuple[str, str, str, str, int, str]:
+        return (self.metric, self.quantity, self.intervened, self.measured, self.cycles, self.space)
+
+    @property
+    def regret(self) -> float:
+        """How far from the best possible, so that lower is better whatever the direction."""
+        return regret(self.value, self.direction)
 
     @property
     def floor(self) -> Estimate | None:
@@ -53,6 +72,14 @@ class Number(Estimate):
     @property
     def ceiling(self) -> Estimate | None:
         return self.references.get("truth") or self.references.get("real")
+
+
+def regret(value: Quantity, direction: str) -> Quantity:
+    """A value (or an array of them) as something of which less is better."""
+    targets = {"one": 1.0, "zero": 0.0, "half": 0.5}
+    if direction in targets:
+        return abs(value - targets[direction])
+    return -value if direction == "higher" else value
 
 
 class Inputs(_Part):
@@ -66,11 +93,12 @@ class Inputs(_Part):
     suite: str
     seed: int
     limit: int | None
-    metrics: list[str]
+    metrics: dict[str, dict[str, Any]] = Field(description="metric -> its options")
     resamples: int
     data: dict[str, str] = Field(description="SHA-256 of the test split and of the training split's attributes")
     plan: str = Field(description="SHA-256 of all questions")
     judges: dict[str, list[str]] = Field(description="variable -> what decides each judge's answers")
+    features: dict[str, str] = Field(description="feature space -> what decides its vectors")
     plugins: dict[str, str] = Field(description="plug-in components in use -> SHA-256 of their source")
     counterbench: str
 
@@ -84,12 +112,12 @@ class Inputs(_Part):
 class Record(_Part):
     """One evaluated model."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     title: str
     inputs: Inputs
     images: int = Field(ge=1, description="test images that were asked about")
     test_images: int = Field(ge=1, description="test images there are")
-    questions: int = Field(description="number of questions, a chain of null interventions counting once")
+    questions: dict[str, int] = Field(description="questions of each kind; a chain of null interventions counts once")
     clusters: int = Field(description="independent units that were resampled for the intervals")
     pixel_temperature: float | None = Field(
         description="how much of the abducted pixel noise the model puts back, 0 to 1"
@@ -102,6 +130,17 @@ class Record(_Part):
     device: str
     versions: dict[str, str]
     notes: list[str] = Field(default_factory=list)
+
+    @property
+    def worst_cell(self) -> Number | None:
+        """The lowest skill: the change that this model makes worst."""
+        skills = [number for number in self.numbers if number.quantity == "skill"]
+        return min(skills, key=lambda number: number.value, default=None)
+
+    @property
+    def leaked(self) -> list[Number]:
+        """Numbers of judges that the model was trained against."""
+        return [number for number in self.numbers if number.leaked]
 
 
 def to_json(record: Record) -> str:

@@ -105,6 +105,7 @@ mechanisms = Registry("mechanism", "counterbench.mechanisms")
 datasets = Registry("dataset", "counterbench.datasets")
 metrics = Registry("metric", "counterbench.metrics")
 judges = Registry("judge", "counterbench.judges")
+features = Registry("feature", "counterbench.features")
 models = Registry("model")
 
 
@@ -123,7 +124,7 @@ def plugin_hashes() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-KINDS = {registry.kind: registry for registry in (mechanisms, datasets, metrics, judges, models)}
+KINDS = {registry.kind: registry for registry in (mechanisms, datasets, metrics, judges, features, models)}
 
 
 def load_plugin(target: str) -> None:

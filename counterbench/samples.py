@@ -13,10 +13,11 @@ class Samples(Mapping[str, Tensor]):
     Args:
         values: natural values, (N, ...) each.
         index: (N,), rows of the split.
+        done: the interventions behind these values, where they are a counterfactual and not what was observed.
     """
 
-    def __init__(self, values: Mapping[str, Tensor], index: Tensor):
-        self._values, self.index = dict(values), index
+    def __init__(self, values: Mapping[str, Tensor], index: Tensor, done: Mapping[str, Tensor] | None = None):
+        self._values, self.index, self.done = dict(values), index, dict(done or {})
 
     def __getitem__(self, name: str) -> Tensor:
         return self._values[name]

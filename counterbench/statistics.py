@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.stats import norm
 
 _BLOCK = 250  # resamples whose weights are held at once
+
+
+class Statistics(Protocol):
+    """Several statistics of the same clusters, as functions of the clusters' weights."""
+
+    @property
+    def clusters(self) -> int:
+        """How many clusters."""
+        ...
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """(B, G) weights of the clusters -> (B, K) values; NaN where nothing is drawn."""
+        ...
+
+    def point(self) -> np.ndarray:
+        """(K,), the values on the data."""
+        ...
+
+    def jackknife(self) -> np.ndarray:
+        """(G, K), the values without each cluster."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -23,21 +46,63 @@ class Ratios:
     numerator: np.ndarray
     denominator: np.ndarray
 
+    @property
+    def clusters(self) -> int:
+        return len(self.numerator)
+
     def __call__(self, weights: np.ndarray) -> np.ndarray:
-        """(B, G) weights of the clusters -> (B, K) values; NaN where nothing is drawn."""
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio: np.ndarray = (weights @ self.numerator) / (weights @ self.denominator)
         return ratio
 
     def point(self) -> np.ndarray:
-        """(K,), the values on the data."""
         return self(np.ones((1, len(self.numerator))))[0]
 
     def jackknife(self) -> np.ndarray:
-        """(G, K), the values without each cluster."""
         with np.errstate(invalid="ignore", divide="ignore"):
             left: np.ndarray = (self.numerator.sum(0) - self.numerator) / (self.denominator.sum(0) - self.denominator)
         return left
+
+
+@dataclass(frozen=True)
+class Differences:
+    """first - second, statistic by statistic, on the same resamples: a paired comparison.
+
+    Args:
+        first, second: over the same clusters.
+        transform: applied to the values of both before subtracting, e.g. the distance from a target.
+    """
+
+    first: Ratios
+    second: Ratios
+    transform: Callable[[np.ndarray], np.ndarray] = lambda values: values
+
+    @property
+    def clusters(self) -> int:
+        return self.first.clusters
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        return self.transform(self.first(weights)) - self.transform(self.second(weights))
+
+    def point(self) -> np.ndarray:
+        return self.transform(self.first.point()) - self.transform(self.second.point())
+
+    def jackknife(self) -> np.ndarray:
+        return self.transform(self.first.jackknife()) - self.transform(self.second.jackknife())
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """P-values adjusted for their number (Holm 1979): reject where the result is below the level.
+
+    Args:
+        p: (K,); NaN stays NaN and does not count.
+    """
+    adjusted = np.full(len(p), np.nan)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1)
+    return adjusted
 
 
 def cluster_totals(values: np.ndarray, clusters: np.ndarray, count: int) -> np.ndarray:
@@ -51,14 +116,14 @@ def cluster_totals(values: np.ndarray, clusters: np.ndarray, count: int) -> np.n
     return np.bincount(clusters, weights=values, minlength=count)
 
 
-def bca(ratios: Ratios, resamples: int, seed: int, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+def bca(statistics: Statistics, resamples: int, seed: int, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Bias-corrected and accelerated bootstrap intervals (Efron 1987; Efron & Tibshirani 1993, chapter 14).
 
     Whole clusters are resampled. Agrees with `scipy.stats.bootstrap(method="BCa")` on unclustered means, and handles all
     statistics, clusters and ratios in one matrix product.
 
     Args:
-        ratios: the statistics.
+        statistics: of which intervals are wanted.
         resamples: number of bootstrap samples.
         seed: of the resampling.
         level: coverage.
@@ -67,20 +132,25 @@ def bca(ratios: Ratios, resamples: int, seed: int, level: float = 0.95) -> tuple
         (low, high), each (K,). NaN where there are fewer than two clusters or the value is undefined; the point itself where
         nothing varies.
     """
-    clusters = len(ratios.numerator)
-    point = ratios.point()
-    if clusters < 2:
+    point = statistics.point()
+    if statistics.clusters < 2:
         return np.full_like(point, np.nan), np.full_like(point, np.nan)
+    return interval(point, resampled(statistics, resamples, seed), statistics.jackknife(), level)
+
+
+def resampled(statistics: Statistics, resamples: int, seed: int) -> np.ndarray:
+    """(resamples, K), the statistics on bootstrap samples of whole clusters."""
+    clusters = statistics.clusters
     rng = np.random.default_rng([seed, clusters])
     blocks = [min(_BLOCK, resamples - start) for start in range(0, resamples, _BLOCK)]
     uniform = np.full(clusters, 1 / clusters)
-    drawn = np.concatenate([ratios(rng.multinomial(clusters, uniform, size).astype(np.float64)) for size in blocks])
-    return _interval(point, drawn, ratios.jackknife(), level)
+    return np.concatenate([statistics(rng.multinomial(clusters, uniform, size).astype(np.float64)) for size in blocks])
 
 
-def _interval(
-    point: np.ndarray, drawn: np.ndarray, jackknife: np.ndarray, level: float
+def interval(
+    point: np.ndarray, drawn: np.ndarray, jackknife: np.ndarray, level: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
+    """BCa limits, each (K,), from values on the data, on resamples (B, K), and without each cluster (G, K)."""
     defined = np.isfinite(point)
     point, drawn, jackknife = (np.where(defined, values, 0.0) for values in (point, drawn, jackknife))
     tolerance = 1e-12 * np.maximum(1, np.abs(point))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from counterbench.errors import RecordError
-from counterbench.evaluation import Evaluation
+from counterbench.evaluation import Evaluation, discard_chunks
 from counterbench.files import atomic
 from counterbench.records import Inputs, Record, read_record, write_record
 
 RECORD, SAMPLES, PLAN, GRID = "record.json", "samples.parquet", "plan.parquet", "grid.png"
+UNFINISHED = "unfinished"
+"""Folder of the chunks of an evaluation that has not come to its end; there is no record beside it."""
 
 
 def folder_of(inputs: Inputs, output: Path) -> Path:
@@ -39,6 +41,7 @@ def save(evaluation: Evaluation, folder: Path) -> None:
     write_samples(evaluation, folder / SAMPLES)
     evaluation.plan.save(folder / PLAN)
     write_record(evaluation.record, folder / RECORD)
+    discard_chunks(folder / UNFINISHED)
 
 
 def write_samples(evaluation: Evaluation, path: Path) -> None:
@@ -54,6 +57,7 @@ def write_samples(evaluation: Evaluation, path: Path) -> None:
             "quantity": cell.quantity,
             "intervened": cell.intervened,
             "measured": cell.measured,
+            "space": cell.space,
         }
         table = {name: pyarrow.array([value] * count).dictionary_encode() for name, value in names.items()}
         table["cycles"] = pyarrow.array([cell.cycles] * count, pyarrow.int16())

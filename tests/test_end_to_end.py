@@ -66,11 +66,17 @@ def test_the_record_says_what_made_it(made):
     assert made["skipped"] == {"truth of do(digit)": "the true counterfactual is not known"}
 
 
+def exact(made):
+    return [number for number in made["numbers"] if number["metric"] != "cost"]
+
+
 def test_batch_size_and_repetition_change_nothing(made, tmp_path):
     again = record(tmp_path / "a")
-    assert again["numbers"] == made["numbers"]
+    assert exact(again) == exact(made)
     other = by_key(record(tmp_path / "b", "--batch-size", "17"))
     for key, number in by_key(made).items():
+        if number["metric"] in ("cost", "realism", "minimality"):
+            continue  # seconds; and neighbours are counted: a rounding can move one across a limit
         # A convolution rounds differently in another batch: equal to far more digits than are shown.
         assert other[key]["value"] == pytest.approx(number["value"], rel=2e-4, abs=2e-5), key
 

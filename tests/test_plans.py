@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from counterbench import plans
 from counterbench.catalog.suites import Suite
-from counterbench.errors import DataError
+from counterbench.errors import ConfigError, DataError
 from counterbench.variables import Binary, Categorical, Continuous
 
 SUITE = Suite(name="s", title="S", metrics=("composition",))
@@ -56,7 +56,7 @@ def test_binary_is_the_other_value():
 
 
 def test_a_variable_that_never_varies_is_reported():
-    with pytest.raises(DataError, match="one tenth"):
+    with pytest.raises(DataError, match="one of 10 parts"):
         plans.other_value(Continuous("v", 0, 1), torch.ones(2), torch.ones(5), np.random.default_rng(0))
 
 
@@ -77,7 +77,7 @@ def test_a_limited_plan_asks_the_same_questions_about_fewer_images(dataset):
     for name, values in part.single.items():
         assert torch.equal(values, whole.single[name][:7])
     assert len(part) == 7 * 4
-    assert len(list(part.rows())) == 7 * 4
+    assert len(list(part.questions())) == 7 * 4
 
 
 def test_every_intervenable_variable_is_asked_about_every_image(dataset):
@@ -86,10 +86,51 @@ def test_every_intervenable_variable_is_asked_about_every_image(dataset):
     assert all(len(values) == 120 for values in plan.single.values())
 
 
-def test_a_plan_survives_the_disk(dataset, tmp_path):
-    plan = plans.draw(dataset, SUITE, 0, limit=9)
-    plan.save(tmp_path / "p.parquet")
-    assert plans.load(tmp_path / "p.parquet", dataset).hash == plan.hash
+FULL = SUITE.model_copy(update={"undo": True, "pairs": True})
+
+
+def test_what_is_set_is_taken_back_and_unrelated_variables_are_set_in_pairs(dataset):
+    plan = plans.draw(dataset, FULL, 0, limit=5)
+    assert plan.pairs == (("a", "c"), ("b", "c"))  # a causes b: their order matters
+    test = dataset.attributes("test")
+    for name in ("a", "b", "c"):
+        assert torch.equal(plan.undo[name], test[name][:5])
+    assert plan.counts == {"null": 5, "single": 15, "return": 15, "pair": 10}
+    questions = list(plan.questions())
+    assert len(questions) == len(plan) == 45
+    back = next(q for q in questions if q.kind == "return" and q.variable == "c" and q.row == 3)
+    assert back.then == "c"
+    assert back.value == float(plan.single["c"][3])
+    assert back.then_value == float(test["c"][3])
+    pair = next(q for q in questions if q.kind == "pair" and q.row == 2 and q.then == "c" and q.variable == "b")
+    assert (pair.value, pair.then_value) == (float(plan.single["b"][2]), float(plan.single["c"][2]))
+
+
+def test_more_kinds_of_question_change_no_value(dataset):
+    simple, full = plans.draw(dataset, SUITE, 0), plans.draw(dataset, FULL, 0)
+    assert all(torch.equal(full.single[name], values) for name, values in simple.single.items())
+    assert simple.hash != full.hash
+
+
+def test_the_published_law_draws_distinct_test_values_from_another_ninth():
+    rng = np.random.default_rng(0)
+    test = torch.tensor([0.0] * 500 + [5.0, 6.0, 9.0])
+    drawn = plans.other_value(Continuous("v", 0, 9), torch.zeros(9000), test, rng, "published")
+    assert set(drawn.tolist()) == {5.0, 6.0, 9.0}
+    frequencies = [float((drawn == value).float().mean()) for value in (5.0, 6.0, 9.0)]
+    assert frequencies == pytest.approx([1 / 3] * 3, abs=0.02)
+    back = plans.other_value(Continuous("v", 0, 9), torch.full((900,), 9.0), test, rng, "published")
+    assert set(back.tolist()) == {0.0, 5.0, 6.0}  # 0 counts once, though it is there 500 times
+    assert float((back == 0).float().mean()) == pytest.approx(1 / 3, abs=0.06)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "json"])
+def test_a_plan_survives_the_disk(dataset, tmp_path, ending):
+    plan = plans.draw(dataset, FULL, 0, limit=9)
+    plan.save(tmp_path / f"p.{ending}")
+    loaded = plans.load(tmp_path / f"p.{ending}", dataset)
+    assert loaded.hash == plan.hash
+    assert loaded.pairs == plan.pairs
 
 
 def test_plans_of_something_else_are_refused(dataset, tmp_path):
@@ -98,9 +139,27 @@ def test_plans_of_something_else_are_refused(dataset, tmp_path):
         ({"index": torch.arange(500, 509)}, "does not have"),
         ({"single": {"z": plan.single["a"]}}, "sets 'z'"),
     ]:
-        plans.Plan(**{"index": plan.index, "cycles": 1, "single": plan.single, **change}).save(tmp_path / "p.parquet")
+        given = {"index": plan.index, "cycles": 1, "single": plan.single, "undo": {}, **change}
+        plans.Plan(**given).save(tmp_path / "p.parquet")
         with pytest.raises(DataError, match=words):
             plans.load(tmp_path / "p.parquet", dataset)
     (tmp_path / "q.parquet").write_text("no")
     with pytest.raises(DataError, match="is not a plan"):
         plans.load(tmp_path / "q.parquet", dataset)
+    (tmp_path / "q.json").write_text("[{}]")
+    with pytest.raises(DataError, match="is not a plan"):
+        plans.load(tmp_path / "q.json", dataset)
+    with pytest.raises(ConfigError, match=r"must end with \.parquet"):
+        plan.save(tmp_path / "p.txt")
+
+
+def test_incomplete_and_inconsistent_plans_are_refused(dataset, tmp_path):
+    plans.draw(dataset, FULL, 0, limit=4).save(tmp_path / "p.csv")
+    lines = (tmp_path / "p.csv").read_text().splitlines()
+    (tmp_path / "q.csv").write_text("\n".join(line for line in lines if not line.startswith("single,2,b")))
+    with pytest.raises(DataError, match="incomplete"):
+        plans.load(tmp_path / "q.csv", dataset)
+    changed = [line.replace(line.split(",")[3], "0.125") if line.startswith("return,1,a") else line for line in lines]
+    (tmp_path / "q.csv").write_text("\n".join(changed))
+    with pytest.raises(DataError, match="not a consistent plan"):
+        plans.load(tmp_path / "q.csv", dataset)

@@ -32,6 +32,9 @@ def test_records_obey_their_schema_and_survive_a_round_trip(record, tmp_path):
 
 def test_every_number_has_interval_n_floor_and_direction(record):
     for number in record.numbers:
+        if number.metric == "cost":  # of seconds, resampling samples says nothing
+            assert number.low is None
+            continue
         assert number.n == 20
         assert number.low is not None
         assert number.low <= number.value + 1e-9 <= number.high + 2e-9
@@ -44,7 +47,7 @@ def test_every_number_has_interval_n_floor_and_direction(record):
     [
         (lambda text: text[: len(text) // 2], "the file: Invalid JSON"),
         (lambda text: text.replace('"title"', '"titel"'), "title: Field required"),
-        (lambda text: text.replace('"schema_version": 1', '"schema_version": 99'), "schema_version"),
+        (lambda text: text.replace('"schema_version": 2', '"schema_version": 99'), "schema_version"),
         (lambda text: "[]", "the file"),
     ],
 )

@@ -77,6 +77,23 @@ class JudgeEntry(Declaration):
         return self
 
 
+class FeatureEntry(Declaration):
+    """What a feature space needs to know about a dataset."""
+
+    options: dict[str, Any] = Field(default_factory=dict)
+    weights: str | None = None
+    sha256: str | None = None
+    quality: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """source -> name of a figure -> value, on real test images."""
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _pinned(self) -> FeatureEntry:
+        if (self.weights is None) != (self.sha256 is None):
+            raise ValueError("weights and sha256 go together: a feature space is pinned by its hash.")
+        return self
+
+
 class Card(Declaration):
     """A dataset: its variables, graph, sources and judges."""
 
@@ -91,6 +108,8 @@ class Card(Declaration):
     """What several samples may share (a subject, a base digit); intervals are clustered by it."""
     truth: str = ""
     judges: dict[str, tuple[JudgeEntry, ...]] = Field(default_factory=dict)
+    features: dict[str, FeatureEntry] = Field(default_factory=dict)
+    """feature space -> its options and pinned weights for this dataset."""
     limits: tuple[str, ...] = ()
     citation: str = ""
     path: Path | None = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from counterbench.catalog import section
 from counterbench.catalog.reading import Declaration, read
@@ -21,11 +22,28 @@ class Suite(Declaration):
     """How often the null intervention is composed; 0 leaves it out."""
     single: bool = True
     """Whether every intervenable variable is set once in every image."""
-    metrics: tuple[str, ...] = Field(min_length=1)
+    undo: bool = False
+    """Whether each of these interventions is taken back again (the questions `return`)."""
+    pairs: bool = False
+    """Whether two unrelated variables are set one after the other, in both orders (the questions `pair`)."""
+    law: Literal["training", "published"] = "training"
+    """Where continuous values come from: training values in another tenth of their range, or, as in the published protocol,
+    distinct test values in another ninth."""
+    metrics: dict[str, dict[str, Any]] = Field(min_length=1)
+    """metric -> its options; a plain list of names is taken as well."""
     limit: int | None = Field(None, ge=1)
     """Ask about the first samples of the test split only."""
     resamples: int = Field(2000, ge=100)
     """Bootstrap resamples behind each interval."""
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _names_alone(cls, given: Any) -> Any:
+        if isinstance(given, (list, tuple)):
+            return {name: {} for name in given}
+        if isinstance(given, dict):
+            return {name: options or {} for name, options in given.items()}
+        return given
 
 
 def suite_paths() -> dict[str, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,50 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What the judges of one variable measure in a batch of images.
+
+    Args:
+        members: (J, N) in the variable's unit, or (J, N, K) class probabilities; one row per judge.
+    """
+
+    members: Tensor
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """Mean over the judges: (N,) or (N, K). This is what is compared with a target."""
+        return self.members.mean(0)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether these are class probabilities."""
+        return self.members.ndim == 3
+
+    def spread(self) -> Tensor:
+        """How far the judges are apart, (N,): standard deviation in the variable's unit, or mean total variation from their
+        mean, 0 to 1."""
+        if self.discrete:
+            return 0.5 * (self.members - self.mean).abs().sum(2).mean(0)
+        return self.members.std(0, unbiased=False)
+
+    def agreement(self) -> Tensor:
+        """(N,): 1 where all judges name the same class, else 0.
+
+        Raises:
+            ValueError: for measurements, which hardly ever agree exactly; use :meth:`spread`.
+        """
+        if not self.discrete:
+            raise ValueError("agreement is for classes; measurements have a spread.")
+        named = self.members.argmax(2)
+        return (named == named[0]).all(0).float()
+
+    def __getitem__(self, rows: Tensor | slice) -> Reading:
+        return Reading(self.members[:, rows])
+
+
+@dataclass(frozen=True)
 class Panel:
-    """All judges of one variable; several are averaged.
+    """All judges of one variable; their mean is compared with the target.
 
     Args:
         variable: what they measure.
@@ -31,11 +74,11 @@ class Panel:
     variable: Variable
     members: tuple[Judge, ...]
 
-    def measure(self, images: Tensor) -> Tensor:
-        """Mean of the members' measurements: (N,) continuous, (N, K) class probabilities."""
+    def measure(self, images: Tensor) -> Reading:
+        """What every member measures."""
         import torch
 
-        return torch.stack([member.measure(images) for member in self.members]).mean(0)
+        return Reading(torch.stack([member.measure(images) for member in self.members]))
 
     @property
     def fingerprints(self) -> list[str]:

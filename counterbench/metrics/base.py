@@ -1,27 +1,46 @@
-"""What a metric is: a score per sample, accumulated over batches, never averaged over them."""
+"""What a metric is: a value per sample, accumulated over batches, never averaged over them."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+from torchmetrics import Metric as TorchMetric
 
-from counterbench.counterfactual import Counterfactual
+from counterbench.counterfactual import L1, Counterfactual
+from counterbench.features.base import FeatureSpace
 from counterbench.graph import CausalGraph
+from counterbench.metrics._references import References
 from counterbench.variables import Continuous, Variable
 
-Direction = Literal["lower", "higher", "one"]
-"""What is better: a lower score, a higher one, or one close to 1."""
+Direction = Literal["lower", "higher", "one", "zero", "half"]
+"""What is better: a lower score, a higher one, or one close to 1, to 0, to 0.5."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a metric may know: the variables and their graph, the length of the cycle, which interventions have a truth."""
+    """What a metric may know before the first answer.
+
+    Args:
+        graph, variables, image: of the dataset.
+        intervenable: variables that single questions set.
+        judged: variables that judges measure.
+        cycles: how often the null intervention is composed.
+        with_truth: interventions whose true counterfactual image is known.
+        undo: interventions that are taken back.
+        pairs: interventions that are made in both orders.
+        ensembles: variables with several judges.
+        spread: standard deviation of each attribute in the training split (of a class: of its indicator, all classes together).
+        spaces: feature spaces that are there.
+        missing: feature space -> why it is not there.
+        references: real training images, for metrics that compare with them.
+        noise: "variable.part" -> how many numbers; empty for a model without exogenous noise.
+        seed: of draws that a metric makes.
+    """
 
     graph: CausalGraph
     variables: Mapping[str, Variable]
@@ -30,6 +49,20 @@ class Setting:
     judged: tuple[str, ...]
     cycles: int
     with_truth: tuple[str, ...]
+    undo: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
+    ensembles: tuple[str, ...] = ()
+    spread: Mapping[str, float] = field(default_factory=dict)
+    spaces: Mapping[str, FeatureSpace] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+    references: References | None = None
+    noise: Mapping[str, int] = field(default_factory=dict)
+    seed: int = 0
+
+    def unaffected(self, intervened: str) -> tuple[str, ...]:
+        """Measured variables that an intervention must leave alone: neither set nor descendants."""
+        changed = {intervened, *self.graph.descendants(intervened)}
+        return tuple(name for name in self.judged if name not in changed)
 
 
 @dataclass(frozen=True)
@@ -40,10 +73,13 @@ class Cell:
         quantity: what is averaged, e.g. absolute_error.
         unit: of the number.
         direction: what is better.
-        intervened: the variable that was set, "" for none.
+        intervened: the variable that was set, "" for none; "a then b" for a pair.
         measured: the variable that was measured, "" for the image itself.
         cycles: how many null interventions were composed, 0 where it does not apply.
-        kind: "mean" of the samples, or "skill": 1 - mean / mean of a reference.
+        space: distance or feature space in which it is measured, "" where it does not apply.
+        kind: "mean" (ratio of the sums of scores and references), "skill" (1 - that), or, without an interval because
+            resampling samples says nothing about them, "timing" (mean) and "peak" (largest).
+        detail: left out of the short table.
     """
 
     quantity: str
@@ -52,7 +88,9 @@ class Cell:
     intervened: str = ""
     measured: str = ""
     cycles: int = 0
-    kind: Literal["mean", "skill"] = "mean"
+    space: str = ""
+    kind: Literal["mean", "skill", "timing", "peak"] = "mean"
+    detail: bool = False
 
 
 def error_cell(variable: Variable, intervened: str, error: str, accuracy: str) -> Cell:
@@ -63,22 +101,29 @@ def error_cell(variable: Variable, intervened: str, error: str, accuracy: str) -
 
 
 class Column:
-    """Scores of all samples in one cell. (No dataclass: torchmetrics takes those in `compute` apart.)
+    """Values of all samples in one cell. (No dataclass: torchmetrics takes those in `compute` apart.)
+
+    A statistic of the whole set (a Frechet distance, an area under a curve) is stored as its pseudo-values: numbers per
+    sample whose mean is the statistic and whose spread is that of its linear approximation (the infinitesimal jackknife;
+    Efron 1982), so that one bootstrap serves all.
 
     Args:
         metric: name of the metric.
         cell: which number.
-        index: (N,), rows of the test split, each once.
-        value: (N,), score per sample, float64.
-        reference: (N,), what a skill is relative to; ones for a mean.
+        index: (N,), rows of the test split.
+        value: (N,), value per sample, float64.
+        reference: (N,), what a ratio or skill is relative to; ones for a mean.
     """
 
-    def __init__(self, metric: str, cell: Cell, index: Tensor, value: Tensor, reference: Tensor):
+    def __init__(self, metric: str, cell: Cell, index: Tensor, value: Tensor, reference: Tensor | None = None):
         self.metric, self.cell = metric, cell
-        self.index, self.value, self.reference = index, value, reference
+        self.index, self.value = index, value
+        self.reference = torch.ones_like(value) if reference is None else reference
 
     def point(self) -> float:
-        """The number itself: a mean, or a skill."""
+        """The number itself."""
+        if self.cell.kind == "peak":
+            return float(self.value.max())
         ratio = float(self.value.sum() / self.reference.sum())
         return 1 - ratio if self.cell.kind == "skill" else ratio
 
@@ -86,11 +131,11 @@ class Column:
         return f"Column({self.metric}, {self.cell}, n={len(self.index)})"
 
 
-class SampleMetric(Metric):
-    """Base of all metrics whose numbers are means, or ratios of means, over samples.
+class Metric(TorchMetric):
+    """Base of all metrics: a torchmetrics metric with `update` (one batch of answers), `compute` (all columns) and `reset`.
 
-    A torchmetrics metric: `update` with one batch of answers, `compute` all columns, `reset`; its states are concatenated
-    across processes. Subclasses register with `@registry.metrics.register()`.
+    Every state is a list of tensors that is concatenated across processes. Subclasses register with
+    `@registry.metrics.register()`; their keyword arguments after `setting` are the options of a suite.
 
     Args:
         setting: what is asked.
@@ -98,26 +143,29 @@ class SampleMetric(Metric):
 
     title: ClassVar[str]
     asks: ClassVar[frozenset[str]]
-    """The kinds of question it judges: null, single."""
+    """The kinds of question it judges: null, single, return, pair."""
     definition: ClassVar[str]
     """One sentence: what is computed."""
     blind_to: ClassVar[str]
-    """One sentence: what it cannot tell."""
+    """What it cannot tell, and how it can be fooled."""
+    source: ClassVar[str] = ""
+    """Where it comes from."""
+    judges_real: ClassVar[bool] = False
+    """Whether real images with their own attributes have a row in it."""
     is_differentiable = False
     higher_is_better = None
     full_state_update = False
-
-    cell_number: list[Tensor]
-    row: list[Tensor]
-    score: list[Tensor]
-    relative_to: list[Tensor]
+    states: ClassVar[tuple[str, ...]] = ()
+    """Names of the states, for storing what was computed."""
 
     def __init__(self, setting: Setting, **options: Any):
         super().__init__(**options)
         self.setting = setting
         self.name = type(self).__module__.rpartition(".")[2]
+        self.skipped: dict[str, str] = {}
+        """What cannot be computed here -> why."""
         self.cells = self.make_cells()
-        for state in ("cell_number", "row", "score", "relative_to"):
+        for state in self.states:
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
     @abstractmethod
@@ -126,13 +174,53 @@ class SampleMetric(Metric):
 
     @abstractmethod
     def update(self, answers: Counterfactual) -> None:
-        """Score one batch of answers; answers to questions that the metric does not ask are passed over."""
+        """Take one batch of answers; answers to questions that the metric does not ask are passed over."""
+
+    @abstractmethod
+    def compute(self) -> list[Column]:
+        """One column per cell that has samples, rows in ascending order whatever the batches were."""
+
+    def available(self, spaces: tuple[str, ...], what: str = "") -> tuple[str, ...]:
+        """Those of the named distances and feature spaces that are there; the others are skipped aloud."""
+        there = []
+        for name in spaces:
+            if name == L1 or name in self.setting.spaces:
+                there.append(name)
+            else:
+                self.skipped[f"{what or self.name} ({name})"] = self.setting.missing.get(name, "it was not loaded")
+        return tuple(there)
+
+    def judges_of(self, cell: Cell) -> tuple[str, ...]:
+        """Variables whose judges decide this number; a model that was trained against one of them is marked there."""
+        return ()
+
+    def dump(self) -> dict[str, Tensor]:
+        """Everything it has taken, to be stored."""
+        return {state: joined(getattr(self, state)) for state in self.states if len(getattr(self, state))}
+
+    def restore(self, stored: Mapping[str, Tensor]) -> None:
+        """Take what another copy of this metric has dumped, in addition to what is here."""
+        for state, value in stored.items():
+            getattr(self, state).append(value)
+        self._update_count += 1
+        self._computed = None
+
+
+class SampleMetric(Metric):
+    """Base of all metrics whose numbers are means, or ratios of means, over samples."""
+
+    states = ("cell_number", "row", "score", "relative_to")
+
+    cell_number: list[Tensor]
+    row: list[Tensor]
+    score: list[Tensor]
+    relative_to: list[Tensor]
 
     def add(self, cell: Cell, index: Tensor, score: Tensor, relative_to: Tensor | None = None) -> None:
         """Keep the scores of some samples; samples whose score is NaN are left out (say so in `definition`)."""
         score = score.detach().cpu().double()
         reference = torch.ones_like(score) if relative_to is None else relative_to.detach().cpu().double()
-        kept = ~score.isnan()
+        kept = ~(score.isnan() | reference.isnan())
         number = torch.full((int(kept.sum()),), self.cells.index(cell), dtype=torch.long)
         for state, values in (
             ("cell_number", number),
@@ -143,9 +231,8 @@ class SampleMetric(Metric):
             getattr(self, state).append(values)
 
     def compute(self) -> list[Column]:
-        """One column per cell that has samples, rows in ascending order whatever the batches were."""
-        numbers, rows = _joined(self.cell_number), _joined(self.row)
-        scores, references = _joined(self.score), _joined(self.relative_to)
+        numbers, rows = joined(self.cell_number), joined(self.row)
+        scores, references = joined(self.score), joined(self.relative_to)
         columns = []
         for number, cell in enumerate(self.cells):
             chosen = (numbers == number).nonzero()[:, 0]
@@ -155,7 +242,7 @@ class SampleMetric(Metric):
         return columns
 
 
-def _joined(state: list[Tensor] | Tensor) -> Tensor:
+def joined(state: list[Tensor] | Tensor) -> Tensor:
     """A list state as one tensor (after a reduction across processes it is one already)."""
     if isinstance(state, Tensor):
         return state

@@ -2,41 +2,68 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Sequence
 
-from counterbench.counterfactual import Counterfactual
-from counterbench.metrics.base import Cell, SampleMetric
+from counterbench.counterfactual import L1, Counterfactual, l1
+from counterbench.metrics.base import Cell, SampleMetric, Setting
 from counterbench.registry import metrics
 
+__all__ = ["Composition", "distance_unit", "l1"]
 
-def l1(first: Tensor, second: Tensor) -> Tensor:
-    """Mean absolute difference per image.
 
-    Args:
-        first, second: (N, C, H, W), grey levels 0-255. Unsigned bytes are widened first: their differences wrap around.
-
-    Returns:
-        (N,), float64, in grey levels.
-    """
-    return (first.double() - second.double()).abs().flatten(1).mean(1)
+def distance_unit(name: str) -> str:
+    """Unit of a distance."""
+    return "grey levels" if name == L1 else ""
 
 
 @metrics.register()
 class Composition(SampleMetric):
-    """E d(x, f_null^m(x)), image and attributes fed back each time (Monteiro et al., ICLR 2023; Melistas et al., 2024)."""
+    """E d(x, f_null^m(x)), image and attributes fed back each time (Monteiro et al., ICLR 2023; Melistas et al., 2024).
+
+    Args:
+        setting: what is asked.
+        distances: d: `l1`, or feature spaces such as `lpips`.
+        curve: whether learned distances are taken after every cycle, and not only after the first, the tenth and the last.
+    """
 
     title = "Composition"
     asks = frozenset({"null"})
-    definition = (
-        "Mean absolute difference between an image and its m-fold null counterfactual, attributes fed back as well."
+    definition = "Mean distance between an image and its m-fold null counterfactual, attributes fed back as well, for m = 1, 2, ..."
+    blind_to = (
+        "Whether the model changes anything when asked to: returning the input is perfect, and so is copying the residual of "
+        "a blurred reconstruction (compare only models with the same pixel-noise temperature). Read it beside effectiveness."
     )
-    blind_to = "Whether the model changes anything when asked to: returning the input is perfect. Read it beside effectiveness."
+    source = "Monteiro et al., ICLR 2023, axiom of composition; Melistas et al., NeurIPS 2024."
+
+    def __init__(self, setting: Setting, distances: Sequence[str] = (L1,), curve: bool = False):
+        self.distances, self.curve = tuple(distances), curve
+        super().__init__(setting)
 
     def make_cells(self) -> list[Cell]:
-        return [Cell("l1", "grey levels", "lower", cycles=cycle) for cycle in range(1, self.setting.cycles + 1)]
+        last = self.setting.cycles
+        if not last:
+            return []
+        return [
+            Cell(
+                _quantity(name),
+                distance_unit(name),
+                "lower",
+                cycles=cycle,
+                space=name,
+                detail=cycle not in (1, 10, last),
+            )
+            for name in self.available(self.distances)
+            for cycle in range(1, last + 1)
+            if name == L1 or self.curve or cycle in (1, 10, last)
+        ]
 
     def update(self, answers: Counterfactual) -> None:
-        if answers.intervened:
+        if answers.kind != "null":
             return
-        distance = l1(answers.values[answers.image], answers.factual[answers.image])
-        self.add(self.cells[answers.cycles - 1], answers.factual.index, distance)
+        for cell in self.cells:
+            if cell.cycles == answers.cycles:
+                self.add(cell, answers.index, answers.view.distance(cell.space, answers.batch.view))
+
+
+def _quantity(distance: str) -> str:
+    return L1 if distance == L1 else "distance"

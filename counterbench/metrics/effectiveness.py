@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from counterbench.counterfactual import Counterfactual
-from counterbench.metrics.base import Cell, SampleMetric, error_cell
+from counterbench.metrics._classification import auroc, balanced_accuracy, f1_parts
+from counterbench.metrics.base import Cell, Column, SampleMetric, error_cell
 from counterbench.registry import metrics
-from counterbench.variables import Continuous, Variable
+from counterbench.variables import Binary, Continuous, Variable
 
 
 def error_per_sample(variable: Variable, measured: Tensor, target: Tensor) -> Tensor:
@@ -34,12 +36,16 @@ class Effectiveness(SampleMetric):
     asks = frozenset({"single"})
     definition = (
         "Judge's measurement of the counterfactual image against the model's own counterfactual attribute, for every intervened "
-        "and every measured variable; skill = 1 - error / error of the baseline `identity`, where the attribute should change. Discrete variables: accuracy."
+        "and every measured variable: mean absolute error, accuracy, and for binary variables balanced accuracy, area under the "
+        "ROC curve and F1, each over the whole set. skill = 1 - error / error of the baseline `identity`, where the attribute "
+        "should change. Where several judges measure, their mean counts; spread and agreement say how far they are apart."
     )
     blind_to = (
         "Whether it is still the same individual: another image with the right attributes is perfect. And it trusts the model's "
         "own attributes: a wrong effect of one attribute on another shows under truth, not here."
     )
+    source = "Monteiro et al., ICLR 2023; Melistas et al., NeurIPS 2024 (there averaged over batches)."
+    judges_real = True
 
     def make_cells(self) -> list[Cell]:
         cells = []
@@ -47,8 +53,14 @@ class Effectiveness(SampleMetric):
             changed = {intervened, *self.setting.graph.descendants(intervened)}
             for measured in self.setting.judged:
                 cells.append(self._cell(intervened, measured))
+                if isinstance(self.setting.variables[measured], Binary):
+                    cells += [
+                        Cell(name, "", "higher", intervened, measured) for name in ("balanced_accuracy", "auroc", "f1")
+                    ]
                 if measured in changed:
                     cells.append(self._skill(intervened, measured))
+                if measured in self.setting.ensembles:
+                    cells += self._ensemble(intervened, measured)
         return cells
 
     def _cell(self, intervened: str, measured: str) -> Cell:
@@ -57,16 +69,62 @@ class Effectiveness(SampleMetric):
     def _skill(self, intervened: str, measured: str) -> Cell:
         return Cell("skill", "", "higher", intervened, measured, kind="skill")
 
+    def _ensemble(self, intervened: str, measured: str) -> list[Cell]:
+        variable = self.setting.variables[measured]
+        if isinstance(variable, Continuous):
+            return [Cell("judges_spread", variable.unit, "lower", intervened, measured, detail=True)]
+        return [
+            Cell("judges_agreement", "", "higher", intervened, measured, detail=True),
+            Cell("judges_spread", "", "lower", intervened, measured, detail=True),
+        ]
+
+    def judges_of(self, cell: Cell) -> tuple[str, ...]:
+        return (cell.measured,)
+
     def update(self, answers: Counterfactual) -> None:
-        if len(answers.intervened) != 1:
+        if answers.kind != "single":
             return
         (intervened,) = answers.intervened
-        index = answers.factual.index
         for measured in self.setting.judged:
             variable, target = self.setting.variables[measured], answers.values[measured]
-            error = error_per_sample(variable, answers.measured[measured], target)
+            reading = answers.view.measured[measured]
+            error = error_per_sample(variable, reading.mean, target)
             cell, skill = self._cell(intervened, measured), self._skill(intervened, measured)
-            self.add(cell, index, error if cell.direction == "lower" else 1 - error)
+            self.add(cell, answers.index, error if cell.direction == "lower" else 1 - error)
             if skill in self.cells:
-                unchanged = error_per_sample(variable, answers.measure_factual()[measured], answers.floor[measured])
-                self.add(skill, index, error, relative_to=unchanged)
+                before = answers.batch.view.measured[measured].mean
+                unchanged = error_per_sample(variable, before, answers.floor[measured])
+                self.add(skill, answers.index, error, relative_to=unchanged)
+            if measured in self.setting.ensembles:
+                for extra in self._ensemble(intervened, measured):
+                    score = reading.agreement() if extra.quantity == "judges_agreement" else reading.spread()
+                    self.add(extra, answers.index, score)
+            if isinstance(variable, Binary):
+                # The label in the sign, the probability in the size: everything that curves need, in one number.
+                probability = reading.mean[:, 1].double().clamp(1e-12)
+                signed = torch.where(target == 1, probability, -probability)
+                self.add(Cell("auroc", "", "higher", intervened, measured), answers.index, signed)
+
+    def compute(self) -> list[Column]:
+        columns = {column.cell: column for column in super().compute()}
+        for cell, column in list(columns.items()):
+            if cell.quantity == "auroc":
+                columns |= self._curves(cell, column)
+        return [columns[cell] for cell in self.cells if cell in columns]
+
+    def _curves(self, cell: Cell, raw: Column) -> dict[Cell, Column]:
+        signed = raw.value.numpy()
+        target, score = (signed > 0).astype(int), abs(signed)
+        named = (score > 0.5).astype(int)
+        ones = torch.ones_like(raw.value)
+        numerator, denominator = (torch.from_numpy(part) for part in f1_parts(target, named))
+        found = {
+            "auroc": (torch.from_numpy(auroc(target, score)), ones),
+            "balanced_accuracy": (torch.from_numpy(balanced_accuracy(target, named)), ones),
+            "f1": (numerator, denominator),
+        }
+        columns = {}
+        for quantity, (value, reference) in found.items():
+            at = Cell(quantity, "", "higher", cell.intervened, cell.measured)
+            columns[at] = Column(self.name, at, raw.index, value, reference)
+        return columns

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from counterbench.counterfactual import Counterfactual
-from counterbench.metrics.base import Cell, SampleMetric, error_cell
-from counterbench.metrics.composition import l1
+from counterbench.counterfactual import L1, Counterfactual
+from counterbench.metrics.base import Cell, SampleMetric, Setting, error_cell
+from counterbench.metrics.composition import distance_unit
 from counterbench.registry import metrics
 
 
@@ -36,7 +38,12 @@ def tea(factual: Tensor, truth: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]
 
 @metrics.register()
 class Truth(SampleMetric):
-    """Distance to the true counterfactual, share of the true effect, change beside it, error of the attributes."""
+    """Distance to the true counterfactual, share of the true effect, change beside it, error of the attributes.
+
+    Args:
+        setting: what is asked.
+        distances: to the true image: `l1`, or feature spaces such as `lpips`.
+    """
 
     title = "Truth"
     asks = frozenset({"single"})
@@ -45,12 +52,20 @@ class Truth(SampleMetric):
         "amplification: size of the change beside it (samples whose true change is nil are left out of these two)."
     )
     blind_to = "Interventions whose true counterfactual nobody knows: they have no row here."
+    source = "Effect and amplification: this project; a decomposition of the change along and across the true one."
+
+    def __init__(self, setting: Setting, distances: Sequence[str] = (L1,)):
+        self.distances = tuple(distances)
+        super().__init__(setting)
 
     def make_cells(self) -> list[Cell]:
         cells = []
+        there = self.available(self.distances)
         for intervened in self.setting.with_truth:
+            for name in there:
+                quantity = "l1" if name == L1 else "distance"
+                cells.append(Cell(quantity, distance_unit(name), "lower", intervened, space=name))
             cells += [
-                Cell("l1", "grey levels", "lower", intervened),
                 Cell("effect", "", "one", intervened),
                 Cell("amplification", "grey levels (L2)", "lower", intervened),
             ]
@@ -62,23 +77,27 @@ class Truth(SampleMetric):
         return error_cell(self.setting.variables[name], intervened, "attribute_error", "attribute_accuracy")
 
     def update(self, answers: Counterfactual) -> None:
-        if answers.truth is None or len(answers.intervened) != 1:
+        if answers.truth is None or answers.kind != "single":
             return
         (intervened,) = answers.intervened
         if intervened not in self.setting.with_truth:
             return
-        index, image = answers.factual.index, answers.image
-        factual, truth, answer = answers.factual[image], answers.truth[image], answers.values[image]
-        effect, amplification = tea(factual, truth, answer)
+        image = answers.batch.image
+        scores: dict[str, Tensor] = {}
+        scores["effect"], scores["amplification"] = tea(
+            answers.factual[image], answers.truth[image], answers.values[image]
+        )
         for cell in (cell for cell in self.cells if cell.intervened == intervened):
-            if cell.quantity == "l1":
-                score = l1(answer, truth)
-            elif cell.quantity == "effect":
-                score = effect
-            elif cell.quantity == "amplification":
-                score = amplification
-            elif cell.quantity == "attribute_error":
-                score = (answers.values[cell.measured].double() - answers.truth[cell.measured].double()).abs()
+            if cell.space:
+                score = answers.view.distance(cell.space, answers.true_view)
+            elif cell.quantity in scores:
+                score = scores[cell.quantity]
             else:
-                score = (answers.values[cell.measured] == answers.truth[cell.measured]).double()
-            self.add(cell, index, score)
+                score = _attribute_score(cell, answers.values[cell.measured], answers.truth[cell.measured])
+            self.add(cell, answers.index, score)
+
+
+def _attribute_score(cell: Cell, answer: Tensor, truth: Tensor) -> Tensor:
+    if cell.quantity == "attribute_error":
+        return (answer.double() - truth.double()).abs()
+    return (answer == truth).double()

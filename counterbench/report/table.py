@@ -8,18 +8,25 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from counterbench.records import Estimate, Number, Record
+from counterbench.records import Estimate, Number, Record, regret
 
-_ARROWS = {"lower": "↓", "higher": "↑", "one": "→ 1"}
-_CYCLES_SHOWN = (1, 10)
+ARROWS = {"lower": "↓", "higher": "↑", "one": "→1", "zero": "→0", "half": "→½"}
+FLOORS = ("identity", "noise", "retrieve", "resample")
+"""Baselines without learning: what they win is shown to be won by them."""
+_GIVEN = ("attribute_error", "attribute_accuracy")
+"""What baselines are told: their attributes are the true ones, so that they are asked for the same change as everybody."""
+WIDTH = 136
+"""Characters that a table needs, where it is not shown on a terminal."""
 
 
 def show(value: float) -> str:
     """Three significant digits, without exponents in the usual range."""
     if value == 0:
         return "0"
+    if 1e3 <= abs(value) < 1e7 and value == int(value):
+        return f"{int(value):,}"
     return (
-        f"{value:.2e}"
+        f"{value:.1e}"
         if abs(value) < 1e-3 or abs(value) >= 1e5
         else f"{value:.3g}"
         if abs(value) < 100
@@ -34,58 +41,126 @@ def interval(estimate: Estimate) -> str:
     return f"[{show(estimate.low)}, {show(estimate.high)}]"
 
 
-def shown_numbers(record: Record) -> list[Number]:
-    """The numbers of the table: of a composition curve the first, the tenth and the last cycle."""
-    last = max((number.cycles for number in record.numbers), default=0)
-    return [number for number in record.numbers if number.cycles in (0, *_CYCLES_SHOWN, last)]
+def shown_numbers(record: Record, detail: bool = False) -> list[Number]:
+    """The numbers of the table; without the details unless they are asked for."""
+    return [number for number in record.numbers if detail or not number.detail]
 
 
 def label(number: Number) -> str:
     """What a row is about, in words."""
-    if number.cycles:
-        return f"{number.quantity} after {number.cycles} cycle{'s' if number.cycles > 1 else ''}"
     quantity = number.quantity.replace("_", " ")
-    return f"{number.measured}: {quantity}" if number.measured else f"image: {quantity}"
+    if number.quantity.startswith("cld_"):
+        quantity = "CLD ({}, {})".format(*number.quantity.split("_")[1:])
+    if number.quantity in ("distance", "distance_ratio"):
+        quantity = f"{number.space} {quantity}"
+    if number.cycles:
+        return f"{quantity} after {number.cycles} cycle{'s' if number.cycles > 1 else ''}"
+    if number.metric == "abduction":
+        return f"{number.measured}: {quantity}" + (f" of {number.intervened}" if number.intervened else "")
+    return f"{number.measured}: {quantity}" if number.measured else quantity
 
 
 def section(number: Number) -> str:
     """The heading above a row."""
-    return number.metric + (f" do({number.intervened})" if number.intervened else "")
+    name = number.metric.replace("_", " ")
+    if number.metric == "abduction" or not number.intervened:
+        return name
+    where = f" in {number.space} features" if number.metric == "realism" else ""
+    return f"{name} do({number.intervened}){where}"
 
 
-def build(record: Record) -> Group:
-    """The table with its heading and its notes."""
+def beaten_by(number: Number, name: str) -> bool:
+    """Whether a baseline is as good as the model, or better."""
+    if number.metric == "cost" or number.quantity in _GIVEN:
+        return False
+    floor = number.references.get(name)
+    return floor is not None and regret(floor.value, number.direction) <= number.regret
+
+
+def build(record: Record, detail: bool = False, width: int = WIDTH) -> Group:
+    """The table with its heading and its notes.
+
+    Args:
+        record: what to show.
+        detail: every number, not only the headline ones.
+        width: characters there are; where they are few, only the first baseline keeps its column.
+    """
+    floors = FLOORS if width >= WIDTH - 8 else FLOORS[:1]
     inputs = record.inputs
     whole = record.images == record.test_images
     sample = f"all {record.images} test images" if whole else f"{record.images} of {record.test_images} test images"
+    asked = ", ".join(f"{count} {kind}" for kind, count in record.questions.items())
     heading = Text.assemble(
         (record.title, "bold"),
-        f"\n{inputs.dataset}/{inputs.source}, suite {inputs.suite}, {sample}, seed {inputs.seed}: ",
-        f"{record.questions} questions, {record.clusters} independent units",
+        f"\n{inputs.dataset}/{inputs.source}, suite {inputs.suite}, {sample}, seed {inputs.seed}\n",
+        f"questions: {asked}; {record.clusters} independent units",
     )
-    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
-    table.add_column("", min_width=20)
-    for column, side in (("value", "right"), ("95 % interval", "left"), ("floor", "right"), ("ceiling", "right")):
-        table.add_column(column, justify=side, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("unit")
+    numbers = shown_numbers(record, detail)
+    widest = max((len(_named(number)) for number in numbers), default=20)
+    parts: list[Text | Table] = [_table(widest, floors, header=True)]
     above = ""
-    for number in shown_numbers(record):
+    for number in numbers:
         if section(number) != above:
-            if above:
-                table.add_row()
-            table.add_row(Text(section(number), style="cyan"))
+            # A table of its own for each section: a heading may be wider than the column below it.
+            parts += [Text(("\n" if above else "") + section(number), style="cyan"), _table(widest, floors)]
             above = section(number)
-        ends = [show(end.value) if end else "-" for end in (number.floor, number.ceiling)]
-        name = f"  {label(number)} {_ARROWS[number.direction]}"
-        table.add_row(name, Text(show(number.value), style="bold"), interval(number), *ends, number.unit)
-    return Group(heading, Text(), table, Text(), Text("\n".join(footnotes(record)), style="dim"))
+        table = parts[-1]
+        assert isinstance(table, Table)
+        table.add_row(*_row(number, floors))
+    hidden = [] if floors == FLOORS else ["the other baselines need a wider terminal; they are in the record"]
+    notes = Text("\n".join([*footnotes(record, detail), *hidden]), style="dim")
+    return Group(heading, Text(), *parts, Text(), notes)
 
 
-def footnotes(record: Record) -> Sequence[str]:
+def _table(widest: int, floors: Sequence[str], header: bool = False) -> Table:
+    """Columns that are equally wide in every section."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=header, header_style="bold")
+    table.add_column("", width=min(widest, 36))
+    table.add_column("value", justify="right", width=9, no_wrap=True)
+    table.add_column("95 % interval", width=20, no_wrap=True)
+    for name in (*floors, "ceiling"):
+        table.add_column(name, justify="right", width=10, no_wrap=True)
+    table.add_column("unit")
+    return table
+
+
+def _named(number: Number) -> str:
+    mark = " LEAKED" if number.leaked else ""
+    return f"  {label(number)} {ARROWS[number.direction]}{mark}"
+
+
+def _row(number: Number, floors: Sequence[str]) -> list[str | Text]:
+    cells: list[str | Text] = []
+    for name in floors:
+        estimate = number.references.get(name)
+        words = "-" if estimate is None else show(estimate.value)
+        cells.append(Text(f"{words}*", style="yellow") if beaten_by(number, name) else f"{words} ")
+    ceiling = number.ceiling
+    return [
+        _named(number),
+        Text(show(number.value), style="bold"),
+        interval(number),
+        *cells,
+        show(ceiling.value) if ceiling else "-",
+        number.unit,
+    ]
+
+
+def footnotes(record: Record, detail: bool = False) -> Sequence[str]:
     """What a reader must know beside the numbers."""
     notes = [
-        "floor: returning the image unchanged; ceiling: the true counterfactual or, where there is none, real images"
+        "identity: the image unchanged; noise: white noise added; retrieve, resample: a real training image with the wanted attributes,",
+        "the nearest or a random one; ceiling: the true counterfactual or, where there is none, real images with their own attributes",
     ]
+    if any(beaten_by(number, name) for number in shown_numbers(record, detail) for name in FLOORS):
+        notes.append("*: this baseline does at least as well as the model, so the number alone proves nothing")
+    if record.leaked:
+        notes.append("LEAKED: the model was trained against a judge behind this number; it is no evidence")
+    worst = record.worst_cell
+    if worst is not None:
+        notes.append(f"worst cell: {worst.measured} under do({worst.intervened}), skill {show(worst.value)}")
+    if not detail and len(shown_numbers(record)) < len(record.numbers):
+        notes.append(f"{len(record.numbers) - len(shown_numbers(record))} more numbers with --detail")
     notes += [f"{name}: {reason}" for name, reason in record.skipped.items()]
     if record.pixel_temperature is not None:
         notes.append(f"pixel-noise temperature {record.pixel_temperature:g}: compare composition only at the same one")

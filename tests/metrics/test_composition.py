@@ -1,3 +1,4 @@
+import asked
 import torch
 
 from counterbench.metrics.composition import l1
@@ -18,3 +19,15 @@ def test_unsigned_bytes_do_not_wrap_around():
 
 def test_fractions_of_grey_levels_count():
     assert l1(torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.4)).item() == 0.4000000059604645
+
+
+def test_any_distance_may_be_asked_for_and_learned_ones_only_at_the_ends(toy):
+    dataset = toy.Toy()
+    known = asked.setting(dataset, cycles=12)
+    from counterbench import registry
+
+    metric = registry.metrics.get("composition")(known, distances=["l1", "pixel"])
+    assert [cell.cycles for cell in metric.cells if cell.space == "l1"] == list(range(1, 13))
+    assert [cell.cycles for cell in metric.cells if cell.space == "pixel"] == [1, 10, 12]
+    curve = registry.metrics.get("composition")(known, distances=["pixel"], curve=True)
+    assert len(curve.cells) == 12

@@ -14,24 +14,27 @@ def record(toy):
     return evaluation.evaluate(Contestant("exact", toy.ExactModel(), title="Exact", pixel_temperature=0.5), exam).record
 
 
-def rendered(record, width=110):
+def rendered(record, width=table.WIDTH):
     console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    console.print(table.build(record))
+    console.print(table.build(record, width=width))
     return console.export_text()
 
 
 def test_every_number_of_the_table_is_in_the_text(record):
     text = rendered(record)
     assert "10 of 120 test images" in text
-    assert "40 questions, 5 independent units" in text
+    assert "10 null, 30 single, 30 return, 20 pair; 5 independent units" in text
     assert "pixel-noise temperature 0.5" in text
     for number in table.shown_numbers(record):
         assert table.label(number) in text
         assert table.show(number.value) in text
 
 
-def test_only_the_first_and_tenth_cycle_are_shown_of_a_curve(record):
-    assert [n.cycles for n in table.shown_numbers(record) if n.metric == "composition"] == [1, 10]
+def test_only_the_ends_of_a_curve_are_shown_unless_details_are_asked_for(record):
+    curve = [n for n in record.numbers if n.metric == "composition"]
+    assert [n.cycles for n in curve] == [1, 2, 3]
+    assert [n.cycles for n in table.shown_numbers(record) if n.metric == "composition"] == [1, 3]
+    assert table.shown_numbers(record, detail=True) == record.numbers
 
 
 @pytest.mark.parametrize(
@@ -41,7 +44,8 @@ def test_only_the_first_and_tenth_cycle_are_shown_of_a_curve(record):
         (0.123456, "0.123"),
         (12.345, "12.3"),
         (153.7, "154"),
-        (1e-5, "1.00e-05"),
+        (1e-5, "1.0e-05"),
+        (123456, "123,456"),
         (-2.5, "-2.5"),
         (99.96, "100"),
     ],
@@ -75,6 +79,28 @@ def test_graph_and_curves(tmp_path, toy):
 
 
 def test_a_narrow_terminal_loses_no_number(record):
-    text = rendered(record, 80)
+    text = "".join(rendered(record, 80).split())
+    assert "theotherbaselinesneedawiderterminal" in text
     for number in table.shown_numbers(record):
-        assert table.interval(number) in text
+        assert table.interval(number).replace(" ", "") in text
+
+
+def test_what_a_baseline_wins_is_marked_and_what_was_leaked_as_well(record):
+    number = next(n for n in record.numbers if n.metric == "composition")
+    won = number.model_copy(update={"value": 3.0})
+    assert table.beaten_by(won, "identity")
+    assert not table.beaten_by(won.model_copy(update={"value": -1.0}), "identity")
+    assert not table.beaten_by(won.model_copy(update={"metric": "cost"}), "identity")
+    assert not table.beaten_by(won.model_copy(update={"quantity": "attribute_error"}), "identity")
+    closer = number.model_copy(update={"direction": "one", "value": 1.1})
+    assert not table.beaten_by(closer, "identity")  # 0 is further from 1 than 1.1
+    text = rendered(record.model_copy(update={"numbers": [won.model_copy(update={"leaked": True})]}))
+    assert "0*" in text
+    assert "LEAKED: the model was trained against a judge" in text
+    assert "does at least as well as the model" in text
+
+
+def test_the_worst_cell_is_the_lowest_skill(record):
+    skills = [number for number in record.numbers if number.quantity == "skill"]
+    assert record.worst_cell.value == min(number.value for number in skills)
+    assert f"worst cell: {record.worst_cell.measured} under" in rendered(record)

@@ -1,0 +1,78 @@
+"""Columns on disk, as safetensors: what a baseline scored in an exam, kept for the next model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from counterbench.files import atomic, sha256_of_tensors
+from counterbench.metrics.base import Cell, Column
+
+_KEPT = 24
+"""Exams whose baselines are kept in the cache."""
+
+
+def save_columns(path: Path, columns: Sequence[Column]) -> None:
+    """Write columns atomically.
+
+    Raises:
+        RecordError: if the folder cannot be written.
+    """
+    tensors: dict[str, Tensor] = {}
+    for number, column in enumerate(columns):
+        tensors[f"{number}/index"] = column.index.to(torch.int32)
+        tensors[f"{number}/value"] = column.value
+        if not (column.reference == 1).all():
+            tensors[f"{number}/reference"] = column.reference
+    described = [{"metric": column.metric, "cell": asdict(column.cell)} for column in columns]
+    metadata = {"columns": json.dumps(described), "sha256": sha256_of_tensors(tensors)}
+    with atomic(path) as temporary:
+        temporary.write_bytes(save({key: value.contiguous() for key, value in tensors.items()}, metadata))
+
+
+def load_columns(path: Path) -> list[Column] | None:
+    """What :func:`save_columns` has written, or None if it is not there or not intact."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as stored:
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - not a mapping
+            metadata = stored.metadata() or {}
+        if metadata["sha256"] != sha256_of_tensors(tensors):
+            return None
+        columns = []
+        for number, entry in enumerate(json.loads(metadata["columns"])):
+            value, index = tensors[f"{number}/value"], tensors[f"{number}/index"].long()
+            reference = tensors.get(f"{number}/reference")
+            columns.append(Column(entry["metric"], Cell(**entry["cell"]), index, value, reference))
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError):
+        return None
+    return columns
+
+
+def prune(folder: Path, kept: int = _KEPT) -> None:
+    """Leave only the folders in `folder` that were used last."""
+    try:
+        found = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+    except OSError:
+        return
+    for path in found[:-kept]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def touch(folder: Path) -> bool:
+    """Make a folder of the cache, or mark it as used now; False if it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.touch()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,321 @@
+"""Comparing records that answer the same questions: paired differences, intervals, tests, tied ranks. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import wilcoxon
+
+from counterbench.errors import RecordError
+from counterbench.records import Number, Record, read_record, regret
+from counterbench.statistics import Differences, Ratios, cluster_totals, holm, interval, resampled
+
+RECORD, SAMPLES = "record.json", "samples.parquet"
+RESAMPLES = 20_000
+"""Enough for a p-value that survives a correction for a hundred tests."""
+LEVEL = 0.05
+_SAME = ("dataset", "source", "plan", "data", "judges", "features", "counterbench")
+_BY = ("metric", "quantity", "intervened", "measured", "cycles", "space")
+Key = tuple[str, str, str, str, int, str]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One record with its scores.
+
+    Args:
+        name: how it is called in the comparison.
+        record: the numbers.
+        ratios: number -> its totals per cluster, (G, 1).
+    """
+
+    name: str
+    record: Record
+    ratios: dict[Key, Ratios]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One number of two models.
+
+    Args:
+        key: which number.
+        first, second: names of the models.
+        value, low, high: first - second with its 95 % interval (paired BCa bootstrap).
+        advantage: how much nearer to the best possible `first` is than `second`, in the number's unit.
+        effect: the advantage in standard deviations of the clusters' paired differences, with its interval.
+        p_bootstrap, p_wilcoxon: adjusted by Holm over all numbers and pairs.
+    """
+
+    key: Key
+    first: str
+    second: str
+    value: float
+    low: float
+    high: float
+    advantage: float
+    effect: tuple[float, float, float]
+    p_bootstrap: float
+    p_wilcoxon: float
+
+    @property
+    def better(self) -> str | None:
+        """Who is better beyond chance, or None."""
+        if not self.p_bootstrap < LEVEL:
+            return None
+        return self.first if self.advantage > 0 else self.second
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything between some records.
+
+    Args:
+        names: the models.
+        numbers: number -> its value for every model, in the order of `names`.
+        ranks: number -> rank of every model: 1 + how many are better beyond chance.
+        differences: every number and pair.
+        clusters: independent units behind the intervals.
+    """
+
+    names: tuple[str, ...]
+    numbers: dict[Key, list[Number]]
+    ranks: dict[Key, list[int]]
+    differences: list[Difference]
+    clusters: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "models": list(self.names),
+            "clusters": self.clusters,
+            "numbers": [
+                {
+                    **dict(zip(_BY, key, strict=True)),
+                    "values": {name: number.value for name, number in zip(self.names, numbers, strict=True)},
+                    "ranks": dict(zip(self.names, self.ranks[key], strict=True)),
+                }
+                for key, numbers in self.numbers.items()
+            ],
+            "differences": [
+                {
+                    **dict(zip(_BY, one.key, strict=True)),
+                    **{name: getattr(one, name) for name in ("first", "second", "value", "low", "high", "advantage")},
+                    "p_bootstrap": one.p_bootstrap,
+                    "p_wilcoxon": None if np.isnan(one.p_wilcoxon) else one.p_wilcoxon,
+                    "better": one.better,
+                }
+                for one in self.differences
+            ],
+        }
+
+
+def load(paths: Sequence[Path]) -> list[Entry]:
+    """Read records with their scores.
+
+    Args:
+        paths: folders of `counterbench evaluate`, or the record files in them.
+
+    Raises:
+        RecordError: if one is missing or damaged, or two cannot be compared; it says which field differs.
+    """
+    if len(paths) < 2:
+        raise RecordError("A comparison needs at least two records.")
+    files = [path / RECORD if path.is_dir() else path for path in paths]
+    records = [read_record(path) for path in files]
+    for path, record in zip(files[1:], records[1:], strict=True):
+        require_comparable(records[0], record, files[0], path)
+    names = [Path(record.inputs.model).name for record in records]
+    if len(set(names)) < len(names):
+        names = [f"{name}-{record.inputs.hash[:6]}" for name, record in zip(names, records, strict=True)]
+    if len(set(names)) < len(names):
+        raise RecordError("The same record was given twice; a comparison needs different ones.")
+    return [
+        Entry(name, record, _scores(path.parent / SAMPLES, record))
+        for name, record, path in zip(names, records, files, strict=True)
+    ]
+
+
+def require_comparable(first: Record, second: Record, one: Path, other: Path) -> None:
+    """Raise RecordError, naming the field that differs, unless two records answer the same questions on the same data."""
+    for field in _SAME:
+        a, b = getattr(first.inputs, field), getattr(second.inputs, field)
+        if field == "features":  # a space that only one of them used says nothing about the others
+            shared = a.keys() & b.keys()
+            a, b = {key: a[key] for key in shared}, {key: b[key] for key in shared}
+        if a != b:
+            raise RecordError(
+                f"{one} and {other} cannot be compared: the field {field!r} differs ({_short(a)} against {_short(b)}). Evaluate both with the same dataset, source, suite, seed and limit."
+            )
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _scores(path: Path, record: Record) -> dict[Key, Ratios]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+        coded = [_codes(table[name]) for name in _BY]
+        groups, clusters = np.unique(table["group"].to_numpy(), return_inverse=True)
+        score, relative_to = (table[name].to_numpy() for name in ("score", "relative_to"))
+    except (OSError, pyarrow.ArrowException, KeyError) as error:
+        raise RecordError(
+            f"{path} is missing or damaged ({error}); a comparison needs the scores per sample beside the record."
+        ) from error
+    sizes = [len(values) for _, values in coded]
+    combined = np.ravel_multi_index([codes for codes, _ in coded], sizes)
+    found: dict[Key, Ratios] = {}
+    for code in np.unique(combined):
+        rows = combined == code
+        key = tuple(values[at] for (_, values), at in zip(coded, np.unravel_index(code, sizes), strict=True))
+        totals = [cluster_totals(part[rows], clusters[rows], len(groups))[:, None] for part in (score, relative_to)]
+        found[key] = Ratios(*totals)  # type: ignore[index]
+    return found
+
+
+def _codes(column: Any) -> tuple[np.ndarray, list[Any]]:
+    """A column as (codes, values)."""
+    encoded = column.combine_chunks()
+    encoded = encoded if hasattr(encoded, "dictionary") else encoded.dictionary_encode()
+    return encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist()
+
+
+def compare(entries: Sequence[Entry], resamples: int = RESAMPLES, seed: int = 0, detail: bool = False) -> Comparison:
+    """All paired differences between all records.
+
+    Args:
+        entries: from :func:`load`.
+        resamples: of the clusters.
+        seed: of the resampling.
+        detail: include the numbers that the short table leaves out.
+    """
+    numbers = _shared(entries, detail)
+    found: list[Difference] = []
+    for first, second in combinations(entries, 2):
+        found += _differences(first, second, numbers, resamples, seed)
+    adjusted = {name: holm(np.array([getattr(one, name) for one in found])) for name in ("p_bootstrap", "p_wilcoxon")}
+    differences = [
+        Difference(**{**vars(one), "p_bootstrap": float(p), "p_wilcoxon": float(w)})
+        for one, p, w in zip(found, adjusted["p_bootstrap"], adjusted["p_wilcoxon"], strict=True)
+    ]
+    names = tuple(entry.name for entry in entries)
+    ranks = {
+        key: [1 + sum(_beaten(name, one) for one in differences if one.key == key) for name in names] for key in numbers
+    }
+    return Comparison(names, numbers, ranks, differences, next(iter(entries[0].ratios.values())).clusters)
+
+
+def _beaten(name: str, difference: Difference) -> bool:
+    return name in (difference.first, difference.second) and difference.better not in (None, name)
+
+
+def _shared(entries: Sequence[Entry], detail: bool) -> dict[Key, list[Number]]:
+    """Numbers that every record has, with scores; costs are no matter of chance."""
+    listed = [{number.key: number for number in entry.record.numbers} for entry in entries]
+    shared = {
+        key: [numbers[key] for numbers in listed]
+        for key, number in listed[0].items()
+        if all(key in numbers for numbers in listed)
+        and all(key in entry.ratios for entry in entries)
+        and number.metric != "cost"
+        and (detail or not number.detail)
+    }
+    if not shared:
+        raise RecordError("These records have no number in common; evaluate them with the same metrics.")
+    return shared
+
+
+def _differences(
+    first: Entry, second: Entry, numbers: dict[Key, list[Number]], resamples: int, seed: int
+) -> list[Difference]:
+    """All numbers of two models on the same resamples."""
+    keys = list(numbers)
+    ratios = (_stacked(first, keys), _stacked(second, keys))
+    turned = np.array([_skill(numbers[key][0]) for key in keys])
+    directions = [numbers[key][0].direction for key in keys]
+
+    def value(stored: np.ndarray) -> np.ndarray:
+        return np.where(turned, 1 - stored, stored)
+
+    def worse(stored: np.ndarray) -> np.ndarray:
+        own = value(stored)
+        return np.stack([regret(own[..., k], direction) for k, direction in enumerate(directions)], -1)
+
+    points, lows, highs, _ = _intervals(Differences(*ratios, transform=value), resamples, seed)
+    lost, lost_low, lost_high, drawn = _intervals(Differences(*ratios, transform=worse), resamples, seed)
+    made = []
+    for k, key in enumerate(keys):
+        units = _linear(ratios[0], worse, k) - _linear(ratios[1], worse, k)
+        spread = float(units.std(ddof=1)) if len(units) > 1 else 0.0
+        middle, low, high = (-float(end[k]) / spread if spread > 0 else 0.0 for end in (lost, lost_high, lost_low))
+        made.append(
+            Difference(
+                key,
+                first.name,
+                second.name,
+                float(points[k]),
+                float(lows[k]),
+                float(highs[k]),
+                -float(lost[k]),
+                (middle, low, high),
+                _p_value(float(lost[k]), drawn[:, k]),
+                _wilcoxon(units),
+            )
+        )
+    return made
+
+
+def _skill(number: Number) -> bool:
+    """Whether the number is 1 - the ratio of its stored totals."""
+    return number.quantity in ("skill", "leak")
+
+
+def _stacked(entry: Entry, keys: Sequence[Key]) -> Ratios:
+    chosen = [entry.ratios[key] for key in keys]
+    return Ratios(np.hstack([one.numerator for one in chosen]), np.hstack([one.denominator for one in chosen]))
+
+
+def _intervals(statistics: Differences, resamples: int, seed: int) -> tuple[np.ndarray, ...]:
+    point = statistics.point()
+    if statistics.clusters < 2:
+        nothing = np.full_like(point, np.nan)
+        return point, nothing, nothing, np.zeros((1, len(point)))
+    drawn = resampled(statistics, resamples, seed)
+    return (point, *interval(point, drawn, statistics.jackknife()), drawn)
+
+
+def _p_value(point: float, drawn: np.ndarray) -> float:
+    """Two-sided: how rarely the resamples fall on the other side of no difference (Davison & Hinkley 1997, ch. 4)."""
+    if point == 0 or len(drawn) < 2:
+        return 1.0
+    drawn = drawn[~np.isnan(drawn)]
+    other = min(np.sum(drawn <= 0), np.sum(drawn >= 0))
+    return float(min(1.0, 2 * (other + 1) / (len(drawn) + 1)))
+
+
+def _linear(ratios: Ratios, worse: Any, k: int) -> np.ndarray:
+    """Each cluster's contribution to statistic k, (G,): the statistic plus its linear influence."""
+    point = ratios.point()
+    mean = max(ratios.denominator[:, k].mean(), 1e-300)
+    influence = (ratios.numerator[:, k] - point[k] * ratios.denominator[:, k]) / mean
+    step = np.zeros_like(point)
+    step[k] = 1e-6 * max(1.0, abs(float(point[k])))
+    slope = float((worse(point + step) - worse(point - step))[k] / (2 * step[k]))
+    return np.asarray(float(worse(point)[k]) + slope * influence)
+
+
+def _wilcoxon(units: np.ndarray) -> float:
+    """Signed-rank test over clusters; NaN where nothing differs."""
+    if not np.any(units != 0):
+        return float("nan")
+    return float(wilcoxon(units, zero_method="zsplit").pvalue)

@@ -1,0 +1,75 @@
+"""What an answer costs: passes through the weights, memory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass
+class Passes:
+    """How often weights were used.
+
+    Args:
+        used: forward passes of every layer, weighted by its number of weights.
+        weights: how many weights there are.
+    """
+
+    used: int = 0
+    weights: int = 0
+
+    @property
+    def mean(self) -> float | None:
+        """Passes through an average weight; None for a model without weights."""
+        return self.used / self.weights if self.weights else None
+
+
+@contextmanager
+def counted_passes(model: object) -> Iterator[Passes]:
+    """Count the forward passes of a model's layers inside the block.
+
+    Args:
+        model: a module, or an object with modules as attributes; anything else has no weights that could be counted.
+    """
+    modules = [model] if isinstance(model, nn.Module) else [m for m in _attributes(model) if isinstance(m, nn.Module)]
+    layers = {layer for module in modules for layer in module.modules()}
+    own = {layer: sum(weight.numel() for weight in layer.parameters(recurse=False)) for layer in layers}
+    passes = Passes(weights=sum(own.values()))
+
+    def hook(layer: nn.Module, *_: object) -> None:
+        passes.used += own[layer]
+
+    handles = [layer.register_forward_hook(hook) for layer, weights in own.items() if weights]
+    try:
+        yield passes
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _attributes(model: object) -> list[object]:
+    return list(vars(model).values()) if hasattr(model, "__dict__") else []
+
+
+def peak_memory(device: torch.device) -> float | None:
+    """Largest memory in use so far, in MB: of the accelerator, or of this process; None where it cannot be told."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        import resource
+    except ImportError:  # there is none on Windows
+        return None
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an accelerator ran out of memory."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
+    )

@@ -1,0 +1,94 @@
+"""Training the unconditional autoencoder behind minimality: on the split that no model sees, with a seed that no model uses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from counterbench import fitting
+from counterbench.catalog.recipes import Fit
+from counterbench.checkpoints import save_weights
+from counterbench.datasets.base import Dataset
+from counterbench.files import require_writable, write_text
+from counterbench.judge_training import joined_images
+from counterbench.networks.autoencoder import Autoencoder, standard_normal
+from counterbench.versions import versions
+
+FIT = Fit(
+    epochs=30,
+    batch_size=128,
+    learning_rate=2e-3,
+    weight_decay=0.01,
+    warmup_steps=200,
+    cosine=True,
+    gradient_clip=200,
+    patience=30,
+    ema_decay=0.995,
+)
+LATENT = 16
+
+
+class _Fitting(fitting.Fitting):
+    """Evidence lower bound of images."""
+
+    def __init__(self, network: Autoencoder, fit: Fit, seed: int, image: str):
+        super().__init__(network, fit, seed)
+        self.network, self.image = network, image
+
+    def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
+        images = batch[self.image].float() / 127.5 - 1
+        return self.network.loss(images, standard_normal(len(images), LATENT, generator))
+
+
+def train_posterior(
+    datasets: Sequence[Dataset], output: Path, hardware: fitting.Hardware, seed: int = 8001, epochs: int | None = None
+) -> dict[str, Any]:
+    """Train the unconditional autoencoder on the judge splits of one or several sources together.
+
+    Args:
+        datasets: sources of one card.
+        output: folder for `posterior.safetensors` (the recogniser alone) and `posterior.json`.
+        hardware: where.
+        seed: of weights and noise.
+        epochs: at most; None for the default.
+
+    Returns:
+        What the card should say: file, SHA-256, and the negative evidence lower bound per source on real test images, in nats.
+    """
+    require_writable(output)
+    card = datasets[0].card
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = Autoencoder(datasets[0].variables[card.image].shape, LATENT)  # type: ignore[attr-defined]
+    fit = FIT.model_copy(update={"epochs": epochs}) if epochs else FIT
+    job = _Fitting(network, fit, seed, card.image)
+    train, validation = (joined_images(datasets, split, card.image) for split in ("judge", "validation"))
+    fitting.run(job, train, validation, output / "unfinished" / "posterior", hardware)
+    network = network.cpu().eval()
+    path = output / "posterior.safetensors"
+    report = {
+        "weights": path.name,
+        "sha256": save_weights(network.recogniser, path),
+        "quality": {dataset.source: {"negative_elbo": _quality(network, dataset, seed)} for dataset in datasets},
+    }
+    shutil.rmtree(output / "unfinished", ignore_errors=True)
+    text = json.dumps({"posterior": report, "seed": seed, "fit": fit.model_dump(), "versions": versions()}, indent=1)
+    write_text(output / "posterior.json", text)
+    return report
+
+
+def _quality(network: Autoencoder, dataset: Dataset, seed: int) -> float:
+    values: Mapping[str, Tensor] = dataset.split("test").values
+    generator = torch.Generator().manual_seed(seed)
+    with torch.inference_mode():
+        losses = [
+            network.loss(part.float() / 127.5 - 1, standard_normal(len(part), LATENT, generator))
+            for part in values[dataset.card.image].split(500)
+        ]
+    return round(float(torch.cat(losses).mean()), 1)

@@ -1,0 +1,38 @@
+"""DINOv2's image embedding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from counterbench.features._files import Needed
+from counterbench.features._transformers import FolderEncoder
+from counterbench.registry import features
+
+
+@features.register()
+class DINOv2(FolderEncoder):
+    """Class token of DINOv2 (Oquab et al., TMLR 2024), recommended for realism by Stein et al. (NeurIPS 2023)."""
+
+    title = "DINOv2 class token"
+    space = "dinov2"
+    model = "Dinov2Model"
+    mean, spread = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    needs = (
+        Needed(
+            "dinov2-base",
+            "https://huggingface.co/facebook/dinov2-base (config.json and model.safetensors)",
+            "",
+            "realism and identity in DINOv2's space",
+            "transformers",
+        ),
+    )
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self.side = 224  # the stored size is that of the position table, not of the usual input
+
+    def _output(self, result: Any) -> Tensor:
+        token: Tensor = result.pooler_output
+        return token

@@ -1,0 +1,65 @@
+"""Where a pinned unconditional autoencoder sees an image: the space of counterfactual latent divergence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from counterbench.checkpoints import load_weights
+from counterbench.errors import UnavailableError
+from counterbench.features.base import FeatureSpace
+from counterbench.networks.autoencoder import Recogniser, normal_divergence
+from counterbench.registry import features
+
+
+@features.register()
+class Posterior(FeatureSpace):
+    """Mean and log standard deviation of q(z | image), side by side; the distance is KL(q(. | first) || q(. | second)).
+
+    Args:
+        shape: (C, H, W) of the images.
+        latent, channels, hidden: of the network; see :class:`counterbench.networks.autoencoder.Recogniser`.
+        weights: safetensors file.
+        sha256: what its hash must be.
+        device: where it computes.
+        card: name of the dataset, for messages.
+
+    Raises:
+        UnavailableError: if the card pins no autoencoder.
+    """
+
+    title = "posterior of a pinned unconditional autoencoder"
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        latent: int = 16,
+        channels: Sequence[int] = (16, 32, 64),
+        hidden: int = 128,
+        weights: Path | None = None,
+        sha256: str | None = None,
+        device: str | torch.device = "cpu",
+        card: str = "",
+    ):
+        if weights is None:
+            raise UnavailableError(f"the dataset {card!r} pins no unconditional autoencoder")
+        self.network = Recogniser(shape, latent, channels, hidden)
+        self.sha256 = load_weights(self.network, weights, sha256)
+        self.network.to(device).eval().requires_grad_(False)
+        self.device = device
+
+    @property
+    def fingerprint(self) -> str:
+        return f"posterior sha256={self.sha256}"
+
+    def _extract(self, images: Tensor) -> Tensor:
+        return torch.cat(self.network(images.to(self.device) / 127.5 - 1), 1)
+
+    def distance(self, first: Tensor, second: Tensor) -> Tensor:
+        (mean, log_scale), (other_mean, other_log_scale) = (
+            self.extract(images).double().chunk(2, 1) for images in (first, second)
+        )
+        return normal_divergence(mean, log_scale, other_mean, other_log_scale)

@@ -1,0 +1,85 @@
+"""Real images with given attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from counterbench.datasets.base import Dataset
+from counterbench.variables import Continuous
+
+NEIGHBOURS = 16
+"""How many real images count as having the wanted attributes."""
+
+
+class Matcher:
+    """Finds training samples by their attributes: the same classes, and the nearest quantities.
+
+    Quantities are compared in units of their standard deviation in the training split.
+
+    Args:
+        dataset: whose training split; only the parents of the image are compared, for nothing else shows in it.
+    """
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+        parents = dataset.graph.parents(dataset.card.image)
+        self.quantities = [name for name in parents if isinstance(dataset.variables[name], Continuous)]
+        self.classes = [name for name in parents if name not in self.quantities]
+
+    @cached_property
+    def _train(self) -> dict[str, np.ndarray]:
+        return {name: value.numpy() for name, value in self.dataset.attributes("train").items()}
+
+    @cached_property
+    def _spread(self) -> np.ndarray:
+        return np.array([max(self._train[name].std(), 1e-12) for name in self.quantities])
+
+    @cached_property
+    def _trees(self) -> dict[tuple[int, ...], tuple[np.ndarray, cKDTree]]:
+        count = len(next(iter(self._train.values())))
+        labels = np.stack([self._train[name] for name in self.classes], 1) if self.classes else np.zeros((count, 0))
+        points = self._points(self._train, count)
+        trees = {}
+        for combination in np.unique(labels, axis=0):
+            rows = np.flatnonzero((labels == combination).all(1))
+            trees[tuple(int(value) for value in combination)] = (rows, cKDTree(points[rows]))
+        return trees
+
+    def _points(self, values: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+        if not self.quantities:
+            return np.zeros((count, 1))
+        return np.stack([values[name] for name in self.quantities], 1).astype(np.float64) / self._spread
+
+    def nearest(self, attributes: Mapping[str, Tensor], count: int = NEIGHBOURS) -> Tensor:
+        """Rows of the training split, nearest first.
+
+        Args:
+            attributes: natural values of every parent of the image, (N,) each.
+            count: how many per sample; where there are fewer with the wanted classes, the last one is repeated.
+
+        Returns:
+            (N, count), long. A combination of classes that never occurs takes the nearest quantities of any class.
+        """
+        wanted = {name: attributes[name].cpu().numpy() for name in (*self.quantities, *self.classes)}
+        size = len(next(iter(wanted.values())))
+        points = self._points(wanted, size)
+        labels = np.stack([wanted[name] for name in self.classes], 1) if self.classes else np.zeros((size, 0))
+        found = np.zeros((size, count), dtype=np.int64)
+        for combination in np.unique(labels, axis=0):
+            asked = np.flatnonzero((labels == combination).all(1))
+            rows, tree = self._trees.get(tuple(int(value) for value in combination)) or self._everything
+            take = min(count, len(rows))
+            _, position = tree.query(points[asked], k=np.arange(1, take + 1))
+            found[asked] = rows[np.pad(position, ((0, 0), (0, count - take)), mode="edge")]
+        return torch.from_numpy(found)
+
+    @cached_property
+    def _everything(self) -> tuple[np.ndarray, cKDTree]:
+        count = len(next(iter(self._train.values())))
+        return np.arange(count), cKDTree(self._points(self._train, count))

@@ -1,0 +1,158 @@
+"""How far two sets of feature vectors are apart, as pseudo-values: per pair of samples, with the statistic as their mean.
+
+Sample i of either set is one unit: the answer to a question and the real image that was matched with it. The pseudo-values
+are the statistic plus each unit's influence on it (the infinitesimal jackknife), so that their spread gives its interval.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_BLOCK = 1024
+
+
+def moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (D,) and unbiased covariance (D, D), float64."""
+    values = features.double()
+    mean = values.mean(0)
+    centred = values - mean
+    return mean, centred.T @ centred / max(len(values) - 1, 1)
+
+
+def _root(matrix: Tensor, inverse: bool = False) -> Tensor:
+    """Symmetric square root, or its pseudo-inverse."""
+    values, vectors = torch.linalg.eigh(matrix)
+    floor = values.max().clamp(min=0) * len(values) * torch.finfo(values.dtype).eps
+    kept = values > floor
+    roots = torch.where(kept, values.clamp(min=0).sqrt(), 0.0)
+    if inverse:
+        roots = torch.where(kept, 1 / roots.clamp(min=1e-300), 0.0)
+    return (vectors * roots) @ vectors.T
+
+
+def frechet_of_moments(mean: Tensor, covariance: Tensor, other_mean: Tensor, other_covariance: Tensor) -> float:
+    """|m - m'|^2 + Tr(C + C' - 2 (C C')^(1/2)), the squared Frechet distance of two normals (Dowson & Landau 1982)."""
+    root = _root(covariance)
+    inner = torch.linalg.eigvalsh(root @ other_covariance @ root).clamp(min=0).sqrt().sum()
+    gap = (mean - other_mean).square().sum()
+    return float(gap + covariance.trace() + other_covariance.trace() - 2 * inner)
+
+
+def frechet(answered: Tensor, real: Tensor) -> Tensor:
+    """Squared Frechet distance (Heusel et al. 2017) with the influence of each pair.
+
+    Args:
+        answered, real: (N, D), N >= 2.
+
+    Returns:
+        (N,), float64; their mean is the distance.
+    """
+    (mean, covariance), (other_mean, other_covariance) = moments(answered), moments(real)
+    value = frechet_of_moments(mean, covariance, other_mean, other_covariance)
+    influence = _influence(answered, mean, covariance, other_mean, other_covariance)
+    influence += _influence(real, other_mean, other_covariance, mean, covariance)
+    return value + influence - influence.mean()
+
+
+def frechet_against(answered: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
+    """Squared Frechet distance to fixed moments, with the influence of each answer, (N,)."""
+    own = moments(answered)
+    influence = _influence(answered, *own, mean, covariance)
+    return frechet_of_moments(*own, mean, covariance) + influence - influence.mean()
+
+
+def _influence(features: Tensor, mean: Tensor, covariance: Tensor, other_mean: Tensor, other: Tensor) -> Tensor:
+    """Derivative of the distance with respect to the weight of each row: 2 (m - m') (x - m) + (x - m)' G (x - m), where
+    G = I - C'^(1/2) (C'^(1/2) C C'^(1/2))^(-1/2) C'^(1/2) is the derivative by the covariance C."""
+    centred = features.double() - mean
+    root = _root(other)
+    slope = torch.eye(len(mean), dtype=torch.float64) - root @ _root(root @ covariance @ root, inverse=True) @ root
+    return 2 * centred @ (mean - other_mean) + (centred @ slope * centred).sum(1)
+
+
+def _kernel(first: Tensor, second: Tensor) -> Tensor:
+    """(x . y / D + 1)^3, the kernel of KID."""
+    return (first @ second.T / first.shape[1] + 1) ** 3
+
+
+def _kernel_means(first: Tensor, second: Tensor) -> Tensor:
+    """Mean of k(x_i, y_j) over j, (N,), leaving out j = i if both sets are the same."""
+    same = first is second
+    sums = []
+    for start in range(0, len(first), _BLOCK):
+        block = first[start : start + _BLOCK]
+        total = _kernel(block, second).sum(1)
+        if same:
+            total -= ((block * block).sum(1) / first.shape[1] + 1) ** 3
+        sums.append(total)
+    return torch.cat(sums) / (len(second) - same)
+
+
+def kid(answered: Tensor, real: Tensor) -> Tensor:
+    """Kernel distance: unbiased estimate of the squared MMD with the kernel (x . y / D + 1)^3 (Binkowski et al. 2018).
+
+    Args:
+        answered, real: (N, D), N >= 2.
+
+    Returns:
+        (N,), float64; their mean is the distance, their spread that of the U-statistic's projection.
+    """
+    x, y = answered.double(), real.double()
+    # Each unit's mean kernel with all others; the mean of these is the U-statistic, twice their deviation its projection.
+    unit = _kernel_means(x, x) + _kernel_means(y, y) - _kernel_means(x, y) - _kernel_means(y, x)
+    return unit.mean() + 2 * (unit - unit.mean())
+
+
+def kid_subsets(
+    answered: Tensor, real: Tensor, subsets: int = 100, size: int = 1000, generator: torch.Generator | None = None
+) -> tuple[float, float]:
+    """Mean and standard deviation of the kernel distance over random subsets, as it was published (Binkowski et al. 2018).
+
+    The deviation tells about sets of `size` samples, not about all of them; for that, see :func:`kid`.
+    """
+    size = min(size, len(answered), len(real))
+    values = []
+    for _ in range(subsets):
+        x, y = (part[torch.randperm(len(part), generator=generator)[:size]].double() for part in (answered, real))
+        values.append(_kernel_means(x, x).mean() + _kernel_means(y, y).mean() - 2 * _kernel_means(x, y).mean())
+    found = torch.stack(values)
+    return float(found.mean()), float(found.std(unbiased=False))
+
+
+def _radii(points: Tensor, k: int) -> Tensor:
+    """Distance of each point to its k-th nearest other one, (N,)."""
+    radii = []
+    for block in points.split(_BLOCK):
+        distances = torch.cdist(block, points, compute_mode="use_mm_for_euclid_dist")
+        radii.append(distances.kthvalue(k + 1, dim=1).values)  # the nearest is the point itself
+    return torch.cat(radii)
+
+
+def prdc(answered: Tensor, real: Tensor, k: int = 5) -> dict[str, Tensor]:
+    """Precision, recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020), per sample.
+
+    Args:
+        answered, real: (N, D) and (M, D), more than k each.
+        k: which neighbour sets the radius.
+
+    Returns:
+        precision, density: (N,), per answer; recall, coverage: (M,), per real image; the means are the statistics.
+    """
+    x, y = answered.double(), real.double()
+    real_radii, radii = _radii(y, k), _radii(x, k)
+    inside, covered = torch.zeros(len(x), dtype=torch.float64), torch.zeros(len(y), dtype=torch.bool)
+    recalled = torch.zeros(len(y), dtype=torch.bool)
+    for start in range(0, len(x), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        distances = torch.cdist(x[rows], y, compute_mode="use_mm_for_euclid_dist")
+        within = distances <= real_radii
+        inside[rows] = within.double().sum(1)
+        covered |= within.any(0)
+        recalled |= (distances <= radii[rows, None]).any(0)
+    return {
+        "precision": (inside > 0).double(),
+        "recall": recalled.double(),
+        "density": inside / k,
+        "coverage": covered.double(),
+    }

@@ -1,0 +1,95 @@
+"""Real training images as metrics compare with them: their vectors, and which of them share a value."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from counterbench.datasets.base import Dataset
+from counterbench.errors import RecordError
+from counterbench.features.base import FeatureSpace
+from counterbench.files import atomic, cache_folder
+from counterbench.plans import cell_edges
+from counterbench.progress import bar
+from counterbench.variables import Continuous, Variable
+
+_BLOCK = 500
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Which values of a variable count as the same: the same class, or the same tenth of the training range.
+
+    Args:
+        variable: its kind decides.
+        edges: inner edges of the tenths; empty for a class.
+    """
+
+    variable: Variable
+    edges: Tensor
+
+    @classmethod
+    def of(cls, variable: Variable, train: Tensor) -> Grouping:
+        """The groups of a variable, from its training values."""
+        if not isinstance(variable, Continuous):
+            return cls(variable, torch.empty(0))
+        return cls(variable, torch.from_numpy(cell_edges(np.sort(train.double().numpy()))))
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """(N,) natural values -> (N,) numbers of their groups."""
+        if not isinstance(self.variable, Continuous):
+            return values.long()
+        return torch.searchsorted(self.edges, values.double(), right=True)
+
+
+class References:
+    """The training split, seen through feature spaces.
+
+    Args:
+        dataset: whose training split.
+    """
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    @cached_property
+    def attributes(self) -> dict[str, Tensor]:
+        """Natural values of all attributes, (M,) each."""
+        return self.dataset.attributes("train")
+
+    @cache  # noqa: B019 - lives as long as an evaluation
+    def grouping(self, variable: str) -> Grouping:
+        """Which values of a variable count as the same."""
+        return Grouping.of(self.dataset.variables[variable], self.attributes[variable])
+
+    @cache  # noqa: B019
+    def features(self, space: FeatureSpace) -> Tensor:
+        """Vectors of all training images, (M, D); kept in the cache, for they are the same for every model."""
+        split = self.dataset.split("train")
+        key = hashlib.sha256(f"{split.fingerprint} {space.fingerprint}".encode()).hexdigest()[:24]
+        path = cache_folder() / "features" / f"{key}.safetensors"
+        try:
+            stored = load(path.read_bytes())["features"]
+            if len(stored) == len(split):
+                return stored
+        except (OSError, SafetensorError, KeyError):
+            pass
+        images, parts = split.values[self.dataset.card.image], []
+        with bar(len(split), f"Training images as {space.title}") as advance:
+            for block in images.split(_BLOCK):
+                parts.append(space.extract(block))
+                advance(len(block))
+        found = torch.cat(parts)
+        try:
+            with atomic(path) as temporary:
+                temporary.write_bytes(save({"features": found}))
+        except RecordError:
+            pass  # a cache that cannot be written costs time, not the run
+        return found

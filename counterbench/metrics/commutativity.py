@@ -1,0 +1,47 @@
+"""Commutativity: the order of unrelated interventions must not matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from counterbench.counterfactual import L1, Counterfactual
+from counterbench.metrics.base import Cell, SampleMetric, Setting
+from counterbench.metrics.composition import distance_unit
+from counterbench.registry import metrics
+
+
+@metrics.register()
+class Commutativity(SampleMetric):
+    """E d(f_b(f_a(x)), f_a(f_b(x))) for variables neither of which is an ancestor of the other.
+
+    Args:
+        setting: what is asked.
+        distances: d: `l1`, or feature spaces such as `lpips`.
+    """
+
+    title = "Commutativity"
+    asks = frozenset({"single", "pair"})
+    definition = (
+        "Mean distance between the images of do(a) then do(b) and of do(b) then do(a), each on the model's own answer."
+    )
+    blind_to = "Whether the interventions do anything: a model that always gives the same answer is perfect."
+    source = "Monteiro et al., ICLR 2023, identifiability tests of their code."
+
+    def __init__(self, setting: Setting, distances: Sequence[str] = (L1,)):
+        self.distances = tuple(distances)
+        super().__init__(setting)
+
+    def make_cells(self) -> list[Cell]:
+        return [
+            Cell("l1" if name == L1 else "distance", distance_unit(name), "lower", f"{a} + {b}", space=name)
+            for name in self.available(self.distances)
+            for a, b in self.setting.pairs
+        ]
+
+    def update(self, answers: Counterfactual) -> None:
+        if answers.kind != "pair":
+            return
+        both = " + ".join(answers.intervened)
+        for cell in self.cells:
+            if cell.intervened == both:
+                self.add(cell, answers.index, answers.view.distance(cell.space, answers.other_view))

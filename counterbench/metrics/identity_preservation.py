@@ -1,0 +1,52 @@
+"""Identity preservation: is it still the same individual?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from counterbench.counterfactual import Counterfactual
+from counterbench.metrics.base import Cell, SampleMetric, Setting
+from counterbench.registry import metrics
+
+
+@metrics.register()
+class IdentityPreservation(SampleMetric):
+    """E d(f_null(x), x*) / E d(x, x'), with x' another individual.
+
+    Args:
+        setting: what is asked.
+        spaces: d: cosine distance in these feature spaces; `lpips` for the learned distance, `l1` for pixels.
+    """
+
+    title = "Identity preservation"
+    asks = frozenset({"null", "single"})
+    definition = (
+        "Mean distance between the counterfactual and the model's own null answer, relative to the mean distance between "
+        "random pairs of test images: 0 is the same image, 1 a stranger."
+    )
+    blind_to = (
+        "How much of the change was asked for: returning the input is perfect, and the truth itself scores above 0. Read it "
+        "beside the truth's row."
+    )
+    source = "After Vlontzos et al. (2023) and Monteiro et al. (2023); the null answer instead of x keeps reconstruction out of it."
+
+    def __init__(self, setting: Setting, spaces: Sequence[str] = ("judge",)):
+        self.spaces = tuple(spaces)
+        super().__init__(setting)
+
+    def make_cells(self) -> list[Cell]:
+        there = self.available(self.spaces)
+        return [
+            Cell("distance_ratio", "of strangers", "lower", variable, space=space)
+            for variable in self.setting.intervenable
+            for space in there
+        ]
+
+    def update(self, answers: Counterfactual) -> None:
+        null, partner = answers.batch.null, answers.batch.partner
+        if answers.kind != "single" or null is None or partner is None:
+            return
+        for cell in self.cells:
+            if cell.intervened == answers.intervened[0]:
+                apart = answers.view.distance(cell.space, null)
+                self.add(cell, answers.index, apart, relative_to=answers.batch.view.distance(cell.space, partner))

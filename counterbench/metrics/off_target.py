@@ -1,0 +1,70 @@
+"""Off-target change: what an intervention must leave alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from counterbench.counterfactual import Counterfactual
+from counterbench.judges import Reading
+from counterbench.metrics.base import Cell, SampleMetric
+from counterbench.registry import metrics
+
+
+def change(before: Reading, after: Reading, spread: float) -> Tensor:
+    """How much a measurement moved, (N,), in standard deviations of the attribute; a class moves by 0 or 1 / spread.
+
+    Args:
+        before, after: what the judges read.
+        spread: standard deviation in the training split; of a class, of its indicators together: sqrt(1 - sum p^2).
+    """
+    if before.discrete:
+        moved = (before.mean.argmax(1) != after.mean.argmax(1)).double()
+    else:
+        moved = (before.mean.double() - after.mean.double()).abs()
+    return moved / spread
+
+
+@metrics.register()
+class OffTarget(SampleMetric):
+    """Mean of |judge_j(x*) - judge_j(x)| / std_j over variables j that are neither intervened nor descendants."""
+
+    title = "Off-target change"
+    asks = frozenset({"single"})
+    definition = (
+        "How far the judges' measurements of attributes move that the intervention must leave alone, in standard deviations of "
+        "the training split; per pair of variables, and the mean over them."
+    )
+    blind_to = (
+        "Whether the intended change was made: returning the input is perfect. It trusts the judges: what no judge measures "
+        "can change unseen."
+    )
+    source = "Attribute amplification: Xia et al., 2024 (Mitigating attribute amplification in counterfactual image generation)."
+
+    def make_cells(self) -> list[Cell]:
+        cells = []
+        for intervened in self.setting.intervenable:
+            others = self.setting.unaffected(intervened)
+            if others:
+                cells.append(Cell("mean_change", "std", "lower", intervened))
+            cells += [self._cell(intervened, name, detail=len(others) == 1) for name in others]
+        return cells
+
+    def _cell(self, intervened: str, measured: str, detail: bool) -> Cell:
+        return Cell("change", "std", "lower", intervened, measured, detail=detail)
+
+    def judges_of(self, cell: Cell) -> tuple[str, ...]:
+        return (cell.measured,) if cell.measured else self.setting.unaffected(cell.intervened)
+
+    def update(self, answers: Counterfactual) -> None:
+        if answers.kind != "single":
+            return
+        (intervened,) = answers.intervened
+        others = self.setting.unaffected(intervened)
+        moved = []
+        for name in others:
+            before, after = answers.batch.view.measured[name], answers.view.measured[name]
+            moved.append(change(before, after, self.setting.spread[name]))
+            self.add(self._cell(intervened, name, len(others) == 1), answers.index, moved[-1])
+        if moved:
+            self.add(Cell("mean_change", "std", "lower", intervened), answers.index, torch.stack(moved).mean(0))

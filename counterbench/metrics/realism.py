@@ -1,0 +1,149 @@
+"""Realism: do the answers look like real images with those attributes?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from counterbench.counterfactual import Counterfactual
+from counterbench.errors import ConfigError
+from counterbench.features.base import FeatureSpace
+from counterbench.metrics._distributions import frechet, frechet_against, kid, moments, prdc
+from counterbench.metrics.base import Cell, Column, Metric, Setting, joined
+from counterbench.registry import metrics
+
+_DIRECTION: dict[str, Literal["lower", "higher"]] = {
+    "frechet_distance": "lower",
+    "kid": "lower",
+    "precision": "higher",
+    "recall": "higher",
+    "density": "higher",
+    "coverage": "higher",
+}
+_K = 5
+ALL = "all"
+"""What a pooled number is about: every intervention."""
+
+
+@metrics.register()
+class Realism(Metric):
+    """Frechet distance, KID, precision, recall, density and coverage between answers and real images, in a feature space.
+
+    Args:
+        setting: what is asked.
+        spaces: feature spaces.
+        reference: `matched` compares with real training images that have the attributes of the plan's questions, one each;
+            `train` with the whole training split, as published.
+        pooled: one number over all interventions, as published, instead of one per intervened variable.
+        quantities: which numbers.
+    """
+
+    title = "Realism"
+    asks = frozenset({"single"})
+    definition = (
+        "Squared Frechet distance, unbiased kernel distance (KID), precision, recall, density and coverage (k = 5) between the "
+        "answers and real training images that were matched with the plan's counterfactual attributes, one for each question, "
+        "in a named feature space."
+    )
+    blind_to = (
+        "Whether the answer belongs to the question's individual: a random real image with the right attributes is perfect. "
+        "The Frechet distance of two finite samples is above 0 even if their laws are the same; compare equal N only. Where no "
+        "real image has the attributes (an unheard-of combination), the nearest stand in, and the truth itself scores badly."
+    )
+    source = "Heusel et al., NeurIPS 2017; Binkowski et al., ICLR 2018; Kynkaanniemi et al., NeurIPS 2019; Naeem et al., ICML 2020."
+
+    number: list[Tensor]
+    row: list[Tensor]
+
+    def __init__(
+        self,
+        setting: Setting,
+        spaces: Sequence[str] = ("judge",),
+        reference: str = "matched",
+        pooled: bool = False,
+        quantities: Sequence[str] = tuple(_DIRECTION),
+    ):
+        if reference not in ("matched", "train"):
+            raise ConfigError(f"realism: reference is {reference!r}; give matched or train.")
+        if unknown := [name for name in quantities if name not in _DIRECTION]:
+            raise ConfigError(f"realism: unknown quantity {unknown[0]!r}. Known: {', '.join(_DIRECTION)}.")
+        if reference == "train":
+            quantities = ("frechet_distance",)
+        self.spaces, self.reference, self.pooled = tuple(spaces), reference, pooled
+        self.quantities = tuple(quantities)
+        there = [name for name in self.spaces if name in setting.spaces and setting.spaces[name].vectors]
+        kept = ("answered", "matched") if reference == "matched" else ("answered",)
+        self.states = ("number", "row", *(f"{part}_{space}" for space in there for part in kept))  # type: ignore[misc]
+        super().__init__(setting)
+
+    def make_cells(self) -> list[Cell]:
+        there = self.available(self.spaces)
+        asked = (ALL,) if self.pooled else self.setting.intervenable
+        return [
+            Cell(
+                quantity if self.reference == "matched" else f"{quantity}_to_train",
+                "",
+                _DIRECTION[quantity],
+                ALL if self.pooled else variable,
+                space=space,
+                detail=quantity in ("precision", "recall"),
+            )
+            for variable in asked
+            for space in there
+            for quantity in self.quantities
+        ]
+
+    def update(self, answers: Counterfactual) -> None:
+        if answers.kind != "single" or not self.cells:
+            return
+        matched = answers.batch.matched(answers.intervened[0]) if self.reference == "matched" else None
+        if self.reference == "matched" and matched is None:
+            return
+        at = self.setting.intervenable.index(answers.intervened[0])
+        self.number.append(torch.full((len(answers.index),), at))
+        self.row.append(answers.index)
+        for state in self.states[2:]:
+            part, _, space = state.partition("_")
+            view = answers.view if part == "answered" else matched
+            assert view is not None
+            getattr(self, state).append(view.features(space))
+
+    def compute(self) -> list[Column]:
+        numbers, rows = joined(self.number), joined(self.row)
+        order = rows.argsort(stable=True)
+        order = order[numbers[order].argsort(stable=True)]
+        columns = []
+        for cell in self.cells:
+            chosen = order
+            if not self.pooled:
+                chosen = order[numbers[order] == self.setting.intervenable.index(cell.intervened)]
+            if len(chosen) > _K:
+                columns.append(Column(self.name, cell, rows[chosen], self._values(cell, chosen)))
+        self._shared.clear()
+        return columns
+
+    def _values(self, cell: Cell, rows: Tensor) -> Tensor:
+        answered = joined(getattr(self, f"answered_{cell.space}"))[rows]
+        if self.reference == "train":
+            return frechet_against(answered, *self._train_moments(self.setting.spaces[cell.space]))
+        matched = joined(getattr(self, f"matched_{cell.space}"))[rows]
+        if cell.quantity == "frechet_distance":
+            return frechet(answered, matched)
+        if cell.quantity == "kid":
+            return kid(answered, matched)
+        key = (cell.intervened, cell.space)
+        if key not in self._shared:
+            self._shared[key] = prdc(answered, matched, _K)
+        return self._shared[key][cell.quantity]
+
+    @property
+    def _shared(self) -> dict[tuple[str, str], dict[str, Tensor]]:
+        """Precision, recall, density and coverage come from the same distances."""
+        return self.__dict__.setdefault("_shared_values", {})
+
+    def _train_moments(self, space: FeatureSpace) -> tuple[Tensor, Tensor]:
+        assert self.setting.references is not None
+        return moments(self.setting.references.features(space))

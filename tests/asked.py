@@ -1,0 +1,169 @@
+"""Questions about the toy process, answered by a function: what metrics are tested with."""
+
+from __future__ import annotations
+
+import torch
+from toy import COUNTS, Toy, exact_scm, read
+
+from counterbench import judges
+from counterbench.baselines import Identity
+from counterbench.counterfactual import Batch, Counterfactual, Instruments, NoiseSample, View
+from counterbench.examination import partners
+from counterbench.features.base import FeatureSpace
+from counterbench.features.pixel import Pixel
+from counterbench.matching import Matcher
+from counterbench.metrics._references import References
+from counterbench.metrics.base import Setting
+from counterbench.randomness import SampleNoise
+from counterbench.samples import Samples
+
+NAMES = ("a", "b", "c")
+PAIRS = (("a", "c"), ("b", "c"))
+
+
+class ToyPosterior(FeatureSpace):
+    """A posterior with mean (a, b, c) and scales that differ from image to image."""
+
+    title = "toy posterior"
+
+    @property
+    def fingerprint(self) -> str:
+        return "toy posterior"
+
+    def _extract(self, images):
+        seen = read(images)
+        return torch.cat([seen, -1 + 0.2 * torch.tanh(seen)], 1)
+
+
+SPACES = {"pixel": Pixel(), "posterior": ToyPosterior(), "judge": Pixel()}
+
+
+def setting(dataset: Toy, **changes) -> Setting:
+    """Everything there is to know about the toy."""
+    train = dataset.attributes("train")
+    shares = train["c"].bincount() / len(train["c"])
+    known = {
+        "graph": dataset.graph,
+        "variables": dataset.variables,
+        "image": "image",
+        "intervenable": NAMES,
+        "judged": NAMES,
+        "cycles": 2,
+        "with_truth": NAMES,
+        "undo": NAMES,
+        "pairs": PAIRS,
+        "ensembles": ("c",),
+        "spread": {
+            "a": float(train["a"].std()),
+            "b": float(train["b"].std()),
+            "c": float((1 - shares.square().sum()).sqrt()),
+        },
+        "spaces": SPACES,
+        "references": References(dataset),
+        "noise": {"a.e": 1, "image.e": 64},
+    }
+    return Setting(**{**known, **changes})
+
+
+def answers(dataset: Toy, answer, order, noise: bool = True):
+    """Every kind of answer for some rows, by a function (given, held, truth) -> values.
+
+    Args:
+        dataset: the toy.
+        answer: gets the samples, the values that are held, and the true answer.
+        order: batches of rows.
+        noise: whether the model gives access to its noise.
+    """
+    panels = judges.load(dataset.card, dataset.source)
+    instruments = Instruments(lambda images: {name: panel.measure(images) for name, panel in panels.items()}, SPACES)
+    identity, matcher, scm = Identity(dataset), Matcher(dataset), exact_scm()
+    split = dataset.split("test")
+    for rows in order:
+        factual = split.take(rows)
+
+        def truth_of(done, rows=rows):
+            return dataset.truth("test", rows, done)
+
+        def wanted(name, rows=rows):
+            value = split.take((rows + 41) % COUNTS["test"])[name]
+            return (value + 1) % 3 if name == "c" else value
+
+        def matched(name, rows=rows, factual=factual, wanted=wanted):
+            nearest = matcher.nearest(identity.counterfactual(factual, {name: wanted(name)}))[:, 0]
+            return View(dataset.split("train").take(nearest)["image"], instruments)
+
+        def sampled(rows=rows, factual=factual):
+            abducted = scm.abduct(factual)
+            prior = scm.sample_noise(len(rows), SampleNoise(0, rows.tolist()))
+            return NoiseSample(
+                *({f"{name}.e": part[name]["e"].flatten(1) for name in ("a", "image")} for part in (abducted, prior))
+            )
+
+        batch = Batch(
+            factual,
+            "image",
+            instruments,
+            null=lambda factual=factual: answer(factual, {}, factual),
+            partner=lambda rows=rows: View(split.take(partners(split.group)[rows])["image"], instruments),
+            matched=matched,
+            noise=sampled if noise else None,
+        )
+        given = factual
+        for cycle in (1, 2):
+            given = Samples(answer(given, {}, given), rows)
+            yield Counterfactual(batch, "null", (), given, cycle, floor=factual, truth=factual)
+        singles = {}
+        for name in NAMES:
+            held, truth = {name: wanted(name)}, truth_of({name: wanted(name)})
+            singles[name] = Samples(answer(factual, held, truth), rows, held)
+            floor = identity.counterfactual(factual, held)
+            cost = {
+                "seconds": 0.5,
+                "evaluations": 2.0,
+                "parameters": 7.0,
+                "peak_memory": float(rows[0]),
+                "training_time": 3.0,
+            }
+            yield Counterfactual(
+                batch, "single", (name,), singles[name], wanted=held, floor=floor, truth=truth, cost=cost
+            )
+        for name in NAMES:
+            held = {name: factual[name]}
+            yield Counterfactual(batch, "return", (name,), answer(singles[name], held, factual), wanted=held)
+        for a, b in PAIRS:
+            both = truth_of({a: wanted(a), b: wanted(b)})
+            first, second = (answer(singles[x], {y: wanted(y)}, both) for x, y in ((a, b), (b, a)))
+            yield Counterfactual(batch, "pair", (a, b), first, other=second)
+
+
+def computed(name: str, known: Setting, batches, **options):
+    """All columns of a metric."""
+    from counterbench import registry
+
+    metric = registry.metrics.get(name)(known, **options)
+    for one in batches:
+        metric.update(one)
+    return metric.compute()
+
+
+def points(name: str, known: Setting, dataset: Toy, answer, count: int = 60, **options):
+    """(quantity, intervened, measured, cycles) -> value."""
+    columns = computed(name, known, answers(dataset, answer, [torch.arange(count)]), **options)
+    return {(c.cell.quantity, c.cell.intervened, c.cell.measured, c.cell.cycles): c.point() for c in columns}
+
+
+def noisy(factual, held, truth):
+    """The truth with noise that depends on the sample alone."""
+    return {**truth, "image": truth["image"] + torch.sin(factual["image"] * 3.1)}
+
+
+def unchanged(factual, held, truth):
+    return {**truth, "image": factual["image"]}
+
+
+def true(factual, held, truth):
+    return dict(truth)
+
+
+def halfway(factual, held, truth):
+    return {**truth, "image": 0.5 * (factual["image"] + truth["image"])}

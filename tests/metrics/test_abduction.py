@@ -1,0 +1,75 @@
+import asked
+import numpy as np
+import pytest
+import torch
+
+from counterbench.metrics.abduction import WIDTH, narrowed, readable, two_sample_test
+from counterbench.variables import Categorical, Continuous
+
+
+def test_equal_laws_cannot_be_told_apart_and_different_ones_can():
+    rng = np.random.default_rng(0)
+    same = two_sample_test(rng.normal(size=(500, 4)), rng.normal(size=(500, 4))).mean()
+    assert same == pytest.approx(0.5, abs=0.06)
+    shifted = two_sample_test(rng.normal(2, 1, (500, 4)), rng.normal(size=(500, 4))).mean()
+    assert shifted > 0.95
+    wider = two_sample_test(2 * rng.normal(size=(500, 4)), rng.normal(size=(500, 4))).mean()
+    assert wider > 0.7  # a difference of scale alone, which no linear classifier sees
+    assert shifted > wider > same
+
+
+def test_a_known_difference_is_found_up_to_the_bayes_rate():
+    """N(1, 1) against N(-1, 1): the best possible accuracy is Phi(1) = 0.841."""
+    rng = np.random.default_rng(1)
+    found = two_sample_test(rng.normal(1, 1, (1000, 1)), rng.normal(-1, 1, (1000, 1))).mean()
+    assert found == pytest.approx(0.841, abs=0.03)
+
+
+def test_a_parent_is_read_off_noise_that_holds_it_and_not_off_other_noise():
+    rng = np.random.default_rng(0)
+    parent = rng.normal(size=600) * 3 + 5
+    free, held = rng.normal(size=(600, 3)), np.stack([parent + 0.3 * rng.normal(size=600), rng.normal(size=600)], 1)
+    variable = Continuous("p", -10, 20)
+
+    def score(noise, values, what):
+        error, blind = readable(noise, values, what)
+        return 1 - error.sum() / blind.sum()
+
+    assert score(held, parent, variable) > 0.9
+    assert score(free, parent, variable) < 0.05
+    classes = rng.integers(3, size=600)
+    shown = rng.normal(size=(600, 2)) + 4 * np.eye(3)[classes][:, :2]
+    assert score(shown, classes, Categorical("c", ("x", "y", "z"))) > 0.85
+    assert score(free, classes, Categorical("c", ("x", "y", "z"))) < 0.15
+
+
+def test_wide_noise_is_seen_along_orthonormal_directions():
+    wide = torch.randn(2000, 300, generator=torch.Generator().manual_seed(0))
+    seen = narrowed(wide)
+    assert seen.shape == (2000, WIDTH)
+    assert torch.allclose(seen.T.cov(), torch.eye(WIDTH, dtype=torch.float64), atol=0.15)
+    assert torch.equal(narrowed(wide[:, :5]), wide[:, :5].double())
+
+
+def test_the_true_model_passes_but_for_its_short_noise(toy):
+    """The toy's own causal model: noise of a is standard normal and says nothing of anything; nothing is lost."""
+    dataset = toy.Toy()
+    found = asked.points("abduction", asked.setting(dataset), dataset, asked.true, 120)
+    assert found["prior_test", "", "a.e", 0] == pytest.approx(0.5, abs=0.12)
+    assert found["round_trip_error", "", "a", 0] == 0
+    assert found["round_trip_accuracy", "", "c", 0] == 1
+    assert found["leak", "a", "image.e", 0] < 0.3
+
+
+def test_a_model_without_noise_says_so(toy):
+    from counterbench import registry
+
+    metric = registry.metrics.get("abduction")(asked.setting(toy.Toy(), noise={}))
+    assert metric.cells == []
+    assert "no access to exogenous noise" in metric.skipped["abduction"]
+
+
+def test_few_samples_give_no_number_instead_of_a_wrong_one(toy):
+    dataset = toy.Toy()
+    columns = asked.computed("abduction", asked.setting(dataset), asked.answers(dataset, asked.true, [torch.arange(4)]))
+    assert columns == []

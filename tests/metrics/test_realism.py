@@ -1,0 +1,161 @@
+"""Frechet distance, kernel distance, precision, recall, density, coverage: against reference implementations."""
+
+import warnings
+
+import asked
+import numpy as np
+import pytest
+import torch
+from scipy import linalg
+from torch import nn
+
+from counterbench.errors import ConfigError
+from counterbench.matching import Matcher
+from counterbench.metrics import _distributions as distributions
+from counterbench.metrics.realism import Realism
+
+
+def clouds(count=400, width=6, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(count, width, generator=generator) @ torch.randn(width, width, generator=generator)
+    y = torch.randn(count, width, generator=generator) * 1.3 + 0.4
+    return x.float(), y.float()
+
+
+class AsFeatures(nn.Module):
+    """What torchmetrics takes for a feature extractor: images that are features already."""
+
+    num_features = 6
+
+    def forward(self, images):
+        return images.flatten(1)
+
+
+def test_frechet_distance_is_that_of_torchmetrics_and_of_scipy():
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    x, y = clouds()
+    own = float(distributions.frechet(x, y).mean())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = FrechetInceptionDistance(feature=AsFeatures(), normalize=True, input_img_size=(6, 1, 1)).set_dtype(
+            torch.float64
+        )
+        theirs.update(y.double()[..., None, None], real=True)
+        theirs.update(x.double()[..., None, None], real=False)
+        assert own == pytest.approx(float(theirs.compute()), rel=1e-6)
+    (m, c), (n, d) = ((v.double().numpy().mean(0), np.cov(v.double().numpy().T)) for v in (x, y))
+    root = linalg.sqrtm(c @ d).real
+    assert own == pytest.approx(float(((m - n) ** 2).sum() + np.trace(c + d - 2 * root)), rel=1e-9)
+
+
+def test_frechet_distance_of_known_normals():
+    """N(0, 1) and N(3, 4) are 3^2 + (2 - 1)^2 apart, squared."""
+    one, four = torch.ones(1, 1, dtype=torch.float64), torch.full((1, 1), 4.0, dtype=torch.float64)
+    zero, three = torch.zeros(1, dtype=torch.float64), torch.full((1,), 3.0, dtype=torch.float64)
+    assert distributions.frechet_of_moments(zero, one, three, four) == pytest.approx(10)
+
+
+def test_a_set_is_no_distance_from_itself_even_if_it_is_smaller_than_its_dimension():
+    x = torch.randn(20, 50, generator=torch.Generator().manual_seed(0))
+    assert float(distributions.frechet(x, x).mean()) == pytest.approx(0, abs=1e-5)
+    assert distributions.frechet(x, x).isfinite().all()
+
+
+def test_kernel_distance_is_that_of_torchmetrics():
+    """On subsets as large as the set there is one unbiased estimate; torchmetrics draws it."""
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    x, y = clouds(200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = KernelInceptionDistance(feature=AsFeatures(), subsets=3, subset_size=200, normalize=True)
+        theirs.update(y[..., None, None], real=True)
+        theirs.update(x[..., None, None], real=False)
+        expected = float(theirs.compute()[0])
+    assert float(distributions.kid(x, y).mean()) == pytest.approx(expected, rel=1e-4)
+    generator = torch.Generator().manual_seed(0)
+    assert distributions.kid_subsets(x, y, 3, 200, generator)[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_kernel_distance_is_unbiased():
+    values = []
+    for seed in range(200):
+        generator = torch.Generator().manual_seed(seed)
+        x, y = (torch.randn(30, 4, generator=generator) for _ in range(2))
+        values.append(float(distributions.kid(x, y).mean()))
+    assert np.mean(values) == pytest.approx(0, abs=3 * np.std(values) / np.sqrt(200))
+
+
+def literal_prdc(x, y, k):
+    """The formulas, sample by sample."""
+
+    def radius(points, i):
+        return sorted(float((points[i] - p).norm()) for j, p in enumerate(points) if j != i)[k - 1]
+
+    real, fake = [radius(y, i) for i in range(len(y))], [radius(x, i) for i in range(len(x))]
+    distance = [[float((a - b).norm()) for b in y] for a in x]
+    inside = [[distance[i][j] <= real[j] for j in range(len(y))] for i in range(len(x))]
+    return {
+        "precision": np.mean([any(row) for row in inside]),
+        "recall": np.mean([any(distance[i][j] <= fake[i] for i in range(len(x))) for j in range(len(y))]),
+        "density": np.mean([sum(row) / k for row in inside]),
+        "coverage": np.mean([any(inside[i][j] for i in range(len(x))) for j in range(len(y))]),
+    }
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_precision_recall_density_coverage_are_their_formulas(k):
+    x, y = (part.double() for part in clouds(40))
+    found = distributions.prdc(x, y, k)
+    for name, expected in literal_prdc(x, y, k).items():
+        assert float(found[name].mean()) == pytest.approx(expected, abs=1e-12), name
+
+
+def test_blocks_change_nothing(monkeypatch):
+    x, y = clouds(100)
+    whole = {**distributions.prdc(x, y), "kid": distributions.kid(x, y)}
+    monkeypatch.setattr(distributions, "_BLOCK", 17)
+    for name, value in {**distributions.prdc(x, y), "kid": distributions.kid(x, y)}.items():
+        assert torch.allclose(value, whole[name], atol=1e-12)
+
+
+@pytest.mark.parametrize("statistic", [distributions.frechet, distributions.kid])
+def test_the_spread_of_pseudo_values_is_that_over_fresh_samples(statistic):
+    values, spreads = [], []
+    for seed in range(300):
+        x, y = torch.randn(2, 300, 3, generator=torch.Generator().manual_seed(seed)).unbind(0)
+        pseudo = statistic(x * 1.5 + 0.3, y)
+        values.append(float(pseudo.mean()))
+        spreads.append(float(pseudo.std()) / np.sqrt(300))
+    assert np.mean(spreads) == pytest.approx(np.std(values), rel=0.2)
+
+
+def test_attributes_are_matched_before_anything_is_compared(toy):
+    """Else a perfect model scores above 0: do(a = 2) moves the law of the images."""
+    dataset, rows = toy.Toy(), torch.arange(120)
+    held = {"a": torch.full((120,), 2.0)}
+    truth = dataset.truth("test", rows, held)
+    train = dataset.split("train").values["image"].flatten(1)
+    matched = train[Matcher(dataset).nearest(truth)[:, 0]]
+    answered = truth["image"].flatten(1)
+    unmatched = distributions.frechet_against(answered, *distributions.moments(train)).mean()
+    assert distributions.frechet(answered, matched).mean() < 0.3 * unmatched
+
+
+def test_pooled_is_one_number_over_all_interventions(toy):
+    dataset = toy.Toy()
+    known = asked.setting(dataset)
+    columns = asked.computed(
+        "realism", known, asked.answers(dataset, asked.true, [torch.arange(20)]), spaces=["pixel"], pooled=True
+    )
+    assert {column.cell.intervened for column in columns} == {"all"}
+    assert all(len(column.index) == 60 for column in columns)
+
+
+def test_options_are_checked(toy):
+    known = asked.setting(toy.Toy())
+    with pytest.raises(ConfigError, match="give matched or train"):
+        Realism(known, reference="all")
+    with pytest.raises(ConfigError, match="unknown quantity 'fid'"):
+        Realism(known, quantities=["fid"])

@@ -1,0 +1,180 @@
+"""Paired comparison of records on the same questions."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from counterbench import comparison, evaluation, models, storing
+from counterbench.errors import RecordError
+from counterbench.models import Contestant
+from counterbench.statistics import Differences, Ratios, bca, holm
+
+
+def cards(keep, toy):
+    class Model:
+        def __init__(self):
+            self.scm = toy.exact_scm(keep=keep)
+
+        def counterfactual(self, factual, interventions, generator=None):
+            return self.scm.counterfactual(factual, interventions, generator)
+
+    return Model()
+
+
+METRICS = ["composition", "effectiveness", "truth"]
+
+
+@pytest.fixture(scope="module")
+def folders(toy, tmp_path_factory):
+    """Records of a better and a worse model, of the identity, of another plan, and of the better one's twin."""
+    home = tmp_path_factory.mktemp("records")
+    dataset = toy.Toy()
+    made = {}
+    for name, contestant, seed in (
+        ("good", Contestant("good", cards(0.95, toy)), 0),
+        ("bad", Contestant("bad", cards(0.6, toy)), 0),
+        ("twin", Contestant("twin", cards(0.95, toy)), 0),
+        ("identity", models.load("identity", dataset), 0),
+        ("elsewhere", Contestant("good", cards(0.95, toy)), 1),
+    ):
+        exam = evaluation.prepare(dataset, "standard", device="cpu", metrics=METRICS, seed=seed)
+        done = evaluation.evaluate(contestant, exam)
+        made[name] = home / name
+        storing.save(done, made[name])
+    return made
+
+
+@pytest.fixture(scope="module")
+def compared(folders):
+    return comparison.compare(comparison.load([folders["good"], folders["bad"]]), resamples=4000)
+
+
+def test_differences_are_differences_of_the_records_numbers(compared):
+    for one in compared.differences:
+        first, second = compared.numbers[one.key]
+        assert one.value == pytest.approx(first.value - second.value, abs=1e-9)
+        assert one.low <= one.value + 1e-9
+        assert one.value <= one.high + 1e-9
+
+
+def test_a_better_model_wins_where_it_is_better_and_ties_elsewhere(compared):
+    by_key = {one.key: one for one in compared.differences}
+    for cycle in (1, 10):
+        one = by_key["composition", "l1", "", "", cycle, "l1"]
+        assert one.better == "good"
+        assert compared.ranks[one.key] == [1, 2]
+        assert one.p_wilcoxon < 0.05
+        assert one.advantage > 0
+        assert one.high < 0  # less is better
+    tied = by_key["effectiveness", "accuracy", "c", "c", 0, ""]
+    assert tied.better is None
+    assert compared.ranks[tied.key] == [1, 1]
+    assert np.isnan(tied.p_wilcoxon)
+
+
+def test_equal_models_are_tied_everywhere(folders):
+    made = comparison.compare(comparison.load([folders["good"], folders["twin"]]), resamples=500)
+    assert all(one.value == 0 and one.better is None and one.p_bootstrap == 1 for one in made.differences)
+    assert all(ranks == [1, 1] for ranks in made.ranks.values())
+
+
+def test_a_target_of_one_is_approached_from_both_sides():
+    """Effects of 0.9 and 1.3: the first is better, though the second is larger."""
+    first, second = (Ratios(np.full((20, 1), value), np.ones((20, 1))) for value in (0.9, 1.3))
+    lost = Differences(first, second, lambda values: abs(values - 1)).point()
+    assert lost[0] == pytest.approx(-0.2)
+
+
+def test_three_records_are_compared_pair_by_pair(folders):
+    made = comparison.compare(comparison.load([folders[n] for n in ("good", "bad", "identity")]), resamples=4000)
+    assert {(one.first, one.second) for one in made.differences} == {
+        ("good", "bad"),
+        ("good", "identity"),
+        ("bad", "identity"),
+    }
+    assert made.ranks["composition", "l1", "", "", 1, "l1"] == [2, 3, 1]
+    assert (
+        made.ranks["truth", "effect", "a", "", 0, ""] == [1, 1, 3]
+        or made.ranks["truth", "effect", "a", "", 0, ""][2] == 3
+    )
+    assert json.loads(json.dumps(made.to_json()))["models"] == ["good", "bad", "identity"]
+
+
+def test_records_of_other_questions_are_refused_and_the_field_is_named(folders):
+    with pytest.raises(RecordError, match="the field 'plan' differs"):
+        comparison.load([folders["good"], folders["elsewhere"]])
+    with pytest.raises(RecordError, match="at least two"):
+        comparison.load([folders["good"]])
+    with pytest.raises(RecordError, match="The same record was given twice"):
+        comparison.load([folders["good"], folders["good"]])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("data", {"test": "x"}), ("judges", {}), ("source", "other"), ("counterbench", "9.9")]
+)
+def test_every_field_that_matters_is_compared(folders, tmp_path, field, value):
+    record = json.loads((folders["bad"] / "record.json").read_text())
+    record["inputs"][field] = value
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    with pytest.raises(RecordError, match=f"the field '{field}' differs"):
+        comparison.load([folders["good"], tmp_path])
+
+
+def test_missing_or_damaged_scores_are_reported(folders, tmp_path):
+    (tmp_path / "record.json").write_text((folders["bad"] / "record.json").read_text())
+    with pytest.raises(RecordError, match="is missing or damaged"):
+        comparison.load([folders["good"], tmp_path])
+    (tmp_path / "samples.parquet").write_bytes((folders["bad"] / "samples.parquet").read_bytes()[:500])
+    with pytest.raises(RecordError, match="is missing or damaged"):
+        comparison.load([folders["good"], tmp_path])
+
+
+def test_paired_intervals_are_those_of_scipy():
+    rng = np.random.default_rng(0)
+    first = rng.exponential(size=(80, 1))
+    second = first + 0.2 * rng.normal(size=(80, 1)) - 0.1
+    ones = np.ones((80, 1))
+    low, high = bca(Differences(Ratios(first, ones), Ratios(second, ones)), 10_000, 0)
+    reference = stats.bootstrap(
+        (first[:, 0] - second[:, 0],), np.mean, n_resamples=10_000, method="BCa", rng=np.random.default_rng(1)
+    ).confidence_interval
+    assert [low[0], high[0]] == pytest.approx([reference.low, reference.high], abs=0.004)
+
+
+def test_holm_by_hand():
+    assert holm(np.array([0.01, 0.04, 0.03, np.nan])).tolist()[:3] == pytest.approx([0.03, 0.06, 0.06])
+    assert np.isnan(holm(np.array([0.01, np.nan]))[1])
+    assert holm(np.array([0.9, 0.8])).tolist() == [1, 1]
+
+
+def test_false_alarms_are_as_rare_as_promised():
+    """Two models of equal quality: at most one comparison in twenty finds any difference."""
+    alarms = 0
+    for trial in range(60):
+        rng = np.random.default_rng(trial)
+        ones = np.ones((50, 10))
+        pair = Differences(Ratios(rng.normal(size=(50, 10)), ones), Ratios(rng.normal(size=(50, 10)), ones))
+        from counterbench.statistics import resampled
+
+        drawn = resampled(pair, 2000, trial)
+        p = np.array([comparison._p_value(pair.point()[k], drawn[:, k]) for k in range(10)])
+        alarms += bool((holm(p) < 0.05).any())
+    assert alarms <= 8
+
+
+def test_table_and_picture(compared, tmp_path):
+    from rich.console import Console
+
+    from counterbench.report import versus
+
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(versus.build(compared))
+    text = console.export_text()
+    assert "good (rank)" in text
+    assert "(1)" in text
+    assert "< 0.001" in text or "0.0" in text
+    versus.draw(compared, tmp_path / "c.png")
+    assert (tmp_path / "c.png").stat().st_size > 5000

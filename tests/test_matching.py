@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+import torch
+
+from counterbench.matching import Matcher
+
+
+@pytest.fixture(scope="module")
+def dataset(toy):
+    return toy.Toy()
+
+
+def test_nearest_are_the_nearest_of_the_same_class(dataset):
+    train = dataset.attributes("train")
+    wanted = {name: value[:25] for name, value in dataset.attributes("test").items()}
+    found = Matcher(dataset).nearest(wanted, 4)
+    spread = {name: float(np.std(train[name].numpy())) for name in ("a", "b")}
+    for i in range(25):
+        same = (train["c"] == wanted["c"][i]).nonzero()[:, 0]
+        distance = sum(((train[name][same] - wanted[name][i]) / spread[name]).square() for name in ("a", "b"))
+        expected = same[distance.argsort()[:4]]
+        assert found[i].tolist() == expected.tolist()
+
+
+def test_a_class_with_few_images_repeats_the_last_and_an_unheard_of_one_takes_any(dataset, monkeypatch):
+    matcher = Matcher(dataset)
+    train = {name: value.clone() for name, value in dataset.attributes("train").items()}
+    train["c"][:] = 0
+    train["c"][:3] = 1
+    monkeypatch.setattr(dataset, "attributes", lambda name: train)
+    wanted = {"a": torch.zeros(2), "b": torch.zeros(2), "c": torch.tensor([1, 2])}
+    found = matcher.nearest(wanted, 5)
+    assert set(found[0].tolist()) == {0, 1, 2}
+    assert found[0, 2] == found[0, 3] == found[0, 4]
+    assert len(set(found[1].tolist())) == 5
