@@ -48,7 +48,7 @@ def evaluate(
     """
     exam = evaluation.prepare(dataset, suite, source, data_dir, metrics, seed, limit, device)
     contestant = (
-        models.load(model, exam.dataset, exam.device)
+        models.load(model, exam.dataset, exam.device, exam.suite.references)
         if isinstance(model, str)
         else Contestant(type(model).__name__, model)
     )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from counterbench.datasets.base import Dataset
+from counterbench.datasets.base import REFERENCES, Dataset
 from counterbench.matching import Matcher
 from counterbench.randomness import Generator, normal, uniform
 from counterbench.samples import Samples
@@ -25,8 +25,8 @@ class Identity:
     replaced), so that it is asked for the same change as everybody and fails by the whole of it.
     """
 
-    def __init__(self, dataset: Dataset, split: str = "test"):
-        self.dataset, self.split = dataset, split
+    def __init__(self, dataset: Dataset, references: int = REFERENCES, split: str = "test"):
+        self.dataset, self.references, self.split = dataset, references, split
 
     def attributes(self, given: Samples, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Counterfactual values of everything but the image, as far as they are known."""
@@ -59,7 +59,7 @@ class _RealImages(Identity):
 
     @cached_property
     def _matcher(self) -> Matcher:
-        return Matcher(self.dataset)
+        return Matcher(self.dataset, self.references)
 
     def counterfactual(
         self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
@@ -72,10 +72,10 @@ class _RealImages(Identity):
         return {**attributes, image: self._images(rows).to(factual[image].dtype)}
 
     def _images(self, rows: Tensor) -> Tensor:
-        return self.dataset.split("train").values[self.dataset.card.image][rows]
+        return self.dataset.reference(self.references).values[self.dataset.card.image][rows]
 
     def _choose(self, candidates: Tensor, image: Tensor, generator: Generator) -> Tensor:
-        """(N, K) rows of the training split -> (N,) positions among them."""
+        """(N, K) rows of the reference images -> (N,) positions among them."""
         raise NotImplementedError
 
 
@@ -98,7 +98,7 @@ class Resample(_RealImages):
 class Truth:
     """Returns the true counterfactual, where the process is known: the ceiling of every table."""
 
-    def __init__(self, dataset: Dataset, split: str = "test"):
+    def __init__(self, dataset: Dataset, references: int = REFERENCES, split: str = "test"):
         self.dataset, self.split = dataset, split
 
     def can_answer(self, intervened: Collection[str]) -> bool:
@@ -128,7 +128,7 @@ def _same(first: Tensor, second: Tensor) -> Tensor:
     return torch.isclose(first.double(), second.double(), rtol=1e-5, atol=1e-8)
 
 
-BASELINES: dict[str, Callable[[Dataset], Any]] = {
+BASELINES: dict[str, Callable[[Dataset, int], Any]] = {
     "identity": Identity,
     "noise": Noise,
     "retrieve": Retrieve,

@@ -162,7 +162,7 @@ def evaluate(
     _show_progress(quiet)
     chosen = [name.strip() for name in metrics.split(",") if name.strip()] if metrics is not None else None
     exam = evaluation.prepare(dataset, suite, source, data_dir, chosen, seed, limit, device, plan)
-    contestant = models.load(model, exam.dataset, exam.device)
+    contestant = models.load(model, exam.dataset, exam.device, exam.suite.references)
     inputs = exam.inputs(contestant)
     folder = storing.folder_of(inputs, output)
     record = None if overwrite == "always" else storing.stored(folder, inputs)

@@ -85,7 +85,9 @@ def _references(exam: Exam) -> tuple[dict[str, list[Column]], list[Examinee]]:
     waiting = []
     home = cache_folder() / "baselines"
     for name in (*BASELINES, REAL):
-        contestant = Contestant(name, BASELINES[name](exam.dataset)) if name in BASELINES else None
+        contestant = (
+            Contestant(name, BASELINES[name](exam.dataset, exam.suite.references)) if name in BASELINES else None
+        )
         key = key_of(exam, contestant)
         folder = home / key[:32]
         found = load_columns(folder / _COLUMNS)

@@ -94,7 +94,7 @@ class Exam:
     references: References = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "references", References(self.dataset))
+        object.__setattr__(self, "references", References(self.dataset, self.suite.references))
 
     def inputs(self, contestant: Contestant) -> Inputs:
         """What decides the numbers, for the record and for finding it again."""
@@ -108,6 +108,7 @@ class Exam:
             seed=self.seed,
             limit=self.limit,
             metrics={name: dict(options) for name, options in self.metrics.items()},
+            references=self.suite.references,
             resamples=self.suite.resamples,
             data=self._data,
             plan=self.plan.hash,
@@ -122,6 +123,7 @@ class Exam:
         return {
             "test": self.dataset.split(SPLIT).fingerprint,
             "train_attributes": self.dataset.attributes_fingerprint("train"),
+            "reference": self.dataset.reference(self.suite.references).fingerprint,
         }
 
     def setting(self, noise: Mapping[str, int] | None = None) -> Setting:

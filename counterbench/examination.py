@@ -217,7 +217,7 @@ class _Session:
 
     @cached_property
     def matcher(self) -> Matcher:
-        return Matcher(self.exam.dataset)
+        return Matcher(self.exam.dataset, self.exam.suite.references)
 
     @cached_property
     def instruments(self) -> Instruments:
@@ -306,14 +306,14 @@ class _Shared:
         return self._partner[0]
 
     def matched(self, variable: str) -> View:
-        """Real training images with the counterfactual attributes."""
+        """Real images with the counterfactual attributes."""
         if variable not in self._matched:
             candidates = self.session.matcher.nearest(self.floor(variable))
             keys = [f"matched/{variable}/{row}" for row in self.rows.tolist()]
             drawn = SampleNoise(self.exam.seed, keys).uniform(1)[:, 0]
             chosen = (drawn * candidates.shape[1]).long().clamp(max=candidates.shape[1] - 1)
             rows = candidates.gather(1, chosen[:, None])[:, 0]
-            images = self.exam.dataset.split("train").take(rows)[self.image]
+            images = self.exam.dataset.reference(self.exam.suite.references).take(rows)[self.image]
             self._matched[variable] = View(images, self.session.instruments)
         return self._matched[variable]
 

@@ -173,6 +173,7 @@ def _describe_suite(suite: Suite) -> str:
             f"one intervention per variable and image: {_yes(suite.single)}, values from: {suite.law}",
             f"each of them taken back: {_yes(suite.undo)}",
             f"unrelated ones in both orders: {_yes(suite.pairs)}",
+            f"real images that answers are compared with: {suite.references:,}",
             "metrics:",
             *(f"  {name}{_options(options)}" for name, options in suite.metrics.items()),
             f"test images: {suite.limit or 'all'}",
@@ -183,7 +184,7 @@ def _describe_suite(suite: Suite) -> str:
 def _describe_component(kind: registry.Registry, name: str) -> str:
     component = kind.get(name)
     lines = [f"{name}  ({kind.kind})", "", inspect.getdoc(component) or ""]
-    for title in ("definition", "blind_to", "source"):
+    for title in ("definition", "formula", "blind_to", "source"):
         if getattr(component, title, ""):
             lines += ["", f"{title.replace('_', ' ')}: {getattr(component, title)}"]
     if hasattr(component, "asks"):

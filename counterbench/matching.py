@@ -10,7 +10,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from counterbench.datasets.base import Dataset
+from counterbench.datasets.base import REFERENCES, Dataset
 from counterbench.variables import Continuous
 
 NEIGHBOURS = 16
@@ -18,33 +18,35 @@ NEIGHBOURS = 16
 
 
 class Matcher:
-    """Finds training samples by their attributes: the same classes, and the nearest quantities.
+    """Finds real images by their attributes: the same classes, and the nearest quantities.
 
-    Quantities are compared in units of their standard deviation in the training split.
+    Quantities are compared in units of their standard deviation.
 
     Args:
-        dataset: whose training split; only the parents of the image are compared, for nothing else shows in it.
+        dataset: whose reference images; only the parents of the image are compared, for nothing else shows in it.
+        count: how many reference images there are.
     """
 
-    def __init__(self, dataset: Dataset):
-        self.dataset = dataset
+    def __init__(self, dataset: Dataset, count: int = REFERENCES):
+        self.dataset, self.count = dataset, count
         parents = dataset.graph.parents(dataset.card.image)
         self.quantities = [name for name in parents if isinstance(dataset.variables[name], Continuous)]
         self.classes = [name for name in parents if name not in self.quantities]
 
     @cached_property
-    def _train(self) -> dict[str, np.ndarray]:
-        return {name: value.numpy() for name, value in self.dataset.attributes("train").items()}
+    def _known(self) -> dict[str, np.ndarray]:
+        rows = self.dataset.reference_rows(self.count)
+        return {name: value[rows].numpy() for name, value in self.dataset.attributes("train").items()}
 
     @cached_property
     def _spread(self) -> np.ndarray:
-        return np.array([max(self._train[name].std(), 1e-12) for name in self.quantities])
+        return np.array([max(self._known[name].std(), 1e-12) for name in self.quantities])
 
     @cached_property
     def _trees(self) -> dict[tuple[int, ...], tuple[np.ndarray, cKDTree]]:
-        count = len(next(iter(self._train.values())))
-        labels = np.stack([self._train[name] for name in self.classes], 1) if self.classes else np.zeros((count, 0))
-        points = self._points(self._train, count)
+        count = len(next(iter(self._known.values())))
+        labels = np.stack([self._known[name] for name in self.classes], 1) if self.classes else np.zeros((count, 0))
+        points = self._points(self._known, count)
         trees = {}
         for combination in np.unique(labels, axis=0):
             rows = np.flatnonzero((labels == combination).all(1))
@@ -57,7 +59,7 @@ class Matcher:
         return np.stack([values[name] for name in self.quantities], 1).astype(np.float64) / self._spread
 
     def nearest(self, attributes: Mapping[str, Tensor], count: int = NEIGHBOURS) -> Tensor:
-        """Rows of the training split, nearest first.
+        """Rows of the reference images, nearest first.
 
         Args:
             attributes: natural values of every parent of the image, (N,) each.
@@ -81,5 +83,5 @@ class Matcher:
 
     @cached_property
     def _everything(self) -> tuple[np.ndarray, cKDTree]:
-        count = len(next(iter(self._train.values())))
-        return np.arange(count), cKDTree(self._points(self._train, count))
+        count = len(next(iter(self._known.values())))
+        return np.arange(count), cKDTree(self._points(self._known, count))

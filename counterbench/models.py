@@ -14,7 +14,7 @@ from torch import Tensor
 from counterbench import baselines, registry
 from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
 from counterbench.checkpoints import load_weights
-from counterbench.datasets.base import Dataset
+from counterbench.datasets.base import REFERENCES, Dataset
 from counterbench.errors import CheckpointError, ConfigError, CounterbenchError, UnknownNameError, suggestion
 from counterbench.graph import CausalGraph
 from counterbench.mechanisms.base import Mechanism, options_of
@@ -121,20 +121,21 @@ def find_recipe(name: str, dataset: str) -> tuple[Recipe, Path]:
     return read_recipe(path), path
 
 
-def load(name: str, dataset: Dataset, device: str | torch.device = "cpu") -> Contestant:
+def load(name: str, dataset: Dataset, device: str | torch.device = "cpu", references: int = REFERENCES) -> Contestant:
     """The model `name`, ready to answer.
 
     Args:
         name: a baseline, a recipe of the catalogue, a recipe file, a folder made by training, or a plug-in's model.
         dataset: what it is asked about.
         device: where it computes.
+        references: how many real images the baselines may return.
 
     Raises:
         UnknownNameError: for an unknown name. CheckpointError: if there are no weights for this source, or they are damaged.
     """
     _reject_collisions(dataset.card.name)
     if name in baselines.BASELINES:
-        return Contestant(name, baselines.BASELINES[name](dataset), title=f"baseline `{name}`")
+        return Contestant(name, baselines.BASELINES[name](dataset, references), title=f"baseline `{name}`")
     if name in registry.models:
         made = registry.models.get(name)(dataset)
         if not isinstance(made, Model):

@@ -94,8 +94,11 @@ class Inputs(_Part):
     seed: int
     limit: int | None
     metrics: dict[str, dict[str, Any]] = Field(description="metric -> its options")
+    references: int = Field(description="real training images that answers are compared with")
     resamples: int
-    data: dict[str, str] = Field(description="SHA-256 of the test split and of the training split's attributes")
+    data: dict[str, str] = Field(
+        description="SHA-256 of the test split, of the training split's attributes, and of the real images that answers are compared with"
+    )
     plan: str = Field(description="SHA-256 of all questions")
     judges: dict[str, list[str]] = Field(description="variable -> what decides each judge's answers")
     features: dict[str, str] = Field(description="feature space -> what decides its vectors")

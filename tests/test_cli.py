@@ -298,3 +298,60 @@ def test_help_and_import_are_instant_and_need_no_torch(tmp_path):
         assert "evaluate" in shell("--help", cwd=tmp_path).stdout
         best = min(best, time.perf_counter() - begun)
     assert best < 2  # 0.1 s on an idle machine; this one may be busy
+
+
+def test_compare_prints_a_table_draws_a_picture_and_refuses_other_questions(run, tmp_path):
+    run(*EVALUATE)
+    words = [word if word != "toy-exact" else "identity" for word in EVALUATE]
+    run(*words)
+    run(*EVALUATE, "--seed", "1")
+    folders = {}
+    for path in (tmp_path / "results").rglob("record.json"):
+        inputs = json.loads(path.read_text())["inputs"]
+        folders[inputs["model"], inputs["seed"]] = str(path.parent)
+    exact, identity, elsewhere = folders["toy-exact", 0], folders["identity", 0], folders["toy-exact", 1]
+    result = run("compare", exact, identity)
+    assert result.exit_code == 0, result.output
+    assert "toy-exact (rank)" in result.stdout
+    assert (tmp_path / "comparison.png").read_bytes()[:4] == b"\x89PNG"
+    compared = json.loads(run("compare", exact, f"{identity}/record.json", "--json").stdout)
+    assert compared["models"] == ["toy-exact", "identity"]
+    refused = run("compare", exact, elsewhere)
+    assert refused.exit_code == 1
+    assert "the field 'plan' differs" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert run("compare", exact, str(tmp_path / "nothing")).exit_code == 1
+    assert run("compare", exact, identity, "--picture", "x.txt").exit_code == 1
+
+
+def test_plans_are_shown_exported_and_asked(run, tmp_path):
+    shown = run("plan", "show", "--dataset", "toy", "-q").stdout
+    assert "1080 questions about 120 images" in shown
+    assert "do(a) then do(c), and the other order" in shown
+    for ending in ("csv", "parquet", "json"):
+        exported = run("plan", "export", "--dataset", "toy", "--suite", "quick", "--output", f"p.{ending}", "-q")
+        assert exported.stdout.strip() in run("plan", "show", "--dataset", "toy", "--suite", "quick", "-q").stdout
+    asked = json.loads(run(*EVALUATE, "--plan", "p.csv", "--json").stdout)
+    assert asked["inputs"]["plan"] == exported.stdout.strip()
+    wrong = run("plan", "export", "--dataset", "toy", "--output", "p.txt")
+    assert wrong.exit_code == 1
+    assert "must end with .parquet, .csv or .json" in wrong.stderr
+
+
+def test_doctor_names_missing_files_and_their_place(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("COUNTERBENCH_WEIGHTS", str(tmp_path / "w"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "t"))
+    result = run("doctor")
+    assert result.exit_code == 0
+    assert "ok       posterior" in result.stdout
+    assert "missing  lpips" in result.stdout
+    assert str(tmp_path / "w" / "vgg16-397923af.pth") in result.stdout
+    assert "https://download.pytorch.org/models/vgg16-397923af.pth" in result.stdout
+
+
+def test_detail_prints_more(run):
+    short = run(*EVALUATE).stdout
+    full = run(*EVALUATE, "--detail").stdout
+    assert "more numbers with --detail" in short
+    assert "after 2 cycles" in full
+    assert "after 2 cycles" not in short

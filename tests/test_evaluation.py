@@ -244,3 +244,59 @@ def test_any_object_that_answers_can_be_evaluated_from_python(toy, dataset):
     made = counterbench.evaluate(toy.ExactModel(), dataset, suite="quick", limit=10, device="cpu")
     assert made.record.inputs.model == "ExactModel"
     assert made.record.inputs.limit == 10
+
+
+def test_a_model_that_was_trained_against_a_judge_is_marked_wherever_that_judge_enters(toy, exam):
+    trained = {"judges_used_in_training": ["toy-reader"]}
+    record = evaluation.evaluate(Contestant("leaky", Noisy(toy), training=trained), exam).record
+    leaked = {number.metric for number in record.numbers if number.leaked}
+    assert leaked == {"effectiveness", "off_target"}
+    assert all(number.leaked for number in record.numbers if number.metric in leaked)
+    clean = evaluation.evaluate(Contestant("clean", Noisy(toy), training={"judges_used_in_training": []}), exam).record
+    assert clean.leaked == []
+
+
+def test_an_ensemble_reports_mean_spread_and_agreement(toy):
+    from counterbench.judges import Panel
+
+    dataset = toy.Toy()
+    exam = evaluation.prepare(dataset, "quick", device="cpu", metrics=["effectiveness"], limit=20)
+
+    class Sceptic(toy.ToyReader):
+        fingerprint = "sceptic"
+
+        def _measure(self, images):
+            return super()._measure(images).roll(1, 1)
+
+    member = exam.panels["c"].members[0]
+    panels = {**exam.panels, "c": Panel(member.variable, (member, Sceptic(member.variable)))}
+    from dataclasses import replace
+
+    found = numbers(evaluation.evaluate(Contestant("exact", toy.ExactModel()), replace(exam, panels=panels)))
+    assert found["effectiveness", "judges_agreement", "a", "c", 0, ""].value == 0
+    assert found["effectiveness", "judges_spread", "a", "c", 0, ""].value == pytest.approx(0.5)
+    assert found["effectiveness", "judges_agreement", "a", "c", 0, ""].detail
+
+
+def test_what_cannot_be_computed_is_in_the_record_with_its_reason(toy, dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("COUNTERBENCH_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    exam = evaluation.prepare(dataset, "paper", device="cpu", limit=10)
+    record = evaluation.evaluate(Contestant("exact", toy.ExactModel()), exam).record
+    assert "composition (lpips)" in record.skipped
+    assert "vgg16-397923af.pth" in record.skipped["composition (lpips)"]
+    assert "realism (inception)" in record.skipped
+    assert record.skipped["minimality, CLD (posterior)"].endswith("pins no unconditional autoencoder")
+    assert {number.metric for number in record.numbers} == {"composition", "effectiveness", "minimality"}
+
+
+def test_options_of_metrics_are_checked_before_anything_is_computed(dataset):
+    from counterbench.catalog.suites import Suite
+
+    for options, words in (
+        ({"composition": {"distance": ["l1"]}}, "has no option 'distance'.*Did you mean 'distances'"),
+        ({"composition": {"distances": ["lpipz"]}}, "Did you mean 'lpips'"),
+        ({"minimality": {"weights": "heavy"}}, "cannot be made with weights='heavy'"),
+    ):
+        with pytest.raises((ConfigError, UnknownNameError), match=words):
+            evaluation.prepare(dataset, Suite(name="s", title="S", metrics=options), device="cpu")

@@ -11,7 +11,7 @@ def dataset(toy):
 
 
 def test_nearest_are_the_nearest_of_the_same_class(dataset):
-    train = dataset.attributes("train")
+    train = dataset.reference().values
     wanted = {name: value[:25] for name, value in dataset.attributes("test").items()}
     found = Matcher(dataset).nearest(wanted, 4)
     spread = {name: float(np.std(train[name].numpy())) for name in ("a", "b")}

@@ -33,6 +33,8 @@ class Suite(Declaration):
     """metric -> its options; a plain list of names is taken as well."""
     limit: int | None = Field(None, ge=1)
     """Ask about the first samples of the test split only."""
+    references: int = Field(10_000, ge=100)
+    """How many real training images answers are compared with (baselines, minimality, realism)."""
     resamples: int = Field(2000, ge=100)
     """Bootstrap resamples behind each interval."""
 

@@ -21,7 +21,7 @@ def cached(key: str, name: str, prepare: Callable[[], Split]) -> Split:
     A copy whose content does not match the fingerprint stored with it is prepared anew. A cache that cannot be written
     costs time, not the run.
     """
-    path = cache_folder() / "data" / key / f"{name}.safetensors"
+    path = _path(key, name)
     split = _read(path, name)
     if split is None:
         split = prepare()
@@ -32,6 +32,15 @@ def cached(key: str, name: str, prepare: Callable[[], Split]) -> Split:
         except RecordError:
             pass
     return split
+
+
+def is_cached(key: str, name: str) -> bool:
+    """Whether a copy of the split lies there, intact or not."""
+    return _path(key, name).is_file()
+
+
+def _path(key: str, name: str) -> Path:
+    return cache_folder() / "data" / key / f"{name}.safetensors"
 
 
 def _read(path: Path, name: str) -> Split | None:

@@ -17,6 +17,9 @@ from counterbench.errors import DataError, suggestion
 from counterbench.files import sha256_of_tensors
 from counterbench.samples import Samples
 
+REFERENCES = 10_000
+"""How many real training images answers are compared with, unless a suite says otherwise."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -77,6 +80,20 @@ class Dataset(ABC):
         Raises:
             DataError: for an unknown split, or data that is missing or damaged.
         """
+
+    def reference(self, count: int = REFERENCES) -> Split:
+        """Real training images that answers are compared with: the whole training split, or `count` samples of it.
+
+        They are drawn at random, once and for all: the same ones for every model. May be much cheaper than the whole split.
+        """
+        rows, train = self.reference_rows(count), self.split("train")
+        return Split("reference", {name: value[rows] for name, value in train.values.items()}, train.group[rows])
+
+    def reference_rows(self, count: int) -> Tensor:
+        """Their rows of the training split, ascending."""
+        total = len(next(iter(self.attributes("train").values())))
+        drawn = torch.randperm(total, generator=torch.Generator().manual_seed(total))
+        return drawn[:count].sort().values
 
     def attributes(self, name: str) -> dict[str, Tensor]:
         """Natural values of all variables but the image; may be much cheaper than the whole split."""

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from counterbench.datasets import _glyphs
-from counterbench.datasets._cache import cached
-from counterbench.datasets.base import Dataset, Split
+from counterbench.datasets._cache import cached, is_cached
+from counterbench.datasets.base import REFERENCES, Dataset, Split
 from counterbench.errors import DataError
 from counterbench.files import sha256_of_tensors
 from counterbench.progress import bar
@@ -64,27 +64,35 @@ class MorphoMNIST(Dataset):
     def _loaded(self, name: str) -> Split:
         return cached(f"{self.card.name}-{self.source}-{self._key(name)}", name, lambda: self._prepare(name))
 
+    @cache  # noqa: B019
+    def reference(self, count: int = REFERENCES) -> Split:
+        home = f"{self.card.name}-{self.source}-{self._key('train')}"
+        rows = self.reference_rows(count)
+        if len(rows) == len(self._draws("train").base) or is_cached(home, "train"):
+            return super().reference(count)
+        return cached(home, f"reference-{count}", lambda: self._prepare("train", rows))
+
     def _key(self, name: str) -> str:
         """What the pixels follow from: the rendering, the draws, and the handwriting."""
         draws = self._draws(name)
         inputs = sha256_of_tensors({**vars(draws), "glyphs": self._glyphs(name).images})
         return hashlib.sha256(f"{RENDERING} {inputs}".encode()).hexdigest()[:16]
 
-    def _prepare(self, name: str) -> Split:
+    def _prepare(self, name: str, chosen: Tensor | None = None) -> Split:
         draws = self._draws(name)
-        blocks = torch.arange(len(draws.base)).split(_BLOCK)
+        chosen = torch.arange(len(draws.base)) if chosen is None else chosen
         images = []
-        with bar(len(draws.base), f"Rendering {self.card.name}/{self.source} ({name})") as advance:
-            for rows in blocks:
+        with bar(len(chosen), f"Rendering {self.card.name}/{self.source} ({name})") as advance:
+            for rows in chosen.split(_BLOCK):
                 images.append(self._render(name, rows, draws.thickness[rows], draws.intensity[rows]))
                 advance(len(rows))
         values = {
-            "thickness": draws.thickness,
-            "intensity": draws.intensity,
-            "digit": draws.digit,
+            "thickness": draws.thickness[chosen],
+            "intensity": draws.intensity[chosen],
+            "digit": draws.digit[chosen],
             "image": torch.cat(images),
         }
-        return Split(name, values, draws.base)
+        return Split(name, values, draws.base[chosen])
 
     @property
     def notes(self) -> list[str]:

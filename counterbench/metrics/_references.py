@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from counterbench.datasets.base import Dataset
+from counterbench.datasets.base import REFERENCES, Dataset
 from counterbench.errors import RecordError
 from counterbench.features.base import FeatureSpace
 from counterbench.files import atomic, cache_folder
@@ -50,29 +50,36 @@ class Grouping:
 
 
 class References:
-    """The training split, seen through feature spaces.
+    """Real training images, seen through feature spaces.
 
     Args:
-        dataset: whose training split.
+        dataset: whose.
+        count: how many; see :meth:`counterbench.datasets.base.Dataset.reference`.
     """
 
-    def __init__(self, dataset: Dataset):
-        self.dataset = dataset
+    def __init__(self, dataset: Dataset, count: int = REFERENCES):
+        self.dataset, self.count = dataset, count
 
     @cached_property
     def attributes(self) -> dict[str, Tensor]:
         """Natural values of all attributes, (M,) each."""
-        return self.dataset.attributes("train")
+        rows = self.dataset.reference_rows(self.count)
+        return {name: value[rows] for name, value in self.dataset.attributes("train").items()}
 
     @cache  # noqa: B019 - lives as long as an evaluation
     def grouping(self, variable: str) -> Grouping:
         """Which values of a variable count as the same."""
-        return Grouping.of(self.dataset.variables[variable], self.attributes[variable])
+        return Grouping.of(self.dataset.variables[variable], self.dataset.attributes("train")[variable])
 
     @cache  # noqa: B019
-    def features(self, space: FeatureSpace) -> Tensor:
-        """Vectors of all training images, (M, D); kept in the cache, for they are the same for every model."""
-        split = self.dataset.split("train")
+    def features(self, space: FeatureSpace, whole: bool = False) -> Tensor:
+        """Their vectors, (M, D); kept in the cache, for they are the same for every model.
+
+        Args:
+            space: that makes vectors.
+            whole: of the whole training split.
+        """
+        split = self.dataset.split("train") if whole else self.dataset.reference(self.count)
         key = hashlib.sha256(f"{split.fingerprint} {space.fingerprint}".encode()).hexdigest()[:24]
         path = cache_folder() / "features" / f"{key}.safetensors"
         try:
@@ -82,7 +89,7 @@ class References:
         except (OSError, SafetensorError, KeyError):
             pass
         images, parts = split.values[self.dataset.card.image], []
-        with bar(len(split), f"Training images as {space.title}") as advance:
+        with bar(len(split), f"Real images as {space.title}") as advance:
             for block in images.split(_BLOCK):
                 parts.append(space.extract(block))
                 advance(len(block))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from counterbench.counterfactual import Counterfactual
 from counterbench.metrics.base import Cell, Column, Metric, Setting, error_cell, joined
+from counterbench.metrics.truth import rounded
 from counterbench.registry import metrics
 from counterbench.variables import Continuous, Variable
 
@@ -119,6 +120,7 @@ class Abduction(Metric):
 
     title = "Abduction"
     asks = frozenset({"null"})
+    formula = r"accuracy of a classifier on $u \sim q(u \mid x)$ against $u \sim p(u)$; $1 - \text{error of } pa \text{ from } u \,/\, \text{error without } u$"
     definition = (
         "prior_test: accuracy of a classifier that tells abducted noise from prior noise (0.5: it cannot); leak: how much of a "
         "parent can be read off the noise, 1 - error / error without it (0: nothing); round_trip: error of an attribute after "
@@ -199,6 +201,7 @@ class Abduction(Metric):
             else:
                 before, after = state(f"factual_{cell.measured}"), state(f"null_{cell.measured}")
                 continuous = cell.quantity == "round_trip_error"
-                score = (after.double() - before.double()).abs() if continuous else (after == before).double()
+                error = (after.double() - before.double()).abs()
+                score = rounded(error, before) if continuous else (after == before).double()
                 columns.append(Column(self.name, cell, rows[order], score))
         return columns

@@ -146,6 +146,8 @@ class Metric(TorchMetric):
     """The kinds of question it judges: null, single, return, pair."""
     definition: ClassVar[str]
     """One sentence: what is computed."""
+    formula: ClassVar[str] = ""
+    """The same as mathematics, in TeX."""
     blind_to: ClassVar[str]
     """What it cannot tell, and how it can be fooled."""
     source: ClassVar[str] = ""

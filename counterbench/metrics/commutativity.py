@@ -21,6 +21,7 @@ class Commutativity(SampleMetric):
 
     title = "Commutativity"
     asks = frozenset({"single", "pair"})
+    formula = r"$\mathbb{E}_x\, d\big(f_b(f_a(x)), f_a(f_b(x))\big)$"
     definition = (
         "Mean distance between the images of do(a) then do(b) and of do(b) then do(a), each on the model's own answer."
     )

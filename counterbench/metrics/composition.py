@@ -28,6 +28,7 @@ class Composition(SampleMetric):
 
     title = "Composition"
     asks = frozenset({"null"})
+    formula = r"$\text{composition}_m = \mathbb{E}_x\, d\big(x, f_\varnothing^m(x)\big)$"
     definition = "Mean distance between an image and its m-fold null counterfactual, attributes fed back as well, for m = 1, 2, ..."
     blind_to = (
         "Whether the model changes anything when asked to: returning the input is perfect, and so is copying the residual of "

@@ -23,6 +23,9 @@ class Cost(SampleMetric):
 
     title = "Cost"
     asks = frozenset({"single"})
+    formula = (
+        r"$\sum_\text{layers} \text{passes} \times \text{weights} \,/\, \text{weights}$; seconds divided by samples"
+    )
     definition = (
         "Mean over all single questions of the seconds that the model took per sample; how often an average weight is used "
         "for one counterfactual (forward passes of each layer, weighted by its number of weights); largest memory in use (of "

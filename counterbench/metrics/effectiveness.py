@@ -11,6 +11,8 @@ from counterbench.metrics.base import Cell, Column, SampleMetric, error_cell
 from counterbench.registry import metrics
 from counterbench.variables import Binary, Continuous, Variable
 
+__all__ = ["Effectiveness", "auroc", "balanced_accuracy", "error_per_sample", "f1_parts"]
+
 
 def error_per_sample(variable: Variable, measured: Tensor, target: Tensor) -> Tensor:
     """How far a judge's measurement is from the target.
@@ -34,6 +36,7 @@ class Effectiveness(SampleMetric):
 
     title = "Effectiveness"
     asks = frozenset({"single"})
+    formula = r"$\mathbb{E}_x\, \ell\big(\mathrm{judge}_j(x^*), pa^*_j\big)$; skill $= 1 - \text{error} / \text{error of identity}$"
     definition = (
         "Judge's measurement of the counterfactual image against the model's own counterfactual attribute, for every intervened "
         "and every measured variable: mean absolute error, accuracy, and for binary variables balanced accuracy, area under the "

@@ -20,6 +20,9 @@ class IdentityPreservation(SampleMetric):
 
     title = "Identity preservation"
     asks = frozenset({"null", "single"})
+    formula = (
+        r"$\mathbb{E}_x\, d\big(f_\varnothing(x), x^*\big) \,/\, \mathbb{E}_x\, d(x, x')$ with $x'$ another individual"
+    )
     definition = (
         "Mean distance between the counterfactual and the model's own null answer, relative to the mean distance between "
         "random pairs of test images: 0 is the same image, 1 a stranger."

@@ -102,10 +102,12 @@ class Minimality(SampleMetric):
 
     title = "Minimality"
     asks = frozenset({"single"})
+    formula = r"$\mathrm{CLD} = \ln(w_1 e^{P_1} + w_2 e^{P_2})$, $P_1 = P(S_\text{cf} \le D(x^*, x))$, $P_2 = P(S_\text{f} \ge D(x^*, x))$"
     definition = (
         "CLD = ln(w1 exp P1 + w2 exp P2), P1 = P(S_cf <= div), P2 = P(S_f >= div), div = D(x*, x), S_f and S_cf the distances "
         "from x to real training images that share the factual or the counterfactual value of the intervened variable (same "
-        "tenth of the training range for quantities; images without any such are left out), D = KL between the posteriors of a "
+        "tenth of the training range for quantities; images without any such are left out; a suite says how many training images there "
+        "are to compare with, 10,000 drawn at random by default), D = KL between the posteriors of a "
         "pinned unconditional autoencoder. excess_change: mean |x* - x| minus mean |truth - x|, in grey levels."
     )
     blind_to = (

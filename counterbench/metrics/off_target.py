@@ -31,6 +31,7 @@ class OffTarget(SampleMetric):
 
     title = "Off-target change"
     asks = frozenset({"single"})
+    formula = r"$\mathbb{E}_x\, |\mathrm{judge}_j(x^*) - \mathrm{judge}_j(x)| / \mathrm{std}_j$ for $j \notin \{k\} \cup \mathrm{de}(k)$"
     definition = (
         "How far the judges' measurements of attributes move that the intervention must leave alone, in standard deviations of "
         "the training split; per pair of variables, and the mean over them."

@@ -11,9 +11,11 @@ from torch import Tensor
 from counterbench.counterfactual import Counterfactual
 from counterbench.errors import ConfigError
 from counterbench.features.base import FeatureSpace
-from counterbench.metrics._distributions import frechet, frechet_against, kid, moments, prdc
+from counterbench.metrics._distributions import frechet, frechet_against, kid, kid_subsets, moments, prdc
 from counterbench.metrics.base import Cell, Column, Metric, Setting, joined
 from counterbench.registry import metrics
+
+__all__ = ["Realism", "frechet", "kid", "kid_subsets", "prdc"]
 
 _DIRECTION: dict[str, Literal["lower", "higher"]] = {
     "frechet_distance": "lower",
@@ -43,13 +45,16 @@ class Realism(Metric):
 
     title = "Realism"
     asks = frozenset({"single"})
+    formula = r"$\|m - m_r\|^2 + \mathrm{tr}\big(C + C_r - 2 (C C_r)^{1/2}\big)$; $\mathrm{MMD}^2$ with kernel $(x \cdot y / D + 1)^3$; shares of $k$-nearest-neighbour balls"
     definition = (
         "Squared Frechet distance, unbiased kernel distance (KID), precision, recall, density and coverage (k = 5) between the "
-        "answers and real training images that were matched with the plan's counterfactual attributes, one for each question, "
+        "answers and real training images that were matched with the plan's counterfactual attributes, one for each question (one of "
+        "the 16 with the same classes and the nearest quantities), "
         "in a named feature space."
     )
     blind_to = (
-        "Whether the answer belongs to the question's individual: a random real image with the right attributes is perfect. "
+        "Whether the answer belongs to the question's individual: a random real image with the right attributes is perfect, and "
+        "since it comes from the training split, as the references do, it is nearer to them than any answer about a test image. "
         "The Frechet distance of two finite samples is above 0 even if their laws are the same; compare equal N only. Where no "
         "real image has the attributes (an unheard-of combination), the nearest stand in, and the truth itself scores badly."
     )
@@ -146,4 +151,4 @@ class Realism(Metric):
 
     def _train_moments(self, space: FeatureSpace) -> tuple[Tensor, Tensor]:
         assert self.setting.references is not None
-        return moments(self.setting.references.features(space))
+        return moments(self.setting.references.features(space, whole=True))

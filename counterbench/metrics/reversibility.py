@@ -21,6 +21,7 @@ class Reversibility(SampleMetric):
 
     title = "Reversibility"
     asks = frozenset({"single", "return"})
+    formula = r"$\mathbb{E}_x\, d\big(x, f_{k=x_k}(f_{k=v}(x))\big)$"
     definition = (
         "Mean distance between an image and what do(k = v) followed by do(k = the factual value) makes of it; the second "
         "intervention is made on the model's own answer, image and attributes."

@@ -47,9 +47,11 @@ class Truth(SampleMetric):
 
     title = "Truth"
     asks = frozenset({"single"})
+    formula = r"$z = x_\text{true} - x,\ w = x^* - x$: effect $= \langle z, w\rangle / \|z\|^2$, amplification $= \sqrt{\|w\|^2 - (\langle z, w\rangle / \|z\|)^2}$"
     definition = (
         "Distance of the answer from the true counterfactual image and attributes; effect: share of the true change that is made; "
-        "amplification: size of the change beside it (samples whose true change is nil are left out of these two)."
+        "amplification: size of the change beside it (samples whose true change is nil are left out of these two). Errors of an "
+        "attribute below single precision count as none."
     )
     blind_to = "Interventions whose true counterfactual nobody knows: they have no row here."
     source = "Effect and amplification: this project; a decomposition of the change along and across the true one."
@@ -99,5 +101,10 @@ class Truth(SampleMetric):
 
 def _attribute_score(cell: Cell, answer: Tensor, truth: Tensor) -> Tensor:
     if cell.quantity == "attribute_error":
-        return (answer.double() - truth.double()).abs()
+        return rounded((answer.double() - truth.double()).abs(), truth)
     return (answer == truth).double()
+
+
+def rounded(error: Tensor, scale: Tensor) -> Tensor:
+    """Errors with what single precision loses (a millionth of the value) counted as none."""
+    return torch.where(error <= 1e-6 * (1 + scale.double().abs()), 0.0, error)

@@ -89,6 +89,7 @@ def draw(comparison: Comparison, path: Path) -> None:
     axis.set_yticklabels([_row_label(comparison, key) for key in keys], fontsize=7)
     axis.set_ylim(len(keys) - 0.4, -0.6)
     axis.set_xscale("symlog", linthresh=1)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_xlabel("advantage, in standard deviations of the paired differences (filled: beyond chance)", fontsize=8)
     axis.tick_params(axis="x", labelsize=7)
     axis.grid(axis="x", color="#ddd", linewidth=0.6)

@@ -62,6 +62,22 @@ def test_thickness_changes_intensity_but_not_the_other_way(morphomnist):
     assert torch.equal(brighter["thickness"], factual["thickness"])
 
 
+def test_reference_images_are_training_images_and_cost_only_themselves(morphomnist, tmp_path, monkeypatch):
+    from counterbench import datasets
+
+    monkeypatch.setenv("COUNTERBENCH_CACHE", str(tmp_path))
+    fresh = datasets.load("morphomnist")
+    alone = fresh.reference(40)
+    assert [path.stem for path in tmp_path.rglob("*.safetensors")] == ["reference-40"]
+    rows = fresh.reference_rows(40)
+    assert torch.equal(alone.values["image"], fresh._prepare("train", rows).values["image"])
+    assert torch.equal(alone.values["thickness"], fresh.attributes("train")["thickness"][rows])
+    monkeypatch.setattr(type(fresh), "split", lambda self, name: alone)  # pretend: the whole split
+    assert len(rows.unique()) == 40
+    assert (rows.diff() > 0).all()
+    assert torch.equal(rows, fresh.reference_rows(40))
+
+
 def test_true_images_show_the_true_attributes(morphomnist):
     from counterbench import judges
 

@@ -73,6 +73,8 @@ def test_what_it_declares(name, setting):
     assert len(set(metric.cells)) == len(metric.cells) > 0
     assert all(cell.direction in ("lower", "higher", "one", "zero", "half") for cell in metric.cells)
     assert all(set(family.asks) <= {"null", "single", "return", "pair"} for _ in metric.cells)
+    assert family.formula.count("$") >= 2
+    assert family.formula.count("$") % 2 == 0
     for words in (family.definition, family.blind_to, family.source):
         assert words.endswith((".", ")."))
         assert len(words) > 20

@@ -1,0 +1,504 @@
+"""Makes the generated pages and figures of the documentation.
+
+    python docs/make.py            # pages, from the metrics' own declarations and from benchmarks/records
+    python docs/make.py --figures  # the figures as well: every metric on the toy process of tests/toy.py
+
+Pages say what the code says: a test makes them again and compares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))  # the toy process, a plug-in
+PAGES, IMAGES = ROOT / "docs" / "metrics", ROOT / "docs" / "metrics" / "images"
+RECORDS = ROOT / "benchmarks" / "records" / "morphomnist-digits" / "standard"
+ORDER = (
+    "composition",
+    "reversibility",
+    "commutativity",
+    "effectiveness",
+    "off_target",
+    "truth",
+    "minimality",
+    "realism",
+    "identity_preservation",
+    "abduction",
+    "cost",
+)
+ROWS = ("identity", "noise", "retrieve", "resample", "truth", "real")
+BEST = {
+    "lower": "lower is better",
+    "higher": "higher is better",
+    "one": "best is 1",
+    "zero": "best is 0",
+    "half": "best is 1/2",
+}
+
+READ = {
+    "composition": "The left figure: models that keep a share of the noise at every pass; a share of one is a perfect copy. Right: "
+    "the same after noise was added to every answer.",
+    "reversibility": "A model that loses part of the individual on the way does not find back; noise counts as well.",
+    "commutativity": "A model whose answers depend on the order scores above 0, however good each single answer is.",
+    "effectiveness": "Left: the share of the true change that is made; the skill passes 0 where nothing is done and 1 at the truth. "
+    "Right: noise costs little here, because the toy's judge averages over many pixels: a blurred or noisy image can be effective.",
+    "off_target": "Left: the image of do(b) drags a along by a share of the change; the score is that share, in standard deviations.",
+    "truth": "Left: effect follows the share of the true change that is made, 0 for doing nothing, 1 for the truth. Right: amplification "
+    "is the length of everything beside it.",
+    "minimality": "Left: CLD starts at 0.2954 whatever the data, and its best value is not where the truth is (dotted): this is why it "
+    "is never read alone. Right: excess change is 0 at the truth.",
+    "realism": "Left: in this space the toy's images of other attributes are real as well, so the distance hardly sees whether the "
+    "change was made. Right: noise is seen at once.",
+    "identity_preservation": "Doing nothing is perfect, the truth is not (dotted), and a change that is too large costs most. Noise "
+    "costs little in this space: use one that sees what makes an individual.",
+    "abduction": "Left: noise that is too narrow or too wide is told from the prior; 1 is right. Right: how much of a parent the "
+    "noise holds, against how much can be read off it.",
+    "cost": "A network that is used k times for one answer has k evaluations, whatever the machine.",
+}
+
+
+def declared(name: str) -> Any:
+    """The class of a metric."""
+    from counterbench import registry
+
+    return registry.metrics.get(name)
+
+
+def toy_setting() -> tuple[Any, Any]:
+    """The toy process, and everything a metric may know about it."""
+    import asked
+    import toy
+
+    dataset = toy.Toy()
+    return dataset, asked.setting(dataset)
+
+
+def page(name: str, cells: list[Any]) -> str:
+    """One metric, as Markdown."""
+    metric = declared(name)
+    quantities: dict[str, Any] = {}
+    for cell in cells:
+        quantities.setdefault("cld" if cell.quantity.startswith("cld_") else cell.quantity, cell)
+    rows = [f"| {quantity} | {cell.unit or '-'} | {BEST[cell.direction]} |" for quantity, cell in quantities.items()]
+    asks = ", ".join(sorted(metric.asks))
+    lines = [
+        f"# {metric.title}",
+        "",
+        f"`{name}` · questions: {asks} · [source](../../counterbench/metrics/{name}.py)",
+        "",
+        metric.definition,
+        "",
+        metric.formula,
+        "",
+        "| quantity | unit | direction |",
+        "|---|---|---|",
+        *rows,
+        "",
+        "## What it cannot tell, and how it is fooled",
+        "",
+        metric.blind_to,
+        "",
+        *measured(name),
+        "## On the toy process",
+        "",
+        f"![{metric.title} on the toy process](images/{name}.png)",
+        "",
+        READ[name],
+        "",
+        "The toy process (`tests/toy.py`) is linear and Gaussian, its counterfactuals are known in closed form, and its judge reads "
+        "the attributes off the image exactly.",
+        "",
+        "## Source",
+        "",
+        metric.source,
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def measured(name: str) -> list[str]:
+    """The baselines' numbers on the default source, if a record is there."""
+    record = stored("vae")
+    if record is None or name in ("cost", "abduction"):
+        return []
+    from counterbench.report.table import label, show
+
+    lines = [
+        "Measured on MorphoMNIST (source `digits`, suite `standard`):",
+        "",
+        "| | vae | " + " | ".join(ROWS) + " |",
+        "|---|" + "---|" * (len(ROWS) + 1),
+    ]
+    for number in record.numbers:
+        if number.metric == name and not number.detail:
+            ends = [number.references.get(row) for row in ROWS]
+            values = [show(number.value), *("-" if end is None else show(end.value) for end in ends)]
+            what = f"do({number.intervened}) " if number.intervened else ""
+            lines.append(f"| {what}{label(number)} | " + " | ".join(values) + " |")
+    return [*lines, ""]
+
+
+def stored(model: str) -> Any:
+    """The published record of a model, or None."""
+    from counterbench.records import read_record
+
+    path = RECORDS / f"{model}.json"
+    return read_record(path) if path.is_file() else None
+
+
+def index() -> str:
+    """The list of all metrics."""
+    lines = [
+        "# Metrics",
+        "",
+        "Every number comes with its N, a 95 % interval, its direction, and the same number for the baselines: doing nothing, noise, "
+        "real images with the right attributes, the truth. [What each metric can be fooled by](../fooled.md) has them all.",
+        "",
+        "| metric | asks | what it cannot tell |",
+        "|---|---|---|",
+    ]
+    for name in ORDER:
+        metric = declared(name)
+        lines.append(f"| [{metric.title}]({name}.md) | {', '.join(sorted(metric.asks))} | {metric.blind_to} |")
+    return "\n".join([*lines, ""])
+
+
+def fooled() -> str:
+    """What wins what, from the published record."""
+    record = stored("vae")
+    assert record is not None
+    from counterbench.report.table import FLOORS, beaten_by, label, section, show
+
+    numbers = [number for number in record.numbers if not number.detail and number.metric not in ("cost", "abduction")]
+    lines = [
+        "# What each metric can be fooled by",
+        "",
+        "A metric that an image without any answer wins says nothing when it is printed alone. So every table of counterbench shows "
+        "these rows, which anybody can evaluate as a model (`counterbench evaluate --model identity`):",
+        "",
+        "| row | what it returns |",
+        "|---|---|",
+        "| identity | the image unchanged |",
+        "| noise | the image with white noise of 10 grey levels |",
+        "| retrieve | the real training image with the wanted attributes that looks most like the factual one |",
+        "| resample | a random real training image with the wanted attributes: another individual |",
+        "| truth | the true counterfactual, where the process is known |",
+        "| real | factual images with their own attributes: what the judges get wrong by themselves |",
+        "",
+        "## Fixed points",
+        "",
+        "They follow from the definitions, whatever the data; tests hold them (`tests/metrics/test_fixed_points.py`).",
+        "",
+        "| metric | identity | truth |",
+        "|---|---|---|",
+        "| composition, reversibility, commutativity | 0 | 0 |",
+        "| effectiveness: skill | 0 | 1, up to the judges' error |",
+        "| off-target change | 0 | 0, up to the judges' error |",
+        "| truth: effect, amplification | 0, 0 | 1, 0 |",
+        "| minimality: CLD (0.8, 0.2) | ln(0.8 + 0.2 e) = 0.2954 | - |",
+        "| minimality: CLD (1, 1) | ln(1 + e) = 1.3133 | - |",
+        "| minimality: excess change | minus the true change | 0 |",
+        "| identity preservation | 0 | above 0 |",
+        "",
+        "Only truth has both fixed points where they belong. Effectiveness has them up to its judges, but cannot tell one "
+        "individual from another.",
+        "",
+        "## Measured",
+        "",
+        f"MorphoMNIST, source `digits`, suite `standard`, {record.images} test images; `vae` is the shipped model. A star marks what a "
+        "row without any answer (the first four) does at least as well as the model.",
+        "",
+        "| | vae | " + " | ".join(ROWS) + " |",
+        "|---|" + "---|" * (len(ROWS) + 1),
+    ]
+    for number in numbers:
+        cells = [show(number.value)]
+        for row in ROWS:
+            end = number.references.get(row)
+            star = "\\*" if row in FLOORS and beaten_by(number, row) else ""
+            cells.append("-" if end is None else show(end.value) + star)
+        lines.append(f"| {section(number)}: {label(number)} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", *lessons(record)])
+
+
+def table_text(record: Any, detail: bool) -> str:
+    """The table as the command line prints it."""
+    import io
+
+    from rich.console import Console
+
+    from counterbench.report import table
+
+    console = Console(width=table.WIDTH, file=io.StringIO(), record=True, highlight=False)
+    console.print(table.build(record, detail))
+    return "\n".join(line.rstrip() for line in console.export_text().splitlines())
+
+
+def results() -> str:
+    """Every number of the shipped model, with the pictures."""
+    record = stored("vae")
+    lines = [
+        "# Results on the default source",
+        "",
+        "`counterbench evaluate --model vae --dataset morphomnist --detail`, made by counterbench "
+        f"{record.inputs.counterbench} on {record.device} in {record.seconds['total']:.0f} s. The record is "
+        "[benchmarks/records/morphomnist-digits/standard/vae.json](../benchmarks/records/morphomnist-digits/standard/vae.json).",
+        "",
+        "```",
+        table_text(record, True),
+        "```",
+        "",
+        "## What the answers look like",
+        "",
+        "The shipped model; each row one test image, each block an intervention: the answer, the truth, the change.",
+        "",
+        "![Answers of the shipped model](images/grid.png)",
+        "",
+        "`retrieve`, a real training image with the wanted attributes: effective, realistic, and somebody else's handwriting.",
+        "",
+        "![Answers of the baseline retrieve](images/grid-retrieve.png)",
+        "",
+        "## Compared",
+        "",
+        "`counterbench compare` of the two: right of the line the model is better, left of it the baseline.",
+        "",
+        "![Paired differences between the model and retrieve](images/comparison.png)",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def readme() -> str:
+    """The README with the table of the shipped model."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n```\n{table_text(stored('vae'), False)}\n```\n{END}{after}"
+
+
+BEGIN, END = "<!-- table: made by docs/make.py -->", "<!-- end of table -->"
+
+
+def lessons(record: Any) -> list[str]:
+    """What the table shows, in words, with its own numbers."""
+    from counterbench.report.table import show
+
+    found = {number.key: number for number in record.numbers}
+
+    def row(name: str, *key: Any) -> str:
+        number = found[key]
+        return show(number.value if name == "vae" else number.references[name].value)
+
+    cld = ("minimality", "cld_0.8_0.2", "digit", "", 0, "posterior")
+    frechet = ("realism", "frechet_distance", "digit", "", 0, "judge")
+    skill = ("effectiveness", "skill", "digit", "digit", 0, "")
+    l1 = ("truth", "l1", "thickness", "", 0, "l1")
+    stranger = ("identity_preservation", "distance_ratio", "digit", "", 0, "judge")
+    return [
+        "## What this teaches",
+        "",
+        "- **Doing nothing** wins composition, reversibility, commutativity, off-target change and identity preservation outright.",
+        f"- **A real image of the target class** wins effectiveness (do(digit) skill {row('retrieve', *skill)} for `retrieve` against "
+        f"{row('vae', *skill)} for the model), realism (Frechet distance {row('resample', *frechet)} for `resample` against "
+        f"{row('vae', *frechet)}) and CLD ({row('retrieve', *cld)} for `retrieve` against {row('vae', *cld)}; doing nothing scores "
+        f"{row('identity', *cld)}). It is a stranger: {row('retrieve', *stranger)} of the distance between random pairs.",
+        f"- **Only the truth** puts them all where they belong: distance to the true image under do(thickness) is {row('vae', *l1)} for "
+        f"the model, {row('identity', *l1)} for doing nothing, {row('retrieve', *l1)} and {row('resample', *l1)} for real images of "
+        "somebody else.",
+        "- **The weights of CLD matter more than the model**: with (1, 1) the ranking of the rows is another than with (0.8, 0.2).",
+        "- **Realism in the judge's features** does not see that the change was not made: the features were trained to ignore "
+        "thickness, so the unchanged image is as real as the answer. Read it beside effectiveness, and in more than one space.",
+        "",
+        "## Where this differs from the literature",
+        "",
+        "- CLD: reference images come from the training split and share the value of the intervened variable alone; the divergence "
+        "reads both mean and scale of the posterior; classes are compared as classes and quantities by tenths of their range.",
+        "- Frechet distance and KID compare with real images *matched* to the plan's attributes; against the whole training split a "
+        "perfect model would score above 0, because interventions change the law of the attributes (`reference: train` gives that "
+        "number, as published).",
+        "- Intervals of set statistics come from their pseudo-values (infinitesimal jackknife) in the same clustered bootstrap as all "
+        "others. A bootstrap of the Frechet distance itself is biased upwards, because resamples repeat images; the standard "
+        "deviation over random subsets that is usual for KID tells about subsets of 1,000 (`kid_subsets` computes it). Where two laws "
+        "are equal, both statistics are degenerate and the interval is too narrow; the finite-sample bias of the Frechet distance is "
+        "not in it. Compare equal N.",
+        "- F1, AUROC and balanced accuracy are computed over the whole set, never averaged over batches.",
+        "- A change is off target if neither the variable nor any of its ancestors was set; changes of descendants are due.",
+        "",
+    ]
+
+
+# --- figures: every metric on the toy process ----------------------------------------------------------------------------
+
+
+def towards(share: float) -> Callable[..., dict[str, Any]]:
+    """Answers that make a share of the true change."""
+    return lambda given, held, truth: {**truth, "image": (1 - share) * given["image"] + share * truth["image"]}
+
+
+def with_noise(size: float) -> Callable[..., dict[str, Any]]:
+    """The truth with that much noise, fixed per sample."""
+    import torch
+
+    pattern = torch.arange(64.0).view(1, 1, 8, 8)
+    return lambda given, held, truth: {
+        **truth,
+        "image": truth["image"] + size * torch.cos(7.3 * given["image"] + pattern),
+    }
+
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+SIZES = (0.0, 2.0, 5.0, 10.0, 20.0, 40.0)
+PANELS = {
+    "reversibility": [("noise", "l1", "a", "", {})],
+    "commutativity": [("noise", "l1", "a + c", "", {})],
+    "effectiveness": [("share", "skill", "a", "a", {}), ("noise", "absolute_error", "a", "a", {})],
+    "truth": [("share", "effect", "a", "", {}), ("noise", "amplification", "a", "", {})],
+    "minimality": [("share", "cld_0.8_0.2", "a", "", {}), ("share", "excess_change", "a", "", {})],
+    "realism": [
+        ("share", "frechet_distance", "a", "", {"spaces": ["pixel"]}),
+        ("noise", "frechet_distance", "a", "", {"spaces": ["pixel"]}),
+    ],
+    "identity_preservation": [
+        ("share", "distance_ratio", "a", "", {"spaces": ["pixel"]}),
+        ("noise", "distance_ratio", "a", "", {"spaces": ["pixel"]}),
+    ],
+}
+LABELS = {"share": "share of the true change that is made", "noise": "noise added to the true answer, grey levels"}
+
+
+def curves(name: str) -> list[tuple[str, str, list[float], list[float]]]:
+    """(label of x, label of y, x, y) of every panel of a metric's figure."""
+    import asked
+    import numpy as np
+    import torch
+
+    dataset, setting = toy_setting()
+    if name == "composition":
+        return [_forgetting(keep) for keep in (0.9,)] + [
+            _sweep("noise", "composition", ("l1", "", "", 1), dataset, setting, {})
+        ]
+    if name == "off_target":
+        found = []
+        for share in SHARES:
+
+            def drags(given: Any, held: Any, truth: Any, share: float = share) -> dict[str, Any]:
+                from toy import patterns
+
+                shift = 12 * share * patterns()[0].view(1, 1, 8, 8).float()
+                return {**truth, "image": truth["image"] + (shift if "b" in held else 0)}
+
+            found.append(asked.points(name, setting, dataset, drags)["change", "b", "a", 0])
+        return [("a moves along with do(b), in units of a", "change of a, standard deviations", list(SHARES), found)]
+    if name == "abduction":
+        from counterbench.metrics.abduction import readable, two_sample_test
+        from counterbench.variables import Continuous
+
+        rng = np.random.default_rng(0)
+        widths, prior = [0.25, 0.5, 0.75, 1.0, 1.33, 2.0, 4.0], rng.normal(size=(600, 4))
+        tests = [float(two_sample_test(width * rng.normal(size=(600, 4)), prior).mean()) for width in widths]
+        held, parent = [0.0, 0.25, 0.5, 0.75, 1.0], rng.normal(size=600)
+        leaks = []
+        for share in held:
+            noise = share * parent + np.sqrt(1 - share**2) * rng.normal(size=600)
+            error, blind = readable(noise[:, None], parent, Continuous("p", -4, 4))
+            leaks.append(float(1 - error.sum() / blind.sum()))
+        return [
+            ("standard deviation of the abducted noise", "prior test: accuracy", widths, tests),
+            ("correlation of the noise with a parent", "leak", held, leaks),
+        ]
+    if name == "cost":
+        from counterbench.costs import counted_passes
+
+        passes = []
+        for count in range(1, 9):
+            layer = torch.nn.Linear(4, 4)
+            with counted_passes(layer) as counted:
+                for _ in range(count):
+                    layer(torch.zeros(1, 4))
+            passes.append(float(counted.mean or 0))
+        return [("passes through a network for one answer", "evaluations", [float(k) for k in range(1, 9)], passes)]
+    return [
+        _sweep(x, name, (quantity, k, j, 0), dataset, setting, options) for x, quantity, k, j, options in PANELS[name]
+    ]
+
+
+def _sweep(
+    x: str, name: str, key: tuple[str, str, str, int], dataset: Any, setting: Any, options: dict[str, Any]
+) -> tuple[str, str, list[float], list[float]]:
+    import asked
+
+    values, answer = (SHARES, towards) if x == "share" else (SIZES, with_noise)
+    found = [asked.points(name, setting, dataset, answer(value), 120, **options)[key] for value in values]
+    return LABELS[x], key[0].replace("_", " "), list(values), found
+
+
+def _forgetting(keep: float) -> tuple[str, str, list[float], list[float]]:
+    """The composition curve of a model that keeps a share of the noise at every pass: (1 - keep^m) E|noise|."""
+    import toy
+
+    from counterbench import evaluation
+    from counterbench.models import Contestant
+
+    class Forgetful:
+        def counterfactual(self, factual: Any, interventions: Any, generator: Any = None) -> Any:
+            return toy.exact_scm(keep).counterfactual(factual, interventions, generator)
+
+    exam = evaluation.prepare(toy.Toy(), "standard", device="cpu", metrics=["composition"])
+    numbers = evaluation.evaluate(Contestant("forgetful", Forgetful()), exam).record.numbers
+    return (
+        f"null interventions, a share of {keep:g} of the noise kept each time",
+        "l1, grey levels",
+        [float(number.cycles) for number in numbers],
+        [number.value for number in numbers],
+    )
+
+
+def draw(name: str) -> None:
+    """The figure of one metric."""
+    from matplotlib.figure import Figure
+
+    panels = curves(name)
+    figure = Figure(figsize=(3.6 * len(panels), 2.7))
+    for axis, (x_label, y_label, x, y) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        axis.plot(x, y, "o-", color="#1f77b4", markersize=4, linewidth=1.4)
+        if x_label == LABELS["share"]:
+            axis.axvline(1, color="#999", linewidth=0.8, linestyle=":")
+        axis.set_xlabel(x_label, fontsize=8)
+        axis.set_ylabel(y_label, fontsize=8)
+        axis.tick_params(labelsize=7)
+        axis.grid(color="#eee")
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(IMAGES / f"{name}.png", dpi=110)
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page: file -> text."""
+    _, setting = toy_setting()
+    made = {PAGES / f"{name}.md": page(name, declared(name)(setting).cells) for name in ORDER}
+    made[PAGES / "README.md"] = index()
+    if stored("vae") is not None:
+        made[ROOT / "docs" / "fooled.md"] = fooled()
+        made[ROOT / "docs" / "results.md"] = results()
+        made[ROOT / "README.md"] = readme()
+    return made
+
+
+def main() -> None:
+    """Write everything."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--figures", action="store_true")
+    if parser.parse_args().figures:
+        for name in ORDER:
+            draw(name)
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
