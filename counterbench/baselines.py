@@ -66,33 +66,27 @@ class _RealImages(Identity):
     ) -> dict[str, Tensor]:
         image = self.dataset.card.image
         attributes = self.attributes(factual, interventions)
-        candidates = self._matcher.nearest(attributes)
-        chosen = self._choose(candidates, factual[image], generator)
-        rows = candidates.gather(1, chosen[:, None])[:, 0]
-        return {**attributes, image: self._images(rows).to(factual[image].dtype)}
+        rows = self._choose(attributes, factual[image], generator)
+        images = self.dataset.reference(self.references).values[image][rows]
+        return {**attributes, image: images.to(factual[image].dtype)}
 
-    def _images(self, rows: Tensor) -> Tensor:
-        return self.dataset.reference(self.references).values[self.dataset.card.image][rows]
-
-    def _choose(self, candidates: Tensor, image: Tensor, generator: Generator) -> Tensor:
-        """(N, K) rows of the reference images -> (N,) positions among them."""
+    def _choose(self, attributes: Mapping[str, Tensor], image: Tensor, generator: Generator) -> Tensor:
+        """Rows of the reference images, (N,)."""
         raise NotImplementedError
 
 
 class Retrieve(_RealImages):
     """Returns the real training image with the wanted attributes that looks most like the factual one."""
 
-    def _choose(self, candidates: Tensor, image: Tensor, generator: Generator) -> Tensor:
-        found = self._images(candidates.flatten()).float().flatten(1).view(*candidates.shape, -1)
-        return (found - image.float().flatten(1)[:, None]).square().sum(2).argmin(1)
+    def _choose(self, attributes: Mapping[str, Tensor], image: Tensor, generator: Generator) -> Tensor:
+        return self._matcher.most_alike(attributes, image)
 
 
 class Resample(_RealImages):
     """Returns a random real training image with the wanted attributes: another individual."""
 
-    def _choose(self, candidates: Tensor, image: Tensor, generator: Generator) -> Tensor:
-        drawn = uniform((len(candidates), 1), generator)[:, 0]
-        return (drawn * candidates.shape[1]).long().clamp(max=candidates.shape[1] - 1)
+    def _choose(self, attributes: Mapping[str, Tensor], image: Tensor, generator: Generator) -> Tensor:
+        return self._matcher.random(attributes, uniform((len(image), 1), generator)[:, 0])
 
 
 class Truth:

@@ -13,6 +13,7 @@ from counterbench import __version__
 from counterbench.errors import CounterbenchError, UnknownNameError
 
 _INTERRUPTED = 130
+_CLASSES = ("binary", "categorical", "ordinal")
 
 
 class _Commands(click.Group):
@@ -257,7 +258,7 @@ def train(
 @click.option("--dataset", default="morphomnist", show_default=True)
 @click.option("--source", multiple=True, help="One or several; default: the card's.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None)
-@click.option("--variable", required=True, help="The categorical variable to predict.")
+@click.option("--variable", required=True, help="The binary or categorical variable to predict.")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder for weights and a report.")
 @click.option("--seed", type=click.IntRange(min=0), default=7001, show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), default=None)
@@ -286,9 +287,9 @@ def train_judges(
     place = str(choose_device(device))
     loaded = [datasets.load(dataset, name, data_dir) for name in (source or (None,))]
     kinds = {name: v.kind for name, v in loaded[0].variables.items()}
-    if kinds.get(variable) not in ("categorical", "ordinal"):
+    if kinds.get(variable) not in _CLASSES:
         raise ConfigError(
-            f"--variable {variable}: choose a categorical variable of {dataset}: {', '.join(k for k, v in kinds.items() if v in ('categorical', 'ordinal'))}."
+            f"--variable {variable}: choose a categorical variable of {dataset}: {', '.join(k for k, v in kinds.items() if v in _CLASSES)}."
         )
     click.echo(
         json.dumps(judge_training.train_judges(loaded, variable, output, Hardware(place), seed, epochs), indent=1)

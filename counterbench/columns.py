@@ -16,8 +16,8 @@ from torch import Tensor
 from counterbench.files import atomic, sha256_of_tensors
 from counterbench.metrics.base import Cell, Column
 
-_KEPT = 24
-"""Exams whose baselines are kept in the cache."""
+_KEPT = 120
+"""Results of baselines that are kept in the cache: those of the last twenty exams."""
 
 
 def save_columns(path: Path, columns: Sequence[Column]) -> None:

@@ -49,7 +49,7 @@ class Difference:
         value, low, high: first - second with its 95 % interval (paired BCa bootstrap).
         advantage: how much nearer to the best possible `first` is than `second`, in the number's unit.
         effect: the advantage in standard deviations of the clusters' paired differences, with its interval.
-        p_bootstrap, p_wilcoxon: adjusted by Holm over all numbers and pairs.
+        p_bootstrap, p_wilcoxon: adjusted by Holm over all numbers of the pair.
     """
 
     key: Key
@@ -81,6 +81,7 @@ class Comparison:
         ranks: number -> rank of every model: 1 + how many are better beyond chance.
         differences: every number and pair.
         clusters: independent units behind the intervals.
+        notes: what a reader must know.
     """
 
     names: tuple[str, ...]
@@ -88,17 +89,21 @@ class Comparison:
     ranks: dict[Key, list[int]]
     differences: list[Difference]
     clusters: int
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {
             "models": list(self.names),
             "clusters": self.clusters,
+            "notes": list(self.notes),
             "numbers": [
                 {
                     **dict(zip(_BY, key, strict=True)),
                     "values": {name: number.value for name, number in zip(self.names, numbers, strict=True)},
                     "ranks": dict(zip(self.names, self.ranks[key], strict=True)),
+                    "baselines": {name: end.value for name, end in numbers[0].references.items()},
+                    "leaked": [name for name, number in zip(self.names, numbers, strict=True) if number.leaked],
                 }
                 for key, numbers in self.numbers.items()
             ],
@@ -135,9 +140,10 @@ def load(paths: Sequence[Path]) -> list[Entry]:
         names = [f"{name}-{record.inputs.hash[:6]}" for name, record in zip(names, records, strict=True)]
     if len(set(names)) < len(names):
         raise RecordError("The same record was given twice; a comparison needs different ones.")
+    tables = [_table(path.parent / SAMPLES) for path in files]
+    groups = np.unique(np.concatenate([table["group"].to_numpy() for table in tables]))
     return [
-        Entry(name, record, _scores(path.parent / SAMPLES, record))
-        for name, record, path in zip(names, records, files, strict=True)
+        Entry(name, record, _scores(table, groups)) for name, record, table in zip(names, records, tables, strict=True)
     ]
 
 
@@ -159,19 +165,23 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _scores(path: Path, record: Record) -> dict[Key, Ratios]:
+def _table(path: Path) -> Any:
     import pyarrow
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(path)
-        coded = [_codes(table[name]) for name in _BY]
-        groups, clusters = np.unique(table["group"].to_numpy(), return_inverse=True)
-        score, relative_to = (table[name].to_numpy() for name in ("score", "relative_to"))
+        return pyarrow.parquet.read_table(path, columns=[*_BY, "group", "score", "relative_to"])
     except (OSError, pyarrow.ArrowException, KeyError) as error:
         raise RecordError(
             f"{path} is missing or damaged ({error}); a comparison needs the scores per sample beside the record."
         ) from error
+
+
+def _scores(table: Any, groups: np.ndarray) -> dict[Key, Ratios]:
+    """Totals per cluster of every number, the clusters numbered alike in all records."""
+    coded = [_codes(table[name]) for name in _BY]
+    clusters = np.searchsorted(groups, table["group"].to_numpy())
+    score, relative_to = (table[name].to_numpy() for name in ("score", "relative_to"))
     sizes = [len(values) for _, values in coded]
     combined = np.ravel_multi_index([codes for codes, _ in coded], sizes)
     found: dict[Key, Ratios] = {}
@@ -199,40 +209,46 @@ def compare(entries: Sequence[Entry], resamples: int = RESAMPLES, seed: int = 0,
         seed: of the resampling.
         detail: include the numbers that the short table leaves out.
     """
-    numbers = _shared(entries, detail)
-    found: list[Difference] = []
+    numbers, notes = _shared(entries, detail)
+    differences: list[Difference] = []
     for first, second in combinations(entries, 2):
-        found += _differences(first, second, numbers, resamples, seed)
-    adjusted = {name: holm(np.array([getattr(one, name) for one in found])) for name in ("p_bootstrap", "p_wilcoxon")}
-    differences = [
-        Difference(**{**vars(one), "p_bootstrap": float(p), "p_wilcoxon": float(w)})
-        for one, p, w in zip(found, adjusted["p_bootstrap"], adjusted["p_wilcoxon"], strict=True)
-    ]
+        found = _differences(first, second, numbers, resamples, seed)
+        adjusted = [holm(np.array([getattr(one, name) for one in found])) for name in ("p_bootstrap", "p_wilcoxon")]
+        differences += [
+            Difference(**{**vars(one), "p_bootstrap": float(p), "p_wilcoxon": float(w)})
+            for one, p, w in zip(found, *adjusted, strict=True)
+        ]
     names = tuple(entry.name for entry in entries)
     ranks = {
         key: [1 + sum(_beaten(name, one) for one in differences if one.key == key) for name in names] for key in numbers
     }
-    return Comparison(names, numbers, ranks, differences, next(iter(entries[0].ratios.values())).clusters)
+    clusters = next(iter(entries[0].ratios.values())).clusters
+    return Comparison(names, numbers, ranks, differences, clusters, tuple(notes))
 
 
 def _beaten(name: str, difference: Difference) -> bool:
     return name in (difference.first, difference.second) and difference.better not in (None, name)
 
 
-def _shared(entries: Sequence[Entry], detail: bool) -> dict[Key, list[Number]]:
-    """Numbers that every record has, with scores; costs are no matter of chance."""
+def _shared(entries: Sequence[Entry], detail: bool) -> tuple[dict[Key, list[Number]], list[str]]:
+    """(numbers that every record has, with scores; what was left out): costs are no matter of chance, and composition is
+    comparable only at one pixel-noise temperature."""
+    temperatures = {entry.name: entry.record.pixel_temperature for entry in entries}
+    differ = len({value for value in temperatures.values() if value is not None}) > 1
+    without = {"cost", "composition"} if differ else {"cost"}
     listed = [{number.key: number for number in entry.record.numbers} for entry in entries]
     shared = {
         key: [numbers[key] for numbers in listed]
         for key, number in listed[0].items()
         if all(key in numbers for numbers in listed)
         and all(key in entry.ratios for entry in entries)
-        and number.metric != "cost"
+        and number.metric not in without
         and (detail or not number.detail)
     }
     if not shared:
         raise RecordError("These records have no number in common; evaluate them with the same metrics.")
-    return shared
+    words = ", ".join(f"{name} {value:g}" for name, value in temperatures.items() if value is not None)
+    return shared, [f"composition is left out: the pixel-noise temperatures differ ({words})"] if differ else []
 
 
 def _differences(
@@ -255,7 +271,10 @@ def _differences(
     lost, lost_low, lost_high, drawn = _intervals(Differences(*ratios, transform=worse), resamples, seed)
     made = []
     for k, key in enumerate(keys):
-        units = _linear(ratios[0], worse, k) - _linear(ratios[1], worse, k)
+        both = (ratios[0].denominator[:, k] != 0) & (ratios[1].denominator[:, k] != 0)
+        units = (_linear(ratios[0], worse, k) - _linear(ratios[1], worse, k))[
+            both
+        ]  # others say nothing about this number
         spread = float(units.std(ddof=1)) if len(units) > 1 else 0.0
         middle, low, high = (-float(end[k]) / spread if spread > 0 else 0.0 for end in (lost, lost_high, lost_low))
         made.append(
@@ -277,7 +296,7 @@ def _differences(
 
 def _skill(number: Number) -> bool:
     """Whether the number is 1 - the ratio of its stored totals."""
-    return number.quantity in ("skill", "leak")
+    return number.kind == "skill"
 
 
 def _stacked(entry: Entry, keys: Sequence[Key]) -> Ratios:

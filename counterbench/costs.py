@@ -20,7 +20,7 @@ class Passes:
         weights: how many weights there are.
     """
 
-    used: int = 0
+    used: float = 0.0
     weights: int = 0
 
     @property
@@ -30,19 +30,22 @@ class Passes:
 
 
 @contextmanager
-def counted_passes(model: object) -> Iterator[Passes]:
+def counted_passes(model: object, samples: int = 1) -> Iterator[Passes]:
     """Count the forward passes of a model's layers inside the block.
+
+    A pass of a part of the batch counts by its share, so that it is no matter how a model splits its work.
 
     Args:
         model: a module, or an object with modules as attributes; anything else has no weights that could be counted.
+        samples: how many samples are answered inside the block.
     """
-    modules = [model] if isinstance(model, nn.Module) else [m for m in _attributes(model) if isinstance(m, nn.Module)]
-    layers = {layer for module in modules for layer in module.modules()}
+    layers = {layer for module in modules_of(model) for layer in module.modules()}
     own = {layer: sum(weight.numel() for weight in layer.parameters(recurse=False)) for layer in layers}
     passes = Passes(weights=sum(own.values()))
 
-    def hook(layer: nn.Module, *_: object) -> None:
-        passes.used += own[layer]
+    def hook(layer: nn.Module, inputs: tuple[object, ...], _: object) -> None:
+        rows = inputs[0].shape[0] if inputs and isinstance(inputs[0], torch.Tensor) and inputs[0].ndim else samples
+        passes.used += own[layer] * min(1.0, rows / samples)
 
     handles = [layer.register_forward_hook(hook) for layer, weights in own.items() if weights]
     try:
@@ -52,8 +55,12 @@ def counted_passes(model: object) -> Iterator[Passes]:
             handle.remove()
 
 
-def _attributes(model: object) -> list[object]:
-    return list(vars(model).values()) if hasattr(model, "__dict__") else []
+def modules_of(model: object) -> list[nn.Module]:
+    """The networks of a model: itself, or those among its attributes."""
+    if isinstance(model, nn.Module):
+        return [model]
+    attributes = list(vars(model).values()) if hasattr(model, "__dict__") else []
+    return [attribute for attribute in attributes if isinstance(attribute, nn.Module)]
 
 
 def peak_memory(device: torch.device) -> float | None:

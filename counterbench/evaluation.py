@@ -98,7 +98,7 @@ def _references(exam: Exam) -> tuple[dict[str, list[Column]], list[Examinee]]:
         made: list[Metric] = exam.make_metrics(contestant)
         if contestant is None:
             made = [metric for metric in made if metric.judges_real]
-        waiting.append(Examinee(name, contestant, made, folder if touch(folder) else None, key))
+        waiting.append(Examinee(name, contestant, made, folder if touch(folder) else None, key, optional=True))
     return known, waiting
 
 

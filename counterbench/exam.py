@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -120,11 +121,17 @@ class Exam:
 
     @cached_property
     def _data(self) -> dict[str, str]:
-        return {
+        found = {
+            "card": hashlib.sha256(self.dataset.card.model_dump_json(exclude={"path"}).encode()).hexdigest(),
             "test": self.dataset.split(SPLIT).fingerprint,
             "train_attributes": self.dataset.attributes_fingerprint("train"),
             "reference": self.dataset.reference(self.suite.references).fingerprint,
         }
+        if not type(self.dataset).__module__.startswith("counterbench."):
+            found["reader"] = registry.source_hash_of(type(self.dataset))
+        if any(options.get("reference") == "train" for options in self.metrics.values()):
+            found["train"] = self.dataset.split("train").fingerprint
+        return found
 
     def setting(self, noise: Mapping[str, int] | None = None) -> Setting:
         """What a metric may know.
@@ -150,6 +157,7 @@ class Exam:
             references=self.references,
             noise=noise or {},
             seed=self.seed,
+            rows=plan.index,
         )
 
     @cached_property
@@ -192,11 +200,11 @@ def _make(name: str, setting: Setting, options: Mapping[str, Any]) -> Metric:
 
 
 def _spread(values: Tensor, kind: str) -> float:
-    """Standard deviation; of a class, that of its indicators together, sqrt(1 - sum p^2)."""
+    """Standard deviation; of a class, sqrt((1 - sum p^2) / 2), which is the standard deviation of a binary one."""
     if kind == Continuous.kind:
         return max(float(values.double().std()), 1e-12)
     shares = values.long().bincount().double() / len(values)
-    return max(float((1 - shares.square().sum()).sqrt()), 1e-12)
+    return max(float(((1 - shares.square().sum()) / 2).sqrt()), 1e-12)
 
 
 def _noise_widths(contestant: Contestant | None) -> dict[str, int]:

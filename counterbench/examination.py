@@ -8,7 +8,6 @@ something else.
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from counterbench import models
 from counterbench.baselines import Identity, Truth
 from counterbench.costs import counted_passes, out_of_memory, peak_memory
 from counterbench.counterfactual import Batch, Counterfactual, Instruments, NoiseSample, View
+from counterbench.errors import RecordError
 from counterbench.exam import SPLIT, Exam
 from counterbench.files import atomic, sha256_of_tensors
 from counterbench.judges import Reading
@@ -34,7 +34,7 @@ from counterbench.progress import bar
 from counterbench.randomness import SampleNoise
 from counterbench.samples import Samples
 from counterbench.scm import checked_answer
-from counterbench.versions import source_hash
+from counterbench.versions import source_hash, versions
 
 REAL = "real"
 SHOWN = 8
@@ -78,7 +78,8 @@ class Examinee:
     key: str
     chunks: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     seconds: float = 0.0
-    passes: float | None = None
+    optional: bool = False
+    """Whether its chunks may be lost: those of a baseline only save time."""
 
     @property
     def asks(self) -> set[str]:
@@ -123,7 +124,8 @@ class Examinee:
 def key_of(exam: Exam, contestant: Contestant | None) -> str:
     """Hash of everything that decides what an examinee's chunks hold."""
     inputs = exam.inputs(contestant or Contestant(REAL, None))  # type: ignore[arg-type]
-    return hashlib.sha256(f"{inputs.hash} {exam.device} {source_hash()}".encode()).hexdigest()
+    made_by = sorted(versions().items())
+    return hashlib.sha256(f"{inputs.hash} {exam.device} {source_hash()} {made_by}".encode()).hexdigest()
 
 
 def examine(exam: Exam, examinees: Sequence[Examinee], batch_size: int | None = None) -> dict[str, float]:
@@ -178,29 +180,32 @@ def _load(
             if stored is None:
                 waiting.append(examinee)
             else:
-                examinee.chunks[start], examinee.passes = stored
+                examinee.chunks[start] = stored
         if waiting:
             pending.append((part, waiting))
     return pending
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], float | None] | None:
+def _read(path: Path) -> dict[str, Tensor] | None:
     """A stored chunk, or None if it is not there or not intact."""
     if not path.is_file():
         return None
     try:
         with safe_open(path, framework="pt") as stored:
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - not a mapping
-            metadata = json.loads((stored.metadata() or {})["counterbench"])
-        return (tensors, metadata["passes"]) if metadata["sha256"] == sha256_of_tensors(tensors) else None
-    except (SafetensorError, OSError, KeyError, ValueError):
+            sha256 = (stored.metadata() or {})["sha256"]
+        return tensors if sha256 == sha256_of_tensors(tensors) else None
+    except (SafetensorError, OSError, KeyError):
         return None
 
 
-def _write(path: Path, tensors: dict[str, Tensor], passes: float | None) -> None:
-    metadata = json.dumps({"sha256": sha256_of_tensors(tensors), "passes": passes})
-    with atomic(path) as temporary:
-        temporary.write_bytes(save(tensors, {"counterbench": metadata}))
+def _write(path: Path, tensors: dict[str, Tensor], optional: bool) -> None:
+    try:
+        with atomic(path) as temporary:
+            temporary.write_bytes(save(tensors, {"sha256": sha256_of_tensors(tensors)}))
+    except RecordError:
+        if not optional:
+            raise
 
 
 @dataclass
@@ -257,7 +262,7 @@ class _Session:
                 metric.reset()
             path = examinee.path(start, rows)
             if path is not None:
-                _write(path, tensors, examinee.passes)
+                _write(path, tensors, examinee.optional)
             examinee.chunks[start] = tensors
 
 
@@ -308,11 +313,9 @@ class _Shared:
     def matched(self, variable: str) -> View:
         """Real images with the counterfactual attributes."""
         if variable not in self._matched:
-            candidates = self.session.matcher.nearest(self.floor(variable))
             keys = [f"matched/{variable}/{row}" for row in self.rows.tolist()]
             drawn = SampleNoise(self.exam.seed, keys).uniform(1)[:, 0]
-            chosen = (drawn * candidates.shape[1]).long().clamp(max=candidates.shape[1] - 1)
-            rows = candidates.gather(1, chosen[:, None])[:, 0]
+            rows = self.session.matcher.random(self.floor(variable), drawn)
             images = self.exam.dataset.reference(self.exam.suite.references).take(rows)[self.image]
             self._matched[variable] = View(images, self.session.instruments)
         return self._matched[variable]
@@ -346,6 +349,7 @@ class _Questions:
     def __init__(self, shared: _Shared, examinee: Examinee):
         self.shared, self.examinee = shared, examinee
         self.exam, self.session = shared.exam, shared.session
+        self.passes: float | None = None
         self.batch = Batch(
             shared.factual,
             shared.image,
@@ -391,7 +395,7 @@ class _Questions:
 
     def _null_questions(self) -> Iterator[Counterfactual]:
         given = self.shared.factual
-        for cycle in range(1, self.exam.plan.cycles + 1):
+        for cycle in range(1, self.exam.plan.cycles + 1) if self.can_answer(()) else ():
             answer = self.null if cycle == 1 else self._call(given, {}, f"null/{cycle}")
             given = Samples(answer, self.shared.rows)
             yield Counterfactual(
@@ -446,15 +450,18 @@ class _Questions:
         assert contestant is not None
         begun = time.perf_counter()
         noise = SampleNoise(self.exam.seed, [f"{question}/{row}" for row in given.index.tolist()])
-        if count and self.examinee.passes is None:
-            with counted_passes(contestant.model) as passes:
-                answer = contestant.model.counterfactual(given, held, noise)
-            self.examinee.passes = passes.mean
+        # Copies: what a model does to its input must not reach the judges, nor the other models.
+        own = Samples({name: value.clone() for name, value in given.items()}, given.index.clone(), given.done)
+        asked = {name: value.clone() for name, value in held.items()}
+        if count:
+            with counted_passes(contestant.model, given.count) as passes:
+                answer = contestant.model.counterfactual(own, asked, noise)
+            self.passes = passes.mean
         else:
-            answer = contestant.model.counterfactual(given, held, noise)
+            answer = contestant.model.counterfactual(own, asked, noise)
         checked = checked_answer(answer, self.exam.dataset.variables, held, given.count)
         factual = self.shared.factual[self.shared.image]
-        if answer[self.shared.image] is factual:
+        if torch.equal(checked[self.shared.image].to(factual.dtype), factual):
             checked[self.shared.image] = factual  # so that it is not measured again
         self.examinee.seconds += time.perf_counter() - begun
         self.session.seconds["model"] += time.perf_counter() - begun
@@ -465,7 +472,7 @@ class _Questions:
         assert contestant is not None
         found = {
             "seconds": seconds / len(self.shared.rows),
-            "evaluations": self.examinee.passes,
+            "evaluations": self.passes,
             "parameters": float(contestant.parameters),
             "peak_memory": peak_memory(self.exam.device),
             "training_time": contestant.training.get("seconds"),
@@ -504,8 +511,11 @@ def _flat(noise: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 def unanswered(exam: Exam, contestant: Contestant) -> dict[str, str]:
     """Questions that a model declines -> why they have no number."""
-    return {
+    reasons = {
         f"do({name})": f"{contestant.name} does not answer this question"
         for name in exam.plan.single
         if not models.can_answer(contestant.model, [name])
     }
+    if exam.plan.cycles and not models.can_answer(contestant.model, []):
+        reasons["null intervention"] = f"{contestant.name} does not answer this question"
+    return reasons

@@ -19,7 +19,7 @@ from counterbench.datasets.base import Dataset
 from counterbench.files import require_writable, write_text
 from counterbench.judges.classifier import build, normalised
 from counterbench.networks.classifiers import ARCHITECTURES
-from counterbench.variables import Categorical
+from counterbench.variables import Binary, Categorical
 from counterbench.versions import versions
 
 FIT = Fit(
@@ -78,7 +78,7 @@ def train_judges(
 
     Args:
         datasets: sources of one card.
-        label: the categorical variable to predict.
+        label: the binary or categorical variable to predict.
         output: folder for `<label>-<architecture>.safetensors` and `judges.json`.
         hardware: where.
         seed: of the first architecture; the others follow.
@@ -90,7 +90,7 @@ def train_judges(
     require_writable(output)
     card = datasets[0].card
     variable = datasets[0].variables[label]
-    assert isinstance(variable, Categorical)
+    assert isinstance(variable, (Binary, Categorical))
     train = joined_images(datasets, "judge", card.image, label)
     validation = joined_images(datasets, "validation", card.image, label)
     fit = FIT.model_copy(update={"epochs": epochs}) if epochs else FIT

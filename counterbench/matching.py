@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +14,8 @@ from counterbench.datasets.base import REFERENCES, Dataset
 from counterbench.variables import Continuous
 
 NEIGHBOURS = 16
-"""How many real images count as having the wanted attributes."""
+"""How many real images count as having the wanted quantities; wanted classes are met exactly, by all that have them."""
+_BLOCK = 256  # candidates whose pixels are held at once
 
 
 class Matcher:
@@ -80,6 +81,61 @@ class Matcher:
             _, position = tree.query(points[asked], k=np.arange(1, take + 1))
             found[asked] = rows[np.pad(position, ((0, 0), (0, count - take)), mode="edge")]
         return torch.from_numpy(found)
+
+    def random(self, attributes: Mapping[str, Tensor], drawn: Tensor) -> Tensor:
+        """One real image with the attributes each, at random.
+
+        Args:
+            attributes: natural values of every parent of the image, (N,) each.
+            drawn: (N,), uniform from [0, 1): the chance.
+
+        Returns:
+            (N,), rows of the reference images.
+        """
+        chosen = torch.zeros(len(drawn), dtype=torch.long)
+        for asked, candidates in self._candidates(attributes):
+            count = candidates.shape[1]
+            position = (drawn[asked].double() * count).long().clamp(max=count - 1)
+            rows = candidates.expand(len(asked), -1)
+            chosen[asked] = rows.gather(1, position[:, None])[:, 0]
+        return chosen
+
+    def most_alike(self, attributes: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        """The real image with the attributes that is nearest to an image, pixel by pixel (Euclidean), each.
+
+        Args:
+            attributes: natural values of every parent of the image, (N,) each.
+            images: (N, C, H, W), grey levels.
+
+        Returns:
+            (N,), rows of the reference images.
+        """
+        known = self.dataset.reference(self.count).values[self.dataset.card.image]
+        chosen = torch.zeros(len(images), dtype=torch.long)
+        for asked, candidates in self._candidates(attributes):
+            wanted = images[asked].float().flatten(1)
+            best = torch.full((len(asked),), torch.inf)
+            for block in candidates.split(_BLOCK, dim=1):
+                found = known[block.flatten()].float().flatten(1).view(*block.shape, -1)
+                distance = (found - wanted[:, None]).square().sum(2)
+                nearest, position = distance.min(1)
+                closer = nearest < best
+                best = torch.where(closer, nearest, best)
+                rows = block.expand(len(asked), -1).gather(1, position[:, None])[:, 0]
+                chosen[asked] = torch.where(closer, rows, chosen[asked])
+        return chosen
+
+    def _candidates(self, attributes: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """(positions among the samples, (their number or 1, K) rows of the images that have their attributes)."""
+        if self.quantities:
+            nearest = self.nearest(attributes)
+            yield torch.arange(len(nearest)), nearest
+            return
+        labels = np.stack([attributes[name].cpu().numpy() for name in self.classes], 1)
+        for combination in np.unique(labels, axis=0):
+            asked = np.flatnonzero((labels == combination).all(1))
+            rows, _ = self._trees.get(tuple(int(value) for value in combination)) or self._everything
+            yield torch.from_numpy(asked), torch.from_numpy(rows)[None]
 
     @cached_property
     def _everything(self) -> tuple[np.ndarray, cKDTree]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -14,8 +15,10 @@ from torch import Tensor
 from counterbench import baselines, registry
 from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
 from counterbench.checkpoints import load_weights
+from counterbench.costs import modules_of
 from counterbench.datasets.base import REFERENCES, Dataset
 from counterbench.errors import CheckpointError, ConfigError, CounterbenchError, UnknownNameError, suggestion
+from counterbench.files import sha256_of_tensors
 from counterbench.graph import CausalGraph
 from counterbench.mechanisms.base import Mechanism, options_of
 from counterbench.randomness import Generator
@@ -140,7 +143,7 @@ def load(name: str, dataset: Dataset, device: str | torch.device = "cpu", refere
         made = registry.models.get(name)(dataset)
         if not isinstance(made, Model):
             raise ConfigError(f"The model {name!r} has no method counterfactual(factual, interventions, generator).")
-        return Contestant(name, made, title=name)
+        return Contestant(name, made, title=name, weights_sha256=_fingerprint(made), parameters=_count(made))
     if (dataset.card.name, name) not in recipe_paths() and Path(name).is_dir():
         return _from_folder(Path(name), dataset, device)
     recipe, path = find_recipe(name, dataset.card.name)
@@ -155,6 +158,24 @@ def load(name: str, dataset: Dataset, device: str | torch.device = "cpu", refere
     manifest = weights.parent / "manifest.json"
     training = _provenance(_read_manifest(manifest)) if manifest.is_file() else {}
     return _contestant(recipe, dataset, weights, entry.sha256, device, training)
+
+
+def _fingerprint(model: Model) -> str | None:
+    """What decides a plug-in's answers beside its code: its own `fingerprint`, and the weights that can be seen."""
+    own = getattr(model, "fingerprint", None)
+    weights = {
+        f"{number}/{name}": value
+        for number, module in enumerate(modules_of(model))
+        for name, value in module.state_dict().items()
+        if isinstance(value, Tensor)
+    }
+    if own is None and not weights:
+        return None
+    return hashlib.sha256(f"{own} {sha256_of_tensors(weights)}".encode()).hexdigest()
+
+
+def _count(model: Model) -> int:
+    return sum(weight.numel() for module in modules_of(model) for weight in module.parameters())
 
 
 def _reject_collisions(dataset: str) -> None:

@@ -204,6 +204,10 @@ def load(path: Path, dataset: Dataset) -> Plan:
             for name, q in found.items()
         }
 
+    alone = {name for kind, name, _ in asked if kind == "single"}
+    for kind, name, then in asked:
+        if kind in ("return", "pair") and not {name, then} <= alone:
+            raise DataError(f"{path} asks a {kind} question about {name!r} without the single one that it begins with.")
     null = asked.get(("null", "", ""))
     pairs = tuple((a, b) for kind, a, b in asked if kind == "pair")
     plan = Plan(
@@ -231,7 +235,7 @@ def draw(dataset: Dataset, suite: Suite, seed: int, limit: int | None = None) ->
     """
     test, train = dataset.attributes("test"), dataset.attributes("train")
     total = len(next(iter(test.values())))
-    wanted = min(limit or total, suite.limit or total, total)
+    wanted = min(total if limit is None else limit, suite.limit or total, total)
     if wanted < 1:
         raise DataError(f"--limit {limit} leaves no question; give a number from 1 to {total}.")
     single = {}

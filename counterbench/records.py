@@ -49,6 +49,9 @@ class Number(Estimate):
     direction: Literal["lower", "higher", "one", "zero", "half"] = Field(
         description="what is better; one, zero and half mean close to that"
     )
+    kind: Literal["mean", "skill", "timing", "peak"] = Field(
+        "mean", description="ratio of sums over samples, 1 - that, or, without an interval, a mean or the largest"
+    )
     detail: bool = Field(False, description="left out of the short table")
     leaked: bool = Field(False, description="a judge behind this number was a training signal of the model")
     references: dict[str, Estimate] = Field(
@@ -97,7 +100,7 @@ class Inputs(_Part):
     references: int = Field(description="real training images that answers are compared with")
     resamples: int
     data: dict[str, str] = Field(
-        description="SHA-256 of the test split, of the training split's attributes, and of the real images that answers are compared with"
+        description="SHA-256 of the card, of the test split, of the training split's attributes, and of the real images that answers are compared with"
     )
     plan: str = Field(description="SHA-256 of all questions")
     judges: dict[str, list[str]] = Field(description="variable -> what decides each judge's answers")

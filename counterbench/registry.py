@@ -14,6 +14,7 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
+import uuid
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -116,12 +117,26 @@ def plugin_hashes() -> dict[str, str]:
         for name, component in registry._loaded.items():
             if name in registry._builtins:
                 continue
-            try:
-                source = Path(inspect.getfile(component)).read_bytes()
-            except (OSError, TypeError):
-                source = repr(component).encode()
-            found[f"{registry.kind} {name}"] = hashlib.sha256(source).hexdigest()
+            found[f"{registry.kind} {name}"] = source_hash_of(component)
     return dict(sorted(found.items()))
+
+
+def source_hash_of(component: Any) -> str:
+    """SHA-256 of the code behind a class or function: its file, or its own lines where it was typed into a notebook.
+
+    Code that cannot be seen gets a name that no other process has, so that nothing made by it is ever reused.
+    """
+    try:
+        source = Path(inspect.getfile(component)).read_bytes()
+    except (OSError, TypeError):
+        try:
+            source = inspect.getsource(component).encode()
+        except (OSError, TypeError):
+            source = f"{_PROCESS} {component!r}".encode()
+    return hashlib.sha256(source).hexdigest()
+
+
+_PROCESS = uuid.uuid4().hex
 
 
 KINDS = {registry.kind: registry for registry in (mechanisms, datasets, metrics, judges, features, models)}

@@ -55,7 +55,7 @@ def numbers(
             skipped[what] = "undefined: the reference is 0, or a class never occurs"
             continue
         known = {row: end for row in references if (end := estimates.get((row, key))) is not None}
-        fields = {name: value for name, value in vars(cell).items() if name != "kind"}
+        fields = dict(vars(cell))
         made.append(
             Number(**own.model_dump(), metric=metric, **fields, references=known, leaked=(metric, cell) in leaked)
         )
@@ -69,7 +69,10 @@ def _estimates(
     if not columns:
         return []
     cluster_of, count = clusters(index, group)
-    low, high = bca(ratios_of(columns, cluster_of, count), resamples, seed)
+    ratios = ratios_of(columns, cluster_of, count)
+    low, high = bca(ratios, resamples, seed)
+    alone = (ratios.denominator != 0).sum(0) < 2  # one cluster says nothing about its spread
+    low, high = np.where(alone, np.nan, low), np.where(alone, np.nan, high)
     return [_estimate(column, lower, upper) for column, lower, upper in zip(columns, low, high, strict=True)]
 
 

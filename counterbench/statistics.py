@@ -154,7 +154,9 @@ def interval(
     defined = np.isfinite(point)
     point, drawn, jackknife = (np.where(defined, values, 0.0) for values in (point, drawn, jackknife))
     tolerance = 1e-12 * np.maximum(1, np.abs(point))
-    below = np.mean(drawn < point - tolerance, axis=0) + 0.5 * np.mean(np.abs(drawn - point) <= tolerance, axis=0)
+    known = np.maximum(np.isfinite(drawn).sum(0), 1)
+    ties = np.sum(np.abs(drawn - point) <= tolerance, axis=0)
+    below = (np.sum(drawn < point - tolerance, axis=0) + 0.5 * ties) / known
     limit = 1 / (2 * len(drawn))
     bias = norm.ppf(np.clip(below, limit, 1 - limit))
     spread = np.nanmean(jackknife, axis=0) - jackknife

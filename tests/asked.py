@@ -59,7 +59,7 @@ def setting(dataset: Toy, **changes) -> Setting:
         "spread": {
             "a": float(train["a"].std()),
             "b": float(train["b"].std()),
-            "c": float((1 - shares.square().sum()).sqrt()),
+            "c": float(((1 - shares.square().sum()) / 2).sqrt()),
         },
         "spaces": SPACES,
         "references": References(dataset),

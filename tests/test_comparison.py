@@ -123,6 +123,84 @@ def test_every_field_that_matters_is_compared(folders, tmp_path, field, value):
         comparison.load([folders["good"], tmp_path])
 
 
+def altered(folder, to, change):
+    to.mkdir()
+    record = json.loads((folder / "record.json").read_text())
+    change(record)
+    (to / "record.json").write_text(json.dumps(record))
+    (to / "samples.parquet").write_bytes((folder / "samples.parquet").read_bytes())
+    return to
+
+
+def test_leaked_numbers_are_marked_and_every_row_has_its_floor(folders, tmp_path):
+    from rich.console import Console
+
+    from counterbench.report import versus
+
+    def leak(record):
+        for number in record["numbers"]:
+            number["leaked"] = number["metric"] == "effectiveness"
+
+    leaky = altered(folders["bad"], tmp_path / "leaky", leak)
+    made = comparison.compare(comparison.load([folders["good"], leaky]), resamples=300)
+    console = Console(width=170, record=True, file=io.StringIO())
+    console.print(versus.build(made))
+    text = console.export_text()
+    assert "LEAKED: bad" in text
+    assert "0 (identity)" in text
+    rows = made.to_json()["numbers"]
+    assert {row["metric"] for row in rows if row["leaked"]} == {"effectiveness"}
+    assert all("identity" in row["baselines"] for row in rows)
+
+
+def test_composition_is_compared_at_one_temperature_only(folders, tmp_path):
+    warm = altered(folders["good"], tmp_path / "warm", lambda record: record.update(pixel_temperature=1.0))
+    cool = altered(folders["bad"], tmp_path / "cool", lambda record: record.update(pixel_temperature=0.1))
+    made = comparison.compare(comparison.load([warm, cool]), resamples=300)
+    assert {key[0] for key in made.numbers} == {"effectiveness", "truth"}
+    assert "pixel-noise temperatures differ (good 1, bad 0.1)" in made.notes[0]
+    mixed = comparison.compare(comparison.load([warm, folders["identity"]]), resamples=300)  # the baseline has none
+    assert "composition" in {key[0] for key in mixed.numbers}
+
+
+def test_many_models_can_still_be_told_apart(folders):
+    """Holm runs over the numbers of a pair: more models do not make every difference insignificant."""
+    entries = comparison.load([folders["good"], folders["bad"]])
+    five = [comparison.Entry(f"m{i}", entries[i % 2].record, entries[i % 2].ratios) for i in range(5)]
+    made = comparison.compare(five, resamples=4000)
+    assert made.ranks["composition", "l1", "", "", 1, "l1"] == [1, 4, 1, 4, 1]
+
+
+def test_clusters_without_data_are_no_evidence():
+    rng = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(100):
+        score = np.zeros((300, 2))
+        score[:40] = rng.normal(size=(40, 2))
+        weights = np.zeros((300, 1))
+        weights[:40] = 1
+        first, second = (comparison.Entry(n, None, {"k": Ratios(score[:, [i]], weights)}) for i, n in enumerate("ab"))
+        number = type("N", (), {"kind": "mean", "direction": "lower"})()
+        (one,) = comparison._differences(first, second, {"k": [number, number]}, 50, 0)
+        alarms += one.p_wilcoxon < 0.05
+    assert alarms < 14
+
+
+def test_records_that_cover_other_groups_are_lined_up(folders, tmp_path):
+    import pyarrow.parquet
+
+    half = altered(folders["bad"], tmp_path / "half", lambda record: None)
+    table = pyarrow.parquet.read_table(half / "samples.parquet")
+    keep = table["group"].to_numpy() >= 30
+    pyarrow.parquet.write_table(table.filter(keep), half / "samples.parquet")
+    whole, part = comparison.load([folders["good"], half])
+    key = ("composition", "l1", "", "", 1, "l1")
+    assert whole.ratios[key].clusters == part.ratios[key].clusters == 60
+    assert (part.ratios[key].denominator[:30] == 0).all()
+    full = comparison.load([folders["good"], folders["bad"]])[1]
+    assert np.array_equal(part.ratios[key].numerator[30:], full.ratios[key].numerator[30:])
+
+
 def test_missing_or_damaged_scores_are_reported(folders, tmp_path):
     (tmp_path / "record.json").write_text((folders["bad"] / "record.json").read_text())
     with pytest.raises(RecordError, match="is missing or damaged"):

@@ -158,6 +158,97 @@ def test_an_answer_that_is_none_is_reported(toy, exam):
         evaluation.evaluate(Contestant("m", Silent(toy)), exam)
 
 
+def test_what_a_model_does_to_its_input_reaches_nobody(toy, exam):
+    class Vandal(Counting):
+        def counterfactual(self, factual, interventions, generator=None):
+            factual["image"].add_(50)
+            for value in interventions.values():
+                value.mul_(1)
+            return {**factual, **interventions}
+
+    clean = evaluation.evaluate(Contestant("clean", Counting(toy)), exam)
+    made = evaluation.evaluate(Contestant("vandal", Vandal(toy)), exam)
+    found = {number.key: number for number in made.record.numbers}
+    assert found["composition", "l1", "", "", 1, "l1"].value == pytest.approx(50, abs=1e-3)
+    for number in clean.record.numbers:
+        if number.metric != "cost" and number.key in found:
+            assert found[number.key].references.get("identity") == number.references.get("identity")
+
+
+def test_a_model_that_declines_the_null_question_is_not_asked_it(toy, exam):
+    class Active(Counting):
+        def can_answer(self, intervened):
+            return len(intervened) > 0
+
+        def counterfactual(self, factual, interventions, generator=None):
+            assert interventions
+            return super().counterfactual(factual, interventions, generator)
+
+    record = evaluation.evaluate(Contestant("active", Active(toy)), exam).record
+    assert record.skipped["null intervention"] == "active does not answer this question"
+    assert not any(number.metric in ("composition", "identity_preservation") for number in record.numbers)
+    assert any(number.metric == "truth" for number in record.numbers)
+
+
+def test_keys_follow_the_card_and_the_weights_of_plugins(toy, exam):
+    from dataclasses import replace
+
+    other = toy.Toy(toy.CARD.model_copy(update={"limits": ("none",)}))
+    changed = replace(exam, dataset=other)
+    assert examination.key_of(changed, None) != examination.key_of(exam, None)
+
+    class Plugged:
+        def __init__(self, dataset=None, weight=1.0):
+            self.network = torch.nn.Linear(1, 1)
+            torch.nn.init.constant_(self.network.weight, weight)
+            torch.nn.init.zeros_(self.network.bias)
+
+        def counterfactual(self, factual, interventions, generator=None):
+            return {**factual, **interventions}
+
+    from counterbench import registry
+
+    hashes = []
+    for weight in (1.0, 1.0, 2.0):
+        registry.models._loaded["plugged"] = lambda dataset, weight=weight: Plugged(dataset, weight)
+        contestant = models.load("plugged", toy.Toy())
+        hashes.append(contestant.weights_sha256)
+        del registry.models._loaded["plugged"]
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert contestant.parameters == 2
+
+
+def test_passes_count_by_the_share_of_the_batch(toy):
+    from counterbench.costs import counted_passes
+
+    layer = torch.nn.Linear(3, 3)
+    for parts in (1, 4, 20):
+        with counted_passes(layer, 20) as passes:
+            for rows in torch.zeros(20, 3).chunk(parts):
+                layer(rows)
+        assert passes.mean == pytest.approx(1)
+    with counted_passes(object(), 20) as passes:
+        pass
+    assert passes.mean is None
+
+
+def test_the_spread_of_a_class_is_that_of_a_binary_one():
+    from counterbench.exam import _spread
+
+    assert _spread(torch.tensor([0, 1] * 50), "binary") == pytest.approx(0.5)
+    assert _spread(torch.tensor([0] * 9 + [1]), "binary") == pytest.approx(0.3)
+    assert _spread(torch.tensor([0.0, 2.0, 4.0]), "continuous") == pytest.approx(2)
+
+
+def test_one_cluster_has_no_interval():
+    from counterbench import scoring
+    from counterbench.metrics.base import Cell, Column
+
+    column = Column("m", Cell("q", "", "lower"), torch.tensor([3]), torch.tensor([5.0], dtype=torch.float64))
+    made, _ = scoring.numbers({"model": [column]}, torch.arange(20), torch.arange(20), 200, 0)
+    assert (made[0].value, made[0].low, made[0].high) == (5, None, None)
+
+
 def test_partners_are_strangers():
     group = torch.arange(40) // 4
     found = partners(group)

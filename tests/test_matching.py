@@ -22,6 +22,25 @@ def test_nearest_are_the_nearest_of_the_same_class(dataset):
         assert found[i].tolist() == expected.tolist()
 
 
+def test_classes_alone_reach_every_image_that_has_them(dataset, monkeypatch):
+    """Two faces with glasses are as good as sixteen."""
+    matcher = Matcher(dataset)
+    matcher.quantities, matcher.classes = [], ["c"]
+    images = dataset.reference()
+    wanted = {"c": torch.tensor([0, 1, 2]).repeat(2000)}
+    drawn = torch.rand(6000, generator=torch.Generator().manual_seed(0))
+    rows = matcher.random(wanted, drawn)
+    assert torch.equal(images.values["c"][rows], wanted["c"])
+    assert set(rows.tolist()) == set(range(len(images)))
+    factual = dataset.split("test").take(slice(0, 30))
+    found = matcher.most_alike({"c": factual["c"]}, factual["image"])
+    flat = images.values["image"].flatten(1)
+    for i in range(30):
+        same = (images.values["c"] == factual["c"][i]).nonzero()[:, 0]
+        distance = (flat[same] - factual["image"][i].flatten()).square().sum(1)
+        assert found[i] == same[distance.argmin()]
+
+
 def test_a_class_with_few_images_repeats_the_last_and_an_unheard_of_one_takes_any(dataset, monkeypatch):
     matcher = Matcher(dataset)
     train = {name: value.clone() for name, value in dataset.attributes("train").items()}

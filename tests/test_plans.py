@@ -153,6 +153,16 @@ def test_plans_of_something_else_are_refused(dataset, tmp_path):
         plan.save(tmp_path / "p.txt")
 
 
+def test_a_second_step_needs_its_first(dataset, tmp_path):
+    plans.draw(dataset, FULL, 0, limit=4).save(tmp_path / "p.csv")
+    lines = (tmp_path / "p.csv").read_text().splitlines()
+    (tmp_path / "q.csv").write_text("\n".join(line for line in lines if not line.startswith("single")))
+    with pytest.raises(DataError, match="without the single one"):
+        plans.load(tmp_path / "q.csv", dataset)
+    with pytest.raises(DataError, match="leaves no question"):
+        plans.draw(dataset, SUITE, 0, limit=0)
+
+
 def test_incomplete_and_inconsistent_plans_are_refused(dataset, tmp_path):
     plans.draw(dataset, FULL, 0, limit=4).save(tmp_path / "p.csv")
     lines = (tmp_path / "p.csv").read_text().splitlines()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -81,6 +81,7 @@ class Dataset(ABC):
             DataError: for an unknown split, or data that is missing or damaged.
         """
 
+    @cache  # noqa: B019 - a dataset lives as long as the process
     def reference(self, count: int = REFERENCES) -> Split:
         """Real training images that answers are compared with: the whole training split, or `count` samples of it.
 
@@ -89,6 +90,7 @@ class Dataset(ABC):
         rows, train = self.reference_rows(count), self.split("train")
         return Split("reference", {name: value[rows] for name, value in train.values.items()}, train.group[rows])
 
+    @cache  # noqa: B019
     def reference_rows(self, count: int) -> Tensor:
         """Their rows of the training split, ascending."""
         total = len(next(iter(self.attributes("train").values())))

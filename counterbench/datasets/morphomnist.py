@@ -69,7 +69,7 @@ class MorphoMNIST(Dataset):
         home = f"{self.card.name}-{self.source}-{self._key('train')}"
         rows = self.reference_rows(count)
         if len(rows) == len(self._draws("train").base) or is_cached(home, "train"):
-            return super().reference(count)
+            return Dataset.reference(self, count)
         return cached(home, f"reference-{count}", lambda: self._prepare("train", rows))
 
     def _key(self, name: str) -> str:

@@ -35,7 +35,8 @@ class FolderEncoder(FeatureSpace):
         require_package(needed, self.space)
         folder = weights or find(needed, self.space)
         self.network = self._read(folder).to(device).eval().requires_grad_(False)
-        self.sha256, self.device = sha256_of_file(folder / "model.safetensors"), device
+        self.sha256 = ",".join(sha256_of_file(folder / name) for name in ("model.safetensors", "config.json"))
+        self.device = device
         self.side = int(getattr(self.network.config, "image_size", 224))
 
     def _read(self, folder: Path) -> Any:

@@ -12,7 +12,7 @@ from counterbench.errors import ConfigError, UnknownNameError
 from counterbench.judges.base import Judge
 from counterbench.networks.classifiers import ARCHITECTURES
 from counterbench.registry import judges
-from counterbench.variables import Categorical, Variable
+from counterbench.variables import Binary, Categorical, Variable
 
 
 def build(architecture: str, channels: int, classes: int) -> nn.Module:
@@ -27,7 +27,7 @@ class Classifier(Judge):
     """Class probabilities from a pinned network, always in evaluation mode and without gradients.
 
     Args:
-        variable: categorical or ordinal.
+        variable: binary, categorical or ordinal.
         architecture: name of the network.
         channels: of the images.
         weights: safetensors file.
@@ -35,7 +35,7 @@ class Classifier(Judge):
         device: where it computes.
     """
 
-    kinds = ("categorical", "ordinal")
+    kinds = ("binary", "categorical", "ordinal")
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Classifier(Judge):
         super().__init__(variable)
         if weights is None:
             raise ConfigError(f"The judge of {variable.name!r} is a trained classifier and needs the key 'weights'.")
-        assert isinstance(variable, Categorical)
+        assert isinstance(variable, (Binary, Categorical))
         self.network = build(architecture, channels, variable.cardinality)
         self.sha256 = load_weights(self.network, weights, sha256)
         self.network.to(device).eval().requires_grad_(False)

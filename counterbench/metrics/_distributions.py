@@ -73,24 +73,27 @@ def _influence(features: Tensor, mean: Tensor, covariance: Tensor, other_mean: T
 
 def _kernel(first: Tensor, second: Tensor) -> Tensor:
     """(x . y / D + 1)^3, the kernel of KID."""
-    return (first @ second.T / first.shape[1] + 1) ** 3
+    inner = (first @ second.T).div_(first.shape[1]).add_(1)
+    return inner * inner * inner
 
 
-def _kernel_means(first: Tensor, second: Tensor) -> Tensor:
-    """Mean of k(x_i, y_j) over j, (N,), leaving out j = i if both sets are the same."""
-    same = first is second
-    sums = []
+def _kernel_means(first: Tensor, second: Tensor, others: bool = False) -> tuple[Tensor, Tensor]:
+    """Means of k(x_i, y_j) over j, and over i, (N,) and (M,); over j != i only, if only `others` count."""
+    rows, columns = [], torch.zeros(len(second), dtype=first.dtype)
     for start in range(0, len(first), _BLOCK):
         block = first[start : start + _BLOCK]
-        total = _kernel(block, second).sum(1)
-        if same:
-            total -= ((block * block).sum(1) / first.shape[1] + 1) ** 3
-        sums.append(total)
-    return torch.cat(sums) / (len(second) - same)
+        kernel = _kernel(block, second)
+        if others:
+            kernel.diagonal(start).zero_()
+        rows.append(kernel.sum(1))
+        columns += kernel.sum(0)
+    return torch.cat(rows) / (len(second) - others), columns / (len(first) - others)
 
 
 def kid(answered: Tensor, real: Tensor) -> Tensor:
     """Kernel distance: unbiased estimate of the squared MMD with the kernel (x . y / D + 1)^3 (Binkowski et al. 2018).
+
+    The estimate over pairs of units (Gretton et al. 2012, equation 4), unbiased although the two images of a unit are matched.
 
     Args:
         answered, real: (N, D), N >= 2.
@@ -99,8 +102,10 @@ def kid(answered: Tensor, real: Tensor) -> Tensor:
         (N,), float64; their mean is the distance, their spread that of the U-statistic's projection.
     """
     x, y = answered.double(), real.double()
-    # Each unit's mean kernel with all others; the mean of these is the U-statistic, twice their deviation its projection.
-    unit = _kernel_means(x, x) + _kernel_means(y, y) - _kernel_means(x, y) - _kernel_means(y, x)
+    # Each unit's mean kernel with all other units; the mean of these is the U-statistic, twice their deviation its projection.
+    # A unit is no pair with itself in any of the four terms: its answer and its real image share attributes.
+    across = _kernel_means(x, y, others=True)
+    unit = _kernel_means(x, x, others=True)[0] + _kernel_means(y, y, others=True)[0] - across[0] - across[1]
     return unit.mean() + 2 * (unit - unit.mean())
 
 
@@ -115,7 +120,8 @@ def kid_subsets(
     values = []
     for _ in range(subsets):
         x, y = (part[torch.randperm(len(part), generator=generator)[:size]].double() for part in (answered, real))
-        values.append(_kernel_means(x, x).mean() + _kernel_means(y, y).mean() - 2 * _kernel_means(x, y).mean())
+        within = _kernel_means(x, x, others=True)[0].mean() + _kernel_means(y, y, others=True)[0].mean()
+        values.append(within - 2 * _kernel_means(x, y)[0].mean())
     found = torch.stack(values)
     return float(found.mean()), float(found.std(unbiased=False))
 
@@ -125,7 +131,7 @@ def _radii(points: Tensor, k: int) -> Tensor:
     radii = []
     for block in points.split(_BLOCK):
         distances = torch.cdist(block, points, compute_mode="use_mm_for_euclid_dist")
-        radii.append(distances.kthvalue(k + 1, dim=1).values)  # the nearest is the point itself
+        radii.append(distances.topk(k + 1, dim=1, largest=False).values[:, k])  # the nearest is the point itself
     return torch.cat(radii)
 
 

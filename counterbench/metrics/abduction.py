@@ -162,7 +162,8 @@ class Abduction(Metric):
     def update(self, answers: Counterfactual) -> None:
         if answers.kind != "null" or answers.cycles != 1 or not self.cells:
             return
-        few = answers.index < self.samples
+        rows = self.setting.rows
+        few = answers.index < self.samples if rows is None else torch.isin(answers.index, rows[: self.samples])
         noise = answers.batch.noise if few.any() else None
         if noise is None:
             return
@@ -185,7 +186,12 @@ class Abduction(Metric):
 
         columns = []
         for cell in self.cells:
-            if cell.quantity == "prior_test":
+            noise_of = f"abducted_{_key(cell.measured)}"
+            if noise_of in self.states and not (
+                state(noise_of).isfinite().all() and state(f"prior_{_key(cell.measured)}").isfinite().all()
+            ):
+                self.skipped[f"abduction of {cell.measured}"] = "the model's noise holds NaN or infinite values"
+            elif cell.quantity == "prior_test":
                 value = two_sample_test(
                     state(f"abducted_{_key(cell.measured)}").numpy(), state(f"prior_{_key(cell.measured)}").numpy()
                 )

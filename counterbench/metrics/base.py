@@ -34,12 +34,14 @@ class Setting:
         undo: interventions that are taken back.
         pairs: interventions that are made in both orders.
         ensembles: variables with several judges.
-        spread: standard deviation of each attribute in the training split (of a class: of its indicator, all classes together).
+        spread: standard deviation of each attribute in the training split; of a class, sqrt((1 - sum p^2) / 2), which is that of
+            a binary one.
         spaces: feature spaces that are there.
         missing: feature space -> why it is not there.
         references: real training images, for metrics that compare with them.
         noise: "variable.part" -> how many numbers; empty for a model without exogenous noise.
         seed: of draws that a metric makes.
+        rows: of the test split, that are asked about; None if that is not known.
     """
 
     graph: CausalGraph
@@ -58,6 +60,7 @@ class Setting:
     references: References | None = None
     noise: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
+    rows: Tensor | None = None
 
     def unaffected(self, intervened: str) -> tuple[str, ...]:
         """Measured variables that an intervention must leave alone: neither set nor descendants."""

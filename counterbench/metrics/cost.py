@@ -28,7 +28,7 @@ class Cost(SampleMetric):
     )
     definition = (
         "Mean over all single questions of the seconds that the model took per sample; how often an average weight is used "
-        "for one counterfactual (forward passes of each layer, weighted by its number of weights); largest memory in use (of "
+        "for one counterfactual (forward passes of each layer, weighted by its number of weights; a pass of half the batch counts half); largest memory in use (of "
         "the process, or of the accelerator); number of weights; seconds of training as the model's manifest says."
     )
     blind_to = (

@@ -16,7 +16,7 @@ def change(before: Reading, after: Reading, spread: float) -> Tensor:
 
     Args:
         before, after: what the judges read.
-        spread: standard deviation in the training split; of a class, of its indicators together: sqrt(1 - sum p^2).
+        spread: standard deviation in the training split; of a class, sqrt((1 - sum p^2) / 2).
     """
     if before.discrete:
         moved = (before.mean.argmax(1) != after.mean.argmax(1)).double()

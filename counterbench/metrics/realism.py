@@ -85,7 +85,10 @@ class Realism(Metric):
         super().__init__(setting)
 
     def make_cells(self) -> list[Cell]:
-        there = self.available(self.spaces)
+        there = [name for name in self.available(self.spaces) if self.setting.spaces[name].vectors]
+        for name in self.spaces:
+            if name in self.setting.spaces and name not in there:
+                self.skipped[f"{self.name} ({name})"] = "this space knows distances only, no vectors"
         asked = (ALL,) if self.pooled else self.setting.intervenable
         return [
             Cell(

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from counterbench.comparison import LEVEL, Comparison, Difference
 from counterbench.files import atomic
-from counterbench.report.table import ARROWS, label, section, show
+from counterbench.records import Number, regret
+from counterbench.report.table import ARROWS, FLOORS, label, section, show
 
 
 def build(comparison: Comparison) -> Group:
@@ -23,6 +24,7 @@ def build(comparison: Comparison) -> Group:
     if pair:
         for column in ("difference", "95 % interval", "p bootstrap", "p Wilcoxon"):
             table.add_column(column, justify="left" if column.startswith("95") else "right", no_wrap=True)
+    table.add_column("best baseline", justify="right", no_wrap=True)
     by_key = {one.key: one for one in comparison.differences}
     above = ""
     for key, numbers in comparison.numbers.items():
@@ -34,9 +36,20 @@ def build(comparison: Comparison) -> Group:
             Text(f"{show(number.value)} ({rank})", style="bold" if rank == 1 and len(set(ranks)) > 1 else "")
             for number, rank in zip(numbers, ranks, strict=True)
         ]
-        row: list[str | Text] = [f"  {label(numbers[0])} {ARROWS[numbers[0].direction]}", *values]
-        table.add_row(*row, *(_tests(by_key[key]) if pair else ()))
+        leaked = [name for name, number in zip(comparison.names, numbers, strict=True) if number.leaked]
+        mark = f" LEAKED: {', '.join(leaked)}" if leaked else ""
+        row: list[str | Text] = [f"  {label(numbers[0])} {ARROWS[numbers[0].direction]}{mark}", *values]
+        table.add_row(*row, *(_tests(by_key[key]) if pair else ()), _best_floor(numbers[0]))
     return Group(table, Text(), Text("\n".join(_notes(comparison)), style="dim"))
+
+
+def _best_floor(number: Number) -> str:
+    """What the best row without any answer scores: no number is read without it."""
+    found = {name: number.references[name].value for name in FLOORS if name in number.references}
+    if not found:
+        return "-"
+    best = min(found, key=lambda name: regret(found[name], number.direction))
+    return f"{show(found[best])} ({best})"
 
 
 def _tests(one: Difference) -> list[str]:
@@ -50,12 +63,15 @@ def _p(value: float) -> str:
 def _notes(comparison: Comparison) -> list[str]:
     notes = [
         f"difference: first - second, paired BCa bootstrap over {comparison.clusters} independent units; p-values after Holm's "
-        "correction over all rows and pairs",
+        "correction over all rows",
+        "best baseline: the best of doing nothing, noise, and real images with the wanted attributes",
         f"ranks are tied where the bootstrap does not separate two models (p >= {LEVEL})",
     ]
     if len(comparison.names) > 2:
         notes.append("differences, intervals and p-values of every pair: --json")
-    return notes
+    if any(number.leaked for numbers in comparison.numbers.values() for number in numbers):
+        notes.append("LEAKED: this model was trained against a judge behind the number; it is no evidence")
+    return [*notes, *comparison.notes]
 
 
 def draw(comparison: Comparison, path: Path) -> None:

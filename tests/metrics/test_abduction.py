@@ -69,6 +69,35 @@ def test_a_model_without_noise_says_so(toy):
     assert "no access to exogenous noise" in metric.skipped["abduction"]
 
 
+def test_noise_that_is_no_number_costs_its_own_cells_only(toy):
+    from dataclasses import replace
+
+    from counterbench import registry
+    from counterbench.counterfactual import NoiseSample
+
+    dataset = toy.Toy()
+    metric = registry.metrics.get("abduction")(asked.setting(dataset))
+    for answers in asked.answers(dataset, asked.true, [torch.arange(30)]):
+        if answers.kind == "null":
+            noise = answers.batch.noise
+            broken = {**noise.abducted, "a.e": noise.abducted["a.e"] / 0}
+            answers.batch.__dict__["noise"] = NoiseSample(broken, noise.prior)
+            metric.update(replace(answers))
+    found = {(column.cell.quantity, column.cell.measured) for column in metric.compute()}
+    assert ("prior_test", "a.e") not in found
+    assert ("prior_test", "image.e") in found
+    assert "NaN or infinite" in metric.skipped["abduction of a.e"]
+
+
+def test_the_first_samples_of_the_plan_are_looked_at_wherever_they_lie(toy):
+    dataset = toy.Toy()
+    rows = torch.arange(60, 100)
+    known = asked.setting(dataset, rows=rows)
+    columns = asked.computed("abduction", known, asked.answers(dataset, asked.true, [rows]), samples=20)
+    assert columns
+    assert all(column.index.tolist() == list(range(60, 80)) for column in columns)
+
+
 def test_few_samples_give_no_number_instead_of_a_wrong_one(toy):
     dataset = toy.Toy()
     columns = asked.computed("abduction", asked.setting(dataset), asked.answers(dataset, asked.true, [torch.arange(4)]))

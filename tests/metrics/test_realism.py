@@ -73,18 +73,31 @@ def test_kernel_distance_is_that_of_torchmetrics():
         theirs.update(y[..., None, None], real=True)
         theirs.update(x[..., None, None], real=False)
         expected = float(theirs.compute()[0])
-    assert float(distributions.kid(x, y).mean()) == pytest.approx(expected, rel=1e-4)
     generator = torch.Generator().manual_seed(0)
     assert distributions.kid_subsets(x, y, 3, 200, generator)[0] == pytest.approx(expected, rel=1e-4)
 
 
-def test_kernel_distance_is_unbiased():
+def test_kernel_distance_is_its_formula_over_pairs_of_units():
+    x, y = (part.double() for part in clouds(25))
+
+    def k(a, b):
+        return float((a @ b / 6 + 1) ** 3)
+
+    pairs = [
+        k(x[i], x[j]) + k(y[i], y[j]) - k(x[i], y[j]) - k(x[j], y[i]) for i in range(25) for j in range(25) if i != j
+    ]
+    assert float(distributions.kid(x, y).mean()) == pytest.approx(np.mean(pairs))
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.9])
+def test_kernel_distance_is_unbiased_even_if_the_two_images_of_a_question_are_alike(shared):
     values = []
-    for seed in range(200):
+    for seed in range(300):
         generator = torch.Generator().manual_seed(seed)
-        x, y = (torch.randn(30, 4, generator=generator) for _ in range(2))
+        common, x, y = (torch.randn(30, 4, generator=generator) for _ in range(3))
+        x, y = (shared * common + (1 - shared**2) ** 0.5 * own for own in (x, y))
         values.append(float(distributions.kid(x, y).mean()))
-    assert np.mean(values) == pytest.approx(0, abs=3 * np.std(values) / np.sqrt(200))
+    assert np.mean(values) == pytest.approx(0, abs=3 * np.std(values) / np.sqrt(300))
 
 
 def literal_prdc(x, y, k):
@@ -151,6 +164,15 @@ def test_pooled_is_one_number_over_all_interventions(toy):
     )
     assert {column.cell.intervened for column in columns} == {"all"}
     assert all(len(column.index) == 60 for column in columns)
+
+
+def test_a_space_without_vectors_is_skipped_aloud(toy):
+    class DistancesOnly(asked.ToyPosterior):
+        vectors = False
+
+    metric = Realism(asked.setting(toy.Toy(), spaces={"lpips": DistancesOnly()}), spaces=["lpips"])
+    assert metric.cells == []
+    assert metric.skipped == {"realism (lpips)": "this space knows distances only, no vectors"}
 
 
 def test_options_are_checked(toy):
