@@ -354,9 +354,9 @@ def compare(records: tuple[Path, ...], picture: Path, detail: bool, as_json: boo
         return
     from rich.console import Console
 
-    from counterbench.report import table, versus
+    from counterbench.report import versus
 
-    Console(width=None if sys.stdout.isatty() else table.WIDTH, highlight=False).print(versus.build(made))
+    Console(width=None if sys.stdout.isatty() else versus.WIDTH, highlight=False).print(versus.build(made))
     versus.draw(made, picture)
     _say(f"drawn: {picture}")
 

@@ -13,12 +13,18 @@ from counterbench.files import atomic
 from counterbench.records import Number, regret
 from counterbench.report.table import ARROWS, FLOORS, label, section, show
 
+WIDTH = 165
+"""Characters that a comparison needs, where it is not shown on a terminal."""
+
 
 def build(comparison: Comparison) -> Group:
     """Values with tied ranks for every model; for two models also the difference with its interval and tests."""
     pair = len(comparison.names) == 2
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("", min_width=30)
+    # Headings stand in the first column: it is made wide enough for them.
+    table.add_column(
+        "", min_width=max((len(section(numbers[0])) for numbers in comparison.numbers.values()), default=30)
+    )
     for name in comparison.names:
         table.add_column(f"{name} (rank)", justify="right", no_wrap=True)
     if pair:
@@ -113,7 +119,7 @@ def draw(comparison: Comparison, path: Path) -> None:
     axis.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
     figure.tight_layout()
     with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+        figure.savefig(temporary, dpi=110)
 
 
 def _row_label(comparison: Comparison, key: tuple[str, str, str, str, int, str]) -> str:
