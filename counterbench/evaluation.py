@@ -64,6 +64,9 @@ def evaluate(
     started = time.perf_counter()
     examinee = Examinee(MODEL, contestant, exam.make_metrics(contestant), folder, key_of(exam, contestant))
     examinee.name = contestant.name
+    if not any(metric.cells for metric in examinee.metrics):
+        reasons = "; ".join(f"{what}: {why}" for what, why in _unavailable(examinee).items())
+        raise ConfigError(f"Nothing can be computed. {reasons}.")
     columns, waiting = _references(exam)
     seconds = examine(exam, [examinee, *waiting], batch_size)
     begun = time.perf_counter()

@@ -290,6 +290,21 @@ def test_what_cannot_be_computed_is_in_the_record_with_its_reason(toy, dataset, 
     assert {number.metric for number in record.numbers} == {"composition", "effectiveness", "minimality"}
 
 
+def test_when_nothing_at_all_can_be_computed_the_reason_comes_first(toy, dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("COUNTERBENCH_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    exam = evaluation.prepare(dataset, "paper", device="cpu", metrics=["realism"], limit=10)
+
+    class Unasked:
+        def counterfactual(self, factual, interventions, generator=None):
+            raise AssertionError("nothing can be computed: nobody is asked")
+
+    with pytest.raises(
+        ConfigError, match="Nothing can be computed. realism .inception.: the feature space 'inception' needs"
+    ):
+        evaluation.evaluate(Contestant("m", Unasked()), exam)
+
+
 def test_options_of_metrics_are_checked_before_anything_is_computed(dataset):
     from counterbench.catalog.suites import Suite
 
