@@ -300,7 +300,7 @@ def test_when_nothing_at_all_can_be_computed_the_reason_comes_first(toy, dataset
             raise AssertionError("nothing can be computed: nobody is asked")
 
     with pytest.raises(
-        ConfigError, match="Nothing can be computed. realism .inception.: the feature space 'inception' needs"
+        ConfigError, match=r"Nothing can be computed\. realism .inception.: the feature space 'inception' needs"
     ):
         evaluation.evaluate(Contestant("m", Unasked()), exam)
 
