@@ -19,8 +19,15 @@ VARIABLES = {
     "ordinal": Ordinal("v", ("a", "b", "c")),
     "image": Image("v", 1, 16, 16),
 }
-SMALL = {"vae": {"latent": 3, "encoder_channels": [4, 8], "decoder_channels": [8, 4], "hidden": 16}}
-EXTRA = {"flow": [{"bounded": True}, {"bins": 0}, {"spline_context": False}]}
+LEVELS = {"levels": [[1, 1, 8], [4, 2, 8], [16, 1, 4]], "latent": 2}
+SMALL = {
+    "vae": {"latent": 3, "encoder_channels": [4, 8], "decoder_channels": [8, 4], "hidden": 16},
+    "hvae": LEVELS,
+}
+EXTRA = {
+    "hvae": [{**LEVELS, "conditional_prior": True, "kept": 0.5}],
+    "flow": [{"bounded": True}, {"bins": 0}, {"spline_context": False}],
+}
 COUNT = 6
 
 

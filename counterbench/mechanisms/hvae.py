@@ -1,0 +1,166 @@
+"""Hierarchical conditional variational autoencoder for images, of any size and channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyro
+import torch
+from pyro import distributions as dist
+from torch import Tensor
+
+from counterbench.errors import ConfigError
+from counterbench.mechanisms.base import Mechanism, Noise, Parents
+from counterbench.networks.hierarchical import HierarchicalDecoder, HierarchicalEncoder, Layer, check_levels
+from counterbench.networks.likelihood import DiscretisedGaussian, discretised_gaussian_log_prob
+from counterbench.randomness import Generator, normal
+from counterbench.registry import mechanisms
+from counterbench.variables import Image, Variable
+
+EFFECTS = ("total", "direct", "indirect")
+
+
+@mechanisms.register()
+class HVAE(Mechanism):
+    """image = mean(z, parents) + temperature * scale(z, parents) * e, with latents z at every resolution.
+
+    Hierarchical VAE for counterfactuals (De Sousa Ribeiro et al., ICML 2023). Every latent is its prior's mean plus its
+    prior's scale times standard normal noise; abduction infers that noise for all latents, coarse to fine, and then the pixel
+    noise e. With an exogenous prior (the default) the latents do not depend on the parents: they are carried over unchanged. With
+    a conditional prior they are mediators between parents and image, and the effect can be chosen.
+
+    Args:
+        levels: [resolution, blocks, width] per level, coarse to fine; the last resolution is the image's side.
+        encoder_blocks: blocks per level of the encoder; default: as many as the decoder has.
+        latent: channels of every latent.
+        conditional_prior: whether the priors see the parents, so that latents are mediators.
+        effect: of an intervention, with a conditional prior: `total` lets latents and image follow, `direct` holds the latents,
+            `indirect` lets only the latents follow.
+        kept: share of the factual latents that a total effect keeps, 0 (none) to 1 (a direct effect): the mean of the mixture
+            of posterior and counterfactual prior in the same paper.
+        beta: weight of the divergence from the prior (1 gives the evidence lower bound).
+        free_bits: divergence in nats per block that costs nothing.
+        pixel_temperature: how much of the abducted pixel noise is put back, 0 (none) to 1 (a null intervention returns its
+            input). It must be the same for all models that are compared by composition.
+        latent_temperature: scale of the posterior's standard deviation in abduction; 1 samples the posterior, 0 takes its mean.
+        min_log_scale, max_log_scale: limits of the pixels' log standard deviation, on the scale [-1, 1].
+    """
+
+    kinds = ("image",)
+    invertible = False
+    stochastic_abduction = True
+
+    def __init__(
+        self,
+        variable: Variable,
+        parents: Sequence[Variable],
+        levels: Sequence[Sequence[int]] = ((1, 2, 64), (4, 2, 64), (8, 2, 48), (16, 2, 32), (32, 2, 16)),
+        encoder_blocks: Sequence[int] | None = None,
+        latent: int = 8,
+        conditional_prior: bool = False,
+        effect: str = "total",
+        kept: float = 0.0,
+        beta: float = 1.0,
+        free_bits: float = 0.0,
+        pixel_temperature: float = 0.1,
+        latent_temperature: float = 1.0,
+        min_log_scale: float = -6.0,
+        max_log_scale: float = 2.0,
+    ):
+        super().__init__(variable, parents)
+        assert isinstance(variable, Image)
+        shares = {"pixel_temperature": pixel_temperature, "latent_temperature": latent_temperature, "kept": kept}
+        for name, value in shares.items():
+            if not 0 <= value <= 1:
+                raise ConfigError(f"{variable.name}: {name} is {value}; it must lie between 0 and 1.")
+        if effect not in EFFECTS:
+            raise ConfigError(f"{variable.name}: effect is {effect!r}; give one of {', '.join(EFFECTS)}.")
+        if not conditional_prior and (effect != "total" or kept):
+            raise ConfigError(
+                f"{variable.name}: effect and kept need conditional_prior: true; else no latent is a mediator."
+            )
+        checked = check_levels(levels, variable.shape)
+        blocks = [level[1] for level in checked] if encoder_blocks is None else list(encoder_blocks)
+        if len(blocks) != len(checked):
+            raise ConfigError(f"{variable.name}: encoder_blocks has {len(blocks)} numbers for {len(checked)} levels.")
+        self.image, self.effect, self.kept = variable, effect, kept
+        self.conditional_prior = conditional_prior
+        self.beta, self.free_bits = beta, free_bits
+        self.pixel_temperature, self.latent_temperature = pixel_temperature, latent_temperature
+        inner = [(side, count, width) for (side, _, width), count in zip(checked, blocks, strict=True)]
+        self.encoder = HierarchicalEncoder(variable.channels, inner)
+        self.decoder = HierarchicalDecoder(checked, latent, self.context_size, conditional_prior)
+        self.likelihood = DiscretisedGaussian(checked[-1][2], variable.channels, min_log_scale, max_log_scale)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def latent_size(self) -> int:
+        """How many numbers all latents are."""
+        return self.decoder.size
+
+    def _parts(self, flat: Tensor) -> list[Tensor]:
+        """(N, latent_size) -> one tensor per latent."""
+        sizes = [channels * side * side for channels, side, _ in self.decoder.shapes]
+        return [
+            part.view(len(flat), *shape)
+            for part, shape in zip(flat.split(sizes, dim=1), self.decoder.shapes, strict=True)
+        ]
+
+    @staticmethod
+    def _flat(parts: Sequence[Tensor]) -> Tensor:
+        return torch.cat([part.flatten(1) for part in parts], 1)
+
+    def infer(
+        self, value: Tensor, context: Tensor, generator: Generator, temperature: float = 1.0
+    ) -> tuple[Tensor, list[Layer]]:
+        """Draw every latent from its posterior; (features of the image, latents with prior and posterior)."""
+        drawn = temperature * normal((len(value), self.latent_size), generator, value)
+        activations = self.encoder(value.contiguous(memory_format=torch.channels_last))
+        return self.decoder.infer(activations, context, self._parts(drawn))
+
+    def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:
+        context = self.context(parents, value)
+        features, layers = self.infer(value, context, generator, self.latent_temperature)
+        mean, log_scale = self.likelihood(features)
+        noise = {
+            "latent": self._flat([layer.noise for layer in layers]),
+            "pixel": (value - mean) * (-log_scale).exp(),
+        }
+        if self.conditional_prior and (self.effect == "direct" or self.kept):
+            noise["mediator"] = self._flat([layer.latent for layer in layers])
+        if self.conditional_prior and self.effect == "indirect":
+            noise["factual"] = context
+        return noise
+
+    def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
+        context = self.context(parents, noise["pixel"])
+        held = self._parts(noise["mediator"]) if "mediator" in noise else None
+        share = 1.0 if self.effect == "direct" else self.kept
+        features, _ = self.decoder.generate(
+            self._parts(noise["latent"]), noise.get("factual", context), context, held, share
+        )
+        mean, log_scale = self.likelihood(features)
+        return (mean + self.pixel_temperature * log_scale.exp() * noise["pixel"]).clamp(-1, 1)
+
+    def sample_noise(self, count: int, generator: Generator = None) -> Noise:
+        latent = normal((count, self.latent_size), generator, self.reference)
+        return {"latent": latent, "pixel": normal((count, *self.image.shape), generator, self.reference)}
+
+    def free_energy(self, value: Tensor, parents: Parents, generator: Generator = None) -> tuple[Tensor, Tensor]:
+        """(negative log-likelihood (N,), KL of every block (N, blocks)), in nats per image."""
+        features, layers = self.infer(value, self.context(parents, value), generator)
+        pixels = discretised_gaussian_log_prob(value, *self.likelihood(features))
+        return -pixels.flatten(1).sum(1), torch.stack([layer.divergence() for layer in layers], 1)
+
+    def loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
+        negative_log_likelihood, divergences = self.free_energy(value, parents, generator)
+        return negative_log_likelihood + self.beta * divergences.clamp(min=self.free_bits).sum(1)
+
+    def pyro_sample(self, name: str, parents: Parents, count: int) -> Tensor:
+        zeros = self.reference.new_zeros(count, self.latent_size)
+        latent = pyro.sample(f"{name}_latent", dist.Normal(zeros, torch.ones_like(zeros)).to_event(1))
+        features, _ = self.decoder.generate(self._parts(latent), self.context(parents, zeros))
+        mean, log_scale = self.likelihood(features)
+        scale = (self.pixel_temperature * log_scale.exp()).clamp(min=1e-6)
+        # In grey levels, as every site of the program is in natural units.
+        return pyro.sample(name, dist.Normal(self.image.decode(mean), 127.5 * scale).to_event(3))

@@ -1,0 +1,323 @@
+"""Hierarchical variational autoencoder: latents at every resolution, coarse to fine, with a context vector.
+
+After De Sousa Ribeiro et al. (ICML 2023) and Child (ICLR 2021). The context enters as projected features that are added to
+the maps, one number per channel, never as image-sized maps: that is the same function class at a fraction of the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from counterbench.errors import ConfigError
+
+Level = tuple[int, int, int]
+"""(resolution, blocks, width)."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one stochastic block has inferred.
+
+    Args:
+        latent: (N, L, R, R).
+        prior: mean and log scale of p(z | coarser z), each (N, L, R, R).
+        posterior: mean and log scale of q(z | image, context), or None where nothing was inferred.
+    """
+
+    latent: Tensor
+    prior: tuple[Tensor, Tensor]
+    posterior: tuple[Tensor, Tensor] | None
+
+    @property
+    def noise(self) -> Tensor:
+        """The latent in units of its prior: what is standard normal if the prior is right."""
+        mean, log_scale = self.prior
+        return (self.latent - mean) * (-log_scale).exp()
+
+    def divergence(self) -> Tensor:
+        """KL(q || p), (N,), in nats."""
+        assert self.posterior is not None
+        (mean, log_scale), (prior_mean, prior_log_scale) = self.posterior, self.prior
+        ratio = (2 * (log_scale - prior_log_scale)).exp()
+        shift = (mean - prior_mean) * (-prior_log_scale).exp()
+        return (0.5 * (ratio + shift.square() - 1) + prior_log_scale - log_scale).flatten(1).sum(1)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 3x3, 1x1 convolutions on a quarter of the width, each after a GELU; at most 2 pixels wide, all are 1x1.
+
+    Args:
+        before, after: channels.
+        resolution: side of the maps.
+        inner: channels between.
+    """
+
+    def __init__(self, before: int, after: int, resolution: int, inner: int):
+        super().__init__()
+        kernel = 3 if resolution > 2 else 1
+        self.layers = nn.Sequential(
+            nn.GELU(),
+            nn.Conv2d(before, inner, 1),
+            nn.GELU(),
+            nn.Conv2d(inner, inner, kernel, padding=kernel // 2),
+            nn.GELU(),
+            nn.Conv2d(inner, inner, kernel, padding=kernel // 2),
+            nn.GELU(),
+            nn.Conv2d(inner, after, 1),
+        )
+
+    @property
+    def last(self) -> nn.Conv2d:
+        """The convolution that decides how much the block says at first."""
+        layer = self.layers[-1]
+        assert isinstance(layer, nn.Conv2d)
+        return layer
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, before, R, R) -> (N, after, R, R)."""
+        result: Tensor = self.layers(maps)
+        return result
+
+
+def _inner(width: int) -> int:
+    return max(width // 4, 4)
+
+
+def _check(levels: Sequence[Level], side: int) -> None:
+    resolutions = [resolution for resolution, _, _ in levels]
+    if resolutions != sorted(set(resolutions)) or resolutions[-1] != side:
+        raise ConfigError(
+            f"levels {list(map(list, levels))}: resolutions must rise from coarse to fine and end with the image's side, {side}."
+        )
+    for coarse, fine in pairwise(resolutions):
+        if fine % coarse:
+            raise ConfigError(f"levels: resolution {fine} is no multiple of {coarse}.")
+
+
+class HierarchicalEncoder(nn.Module):
+    """Image -> maps at every resolution, fine to coarse.
+
+    Args:
+        channels: of the image.
+        levels: (resolution, blocks, width), coarse to fine.
+    """
+
+    def __init__(self, channels: int, levels: Sequence[Level]):
+        super().__init__()
+        finest = levels[-1]
+        self.stem = nn.Conv2d(channels, finest[2], 7, padding=3)
+        count = sum(blocks for _, blocks, _ in levels)
+        self.stages, self.resize = nn.ModuleList(), nn.ModuleList()
+        width = finest[2]
+        for resolution, blocks, after in reversed(levels):
+            self.resize.append(nn.Conv2d(width, after, 1) if width != after else nn.Identity())
+            stage = nn.ModuleList(Bottleneck(after, after, resolution, _inner(after)) for _ in range(blocks))
+            for block in stage:
+                block.last.weight.data *= count**-0.5  # type: ignore[union-attr, operator]
+            self.stages.append(stage)
+            width = after
+        self.resolutions = [resolution for resolution, _, _ in reversed(levels)]
+
+    def forward(self, image: Tensor) -> dict[int, Tensor]:
+        """(N, C, H, H) -> resolution -> (N, width, R, R)."""
+        maps, found = self.stem(image), {}
+        for resolution, resize, stage in zip(self.resolutions, self.resize, self.stages, strict=True):
+            if maps.shape[-1] != resolution:
+                maps = nn.functional.avg_pool2d(maps, maps.shape[-1] // resolution)
+            maps = resize(maps)
+            for block in stage:  # type: ignore[union-attr, attr-defined]
+                maps = maps + block(maps)
+            found[resolution] = maps
+        return found
+
+
+class StochasticBlock(nn.Module):
+    """One latent: its prior from coarser latents, its posterior from the image, and what it adds to the maps.
+
+    Args:
+        width: channels of the maps.
+        resolution: their side.
+        latent: channels of the latent.
+        context: length of the context vector.
+        conditional: whether the prior sees the context.
+        count: how many such blocks there are.
+        last: whether no latent follows, so that nothing has to be carried on.
+    """
+
+    def __init__(
+        self, width: int, resolution: int, latent: int, context: int, conditional: bool, count: int, last: bool
+    ):
+        super().__init__()
+        inner = _inner(width)
+        self.latent, self.conditional = latent, conditional
+        self.prior = Bottleneck(width, 2 * latent + width, resolution, inner)
+        nn.init.zeros_(self.prior.last.weight)
+        nn.init.zeros_(self.prior.last.bias)  # type: ignore[arg-type]
+        self.posterior = Bottleneck(2 * width, 2 * latent, resolution, inner)
+        self.see = nn.Linear(context, 2 * width)
+        self.expect = nn.Linear(context, width) if conditional else None
+        self.show = nn.Conv2d(latent, width, 1)
+        self.mix = nn.Linear(context, width)
+        self.carry = None if last else nn.Conv2d(latent, width, 1)
+        self.refine = Bottleneck(width, width, resolution, inner)
+        for layer in filter(None, (self.refine.last, self.show, self.carry)):
+            layer.weight.data *= count**-0.5
+
+    def expected(self, path: Tensor, context: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """(mean and log scale of the prior, features that go with it)."""
+        seen = path if self.expect is None else path + self.expect(context)[:, :, None, None]
+        mean, log_scale, features = self.prior(seen).split((self.latent, self.latent, path.shape[1]), dim=1)
+        return (mean, log_scale), features
+
+    def inferred(self, maps: Tensor, activations: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log scale of the posterior."""
+        seen = torch.cat([maps, activations], 1) + self.see(context)[:, :, None, None]
+        mean, log_scale = self.posterior(seen).chunk(2, dim=1)
+        return mean, log_scale
+
+    def updated(
+        self, maps: Tensor, path: Tensor, latent: Tensor, features: Tensor, context: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(maps, path) with this latent: the maps know the context, the path only latents."""
+        maps = maps + features + self.show(latent) + self.mix(context)[:, :, None, None]
+        maps = maps + self.refine(maps)
+        return maps, path if self.carry is None else path + features + self.carry(latent)
+
+
+class HierarchicalDecoder(nn.Module):
+    """Latents and context -> features of the image, coarse to fine.
+
+    Args:
+        levels: (resolution, blocks, width), coarse to fine.
+        latent: channels of every latent.
+        context: length of the context vector.
+        conditional: whether the priors see the context.
+    """
+
+    def __init__(self, levels: Sequence[Level], latent: int, context: int, conditional: bool):
+        super().__init__()
+        count = sum(blocks for _, blocks, _ in levels)
+        self.levels, self.latent = [tuple(level) for level in levels], latent
+        self.biases = nn.ParameterList(
+            nn.Parameter(torch.zeros(1, width, resolution, resolution)) for resolution, _, width in levels
+        )
+        widths = [width for _, _, width in levels]
+        before = [widths[0], *widths[:-1]]
+        self.resize = nn.ModuleList(
+            nn.Conv2d(a, b, 1) if a != b else nn.Identity() for a, b in zip(before, widths, strict=True)
+        )
+        self.resize_path = nn.ModuleList(
+            nn.Conv2d(a, b, 1) if a != b else nn.Identity() for a, b in zip(before, widths, strict=True)
+        )
+        self.stages = nn.ModuleList(
+            nn.ModuleList(
+                StochasticBlock(
+                    width,
+                    resolution,
+                    latent,
+                    context,
+                    conditional,
+                    count,
+                    (level, block) == (len(levels) - 1, blocks - 1),
+                )
+                for block in range(blocks)
+            )
+            for level, (resolution, blocks, width) in enumerate(levels)
+        )
+
+    @property
+    def shapes(self) -> list[tuple[int, int, int]]:
+        """(L, R, R) of every latent, in order."""
+        return [(self.latent, resolution, resolution) for resolution, blocks, _ in self.levels for _ in range(blocks)]
+
+    @property
+    def size(self) -> int:
+        """How many numbers all latents are."""
+        return sum(channels * side * side for channels, side, _ in self.shapes)
+
+    def infer(
+        self, activations: dict[int, Tensor], context: Tensor, noise: Sequence[Tensor]
+    ) -> tuple[Tensor, list[Layer]]:
+        """Draw all latents from the posterior.
+
+        Args:
+            activations: of the encoder.
+            context: (N, context).
+            noise: per latent, how many standard deviations from the posterior's mean, (N, L, R, R).
+
+        Returns:
+            (features of the image, what every block has inferred).
+        """
+
+        def latent(block: StochasticBlock, maps: Tensor, prior: tuple[Tensor, Tensor], number: int) -> Layer:
+            posterior = block.inferred(maps, activations[maps.shape[-1]], context)
+            drawn = posterior[0] + posterior[1].exp() * noise[number]
+            return Layer(drawn, prior, posterior)
+
+        return self._run(len(context), context, context, latent)
+
+    def generate(
+        self,
+        noise: Sequence[Tensor],
+        context: Tensor,
+        prior_context: Tensor | None = None,
+        held: Sequence[Tensor] | None = None,
+        share: float = 0.0,
+    ) -> tuple[Tensor, list[Layer]]:
+        """Features of the image from exogenous noise.
+
+        Args:
+            noise: per latent, in units of its prior, (N, L, R, R).
+            context: (N, context), what the image's features see.
+            prior_context: what the priors see, where they see anything; default: the same.
+            held: latents that are kept instead, by their `share`.
+            share: 0 takes the prior's latent, 1 the one that is held.
+        """
+
+        def latent(block: StochasticBlock, maps: Tensor, prior: tuple[Tensor, Tensor], number: int) -> Layer:
+            drawn = prior[0] + prior[1].exp() * noise[number]
+            if held is not None:
+                drawn = share * held[number] + (1 - share) * drawn
+            return Layer(drawn, prior, None)
+
+        return self._run(len(context), context, context if prior_context is None else prior_context, latent)
+
+    def _run(self, count, context, prior_context, latent):  # type: ignore[no-untyped-def]
+        layers: list[Layer] = []
+        maps = path = self.biases[0].expand(count, -1, -1, -1)
+        for level, (resolution, _, _) in enumerate(self.levels):
+            if level:
+                factor = resolution // maps.shape[-1]
+                bias = self.biases[level]
+                maps = _upsampled(self.resize[level](maps), factor) + bias
+                path = _upsampled(self.resize_path[level](path), factor) + bias
+            for block in self.stages[level]:  # type: ignore[union-attr, attr-defined]
+                prior, features = block.expected(path, prior_context)
+                layer = latent(block, maps, prior, len(layers))
+                layers.append(layer)
+                maps, path = block.updated(maps, path, layer.latent, features, context)
+        return maps, layers
+
+
+def _upsampled(maps: Tensor, factor: int) -> Tensor:
+    return nn.functional.interpolate(maps, scale_factor=factor, mode="nearest")
+
+
+def check_levels(levels: Sequence[Sequence[int]], shape: Sequence[int]) -> list[Level]:
+    """Levels as given in a recipe, checked against the image.
+
+    Raises:
+        ConfigError: if they do not fit it.
+    """
+    if shape[1] != shape[2]:
+        raise ConfigError(f"a hierarchy of square maps needs square images, got {shape[1]} x {shape[2]}.")
+    if not levels or any(len(level) != 3 or min(level) < 1 for level in levels):
+        raise ConfigError("levels: give [resolution, blocks, width] for every level, each at least 1.")
+    found = [(int(resolution), int(blocks), int(width)) for resolution, blocks, width in levels]
+    _check(found, int(shape[1]))
+    return found
