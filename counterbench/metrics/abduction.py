@@ -23,7 +23,13 @@ from counterbench.variables import Continuous, Variable
 WIDTH = 32
 """Wider noise is projected to this many random orthonormal directions: standard normal noise stays standard normal."""
 _FOLDS = 3
-_NETWORK = {"hidden_layer_sizes": (64,), "alpha": 1e-2, "max_iter": 60, "learning_rate_init": 3e-3, "random_state": 0}
+_NETWORK = {
+    "hidden_layer_sizes": (64,),
+    "alpha": 1e-2,
+    "max_iter": 60,
+    "learning_rate_init": 3e-3,
+    "random_state": 0,
+}
 
 
 def two_sample_test(abducted: np.ndarray, prior: np.ndarray) -> np.ndarray:
@@ -67,9 +73,12 @@ def readable(noise: np.ndarray, parent: np.ndarray, variable: Variable) -> tuple
     for train, test in _folds(labels, len(noise)):
         if continuous:
             centre, spread = parent[train].mean(), max(parent[train].std(), 1e-12)
+            scaled, held = (parent - centre) / spread, train[::4]
+            fitted = np.setdiff1d(train, held)
             with _fixed_effort():
-                network = MLPRegressor(**_NETWORK).fit(points[train], (parent[train] - centre) / spread)
-            error[test] = (network.predict(points[test]) * spread + centre - parent[test]) ** 2
+                network = MLPRegressor(**_NETWORK).fit(points[fitted], scaled[fitted])
+            share = _shrinkage(network.predict(points[held]), scaled[held])
+            error[test] = (share * network.predict(points[test]) * spread + centre - parent[test]) ** 2
             blind[test] = (centre - parent[test]) ** 2
         else:
             seen, counts = np.unique(parent[train], return_counts=True)
@@ -78,6 +87,12 @@ def readable(noise: np.ndarray, parent: np.ndarray, variable: Variable) -> tuple
             error[test] = network.predict(points[test]) != parent[test]
             blind[test] = seen[counts.argmax()] != parent[test]
     return error, blind
+
+
+def _shrinkage(predicted: np.ndarray, wanted: np.ndarray) -> float:
+    """How much of a prediction is to be believed, 0 to 1, by samples that the network has not seen: without this, a network
+    that has found nothing but chance would be worse than none."""
+    return float(np.clip((predicted * wanted).sum() / max((predicted**2).sum(), 1e-12), 0, 1))
 
 
 @contextmanager
