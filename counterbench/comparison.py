@@ -141,6 +141,8 @@ def load(paths: Sequence[Path]) -> list[Entry]:
     if len(set(names)) < len(names):
         raise RecordError("The same record was given twice; a comparison needs different ones.")
     tables = [_table(path.parent / SAMPLES) for path in files]
+    for path, record, table in zip(files, records, tables, strict=True):
+        _require_own(path.parent / SAMPLES, record, table)
     groups = np.unique(np.concatenate([table["group"].to_numpy() for table in tables]))
     return [
         Entry(name, record, _scores(table, groups)) for name, record, table in zip(names, records, tables, strict=True)
@@ -175,6 +177,20 @@ def _table(path: Path) -> Any:
         raise RecordError(
             f"{path} is missing or damaged ({error}); a comparison needs the scores per sample beside the record."
         ) from error
+
+
+def _require_own(path: Path, record: Record, table: Any) -> None:
+    """Raise RecordError if these scores are not the ones that the record was made from."""
+    own = _scores(table, np.unique(table["group"].to_numpy()))
+    for number in record.numbers:
+        if number.kind not in ("mean", "skill") or number.key not in own:
+            continue
+        ratio = float(own[number.key].numerator.sum() / own[number.key].denominator.sum())
+        found = 1 - ratio if number.kind == "skill" else ratio
+        if abs(found - number.value) > 1e-6 * (1 + abs(number.value)):
+            raise RecordError(
+                f"{path} does not belong to the record beside it: {number.metric} {number.quantity} is {found:g} there and {number.value:g} in the record."
+            )
 
 
 def _scores(table: Any, groups: np.ndarray) -> dict[Key, Ratios]:

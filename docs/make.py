@@ -294,7 +294,7 @@ def lessons(record: Any) -> list[str]:
         number = found[key]
         return show(number.value if name == "vae" else number.references[name].value)
 
-    cld = ("minimality", "cld_0.8_0.2", "digit", "", 0, "posterior")
+    cld = ("minimality", "cld_1_1", "digit", "", 0, "posterior")
     frechet = ("realism", "frechet_distance", "digit", "", 0, "judge")
     skill = ("effectiveness", "skill", "digit", "digit", 0, "")
     l1 = ("truth", "l1", "thickness", "", 0, "l1")
@@ -305,7 +305,7 @@ def lessons(record: Any) -> list[str]:
         "- **Doing nothing** wins composition, reversibility, commutativity, off-target change and identity preservation outright.",
         f"- **A real image of the target class** wins effectiveness (do(digit) skill {row('retrieve', *skill)} for `retrieve` against "
         f"{row('vae', *skill)} for the model), realism (Frechet distance {row('resample', *frechet)} for `resample` against "
-        f"{row('vae', *frechet)}) and CLD ({row('retrieve', *cld)} for `retrieve` against {row('vae', *cld)}; doing nothing scores "
+        f"{row('vae', *frechet)}) and CLD with the weights (1, 1) ({row('retrieve', *cld)} for `retrieve` against {row('vae', *cld)}; doing nothing scores "
         f"{row('identity', *cld)}). It is a stranger: {row('retrieve', *stranger)} of the distance between random pairs.",
         f"- **Only the truth** puts them all where they belong: distance to the true image under do(thickness) is {row('vae', *l1)} for "
         f"the model, {row('identity', *l1)} for doing nothing, {row('retrieve', *l1)} and {row('resample', *l1)} for real images of "

@@ -186,13 +186,16 @@ def test_clusters_without_data_are_no_evidence():
     assert alarms < 14
 
 
-def test_records_that_cover_other_groups_are_lined_up(folders, tmp_path):
+def test_records_that_cover_other_groups_are_lined_up(folders, tmp_path, monkeypatch):
     import pyarrow.parquet
 
     half = altered(folders["bad"], tmp_path / "half", lambda record: None)
     table = pyarrow.parquet.read_table(half / "samples.parquet")
     keep = table["group"].to_numpy() >= 30
     pyarrow.parquet.write_table(table.filter(keep), half / "samples.parquet")
+    with pytest.raises(RecordError, match="does not belong to the record beside it"):
+        comparison.load([folders["good"], half])
+    monkeypatch.setattr(comparison, "_require_own", lambda *_: None)
     whole, part = comparison.load([folders["good"], half])
     key = ("composition", "l1", "", "", 1, "l1")
     assert whole.ratios[key].clusters == part.ratios[key].clusters == 60

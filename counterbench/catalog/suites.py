@@ -15,7 +15,7 @@ from counterbench.errors import UnknownNameError
 class Suite(Declaration):
     """An exam, for any dataset."""
 
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
     title: str
     description: str = ""
     cycles: int = Field(10, ge=0, le=50)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from counterbench.counterfactual import Counterfactual, l1
+from counterbench.errors import ConfigError
 from counterbench.metrics._references import Grouping
 from counterbench.metrics.base import Cell, SampleMetric, Setting
 from counterbench.networks.autoencoder import normal_divergence
@@ -118,6 +119,10 @@ class Minimality(SampleMetric):
 
     def __init__(self, setting: Setting, weights: Sequence[Sequence[float]] = ((0.8, 0.2), (1.0, 1.0))):
         self.weights = tuple((float(first), float(second)) for first, second in weights)
+        if not self.weights or any(not (min(pair) >= 0 and 0 < sum(pair) < math.inf) for pair in self.weights):
+            raise ConfigError(
+                f"minimality: weights {weights!r}; give pairs of finite numbers, none negative, not both 0."
+            )
         super().__init__(setting)
 
     def make_cells(self) -> list[Cell]:
