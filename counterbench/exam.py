@@ -256,6 +256,10 @@ def prepare(
     for name in chosen:
         if name not in registry.metrics:
             raise UnknownNameError("metric", name, registry.metrics.names())
+    if plan is not None and limit is not None:
+        raise ConfigError(
+            f"--limit {limit} and --plan {plan} exclude each other: the file says which images are asked about."
+        )
     place = choose_device(device)
     questions = plans.load(plan, dataset) if plan else plans.draw(dataset, suite, seed, limit)
     panels = judges.load(dataset.card, dataset.source, place)

@@ -333,6 +333,9 @@ def test_plans_are_shown_exported_and_asked(run, tmp_path):
         assert exported.stdout.strip() in run("plan", "show", "--dataset", "toy", "--suite", "quick", "-q").stdout
     asked = json.loads(run(*EVALUATE, "--plan", "p.csv", "--json").stdout)
     assert asked["inputs"]["plan"] == exported.stdout.strip()
+    both = run(*EVALUATE, "--plan", "p.csv", "--limit", "5")
+    assert both.exit_code == 1
+    assert "exclude each other" in both.stderr
     wrong = run("plan", "export", "--dataset", "toy", "--output", "p.txt")
     assert wrong.exit_code == 1
     assert "must end with .parquet, .csv or .json" in wrong.stderr
