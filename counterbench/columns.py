@@ -9,12 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from counterbench.files import atomic, sha256_of_tensors
 from counterbench.metrics.base import Cell, Column
+from counterbench.stored import read_tensors, write_tensors
 
 _KEPT = 120
 """Results of baselines that are kept in the cache: those of the last twenty exams."""
@@ -33,27 +31,22 @@ def save_columns(path: Path, columns: Sequence[Column]) -> None:
         if not (column.reference == 1).all():
             tensors[f"{number}/reference"] = column.reference
     described = [{"metric": column.metric, "cell": asdict(column.cell)} for column in columns]
-    metadata = {"columns": json.dumps(described), "sha256": sha256_of_tensors(tensors)}
-    with atomic(path) as temporary:
-        temporary.write_bytes(save({key: value.contiguous() for key, value in tensors.items()}, metadata))
+    write_tensors(path, tensors, {"columns": json.dumps(described)})
 
 
 def load_columns(path: Path) -> list[Column] | None:
     """What :func:`save_columns` has written, or None if it is not there or not intact."""
-    if not path.is_file():
+    stored = read_tensors(path)
+    if stored is None:
         return None
+    tensors, metadata = stored
+    columns = []
     try:
-        with safe_open(path, framework="pt") as stored:
-            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - not a mapping
-            metadata = stored.metadata() or {}
-        if metadata["sha256"] != sha256_of_tensors(tensors):
-            return None
-        columns = []
         for number, entry in enumerate(json.loads(metadata["columns"])):
             value, index = tensors[f"{number}/value"], tensors[f"{number}/index"].long()
             reference = tensors.get(f"{number}/reference")
             columns.append(Column(entry["metric"], Cell(**entry["cell"]), index, value, reference))
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError):
         return None
     return columns
 

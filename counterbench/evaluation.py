@@ -62,8 +62,7 @@ def evaluate(
         ModelError: for an answer that is none. ConfigError: if the model answers none of the questions.
     """
     started = time.perf_counter()
-    examinee = Examinee(MODEL, contestant, exam.make_metrics(contestant), folder, key_of(exam, contestant))
-    examinee.name = contestant.name
+    examinee = Examinee(contestant.name, contestant, exam.make_metrics(contestant), folder, key_of(exam, contestant))
     if not any(metric.cells for metric in examinee.metrics):
         reasons = "; ".join(f"{what}: {why}" for what, why in _unavailable(examinee).items())
         raise ConfigError(f"Nothing can be computed. {reasons}.")
@@ -153,7 +152,7 @@ def _record(
         parameters=contestant.parameters,
         training=contestant.training,
         numbers=made,
-        skipped={**_unavailable(examinee), **_unanswered(exam, contestant, columns[MODEL]), **undefined},
+        skipped={**_unavailable(examinee), **_unanswered(exam, examinee, columns[MODEL]), **undefined},
         seconds={name: round(value, 3) for name, value in spent.items()},
         device=str(exam.device),
         versions=versions(),
@@ -192,11 +191,14 @@ def _unavailable(examinee: Examinee) -> dict[str, str]:
     return {what: why for metric in examinee.metrics for what, why in metric.skipped.items()}
 
 
-def _unanswered(exam: Exam, contestant: Contestant, columns: list[Column]) -> dict[str, str]:
+def _unanswered(exam: Exam, examinee: Examinee, columns: list[Column]) -> dict[str, str]:
     """What has no number, and why."""
+    contestant = examinee.contestant
+    assert contestant is not None
     reasons = unanswered(exam, contestant)
     answered = {column.metric for column in columns}
-    for name, metric in ((metric.name, metric) for metric in exam.make_metrics(contestant)):
+    for metric in examinee.metrics:
+        name = metric.name
         if name not in answered and not metric.skipped:
             reasons[name] = (
                 f"the suite {exam.suite.name!r} on {exam.dataset.card.name!r} asks no question that {name} could judge"

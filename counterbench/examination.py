@@ -15,17 +15,13 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from counterbench import models
 from counterbench.baselines import Identity, Truth
 from counterbench.costs import counted_passes, out_of_memory, peak_memory
 from counterbench.counterfactual import Batch, Counterfactual, Instruments, NoiseSample, View
-from counterbench.errors import RecordError
 from counterbench.exam import SPLIT, Exam
-from counterbench.files import atomic, sha256_of_tensors
 from counterbench.judges import Reading
 from counterbench.matching import Matcher
 from counterbench.metrics.base import Column, Metric
@@ -34,6 +30,7 @@ from counterbench.progress import bar
 from counterbench.randomness import SampleNoise
 from counterbench.samples import Samples
 from counterbench.scm import checked_answer
+from counterbench.stored import read_tensors, write_tensors
 from counterbench.versions import source_hash, versions
 
 REAL = "real"
@@ -77,7 +74,6 @@ class Examinee:
     folder: Path | None
     key: str
     chunks: dict[int, dict[str, Tensor]] = field(default_factory=dict)
-    seconds: float = 0.0
     optional: bool = False
     """Whether its chunks may be lost: those of a baseline only save time."""
 
@@ -176,36 +172,14 @@ def _load(
         waiting = []
         for examinee in examinees:
             path = examinee.path(start, rows)
-            stored = None if path is None else _read(path)
+            stored = None if path is None else read_tensors(path)
             if stored is None:
                 waiting.append(examinee)
             else:
-                examinee.chunks[start] = stored
+                examinee.chunks[start], _ = stored
         if waiting:
             pending.append((part, waiting))
     return pending
-
-
-def _read(path: Path) -> dict[str, Tensor] | None:
-    """A stored chunk, or None if it is not there or not intact."""
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, framework="pt") as stored:
-            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - not a mapping
-            sha256 = (stored.metadata() or {})["sha256"]
-        return tensors if sha256 == sha256_of_tensors(tensors) else None
-    except (SafetensorError, OSError, KeyError):
-        return None
-
-
-def _write(path: Path, tensors: dict[str, Tensor], optional: bool) -> None:
-    try:
-        with atomic(path) as temporary:
-            temporary.write_bytes(save(tensors, {"sha256": sha256_of_tensors(tensors)}))
-    except RecordError:
-        if not optional:
-            raise
 
 
 @dataclass
@@ -237,12 +211,12 @@ class _Session:
     def examine_chunk(self, part: Tensor, waiting: Sequence[Examinee], advance: Callable[[int], None]) -> None:
         """Ask about some positions of the plan, and store what the metrics took."""
         while True:
-            taken: dict[str, dict[str, Tensor]] = {examinee.name: {} for examinee in waiting}
+            taken: list[dict[str, Tensor]] = [{} for _ in waiting]  # by position: names may repeat
             try:
                 for positions in part.split(self.batch_size):
                     shared = _Shared(self, positions)
-                    for examinee in waiting:
-                        _Questions(shared, examinee).ask(taken[examinee.name])
+                    for examinee, tensors in zip(waiting, taken, strict=True):
+                        _Questions(shared, examinee).ask(tensors)
                         advance(len(positions))
                 break
             except RuntimeError as error:
@@ -255,14 +229,13 @@ class _Session:
                 if self.exam.device.type == "cuda":
                     torch.cuda.empty_cache()
         start, rows = int(part[0]), self.exam.plan.index[part]
-        for examinee in waiting:
-            tensors = taken[examinee.name]
+        for examinee, tensors in zip(waiting, taken, strict=True):
             for metric in examinee.metrics:
                 tensors |= {f"{metric.name}/{state}": value.contiguous() for state, value in metric.dump().items()}
                 metric.reset()
             path = examinee.path(start, rows)
             if path is not None:
-                _write(path, tensors, examinee.optional)
+                write_tensors(path, tensors, optional=examinee.optional)
             examinee.chunks[start] = tensors
 
 
@@ -463,7 +436,6 @@ class _Questions:
         factual = self.shared.factual[self.shared.image]
         if torch.equal(checked[self.shared.image].to(factual.dtype), factual):
             checked[self.shared.image] = factual  # so that it is not measured again
-        self.examinee.seconds += time.perf_counter() - begun
         self.session.seconds["model"] += time.perf_counter() - begun
         return checked
 

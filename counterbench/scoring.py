@@ -37,11 +37,12 @@ def numbers(
         (numbers, what could not be computed -> why).
     """
     keys = [(column.metric, column.cell) for column in columns["model"]]
+    wanted = set(keys)
     flat = [
         (row, (column.metric, column.cell), column)
         for row, listed in columns.items()
         for column in listed
-        if row == "model" or (column.metric, column.cell) in set(keys)
+        if row == "model" or (column.metric, column.cell) in wanted
     ]
     found = _estimates([column for _, _, column in flat], index, group, resamples, seed)
     estimates = {(row, key): estimate for (row, key, _), estimate in zip(flat, found, strict=True)}

@@ -355,3 +355,10 @@ def test_models_that_decline_are_told_apart(toy, exam):
     assert record.skipped["do(a, c)"] == "choosy does not answer this question"
     assert not any(number.metric == "commutativity" for number in record.numbers)
     assert models.can_answer(Choosy(toy), ["a"])
+
+
+def test_a_baseline_as_model_beside_itself_shows_each_answer_once(toy, exam):
+    """Two examinees of one name share nothing, also where the baseline has not been examined before."""
+    made = evaluation.evaluate(models.load("identity", exam.dataset), exam)
+    assert {len(shown.answered) for shown in made.shown.values()} == {examination.SHOWN}
+    assert all(number.value == number.references["identity"].value for number in numbers(made))

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-
 from counterbench.datasets.base import Split
-from counterbench.errors import RecordError
-from counterbench.files import atomic, cache_folder
+from counterbench.files import cache_folder
+from counterbench.stored import read_tensors, write_tensors
 
 _GROUP = "group"
 
@@ -22,15 +19,12 @@ def cached(key: str, name: str, prepare: Callable[[], Split]) -> Split:
     costs time, not the run.
     """
     path = _path(key, name)
-    split = _read(path, name)
-    if split is None:
-        split = prepare()
-        try:
-            tensors = {key: value.contiguous() for key, value in {**split.values, _GROUP: split.group}.items()}
-            with atomic(path) as temporary:
-                temporary.write_bytes(save(tensors, {"fingerprint": split.fingerprint}))
-        except RecordError:
-            pass
+    stored = read_tensors(path)
+    if stored is not None and _GROUP in stored[0]:
+        values, _ = stored
+        return Split(name, {key: value for key, value in values.items() if key != _GROUP}, values[_GROUP])
+    split = prepare()
+    write_tensors(path, {**split.values, _GROUP: split.group}, optional=True)
     return split
 
 
@@ -41,16 +35,3 @@ def is_cached(key: str, name: str) -> bool:
 
 def _path(key: str, name: str) -> Path:
     return cache_folder() / "data" / key / f"{name}.safetensors"
-
-
-def _read(path: Path, name: str) -> Split | None:
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, framework="pt") as stored:
-            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - not a mapping
-            fingerprint = (stored.metadata() or {}).get("fingerprint")
-        split = Split(name, {key: value for key, value in tensors.items() if key != _GROUP}, tensors[_GROUP])
-    except (SafetensorError, OSError, KeyError):
-        return None
-    return split if split.fingerprint == fingerprint else None

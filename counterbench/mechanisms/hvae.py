@@ -30,7 +30,8 @@ class HVAE(Mechanism):
     a conditional prior they are mediators between parents and image, and the effect can be chosen.
 
     Args:
-        levels: [resolution, blocks, width] per level, coarse to fine; the last resolution is the image's side.
+        levels: [resolution, blocks, width] per level, coarse to fine; the last resolution is the image's side, or a divisor of
+            it, which then works on patches of pixels and is much faster.
         encoder_blocks: blocks per level of the encoder; default: as many as the decoder has.
         latent: channels of every latent.
         conditional_prior: whether the priors see the parents, so that latents are mediators.
@@ -88,9 +89,10 @@ class HVAE(Mechanism):
         self.beta, self.free_bits = beta, free_bits
         self.pixel_temperature, self.latent_temperature = pixel_temperature, latent_temperature
         inner = [(side, count, width) for (side, _, width), count in zip(checked, blocks, strict=True)]
-        self.encoder = HierarchicalEncoder(variable.channels, inner)
-        self.decoder = HierarchicalDecoder(checked, latent, self.context_size, conditional_prior)
-        self.likelihood = DiscretisedGaussian(checked[-1][2], variable.channels, min_log_scale, max_log_scale)
+        patch = variable.shape[-1] // checked[-1][0]
+        self.encoder = HierarchicalEncoder(variable.channels, inner, patch)
+        self.decoder = HierarchicalDecoder(checked, latent, self.context_size, conditional_prior, patch)
+        self.likelihood = DiscretisedGaussian(self.decoder.features, variable.channels, min_log_scale, max_log_scale)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property

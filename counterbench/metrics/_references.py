@@ -8,16 +8,14 @@ from functools import cache, cached_property
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
 from counterbench.datasets.base import REFERENCES, Dataset
-from counterbench.errors import RecordError
 from counterbench.features.base import FeatureSpace
-from counterbench.files import atomic, cache_folder
+from counterbench.files import cache_folder
 from counterbench.plans import cell_edges
 from counterbench.progress import bar
+from counterbench.stored import read_tensors, write_tensors
 from counterbench.variables import Continuous, Variable
 
 _BLOCK = 500
@@ -82,21 +80,14 @@ class References:
         split = self.dataset.split("train") if whole else self.dataset.reference(self.count)
         key = hashlib.sha256(f"{split.fingerprint} {space.fingerprint}".encode()).hexdigest()[:24]
         path = cache_folder() / "features" / f"{key}.safetensors"
-        try:
-            stored = load(path.read_bytes())["features"]
-            if len(stored) == len(split):
-                return stored
-        except (OSError, SafetensorError, KeyError):
-            pass
+        stored = read_tensors(path)
+        if stored is not None:
+            return stored[0]["features"]
         images, parts = split.values[self.dataset.card.image], []
         with bar(len(split), f"Real images as {space.title}") as advance:
             for block in images.split(_BLOCK):
                 parts.append(space.extract(block))
                 advance(len(block))
         found = torch.cat(parts)
-        try:
-            with atomic(path) as temporary:
-                temporary.write_bytes(save({"features": found}))
-        except RecordError:
-            pass  # a cache that cannot be written costs time, not the run
+        write_tensors(path, {"features": found}, optional=True)
         return found

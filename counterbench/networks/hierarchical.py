@@ -90,13 +90,12 @@ def _inner(width: int) -> int:
 
 def _check(levels: Sequence[Level], side: int) -> None:
     resolutions = [resolution for resolution, _, _ in levels]
-    if resolutions != sorted(set(resolutions)) or resolutions[-1] != side:
-        raise ConfigError(
-            f"levels {list(map(list, levels))}: resolutions must rise from coarse to fine and end with the image's side, {side}."
-        )
-    for coarse, fine in pairwise(resolutions):
+    if resolutions != sorted(set(resolutions)):
+        raise ConfigError(f"levels {list(map(list, levels))}: resolutions must rise from coarse to fine.")
+    for coarse, fine in pairwise([*resolutions, side]):
         if fine % coarse:
-            raise ConfigError(f"levels: resolution {fine} is no multiple of {coarse}.")
+            what = f"the image's side, {fine}," if fine == side else f"resolution {fine}"
+            raise ConfigError(f"levels: {what} is no multiple of {coarse}.")
 
 
 class HierarchicalEncoder(nn.Module):
@@ -105,12 +104,15 @@ class HierarchicalEncoder(nn.Module):
     Args:
         channels: of the image.
         levels: (resolution, blocks, width), coarse to fine.
+        patch: side of the squares of pixels that make one position of the finest level.
     """
 
-    def __init__(self, channels: int, levels: Sequence[Level]):
+    def __init__(self, channels: int, levels: Sequence[Level], patch: int = 1):
         super().__init__()
         finest = levels[-1]
-        self.stem = nn.Conv2d(channels, finest[2], 7, padding=3)
+        # A patch sees its neighbours too.
+        kernel = 3 * patch if patch > 1 else 7
+        self.stem = nn.Conv2d(channels, finest[2], kernel, stride=patch, padding=(kernel - patch) // 2)
         count = sum(blocks for _, blocks, _ in levels)
         self.stages, self.resize = nn.ModuleList(), nn.ModuleList()
         width = finest[2]
@@ -197,9 +199,10 @@ class HierarchicalDecoder(nn.Module):
         latent: channels of every latent.
         context: length of the context vector.
         conditional: whether the priors see the context.
+        patch: side of the squares of pixels that one position of the finest level makes.
     """
 
-    def __init__(self, levels: Sequence[Level], latent: int, context: int, conditional: bool):
+    def __init__(self, levels: Sequence[Level], latent: int, context: int, conditional: bool, patch: int = 1):
         super().__init__()
         count = sum(blocks for _, blocks, _ in levels)
         self.levels, self.latent = [tuple(level) for level in levels], latent
@@ -228,6 +231,14 @@ class HierarchicalDecoder(nn.Module):
                 for block in range(blocks)
             )
             for level, (resolution, blocks, width) in enumerate(levels)
+        )
+
+        finest = widths[-1]
+        self.features = finest if patch == 1 else max(finest // patch**2, 8)
+        self.unpatch = (
+            nn.Sequential(nn.GELU(), nn.Conv2d(finest, self.features * patch**2, 1), nn.PixelShuffle(patch), nn.GELU())
+            if patch > 1
+            else nn.Identity()
         )
 
     @property
@@ -301,7 +312,7 @@ class HierarchicalDecoder(nn.Module):
                 layer = latent(block, maps, prior, len(layers))
                 layers.append(layer)
                 maps, path = block.updated(maps, path, layer.latent, features, context)
-        return maps, layers
+        return self.unpatch(maps), layers
 
 
 def _upsampled(maps: Tensor, factor: int) -> Tensor:

@@ -162,7 +162,7 @@ def test_prior_samples_are_finite_and_of_the_right_shape():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"levels": [[4, 1, 8], [8, 1, 8]]}, "end with the image's side, 16"),
+        ({"levels": [[4, 1, 8], [12, 1, 8]]}, "the image's side, 16, is no multiple of 12"),
         ({"levels": [[8, 1, 8], [4, 1, 8], [16, 1, 8]]}, "must rise"),
         ({"levels": [[3, 1, 8], [16, 1, 8]]}, "no multiple"),
         ({"levels": [[16, 8]]}, "resolution, blocks, width"),

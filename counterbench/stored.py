@@ -1,0 +1,51 @@
+"""Tensors on disk that check themselves: written atomically with the hash of their content, and read only if it still fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from counterbench.errors import RecordError
+from counterbench.files import atomic, sha256_of_tensors
+
+_HASH = "fingerprint"
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, optional: bool = False
+) -> None:
+    """Write tensors.
+
+    Args:
+        path: a safetensors file.
+        tensors: what to keep.
+        metadata: words beside them.
+        optional: whether a folder that cannot be written costs only time, as in a cache.
+
+    Raises:
+        RecordError: if the file cannot be written, unless it is optional.
+    """
+    content = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    try:
+        with atomic(path) as temporary:
+            temporary.write_bytes(save(content, {**(metadata or {}), _HASH: sha256_of_tensors(content)}))
+    except RecordError:
+        if not optional:
+            raise
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+    """(tensors, metadata) as :func:`write_tensors` has left them, or None if they are not there or not intact."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as stored:
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
+            metadata = dict(stored.metadata() or {})
+    except (SafetensorError, OSError):
+        return None
+    return (tensors, metadata) if metadata.get(_HASH) == sha256_of_tensors(tensors) else None
