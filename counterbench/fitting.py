@@ -6,10 +6,10 @@ import logging
 import math
 import signal
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as lightning
 import torch
@@ -20,7 +20,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from counterbench import progress
 from counterbench.catalog.recipes import Fit
 from counterbench.errors import ModelError
-from counterbench.scm import StructuralCausalModel
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,8 @@ class Curve:
 
     train: list[float] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
+    parts: dict[str, list[float]] = field(default_factory=dict)
+    """What else an objective logs, by name; e.g. the losses of further players."""
 
 
 class Rows(Dataset[dict[str, Tensor]]):
@@ -107,8 +108,27 @@ def _as_fetched(batch: Any) -> Any:
     return batch  # Rows.__getitems__ has made a batch already
 
 
+@dataclass(frozen=True)
+class Player:
+    """Somebody with an optimiser of its own: a whole model, or one side of a game.
+
+    Args:
+        name: in curves and messages.
+        parameters: what it moves.
+        loss: what it minimises: (batch, generator) -> per sample, (N,).
+        rate: its learning rate in units of the fit's.
+    """
+
+    name: str
+    parameters: Sequence[torch.nn.Parameter]
+    loss: Callable[[dict[str, Tensor], torch.Generator], Tensor]
+    rate: float = 1.0
+
+
 class Fitting(lightning.LightningModule):
-    """Shared by everything that is trained: AdamW, warm-up per step, a loss per sample, a curve.
+    """Shared by everything that is trained: AdamW, warm-up per step, losses per sample, curves.
+
+    Every batch, each player in turn takes one step; with one player that is ordinary training.
 
     Args:
         module: what is trained.
@@ -116,27 +136,53 @@ class Fitting(lightning.LightningModule):
         seed: of every draw during training; each step has its own generator, so resuming changes nothing.
     """
 
+    selects: ClassVar[bool] = True
+    """Whether the epoch with the lowest validation loss is kept and patience ends the training, else the last one."""
+
     def __init__(self, module: torch.nn.Module, fit: Fit, seed: int):
         super().__init__()
         self.module, self.fit_options, self.seed = module, fit, seed
+        self.automatic_optimization = False  # one way for any number of players
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
-        """Loss per sample, (N,)."""
+        """Loss per sample, (N,), in validation and, unless there are other players, in training."""
         raise NotImplementedError
 
-    def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
+    def players(self) -> Sequence[Player]:
+        """Who takes a step on every batch, in this order."""
+        return [Player("train", list(self.module.parameters()), lambda b, g: self.losses(b, g, training=True))]
+
+    def after_step(self) -> None:
+        """Called when all players have taken their step."""
+
+    def note(self, name: str, value: Tensor, count: int) -> None:
+        """Add a number of this batch to the curve `name`."""
+        self.log(name, value.detach(), on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
+
+    def training_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         generator = torch.Generator(self.device).manual_seed(
             _mixed(self.seed, self.global_step * 1024 + self.global_rank)
         )
-        loss = self.losses(batch, generator, training=True).mean()
-        if not loss.isfinite():
-            raise ModelError(
-                f"The loss became {loss.item()} in epoch {self.current_epoch}; try a smaller learning rate."
-            )
-        self.log(
-            "train_loss", loss, on_step=False, on_epoch=True, batch_size=len(next(iter(batch.values()))), sync_dist=True
-        )
-        return loss
+        count = len(next(iter(batch.values())))
+        optimizers, schedules = _listed(self.optimizers()), _listed(self.lr_schedulers())
+        for player, optimizer, schedule in zip(self.players(), optimizers, schedules, strict=True):
+            if len(optimizers) > 1:
+                self.toggle_optimizer(optimizer)  # the others' weights need no gradient now
+            loss = player.loss(batch, generator).mean()
+            if not loss.isfinite():
+                raise ModelError(
+                    f"The loss became {loss.item()} in epoch {self.current_epoch}; try a smaller learning rate."
+                )
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            if self.fit_options.gradient_clip:
+                torch.nn.utils.clip_grad_norm_(player.parameters, self.fit_options.gradient_clip)
+            optimizer.step()
+            schedule.step()
+            if len(optimizers) > 1:
+                self.untoggle_optimizer(optimizer)
+            self.note(f"{player.name}_loss", loss, count)
+        self.after_step()
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         generator = torch.Generator(self.device).manual_seed(_mixed(self.seed, batch_index))
@@ -145,32 +191,27 @@ class Fitting(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         options = self.fit_options
-        optimizer = torch.optim.AdamW(
-            self.module.parameters(), options.learning_rate, weight_decay=options.weight_decay
-        )
         total = max(1, int(self.trainer.estimated_stepping_batches))
 
         def factor(step: int) -> float:
             rising = min(1.0, (step + 1) / (options.warmup_steps + 1))
             return rising * (0.5 * (1 + math.cos(math.pi * min(1.0, step / total))) if options.cosine else 1.0)
 
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        optimizers = [
+            torch.optim.AdamW(
+                player.parameters,
+                options.learning_rate * player.rate,
+                betas=options.betas,
+                weight_decay=options.weight_decay,
+            )
+            for player in self.players()
+        ]
+        return optimizers, [torch.optim.lr_scheduler.LambdaLR(optimizer, factor) for optimizer in optimizers]
 
 
-class MechanismFitting(Fitting):
-    """One mechanism of a model, by its own loss."""
-
-    def __init__(self, scm: StructuralCausalModel, name: str, fit: Fit, seed: int):
-        mechanism = scm.mechanisms[name]
-        super().__init__(mechanism, fit, seed)
-        self.name, self.mechanism = name, mechanism
-        self.variables = {mechanism.variable.name: mechanism.variable, **{v.name: v for v in mechanism.parents}}
-
-    def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
-        encoded = {name: variable.encode(batch[name]) for name, variable in self.variables.items()}
-        value = encoded.pop(self.name)
-        return self.mechanism.loss(value, encoded, generator)
+def _listed(one_or_many: Any) -> list[Any]:
+    """Lightning hands out a single optimiser bare."""
+    return list(one_or_many) if isinstance(one_or_many, (list, tuple)) else [one_or_many]
 
 
 class _Record(Callback):
@@ -180,9 +221,11 @@ class _Record(Callback):
         self.curve = Curve()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        metrics = trainer.callback_metrics
-        self.curve.train.append(float(metrics["train_loss"]))
-        self.curve.validation.append(float(metrics["val_loss"]))
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.curve.validation.append(metrics.pop("val_loss"))
+        self.curve.train.append(metrics.pop(f"{pl_module.players()[0].name}_loss"))  # type: ignore[operator]
+        for name, value in metrics.items():
+            self.curve.parts.setdefault(name, []).append(value)
 
     def state_dict(self) -> dict[str, Any]:
         return vars(self.curve)
@@ -199,7 +242,8 @@ def run(
     hardware: Hardware,
     resume: bool = False,
 ) -> Curve:
-    """Train one module; it ends with the weights of its best validation epoch (averaged ones, where the fit says so).
+    """Train one module; it ends with the weights of its best validation epoch, or of its last one where the objective cannot
+    tell which is best (averaged ones, where the fit says so).
 
     Args:
         fitting: what to train.
@@ -216,7 +260,11 @@ def run(
     latest = ModelCheckpoint(folder, "latest", enable_version_counter=False)
     before = signal.getsignal(signal.SIGINT)
     with _Quiet():
-        trainer = _trainer(fitting.fit_options, [record, best, latest], folder, hardware)
+        callbacks: list[Callback] = [record, best, latest]
+        if fitting.selects:
+            options = fitting.fit_options
+            callbacks.append(EarlyStopping("val_loss", min_delta=options.min_delta, patience=options.patience))
+        trainer = _trainer(fitting.fit_options, callbacks, folder, hardware)
         checkpoint = folder / "latest.ckpt"
         batch_size = fitting.fit_options.batch_size
         try:
@@ -233,7 +281,8 @@ def run(
     # Tensors only: a Lightning checkpoint is a pickle, and this one, though ours, is read as data all the same.
     # Both are read from disk because with several devices the training happened in other processes.
     latest_state = torch.load(folder / "latest.ckpt", map_location="cpu", weights_only=True)
-    fitting.load_state_dict(torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"])
+    kept = folder / ("best.ckpt" if fitting.selects else "latest.ckpt")
+    fitting.load_state_dict(torch.load(kept, map_location="cpu", weights_only=True)["state_dict"])
     return Curve(**latest_state["callbacks"][record.state_key])
 
 
@@ -248,7 +297,6 @@ class _MovingAverage:
 
 
 def _trainer(options: Fit, callbacks: list[Callback], folder: Path, hardware: Hardware) -> lightning.Trainer:
-    callbacks.append(EarlyStopping("val_loss", min_delta=options.min_delta, patience=options.patience))
     if options.ema_decay:
         callbacks.append(WeightAveraging(avg_fn=_MovingAverage(options.ema_decay)))
     if progress.shown.get():
@@ -257,10 +305,10 @@ def _trainer(options: Fit, callbacks: list[Callback], folder: Path, hardware: Ha
         accelerator=hardware.accelerator,
         devices=hardware.chosen,
         # Worker processes instead of re-running the command: everything around the fit happens once.
-        strategy="ddp_spawn" if hardware.devices > 1 else "auto",
+        # In a game, every step leaves out somebody's weights.
+        strategy="ddp_spawn_find_unused_parameters_true" if hardware.devices > 1 else "auto",
         precision=hardware.precision,  # type: ignore[arg-type]
         max_epochs=options.epochs,
-        gradient_clip_val=options.gradient_clip or None,
         callbacks=callbacks,
         logger=False,
         enable_model_summary=False,

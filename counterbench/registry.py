@@ -107,6 +107,7 @@ datasets = Registry("dataset", "counterbench.datasets")
 metrics = Registry("metric", "counterbench.metrics")
 judges = Registry("judge", "counterbench.judges")
 features = Registry("feature", "counterbench.features")
+objectives = Registry("objective", "counterbench.objectives")
 models = Registry("model")
 
 
@@ -139,7 +140,7 @@ def source_hash_of(component: Any) -> str:
 _PROCESS = uuid.uuid4().hex
 
 
-KINDS = {registry.kind: registry for registry in (mechanisms, datasets, metrics, judges, features, models)}
+KINDS = {registry.kind: registry for registry in (mechanisms, datasets, metrics, judges, features, objectives, models)}
 
 
 def load_plugin(target: str) -> None:

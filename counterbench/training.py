@@ -1,7 +1,8 @@
 """Training a model: one folder holds everything.
 
-The likelihood of a structural causal model is a product over its mechanisms, so each is fitted alone, on real parents. Every
-finished mechanism is saved at once, and an interrupted one leaves a checkpoint, so that `resume` loses at most an epoch.
+The likelihood of a structural causal model is a product over its mechanisms, so each is fitted alone, on real parents, in one
+or several stages; later mechanisms find the earlier ones (those of their causes) trained. Every finished stage is saved at
+once, and an interrupted one leaves a checkpoint, so that `resume` loses at most an epoch.
 """
 
 from __future__ import annotations
@@ -9,16 +10,16 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from counterbench import fitting, models
-from counterbench.catalog.recipes import Fit, Recipe
+from counterbench import fitting, models, objectives
+from counterbench.catalog.recipes import Recipe, Stage
 from counterbench.checkpoints import load_weights, save_weights
 from counterbench.datasets.base import Dataset, Split
 from counterbench.errors import CheckpointError, DataError
@@ -71,27 +72,24 @@ def train(
         "epochs": epochs,
         "limit": limit,
     }
+    scm = _untrained(recipe, dataset, seed)
     _claim(output, resume)
     train_split, validation_split = dataset.split("train"), dataset.split("validation")
     plan["data"] = {"train": train_split.fingerprint, "validation": validation_split.fingerprint}
     plan["precision"] = hardware.precision
     _mark(output, plan)
     fitted, held_out = _stored(train_split, limit), _stored(validation_split, limit)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # the initial weights; everything later has its own generator
-        scm = models.build(recipe, dataset.graph, dataset.variables)
-    curves: dict[str, Any] = {}
+    run = _Run(scm, fitted, held_out, output / _UNFINISHED, hardware, epochs, resume)
     for position, name in enumerate(scm.mechanisms):
-        options = recipe.mechanisms[name].fit
-        options = options.model_copy(update={"epochs": min(epochs, options.epochs)}) if epochs else options
-        curves[name] = _fit(scm, name, options, fitted, held_out, output, hardware, seed * 97 + position, resume)
+        run.fit(name, recipe.mechanisms[name].training, seed * 97 + position)
+    curves = run.curves
     sha256 = save_weights(scm, output / WEIGHTS)
     manifest = {
         **plan,
         "weights_sha256": sha256,
         "hardware": asdict(hardware),
         "versions": versions(),
-        "judges_used_in_training": [],
+        "judges_used_in_training": run.judges,
         "curves": curves,
     }
     write_text(output / MANIFEST, json.dumps(manifest, indent=1) + "\n")
@@ -100,6 +98,18 @@ def train(
     draw_curves(curves, output / "curves.png")
     shutil.rmtree(output / _UNFINISHED, ignore_errors=True)
     return output
+
+
+def _untrained(recipe: Recipe, dataset: Dataset, seed: int) -> StructuralCausalModel:
+    """The model with its initial weights; every stage is tried too, so that a slip in a recipe costs no time and no folder."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # the initial weights; everything later has its own generator
+        scm = models.build(recipe, dataset.graph, dataset.variables)
+    with torch.random.fork_rng(devices=[]):
+        for name in scm.mechanisms:
+            for stage in recipe.mechanisms[name].training:
+                objectives.build(stage, scm, name, seed)
+    return scm
 
 
 def _claim(output: Path, resume: bool) -> None:
@@ -141,36 +151,65 @@ def _stored(split: Split, limit: int | None) -> dict[str, Tensor]:
     return values
 
 
-def _fit(
-    scm: StructuralCausalModel,
-    name: str,
-    options: Fit,
-    train_values: Mapping[str, Tensor],
-    validation_values: Mapping[str, Tensor],
-    output: Path,
-    hardware: Hardware,
-    seed: int,
-    resume: bool,
-) -> dict[str, Any]:
-    """Fit one mechanism, or load it if an interrupted run had finished it; returns its curve."""
-    mechanism, folder = scm.mechanisms[name], output / _UNFINISHED / name
-    done, curve_file = folder / WEIGHTS, folder / "curve.json"
-    if resume and done.is_file() and curve_file.is_file():
-        load_weights(mechanism, done)
-        finished: dict[str, Any] = json.loads(curve_file.read_text(encoding="utf-8"))
-        return finished
-    started = time.perf_counter()
-    job = fitting.MechanismFitting(scm, name, options, seed)
-    if not (folder / "latest.ckpt").is_file():
-        encoded = {v: variable.encode(train_values[v]) for v, variable in job.variables.items()}
-        mechanism.prepare(encoded[name], encoded)
-    curve: dict[str, Any] = {"train": [], "validation": []}
-    if any(True for _ in mechanism.parameters()):
-        needed = job.variables
-        fitted = {v: train_values[v] for v in needed}
-        held_out = {v: validation_values[v] for v in needed}
-        curve = vars(fitting.run(job, fitted, held_out, folder, hardware, resume))
-    curve = {**curve, "seconds": round(time.perf_counter() - started, 1)}
-    save_weights(mechanism.cpu(), done)
-    write_text(curve_file, json.dumps(curve))
-    return curve
+@dataclass
+class _Run:
+    """Training all mechanisms of a model, one after the other.
+
+    Args:
+        scm: the model.
+        train, validation: natural values.
+        folder: for whatever is not finished.
+        hardware: where.
+        epochs: at most, per stage; None for the recipe's.
+        resume: take what an interrupted run has left in the folder.
+    """
+
+    scm: StructuralCausalModel
+    train: Mapping[str, Tensor]
+    validation: Mapping[str, Tensor]
+    folder: Path
+    hardware: Hardware
+    epochs: int | None
+    resume: bool
+    curves: dict[str, Any] = field(default_factory=dict)
+    judges: list[str] = field(default_factory=list)
+
+    def fit(self, name: str, stages: Sequence[Stage], seed: int) -> None:
+        """All stages of one mechanism."""
+        for number, stage in enumerate(stages):
+            alone = len(stages) == 1
+            title = name if alone else f"{name}: {number + 1} {stage.objective}"
+            folder = self.folder / name if alone else self.folder / name / f"{number + 1}-{stage.objective}"
+            finished = self._fit(name, stage, folder, seed + 7919 * number, first=number == 0)
+            self.judges += finished.pop("judges")
+            self.curves[title] = finished
+
+    def _fit(self, name: str, stage: Stage, folder: Path, seed: int, first: bool) -> dict[str, Any]:
+        """One stage, or what an interrupted run had made of it; returns its curve."""
+        mechanism = self.scm.mechanisms[name]
+        done, curve_file = folder / WEIGHTS, folder / "curve.json"
+        if self.resume and done.is_file() and curve_file.is_file():
+            load_weights(mechanism, done)
+            finished: dict[str, Any] = json.loads(curve_file.read_text(encoding="utf-8"))
+            return finished
+        started = time.perf_counter()
+        if self.epochs:
+            fit = stage.fit.model_copy(update={"epochs": min(self.epochs, stage.fit.epochs)})
+            stage = stage.model_copy(update={"fit": fit})
+        mechanism.requires_grad_(True).train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # for whatever the objective brings along
+            job = objectives.build(stage, self.scm, name, seed)
+        train, held_out = ({v: values[v] for v in job.variables} for values in (self.train, self.validation))
+        if first and not (folder / "latest.ckpt").is_file():
+            encoded = {v: variable.encode(train[v]) for v, variable in job.variables.items()}
+            mechanism.prepare(encoded[name], encoded)
+        curve: dict[str, Any] = {"train": [], "validation": []}
+        if any(True for _ in mechanism.parameters()):
+            job.prepare(train, held_out, folder, self.hardware, self.resume)
+            curve = vars(fitting.run(job, train, held_out, folder, self.hardware, self.resume))
+        curve = {**curve, "objective": stage.objective, "seconds": round(time.perf_counter() - started, 1)}
+        curve["judges"] = job.judges
+        save_weights(mechanism.cpu(), done)
+        write_text(curve_file, json.dumps(curve))
+        return curve

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from counterbench import fitting, models, training
-from counterbench.catalog.recipes import Fit, Recipe
+from counterbench import fitting, models, objectives, training
+from counterbench.catalog.recipes import Fit, Recipe, Stage
 from counterbench.errors import CheckpointError, DataError
 from counterbench.fitting import Hardware
 from counterbench.scm import StructuralCausalModel
@@ -166,7 +166,7 @@ def _fitted(dataset, folder, monkeypatch, fit):
     original = fitting._trainer
     monkeypatch.setattr(fitting, "_trainer", lambda o, c, f, h: original(o, [*c, probe], f, h))
     scm = models.build(recipe(), dataset.graph, dataset.variables)
-    job = fitting.MechanismFitting(scm, "b", fit, 0)
+    job = objectives.build(Stage(fit=fit), scm, "b", 0)
     values = [dict(dataset.split(s).values) for s in ("train", "validation")]
     curve = fitting.run(job, *values, folder, CPU)
     return job, probe, curve

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from counterbench.catalog import section
 from counterbench.catalog.reading import Declaration, read
@@ -19,6 +19,8 @@ class Fit(Declaration):
     batch_size: int = Field(256, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Of AdamW; games between networks want a smaller first one."""
     warmup_steps: int = Field(100, ge=0)
     """Optimiser steps (not epochs) over which the learning rate rises from zero."""
     cosine: bool = False
@@ -32,12 +34,33 @@ class Fit(Declaration):
     """Decay of the exponential moving average of the weights; 0 for none."""
 
 
+class Stage(Declaration):
+    """One stage of training: what is minimised, and how."""
+
+    objective: str = "likelihood"
+    options: dict[str, Any] = Field(default_factory=dict)
+    fit: Fit = Fit()
+
+
 class MechanismEntry(Declaration):
-    """One mechanism: its family, the family's options, how it is fitted."""
+    """One mechanism: its family, the family's options, and how it is fitted: by `fit` alone, which is one stage of maximum
+    likelihood, or by `stages`, one after the other."""
 
     family: str
     options: dict[str, Any] = Field(default_factory=dict)
-    fit: Fit = Fit()
+    fit: Fit | None = None
+    stages: tuple[Stage, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_way(self) -> MechanismEntry:
+        if self.fit is not None and self.stages:
+            raise ValueError("give either 'fit' (one stage of maximum likelihood) or 'stages', not both")
+        return self
+
+    @property
+    def training(self) -> tuple[Stage, ...]:
+        """All stages, in their order."""
+        return self.stages or (Stage(fit=self.fit or Fit()),)
 
 
 class WeightsEntry(Declaration):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pyro
 import torch
-from pyro import distributions as dist
 from torch import Tensor
 
 from counterbench.errors import ConfigError
-from counterbench.mechanisms.base import Mechanism, Noise, Parents
+from counterbench.mechanisms._likelihood import LikelihoodImage, require_shares
+from counterbench.mechanisms.base import Noise, Parents
 from counterbench.networks.hierarchical import HierarchicalDecoder, HierarchicalEncoder, Layer, check_levels
 from counterbench.networks.likelihood import DiscretisedGaussian, discretised_gaussian_log_prob
 from counterbench.randomness import Generator, normal
@@ -21,7 +20,7 @@ EFFECTS = ("total", "direct", "indirect")
 
 
 @mechanisms.register()
-class HVAE(Mechanism):
+class HVAE(LikelihoodImage):
     """image = mean(z, parents) + temperature * scale(z, parents) * e, with latents z at every resolution.
 
     Hierarchical VAE for counterfactuals (De Sousa Ribeiro et al., ICML 2023). Every latent is its prior's mean plus its
@@ -47,10 +46,6 @@ class HVAE(Mechanism):
         min_log_scale, max_log_scale: limits of the pixels' log standard deviation, on the scale [-1, 1].
     """
 
-    kinds = ("image",)
-    invertible = False
-    stochastic_abduction = True
-
     def __init__(
         self,
         variable: Variable,
@@ -68,12 +63,9 @@ class HVAE(Mechanism):
         min_log_scale: float = -6.0,
         max_log_scale: float = 2.0,
     ):
-        super().__init__(variable, parents)
+        super().__init__(variable, parents, beta, pixel_temperature, latent_temperature)
         assert isinstance(variable, Image)
-        shares = {"pixel_temperature": pixel_temperature, "latent_temperature": latent_temperature, "kept": kept}
-        for name, value in shares.items():
-            if not 0 <= value <= 1:
-                raise ConfigError(f"{variable.name}: {name} is {value}; it must lie between 0 and 1.")
+        require_shares(variable, kept=kept)
         if effect not in EFFECTS:
             raise ConfigError(f"{variable.name}: effect is {effect!r}; give one of {', '.join(EFFECTS)}.")
         if not conditional_prior and (effect != "total" or kept):
@@ -84,10 +76,7 @@ class HVAE(Mechanism):
         blocks = [level[1] for level in checked] if encoder_blocks is None else list(encoder_blocks)
         if len(blocks) != len(checked):
             raise ConfigError(f"{variable.name}: encoder_blocks has {len(blocks)} numbers for {len(checked)} levels.")
-        self.image, self.effect, self.kept = variable, effect, kept
-        self.conditional_prior = conditional_prior
-        self.beta, self.free_bits = beta, free_bits
-        self.pixel_temperature, self.latent_temperature = pixel_temperature, latent_temperature
+        self.effect, self.kept, self.conditional_prior, self.free_bits = effect, kept, conditional_prior, free_bits
         inner = [(side, count, width) for (side, _, width), count in zip(checked, blocks, strict=True)]
         patch = variable.shape[-1] // checked[-1][0]
         self.encoder = HierarchicalEncoder(variable.channels, inner, patch)
@@ -134,35 +123,20 @@ class HVAE(Mechanism):
             noise["factual"] = context
         return noise
 
-    def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
-        context = self.context(parents, noise["pixel"])
+    def pixels(self, noise: Noise, parents: Parents) -> tuple[Tensor, Tensor]:
+        context = self.context(parents, noise["latent"])
         held = self._parts(noise["mediator"]) if "mediator" in noise else None
         share = 1.0 if self.effect == "direct" else self.kept
         features, _ = self.decoder.generate(
             self._parts(noise["latent"]), noise.get("factual", context), context, held, share
         )
-        mean, log_scale = self.likelihood(features)
-        return (mean + self.pixel_temperature * log_scale.exp() * noise["pixel"]).clamp(-1, 1)
-
-    def sample_noise(self, count: int, generator: Generator = None) -> Noise:
-        latent = normal((count, self.latent_size), generator, self.reference)
-        return {"latent": latent, "pixel": normal((count, *self.image.shape), generator, self.reference)}
+        return self.likelihood(features)
 
     def free_energy(self, value: Tensor, parents: Parents, generator: Generator = None) -> tuple[Tensor, Tensor]:
-        """(negative log-likelihood (N,), KL of every block (N, blocks)), in nats per image."""
         features, layers = self.infer(value, self.context(parents, value), generator)
-        pixels = discretised_gaussian_log_prob(value, *self.likelihood(features))
-        return -pixels.flatten(1).sum(1), torch.stack([layer.divergence() for layer in layers], 1)
+        log_prob = discretised_gaussian_log_prob(value, *self.likelihood(features))
+        return -log_prob.flatten(1).sum(1), torch.stack([layer.divergence() for layer in layers], 1)
 
     def loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
         negative_log_likelihood, divergences = self.free_energy(value, parents, generator)
         return negative_log_likelihood + self.beta * divergences.clamp(min=self.free_bits).sum(1)
-
-    def pyro_sample(self, name: str, parents: Parents, count: int) -> Tensor:
-        zeros = self.reference.new_zeros(count, self.latent_size)
-        latent = pyro.sample(f"{name}_latent", dist.Normal(zeros, torch.ones_like(zeros)).to_event(1))
-        features, _ = self.decoder.generate(self._parts(latent), self.context(parents, zeros))
-        mean, log_scale = self.likelihood(features)
-        scale = (self.pixel_temperature * log_scale.exp()).clamp(min=1e-6)
-        # In grey levels, as every site of the program is in natural units.
-        return pyro.sample(name, dist.Normal(self.image.decode(mean), 127.5 * scale).to_event(3))

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pyro
-import torch
-from pyro import distributions as dist
 from torch import Tensor, nn
 
-from counterbench.errors import ConfigError
-from counterbench.mechanisms.base import Mechanism, Noise, Parents
+from counterbench.mechanisms._likelihood import LikelihoodImage
+from counterbench.mechanisms.base import Noise, Parents
 from counterbench.networks.convolutional import Decoder, Encoder
 from counterbench.networks.likelihood import DiscretisedGaussian, discretised_gaussian_log_prob
 from counterbench.randomness import Generator, normal
@@ -19,7 +16,7 @@ from counterbench.variables import Image, Variable
 
 
 @mechanisms.register()
-class VAE(Mechanism):
+class VAE(LikelihoodImage):
     """image = mean(z, parents) + temperature * scale(z, parents) * e, with z and e standard normal.
 
     Deep SCM (Pawlowski et al., NeurIPS 2020): abduction infers the latent z by amortised inference and then solves for the
@@ -40,10 +37,6 @@ class VAE(Mechanism):
             parents away as noise.
     """
 
-    kinds = ("image",)
-    invertible = False
-    stochastic_abduction = True
-
     def __init__(
         self,
         variable: Variable,
@@ -58,58 +51,37 @@ class VAE(Mechanism):
         min_log_scale: float = -6.0,
         max_log_scale: float = 2.0,
     ):
-        super().__init__(variable, parents)
+        super().__init__(variable, parents, beta, pixel_temperature, latent_temperature)
         assert isinstance(variable, Image)
-        for name, value in (("pixel_temperature", pixel_temperature), ("latent_temperature", latent_temperature)):
-            if not 0 <= value <= 1:
-                raise ConfigError(f"{variable.name}: {name} is {value}; it must lie between 0 and 1.")
-        self.image = variable
-        self.latent, self.beta = latent, beta
-        self.pixel_temperature, self.latent_temperature = pixel_temperature, latent_temperature
+        self.latent = latent
         self.encoder = Encoder(variable.shape, self.context_size, encoder_channels, hidden)
         self.posterior = nn.Linear(hidden, 2 * latent)
         self.decoder = Decoder(variable.shape, latent + self.context_size, decoder_channels, hidden)
         self.likelihood = DiscretisedGaussian(decoder_channels[-1], variable.channels, min_log_scale, max_log_scale)
+
+    @property
+    def latent_size(self) -> int:
+        """How many numbers the latent of one image is."""
+        return self.latent
 
     def infer(self, value: Tensor, parents: Parents) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation of the posterior q(z | image, parents), each (N, latent)."""
         mean, log_scale = self.posterior(self.encoder(value, self.context(parents, value))).chunk(2, dim=1)
         return mean, log_scale
 
-    def decode(self, latent: Tensor, parents: Parents) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation of the pixels, each (N, C, H, W)."""
+    def pixels(self, noise: Noise, parents: Parents) -> tuple[Tensor, Tensor]:
+        latent = noise["latent"]
         return self.likelihood(self.decoder(latent, self.context(parents, latent)))
 
     def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:
         mean, log_scale = self.infer(value, parents)
         latent = mean + self.latent_temperature * log_scale.exp() * normal(tuple(mean.shape), generator, mean)
-        pixel_mean, pixel_log_scale = self.decode(latent, parents)
+        pixel_mean, pixel_log_scale = self.pixels({"latent": latent}, parents)
         return {"latent": latent, "pixel": (value - pixel_mean) * (-pixel_log_scale).exp()}
 
-    def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
-        mean, log_scale = self.decode(noise["latent"], parents)
-        return (mean + self.pixel_temperature * log_scale.exp() * noise["pixel"]).clamp(-1, 1)
-
-    def sample_noise(self, count: int, generator: Generator = None) -> Noise:
-        latent = normal((count, self.latent), generator, self.reference)
-        return {"latent": latent, "pixel": normal((count, *self.image.shape), generator, self.reference)}
-
     def free_energy(self, value: Tensor, parents: Parents, generator: Generator = None) -> tuple[Tensor, Tensor]:
-        """(negative log-likelihood, KL of the posterior from N(0, I)), each (N,), in nats per image."""
         mean, log_scale = self.infer(value, parents)
         latent = mean + log_scale.exp() * normal(tuple(mean.shape), generator, mean)
-        pixels = discretised_gaussian_log_prob(value, *self.decode(latent, parents))
+        log_prob = discretised_gaussian_log_prob(value, *self.pixels({"latent": latent}, parents))
         divergence = 0.5 * (mean.square() + (2 * log_scale).exp() - 1) - log_scale
-        return -pixels.flatten(1).sum(1), divergence.sum(1)
-
-    def loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
-        negative_log_likelihood, divergence = self.free_energy(value, parents, generator)
-        return negative_log_likelihood + self.beta * divergence
-
-    def pyro_sample(self, name: str, parents: Parents, count: int) -> Tensor:
-        zeros = self.reference.new_zeros(count, self.latent)
-        latent = pyro.sample(f"{name}_latent", dist.Normal(zeros, torch.ones_like(zeros)).to_event(1))
-        mean, log_scale = self.decode(latent, parents)
-        scale = (self.pixel_temperature * log_scale.exp()).clamp(min=1e-6)
-        # In grey levels, as every site of the program is in natural units.
-        return pyro.sample(name, dist.Normal(self.image.decode(mean), 127.5 * scale).to_event(3))
+        return -log_prob.flatten(1).sum(1), divergence.sum(1, keepdim=True)

@@ -23,6 +23,7 @@ LEVELS = {"levels": [[1, 1, 8], [4, 2, 8], [16, 1, 4]], "latent": 2}
 SMALL = {
     "vae": {"latent": 3, "encoder_channels": [4, 8], "decoder_channels": [8, 4], "hidden": 16},
     "hvae": LEVELS,
+    "gan": {"latent": 3, "encoder_channels": [4, 8], "decoder_channels": [8, 4], "hidden": 16},
 }
 EXTRA = {
     "hvae": [

@@ -1,0 +1,85 @@
+"""What image mechanisms with latents and a pixel likelihood have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import pyro
+import torch
+from pyro import distributions as dist
+from torch import Tensor
+
+from counterbench.errors import ConfigError
+from counterbench.mechanisms.base import Mechanism, Noise, Parents
+from counterbench.randomness import Generator, normal
+from counterbench.variables import Image, Variable
+
+
+class LikelihoodImage(Mechanism):
+    """image = mean(z, parents) + temperature * scale(z, parents) * e, with standard normal noise behind z and e.
+
+    Args:
+        variable, parents: see the base class.
+        beta: weight of the divergence from the prior.
+        pixel_temperature: how much of the abducted pixel noise is put back, 0 to 1.
+        latent_temperature: scale of the posterior's standard deviation in abduction, 0 to 1.
+    """
+
+    kinds = ("image",)
+    invertible = False
+    stochastic_abduction = True
+
+    def __init__(
+        self,
+        variable: Variable,
+        parents: Sequence[Variable],
+        beta: float,
+        pixel_temperature: float,
+        latent_temperature: float,
+    ):
+        super().__init__(variable, parents)
+        assert isinstance(variable, Image)
+        require_shares(variable, pixel_temperature=pixel_temperature, latent_temperature=latent_temperature)
+        self.image, self.beta = variable, beta
+        self.pixel_temperature, self.latent_temperature = pixel_temperature, latent_temperature
+
+    @property
+    @abstractmethod
+    def latent_size(self) -> int:
+        """How many numbers the latent noise of one image is."""
+
+    @abstractmethod
+    def pixels(self, noise: Noise, parents: Parents) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation of the pixels, each (N, C, H, W), from the noise "latent"."""
+
+    @abstractmethod
+    def free_energy(self, value: Tensor, parents: Parents, generator: Generator = None) -> tuple[Tensor, Tensor]:
+        """(negative log-likelihood (N,), divergence of every part of the latent (N, parts)), in nats per image."""
+
+    def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
+        mean, log_scale = self.pixels(noise, parents)
+        return (mean + self.pixel_temperature * log_scale.exp() * noise["pixel"]).clamp(-1, 1)
+
+    def sample_noise(self, count: int, generator: Generator = None) -> Noise:
+        latent = normal((count, self.latent_size), generator, self.reference)
+        return {"latent": latent, "pixel": normal((count, *self.image.shape), generator, self.reference)}
+
+    def loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
+        negative_log_likelihood, divergences = self.free_energy(value, parents, generator)
+        return negative_log_likelihood + self.beta * divergences.sum(1)
+
+    def pyro_sample(self, name: str, parents: Parents, count: int) -> Tensor:
+        zeros = self.reference.new_zeros(count, self.latent_size)
+        latent = pyro.sample(f"{name}_latent", dist.Normal(zeros, torch.ones_like(zeros)).to_event(1))
+        mean, log_scale = self.pixels({"latent": latent}, parents)
+        scale = (self.pixel_temperature * log_scale.exp()).clamp(min=1e-6)
+        # In grey levels, as every site of the program is in natural units.
+        return pyro.sample(name, dist.Normal(self.image.decode(mean), 127.5 * scale).to_event(3))
+
+
+def require_shares(variable: Variable, **shares: float) -> None:
+    """Raise ConfigError unless all of these options lie between 0 and 1."""
+    for name, value in shares.items():
+        if not 0 <= value <= 1:
+            raise ConfigError(f"{variable.name}: {name} is {value}; it must lie between 0 and 1.")

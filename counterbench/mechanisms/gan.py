@@ -1,0 +1,105 @@
+"""Conditional bidirectional generative adversarial network for images, of any size and channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyro
+import torch
+from pyro import distributions as dist
+from torch import Tensor, nn
+
+from counterbench.errors import ConfigError
+from counterbench.mechanisms.base import Mechanism, Noise, Parents
+from counterbench.networks.adversarial import Discriminator
+from counterbench.networks.convolutional import Decoder, Encoder
+from counterbench.randomness import Generator, normal
+from counterbench.registry import mechanisms
+from counterbench.variables import Image, Variable
+
+
+@mechanisms.register()
+class GAN(Mechanism):
+    """image = G(z, parents) with z standard normal; abduction is a learned encoder, z = E(image, parents).
+
+    ALI / BiGAN (Dumoulin et al., ICLR 2017; Donahue et al., ICLR 2017) as a mechanism of a structural causal model (Dash et
+    al., WACV 2022). Train it with the objective `adversarial`, then `encoder`. There is no pixel noise: what the encoder
+    misses is lost. There is no likelihood either; the loss is the cyclic cost that `encoder` minimises.
+
+    Args:
+        latent: length of z.
+        encoder_channels: channels per encoder stage, each halving the image.
+        decoder_channels: channels per generator stage, coarse to fine, each doubling it.
+        discriminator_channels: channels per stage of the discriminator; default: those of the encoder.
+        hidden: width of the dense layers.
+    """
+
+    kinds = ("image",)
+    invertible = False
+    stochastic_abduction = False
+
+    def __init__(
+        self,
+        variable: Variable,
+        parents: Sequence[Variable],
+        latent: int = 64,
+        encoder_channels: Sequence[int] = (32, 64, 128),
+        decoder_channels: Sequence[int] = (128, 64, 32),
+        discriminator_channels: Sequence[int] | None = None,
+        hidden: int = 256,
+    ):
+        super().__init__(variable, parents)
+        assert isinstance(variable, Image)
+        if latent < 1:
+            raise ConfigError(
+                f"{variable.name}: latent is {latent}; a generator needs at least one number to start from."
+            )
+        self.image, self.latent, self.hidden = variable, latent, hidden
+        self.discriminator_channels = list(discriminator_channels or encoder_channels)
+        self.encoder = nn.ModuleDict(
+            {
+                "features": Encoder(variable.shape, self.context_size, encoder_channels, hidden),
+                "latent": nn.Linear(hidden, latent),
+            }
+        )
+        self.generator = Decoder(variable.shape, latent + self.context_size, decoder_channels, hidden)
+        self.paint = nn.Conv2d(decoder_channels[-1], variable.channels, 3, padding=1)
+
+    def encode(self, value: Tensor, context: Tensor) -> Tensor:
+        """(N, C, H, W), (N, context) -> z, (N, latent)."""
+        latent: Tensor = self.encoder["latent"](self.encoder["features"](value, context))
+        return latent
+
+    def decode(self, latent: Tensor, context: Tensor) -> Tensor:
+        """(N, latent), (N, context) -> image, (N, C, H, W), on the scale [-1, 1]."""
+        return torch.tanh(self.paint(self.generator(latent, context)))
+
+    def make_discriminator(self, width: float = 1.0) -> nn.Module:
+        """The opponent in training; it is no part of the model."""
+        channels = [max(1, round(width * number)) for number in self.discriminator_channels]
+        hidden = max(1, round(width * self.hidden))
+        return Discriminator(self.image.shape, self.latent, self.context_size, channels, hidden)
+
+    def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:
+        return {"latent": self.encode(value, self.context(parents, value))}
+
+    def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
+        return self.decode(noise["latent"], self.context(parents, noise["latent"]))
+
+    def sample_noise(self, count: int, generator: Generator = None) -> Noise:
+        return {"latent": normal((count, self.latent), generator, self.reference)}
+
+    def loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
+        context = self.context(parents, value)
+        latent = self.encode(value, context)
+        images = (self.decode(latent, context) - value).abs().flatten(1).mean(1)
+        drawn = normal(tuple(latent.shape), generator, latent)
+        return images + (self.encode(self.decode(drawn, context), context) - drawn).square().mean(1)
+
+    def pyro_sample(self, name: str, parents: Parents, count: int) -> Tensor:
+        zeros = self.reference.new_zeros(count, self.latent)
+        latent = pyro.sample(f"{name}_latent", dist.Normal(zeros, torch.ones_like(zeros)).to_event(1))
+        image: Tensor = pyro.deterministic(
+            name, self.image.decode(self.decode(latent, self.context(parents, zeros))), event_dim=3
+        )
+        return image

@@ -1,0 +1,301 @@
+"""Counterfactual fine-tuning: answers must show what was asked for, without forgetting the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from counterbench.catalog.recipes import Fit
+from counterbench.checkpoints import load_weights, save_weights
+from counterbench.errors import ConfigError
+from counterbench.files import sha256_of_tensors
+from counterbench.fitting import Fitting, Hardware, Player, run
+from counterbench.networks.classifiers import Plain
+from counterbench.objectives.base import Objective, frozen
+from counterbench.registry import objectives
+from counterbench.scm import StructuralCausalModel
+from counterbench.variables import Categorical, Continuous, Image, Ordinal, Variable
+
+_CRITIC = "critic.safetensors"
+
+
+@objectives.register()
+class Counterfactual(Objective):
+    """min E[-log p(pa* | x*)] subject to the free energy staying below a bound, by a damped Lagrangian.
+
+    Constrained counterfactual training of De Sousa Ribeiro et al. (ICML 2023, section 3.3; Platt & Barr 1987 for the damping).
+    For every sample one variable is set to the value of another sample; the intervention is propagated through the graph by
+    the model's own (frozen) mechanisms; the image follows by abduction and generation; a critic says how far its attributes
+    are from what they should be. The critic is trained here, on the model's own training split, for this purpose only: it
+    never scores anybody.
+
+    Args:
+        intervened: variables to set; default: every parent of the image.
+        targets: for attributes that the intervention leaves alone: `hard`, their factual values, or `soft`, what the critic
+            sees in the factual image.
+        slack: how much the free energy may rise above that of the beginning, as a share of it (of the training split, in nats
+            per image).
+        damping: strength of the quadratic part of the constraint.
+        multiplier_rate: learning rate of the multiplier, in units of the fit's.
+        critic_width: of the critic's convolutions.
+        critic_epochs: how long it is trained.
+    """
+
+    needs = ("free_energy",)
+
+    def __init__(
+        self,
+        scm: StructuralCausalModel,
+        name: str,
+        fit: Fit,
+        seed: int,
+        intervened: Sequence[str] | None = None,
+        targets: str = "hard",
+        slack: float = 0.02,
+        damping: float = 100.0,
+        multiplier_rate: float = 10.0,
+        critic_width: int = 16,
+        critic_epochs: int = 8,
+    ):
+        super().__init__(scm, name, fit, seed)
+        image = self.mechanism.variable
+        attributes = [variable for variable in scm.variables.values() if variable.name != name]
+        if not isinstance(image, Image) or scm.graph.descendants(name):
+            raise ConfigError(
+                f"The objective 'counterfactual' trains the mechanism of an image without descendants, not {name!r}."
+            )
+        if targets not in ("hard", "soft"):
+            raise ConfigError(f"counterfactual: targets is {targets!r}; give hard or soft.")
+        self.scm, self.targets, self.slack, self.damping = scm, targets, slack, damping
+        self.multiplier_rate, self.critic_epochs = multiplier_rate, critic_epochs
+        self.variables = {name: image, **{variable.name: variable for variable in attributes}}
+        self.intervened = tuple(intervened or (parent.name for parent in self.mechanism.parents))
+        for chosen in self.intervened:
+            if chosen not in scm.variables or chosen == name:
+                known = ", ".join(variable.name for variable in attributes)
+                raise ConfigError(f"counterfactual: cannot intervene on {chosen!r}; the attributes are: {known}.")
+        self.critic = Critic(image, self.mechanism.parents, critic_width)
+        self.multiplier = nn.Parameter(torch.zeros(()))
+        self.bound: Tensor
+        self.register_buffer("bound", torch.tensor(float("nan")))
+
+    def prepare(
+        self,
+        train: Mapping[str, Tensor],
+        validation: Mapping[str, Tensor],
+        folder: Path,
+        hardware: Hardware,
+        resume: bool,
+    ) -> None:
+        done = folder / _CRITIC
+        if resume and done.is_file():
+            load_weights(self.critic, done)
+        else:
+            options = Fit(
+                epochs=self.critic_epochs,
+                batch_size=128,
+                learning_rate=3e-3,
+                cosine=True,
+                ema_decay=0.99,
+                patience=1000,
+            )
+            job = _CriticFitting(self.critic, options, self.seed + 1)
+            run(job, train, validation, folder / "critic", hardware, resume)
+            self.critic.calibrate(validation)
+            save_weights(self.critic.cpu(), done)
+        for mechanism in self.scm.mechanisms.values():
+            if mechanism is not self.mechanism:
+                frozen(mechanism)
+        frozen(self.critic)
+        if self.bound.isnan():
+            self.bound.fill_(self._energy_now(train) * (1 + self.slack))
+
+    def _energy_now(self, values: Mapping[str, Tensor], count: int = 2000) -> float:
+        """Mean free energy of some samples, in nats per image."""
+        generator = torch.Generator().manual_seed(self.seed)
+        total, seen = 0.0, min(count, len(values[self.name]))
+        with torch.no_grad():
+            for rows in torch.arange(seen).split(100):
+                encoded = {name: variable.encode(values[name][rows]) for name, variable in self.variables.items()}
+                total += float(self._free_energy(encoded, generator).sum())
+        return total / seen
+
+    def _free_energy(self, encoded: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
+        parents = {parent.name: encoded[parent.name] for parent in self.mechanism.parents}
+        negative, divergences = self.mechanism.free_energy(encoded[self.name], parents, generator)  # type: ignore[operator]
+        energy: Tensor = negative + divergences.sum(1)
+        return energy
+
+    @property
+    def judges(self) -> list[str]:
+        return [f"critic of this training, sha256={sha256_of_tensors(dict(self.critic.state_dict()))}"]
+
+    def players(self) -> Sequence[Player]:
+        return [
+            Player("train", list(self.mechanism.parameters()), lambda b, g: self.losses(b, g, training=True)),
+            # It climbs where the model descends.
+            Player("multiplier", [self.multiplier], self._multiplier_loss, self.multiplier_rate),
+        ]
+
+    def after_step(self) -> None:
+        with torch.no_grad():
+            self.multiplier.clamp_(min=0)
+
+    def _room(self, energy: Tensor) -> Tensor:
+        """How far the free energy is below the bound, in nats per pixel."""
+        size = self.variables[self.name].size
+        room: Tensor = (self.bound - energy) / size
+        return room
+
+    def _multiplier_loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
+        return self.multiplier * self._last_room
+
+    def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
+        encoded = {name: variable.encode(batch[name]) for name, variable in self.variables.items()}
+        asked, chosen = self._question(encoded, generator)
+        answer = self._answer(encoded, asked, generator)
+        unhappy = self.critic.disagreement(answer, self._targets(encoded, asked, chosen))
+        room = self._room(self._free_energy(encoded, generator))
+        if training:
+            # The constraint is on the mean; one multiplier serves all.
+            self._last_room = room.detach().mean()
+            self.note("critic", unhappy.mean(), len(unhappy))
+            self.note("room", self._last_room, len(room))
+            self.note("lambda", self.multiplier, len(room))
+            return unhappy - (self.multiplier.detach() - self.damping * self._last_room) * room
+        # Held out, the epoch is best whose answers are, among those that keep the bound.
+        return unhappy + self.damping * functional.relu(-room.mean())
+
+    def _question(self, encoded: Mapping[str, Tensor], generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
+        """(counterfactual attributes, number of the variable that was set, (N,)): values of other samples, per sample."""
+        count, device = len(encoded[self.name]), encoded[self.name].device
+        chosen = torch.randint(len(self.intervened), (count,), generator=generator, device=device)
+        donor = torch.randperm(count, generator=generator, device=device)
+        found: dict[str, Tensor] = {}
+        with torch.no_grad():
+            for name, mechanism in self.scm.mechanisms.items():
+                if name == self.name:
+                    continue
+                factual = {parent: encoded[parent] for parent in self.scm.graph.parents(name)}
+                now = {parent: found[parent] for parent in factual}
+                # A variable whose parents stay keeps its very value.
+                changed = torch.zeros(count, dtype=torch.bool, device=device)
+                for parent in factual:
+                    changed |= (now[parent] != factual[parent]).flatten(1).any(1)
+                follows = mechanism.generate(mechanism.abduct(encoded[name], factual, generator), now)
+                found[name] = torch.where(changed[:, None], follows, encoded[name])
+                if name in self.intervened:
+                    held = chosen == self.intervened.index(name)
+                    found[name] = torch.where(held[:, None], encoded[name][donor], found[name])
+        return found, chosen
+
+    def _answer(self, encoded: Mapping[str, Tensor], asked: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
+        parents = [parent.name for parent in self.mechanism.parents]
+        noise = self.mechanism.abduct(encoded[self.name], {name: encoded[name] for name in parents}, generator)
+        return self.mechanism.generate(noise, {name: asked[name] for name in parents})
+
+    def _targets(self, encoded: Mapping[str, Tensor], asked: Mapping[str, Tensor], chosen: Tensor) -> dict[str, Tensor]:
+        """What the critic should see in the answers, encoded; classes as probabilities."""
+        wanted = {parent.name: asked[parent.name] for parent in self.mechanism.parents}
+        if self.targets == "hard":
+            return wanted
+        with torch.no_grad():
+            seen = self.critic.predict(encoded[self.name])
+        for name in wanted:
+            alone = (wanted[name] == encoded[name]).all(1)
+            if name in self.intervened:
+                alone &= chosen != self.intervened.index(name)
+            wanted[name] = torch.where(alone[:, None], seen[name], wanted[name])
+        return wanted
+
+
+class Critic(nn.Module):
+    """One small network that reads the image's parents off an image, all encoded.
+
+    Args:
+        image: whose encoded values it sees.
+        attributes: what it predicts.
+        width: of its convolutions.
+    """
+
+    def __init__(self, image: Image, attributes: Sequence[Variable], width: int):
+        super().__init__()
+        self.image, self.attributes = image, tuple(attributes)
+        self.sizes = [variable.size for variable in attributes]
+        self.network = Plain(image.channels, sum(self.sizes), width)
+        self.scale: Tensor
+        self.register_buffer("scale", torch.ones(len(self.sizes)))
+
+    def _parts(self, images: Tensor) -> dict[str, Tensor]:
+        parts = self.network(images).split(self.sizes, dim=1)
+        return {variable.name: part for variable, part in zip(self.attributes, parts, strict=True)}
+
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        """Encoded values, (N, size) each; of a class, its probabilities."""
+        found = {}
+        for variable, part in zip(self.attributes, self._parts(images).values(), strict=True):
+            if not _is_quantity(variable):
+                part = part.softmax(1) if _is_one_hot(variable) else part.sigmoid()
+            found[variable.name] = part
+        return found
+
+    def disagreement(self, images: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Negative log-likelihood of the targets, summed over attributes, (N,), in nats up to a constant.
+
+        Errors of a quantity count in units of the critic's own error on held-out images, and linearly where they are large
+        (Huber 1964), so that one attribute does not drown the others.
+        """
+        total = images.new_zeros(len(images))
+        for variable, scale, part in zip(self.attributes, self.scale, self._parts(images).values(), strict=True):
+            target = targets[variable.name].to(part.dtype)
+            if _is_quantity(variable):
+                error = (part - target) / scale
+                total = total + functional.huber_loss(error, torch.zeros_like(error), reduction="none")[:, 0]
+            elif _is_one_hot(variable):
+                total = total + functional.cross_entropy(part, target, reduction="none")
+            else:
+                total = total + functional.binary_cross_entropy_with_logits(part, target, reduction="none").sum(1)
+        return total
+
+    def calibrate(self, values: Mapping[str, Tensor]) -> None:
+        """Learn the size of its own errors from held-out images, given in natural values."""
+        self.eval()
+        errors = []
+        with torch.no_grad():
+            for rows in torch.arange(len(values[self.image.name])).split(500):
+                seen = self.predict(self.image.encode(values[self.image.name][rows]))
+                errors.append(
+                    torch.stack(
+                        [
+                            (seen[variable.name] - variable.encode(values[variable.name][rows])).square().mean(1)
+                            for variable in self.attributes
+                        ],
+                        1,
+                    )
+                )
+        self.scale.copy_(torch.cat(errors).mean(0).sqrt().clamp(min=1e-6))
+
+
+def _is_quantity(variable: Variable) -> bool:
+    return isinstance(variable, Continuous)
+
+
+def _is_one_hot(variable: Variable) -> bool:
+    """Whether exactly one of the encoded numbers is 1; else they are bits of their own (binary, ordinal)."""
+    return isinstance(variable, Categorical) and not isinstance(variable, Ordinal)
+
+
+class _CriticFitting(Fitting):
+    """The critic on real images."""
+
+    def __init__(self, critic: Critic, fit: Fit, seed: int):
+        super().__init__(critic, fit, seed)
+        self.critic = critic
+
+    def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
+        targets = {variable.name: variable.encode(batch[variable.name]) for variable in self.critic.attributes}
+        return self.critic.disagreement(self.critic.image.encode(batch[self.critic.image.name]), targets)
