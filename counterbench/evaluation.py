@@ -180,10 +180,13 @@ def _leaked(exam: Exam, examinee: Examinee) -> set[tuple[str, object]]:
 
 
 def _notes(exam: Exam, contestant: Contestant) -> list[str]:
+    notes = []
     trained_on = contestant.training.get("source")
     if trained_on not in (None, exam.dataset.source):
-        return [f"trained on the source {trained_on}, evaluated on {exam.dataset.source}"]
-    return []
+        notes.append(f"trained on the source {trained_on}, evaluated on {exam.dataset.source}")
+    if exam.plan_file:
+        notes.append(f"the questions come from the file {exam.plan_file}; the seed decides the noise alone")
+    return notes
 
 
 def _unavailable(examinee: Examinee) -> dict[str, str]:

@@ -92,6 +92,8 @@ class Exam:
     seed: int
     limit: int | None
     device: torch.device
+    plan_file: str = ""
+    """Name of the file that the questions come from; empty where they were drawn."""
     references: References = field(init=False)
 
     def __post_init__(self) -> None:
@@ -263,7 +265,18 @@ def prepare(
     place = choose_device(device)
     questions = plans.load(plan, dataset) if plan else plans.draw(dataset, suite, seed, limit)
     panels = judges.load(dataset.card, dataset.source, place)
-    exam = Exam(dataset, suite, questions, panels, Shelf(dataset, panels, place), chosen, seed, limit, place)
+    exam = Exam(
+        dataset,
+        suite,
+        questions,
+        panels,
+        Shelf(dataset, panels, place),
+        chosen,
+        seed,
+        limit,
+        place,
+        plan.name if plan else "",
+    )
     made = exam.make_metrics()
     if not any(metric.cells or metric.skipped for metric in made):
         raise ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -140,7 +141,14 @@ def load(name: str, dataset: Dataset, device: str | torch.device = "cpu", refere
     if name in baselines.BASELINES:
         return Contestant(name, baselines.BASELINES[name](dataset, references), title=f"baseline `{name}`")
     if name in registry.models:
-        made = registry.models.get(name)(dataset)
+        factory = registry.models.get(name)
+        try:
+            inspect.signature(factory).bind(dataset)
+        except TypeError as error:
+            raise ConfigError(
+                f"The plug-in's model {name!r} must be made from the dataset alone, as {name}(dataset): {error}."
+            ) from error
+        made = factory(dataset)
         if not isinstance(made, Model):
             raise ConfigError(f"The model {name!r} has no method counterfactual(factual, interventions, generator).")
         return Contestant(name, made, title=name, weights_sha256=_fingerprint(made), parameters=_count(made))

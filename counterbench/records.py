@@ -172,7 +172,10 @@ def read_record(path: Path) -> Record:
     except (ValidationError, UnicodeDecodeError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "not UTF-8 text"}
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise RecordError(f"{path} is not a record of schema {SCHEMA_VERSION}: {place}: {first['msg']}.") from error
+        raise RecordError(
+            f"{path} is not a record of schema {SCHEMA_VERSION}: {place}: {first['msg']}. If it was cut short, make it again "
+            "with evaluate --overwrite always."
+        ) from error
 
 
 def json_schema() -> str:

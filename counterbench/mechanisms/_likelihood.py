@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pyro
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from counterbench.errors import ConfigError
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
+from counterbench.networks.likelihood import discretised_gaussian_log_prob
 from counterbench.randomness import Generator, normal
 from counterbench.variables import Image, Variable
 
@@ -21,7 +22,6 @@ class LikelihoodImage(Mechanism):
 
     Args:
         variable, parents: see the base class.
-        beta: weight of the divergence from the prior.
         pixel_temperature: how much of the abducted pixel noise is put back, 0 to 1.
         latent_temperature: scale of the posterior's standard deviation in abduction, 0 to 1.
     """
@@ -34,14 +34,13 @@ class LikelihoodImage(Mechanism):
         self,
         variable: Variable,
         parents: Sequence[Variable],
-        beta: float,
         pixel_temperature: float,
         latent_temperature: float,
     ):
         super().__init__(variable, parents)
         assert isinstance(variable, Image)
         require_shares(variable, pixel_temperature=pixel_temperature, latent_temperature=latent_temperature)
-        self.image, self.beta = variable, beta
+        self.image = variable
         self.pixel_temperature, self.latent_temperature = pixel_temperature, latent_temperature
 
     @property
@@ -54,8 +53,34 @@ class LikelihoodImage(Mechanism):
         """Mean and log standard deviation of the pixels, each (N, C, H, W), from the noise "latent"."""
 
     @abstractmethod
+    def infer_noise(
+        self, value: Tensor, parents: Parents, generator: Generator, temperature: float
+    ) -> tuple[Noise, tuple[Tensor, Tensor], Callable[[], Tensor]]:
+        """Draw the latents from their posterior, its standard deviation times `temperature`.
+
+        Returns:
+            (noise without "pixel", mean and log standard deviation of the pixels, how to get the divergence of every part of
+            the latent (N, parts), in nats).
+        """
+
+    def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:
+        noise, pixels, _ = self.infer_noise(value, parents, generator, self.latent_temperature)
+        return _with_pixels(noise, value, pixels)
+
+    def explain(self, value: Tensor, parents: Parents, generator: Generator = None) -> tuple[Noise, Tensor, Tensor]:
+        """Noise and free energy from one and the same draw of the posterior.
+
+        Returns:
+            (noise, negative log-likelihood (N,), divergence of every part of the latent (N, parts)), in nats per image.
+        """
+        noise, pixels, divergences = self.infer_noise(value, parents, generator, 1.0)
+        log_prob = discretised_gaussian_log_prob(value, *pixels)
+        return _with_pixels(noise, value, pixels), -log_prob.flatten(1).sum(1), divergences()
+
     def free_energy(self, value: Tensor, parents: Parents, generator: Generator = None) -> tuple[Tensor, Tensor]:
         """(negative log-likelihood (N,), divergence of every part of the latent (N, parts)), in nats per image."""
+        _, negative_log_likelihood, divergences = self.explain(value, parents, generator)
+        return negative_log_likelihood, divergences
 
     def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
         mean, log_scale = self.pixels(noise, parents)
@@ -65,10 +90,6 @@ class LikelihoodImage(Mechanism):
         latent = normal((count, self.latent_size), generator, self.reference)
         return {"latent": latent, "pixel": normal((count, *self.image.shape), generator, self.reference)}
 
-    def loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
-        negative_log_likelihood, divergences = self.free_energy(value, parents, generator)
-        return negative_log_likelihood + self.beta * divergences.sum(1)
-
     def pyro_sample(self, name: str, parents: Parents, count: int) -> Tensor:
         zeros = self.reference.new_zeros(count, self.latent_size)
         latent = pyro.sample(f"{name}_latent", dist.Normal(zeros, torch.ones_like(zeros)).to_event(1))
@@ -76,6 +97,11 @@ class LikelihoodImage(Mechanism):
         scale = (self.pixel_temperature * log_scale.exp()).clamp(min=1e-6)
         # In grey levels, as every site of the program is in natural units.
         return pyro.sample(name, dist.Normal(self.image.decode(mean), 127.5 * scale).to_event(3))
+
+
+def _with_pixels(noise: Noise, value: Tensor, pixels: tuple[Tensor, Tensor]) -> Noise:
+    mean, log_scale = pixels
+    return {**noise, "pixel": (value - mean) * (-log_scale).exp()}
 
 
 def require_shares(variable: Variable, **shares: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -38,7 +38,8 @@ class HVAE(LikelihoodImage):
             `indirect` lets only the latents follow.
         kept: share of the factual latents that a total effect keeps, 0 (none) to 1 (a direct effect): the mean of the mixture
             of posterior and counterfactual prior in the same paper.
-        beta: weight of the divergence from the prior (1 gives the evidence lower bound).
+        beta: weight of the divergence from the prior (1 gives the evidence lower bound); one number, or one per level. A larger
+            one for fine levels makes coarse latents and parents explain what they can, so that less is copied pixel by pixel.
         free_bits: divergence in nats per block that costs nothing.
         pixel_temperature: how much of the abducted pixel noise is put back, 0 (none) to 1 (a null intervention returns its
             input). It must be the same for all models that are compared by composition.
@@ -56,14 +57,14 @@ class HVAE(LikelihoodImage):
         conditional_prior: bool = False,
         effect: str = "total",
         kept: float = 0.0,
-        beta: float = 1.0,
+        beta: float | Sequence[float] = 1.0,
         free_bits: float = 0.0,
         pixel_temperature: float = 0.1,
         latent_temperature: float = 1.0,
         min_log_scale: float = -6.0,
         max_log_scale: float = 2.0,
     ):
-        super().__init__(variable, parents, beta, pixel_temperature, latent_temperature)
+        super().__init__(variable, parents, pixel_temperature, latent_temperature)
         assert isinstance(variable, Image)
         require_shares(variable, kept=kept)
         if effect not in EFFECTS:
@@ -78,6 +79,12 @@ class HVAE(LikelihoodImage):
             raise ConfigError(f"{variable.name}: encoder_blocks has {len(blocks)} numbers for {len(checked)} levels.")
         self.effect, self.kept, self.conditional_prior, self.free_bits = effect, kept, conditional_prior, free_bits
         inner = [(side, count, width) for (side, _, width), count in zip(checked, blocks, strict=True)]
+        betas = [float(beta)] * len(checked) if isinstance(beta, (int, float)) else list(beta)
+        if len(betas) != len(checked) or min(betas) <= 0:
+            raise ConfigError(
+                f"{variable.name}: beta is {beta}; give one positive number, or one for each of the {len(checked)} levels."
+            )
+        self.betas = [weight for weight, (_, count, _) in zip(betas, checked, strict=True) for _ in range(count)]
         patch = variable.shape[-1] // checked[-1][0]
         self.encoder = HierarchicalEncoder(variable.channels, inner, patch)
         self.decoder = HierarchicalDecoder(checked, latent, self.context_size, conditional_prior, patch)
@@ -102,26 +109,37 @@ class HVAE(LikelihoodImage):
         return torch.cat([part.flatten(1) for part in parts], 1)
 
     def infer(
-        self, value: Tensor, context: Tensor, generator: Generator, temperature: float = 1.0
+        self,
+        value: Tensor,
+        context: Tensor,
+        generator: Generator,
+        temperature: float = 1.0,
+        active: int | None = None,
     ) -> tuple[Tensor, list[Layer]]:
-        """Draw every latent from its posterior; (features of the image, latents with prior and posterior)."""
+        """Draw every latent from its posterior; (features of the image, latents with prior and posterior).
+
+        Args:
+            value: (N, C, H, W).
+            context: (N, context_size).
+            generator: chance.
+            temperature: of the posteriors' standard deviations.
+            active: how many levels, from the coarsest, have latents; None for all.
+        """
         drawn = temperature * normal((len(value), self.latent_size), generator, value)
         activations = self.encoder(value.contiguous(memory_format=torch.channels_last))
-        return self.decoder.infer(activations, context, self._parts(drawn))
+        return self.decoder.infer(activations, context, self._parts(drawn), active)
 
-    def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:
+    def infer_noise(
+        self, value: Tensor, parents: Parents, generator: Generator, temperature: float
+    ) -> tuple[Noise, tuple[Tensor, Tensor], Callable[[], Tensor]]:
         context = self.context(parents, value)
-        features, layers = self.infer(value, context, generator, self.latent_temperature)
-        mean, log_scale = self.likelihood(features)
-        noise = {
-            "latent": self._flat([layer.noise for layer in layers]),
-            "pixel": (value - mean) * (-log_scale).exp(),
-        }
+        features, layers = self.infer(value, context, generator, temperature)
+        noise = {"latent": self._flat([layer.noise for layer in layers])}
         if self.conditional_prior and (self.effect == "direct" or self.kept):
             noise["mediator"] = self._flat([layer.latent for layer in layers])
         if self.conditional_prior and self.effect == "indirect":
             noise["factual"] = context
-        return noise
+        return noise, self.likelihood(features), lambda: torch.stack([layer.divergence() for layer in layers], 1)
 
     def pixels(self, noise: Noise, parents: Parents) -> tuple[Tensor, Tensor]:
         context = self.context(parents, noise["latent"])
@@ -132,11 +150,8 @@ class HVAE(LikelihoodImage):
         )
         return self.likelihood(features)
 
-    def free_energy(self, value: Tensor, parents: Parents, generator: Generator = None) -> tuple[Tensor, Tensor]:
-        features, layers = self.infer(value, self.context(parents, value), generator)
+    def loss(self, value: Tensor, parents: Parents, generator: Generator = None, active: int | None = None) -> Tensor:
+        features, layers = self.infer(value, self.context(parents, value), generator, active=active)
         log_prob = discretised_gaussian_log_prob(value, *self.likelihood(features))
-        return -log_prob.flatten(1).sum(1), torch.stack([layer.divergence() for layer in layers], 1)
-
-    def loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
-        negative_log_likelihood, divergences = self.free_energy(value, parents, generator)
-        return negative_log_likelihood + self.beta * divergences.clamp(min=self.free_bits).sum(1)
+        divergences = torch.stack([layer.divergence() for layer in layers], 1)
+        return divergences.clamp(min=self.free_bits) @ divergences.new_tensor(self.betas) - log_prob.flatten(1).sum(1)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
 from counterbench.mechanisms._likelihood import LikelihoodImage
 from counterbench.mechanisms.base import Noise, Parents
 from counterbench.networks.convolutional import Decoder, Encoder
-from counterbench.networks.likelihood import DiscretisedGaussian, discretised_gaussian_log_prob
+from counterbench.networks.likelihood import DiscretisedGaussian
 from counterbench.randomness import Generator, normal
 from counterbench.registry import mechanisms
 from counterbench.variables import Image, Variable
@@ -51,9 +51,9 @@ class VAE(LikelihoodImage):
         min_log_scale: float = -6.0,
         max_log_scale: float = 2.0,
     ):
-        super().__init__(variable, parents, beta, pixel_temperature, latent_temperature)
+        super().__init__(variable, parents, pixel_temperature, latent_temperature)
         assert isinstance(variable, Image)
-        self.latent = latent
+        self.latent, self.beta = latent, beta
         self.encoder = Encoder(variable.shape, self.context_size, encoder_channels, hidden)
         self.posterior = nn.Linear(hidden, 2 * latent)
         self.decoder = Decoder(variable.shape, latent + self.context_size, decoder_channels, hidden)
@@ -73,15 +73,18 @@ class VAE(LikelihoodImage):
         latent = noise["latent"]
         return self.likelihood(self.decoder(latent, self.context(parents, latent)))
 
-    def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:
+    def infer_noise(
+        self, value: Tensor, parents: Parents, generator: Generator, temperature: float
+    ) -> tuple[Noise, tuple[Tensor, Tensor], Callable[[], Tensor]]:
         mean, log_scale = self.infer(value, parents)
-        latent = mean + self.latent_temperature * log_scale.exp() * normal(tuple(mean.shape), generator, mean)
-        pixel_mean, pixel_log_scale = self.pixels({"latent": latent}, parents)
-        return {"latent": latent, "pixel": (value - pixel_mean) * (-pixel_log_scale).exp()}
+        noise = {"latent": mean + temperature * log_scale.exp() * normal(tuple(mean.shape), generator, mean)}
 
-    def free_energy(self, value: Tensor, parents: Parents, generator: Generator = None) -> tuple[Tensor, Tensor]:
-        mean, log_scale = self.infer(value, parents)
-        latent = mean + log_scale.exp() * normal(tuple(mean.shape), generator, mean)
-        log_prob = discretised_gaussian_log_prob(value, *self.pixels({"latent": latent}, parents))
-        divergence = 0.5 * (mean.square() + (2 * log_scale).exp() - 1) - log_scale
-        return -log_prob.flatten(1).sum(1), divergence.sum(1, keepdim=True)
+        def divergence() -> Tensor:
+            per_dimension = 0.5 * (mean.square() + (2 * log_scale).exp() - 1) - log_scale
+            return per_dimension.sum(1, keepdim=True)
+
+        return noise, self.pixels(noise, parents), divergence
+
+    def loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
+        negative_log_likelihood, divergences = self.free_energy(value, parents, generator)
+        return negative_log_likelihood + self.beta * divergences.sum(1)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from counterbench.networks.convolutional import Encoder
 
@@ -15,9 +14,6 @@ _SLOPE = 0.1
 
 class Discriminator(nn.Module):
     """Logit of "this is a real image with its encoded latent", for pairs with their context.
-
-    Every layer has spectral norm 1 (Miyato et al., ICLR 2018), so that the discriminator cannot run away from a generator
-    that is trained at the same pace, whatever the data.
 
     Args:
         shape: (C, H, W) of the image.
@@ -34,9 +30,6 @@ class Discriminator(nn.Module):
             nn.Linear(latent, hidden), nn.LeakyReLU(_SLOPE), nn.Linear(hidden, hidden), nn.LeakyReLU(_SLOPE)
         )
         self.joint = nn.Sequential(nn.Linear(2 * hidden + context, hidden), nn.LeakyReLU(_SLOPE), nn.Linear(hidden, 1))
-        for module in list(self.modules()):
-            if isinstance(module, (nn.Conv2d, nn.Linear)):
-                spectral_norm(module)
 
     def forward(self, image: Tensor, latent: Tensor, context: Tensor) -> Tensor:
         """(N, C, H, W), (N, latent), (N, context) -> logits (N,)."""

@@ -115,9 +115,10 @@ class HierarchicalEncoder(nn.Module):
         self.stem = nn.Conv2d(channels, finest[2], kernel, stride=patch, padding=(kernel - patch) // 2)
         count = sum(blocks for _, blocks, _ in levels)
         self.stages, self.resize = nn.ModuleList(), nn.ModuleList()
-        width = finest[2]
+        width, before = finest[2], finest[0]
         for resolution, blocks, after in reversed(levels):
-            self.resize.append(nn.Conv2d(width, after, 1) if width != after else nn.Identity())
+            self.resize.append(_shrink(width, after, before, resolution))
+            before = resolution
             stage = nn.ModuleList(Bottleneck(after, after, resolution, _inner(after)) for _ in range(blocks))
             for block in stage:
                 block.last.weight.data *= count**-0.5  # type: ignore[union-attr, operator]
@@ -129,13 +130,28 @@ class HierarchicalEncoder(nn.Module):
         """(N, C, H, H) -> resolution -> (N, width, R, R)."""
         maps, found = self.stem(image), {}
         for resolution, resize, stage in zip(self.resolutions, self.resize, self.stages, strict=True):
-            if maps.shape[-1] != resolution:
-                maps = nn.functional.avg_pool2d(maps, maps.shape[-1] // resolution)
             maps = resize(maps)
             for block in stage:  # type: ignore[union-attr, attr-defined]
                 maps = maps + block(maps)
             found[resolution] = maps
         return found
+
+
+def _shrink(before: int, after: int, fine: int, coarse: int) -> nn.Module:
+    """Maps of one resolution to those of a coarser one. A single position sees all of them, each with weights of its own: a mean
+    would not know what was where."""
+    if coarse == 1 < fine:
+        return nn.Conv2d(before, after, fine)
+    pool = nn.AvgPool2d(fine // coarse) if coarse != fine else nn.Identity()
+    return nn.Sequential(pool, nn.Conv2d(before, after, 1) if before != after else nn.Identity())
+
+
+def _grow(before: int, after: int, coarse: int, fine: int) -> nn.Module:
+    """The way back."""
+    if coarse == 1 < fine:
+        return nn.ConvTranspose2d(before, after, fine)
+    match = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
+    return nn.Sequential(match, nn.Upsample(scale_factor=fine // coarse) if fine != coarse else nn.Identity())
 
 
 class StochasticBlock(nn.Module):
@@ -210,13 +226,9 @@ class HierarchicalDecoder(nn.Module):
             nn.Parameter(torch.zeros(1, width, resolution, resolution)) for resolution, _, width in levels
         )
         widths = [width for _, _, width in levels]
-        before = [widths[0], *widths[:-1]]
-        self.resize = nn.ModuleList(
-            nn.Conv2d(a, b, 1) if a != b else nn.Identity() for a, b in zip(before, widths, strict=True)
-        )
-        self.resize_path = nn.ModuleList(
-            nn.Conv2d(a, b, 1) if a != b else nn.Identity() for a, b in zip(before, widths, strict=True)
-        )
+        steps = [(a[2], b[2], a[0], b[0]) for a, b in pairwise(levels)]
+        self.grow = nn.ModuleList(_grow(*step) for step in steps)
+        self.grow_path = nn.ModuleList(_grow(*step) for step in steps)
         self.stages = nn.ModuleList(
             nn.ModuleList(
                 StochasticBlock(
@@ -252,7 +264,7 @@ class HierarchicalDecoder(nn.Module):
         return sum(channels * side * side for channels, side, _ in self.shapes)
 
     def infer(
-        self, activations: dict[int, Tensor], context: Tensor, noise: Sequence[Tensor]
+        self, activations: dict[int, Tensor], context: Tensor, noise: Sequence[Tensor], active: int | None = None
     ) -> tuple[Tensor, list[Layer]]:
         """Draw all latents from the posterior.
 
@@ -260,12 +272,17 @@ class HierarchicalDecoder(nn.Module):
             activations: of the encoder.
             context: (N, context).
             noise: per latent, how many standard deviations from the posterior's mean, (N, L, R, R).
+            active: how many levels, from the coarsest, have latents; those of the others are their prior's mean.
 
         Returns:
             (features of the image, what every block has inferred).
         """
 
+        sides = [resolution for resolution, _, _ in self.levels[:active]]
+
         def latent(block: StochasticBlock, maps: Tensor, prior: tuple[Tensor, Tensor], number: int) -> Layer:
+            if active is not None and maps.shape[-1] not in sides:
+                return Layer(prior[0], prior, prior)
             posterior = block.inferred(maps, activations[maps.shape[-1]], context)
             drawn = posterior[0] + posterior[1].exp() * noise[number]
             return Layer(drawn, prior, posterior)
@@ -301,22 +318,16 @@ class HierarchicalDecoder(nn.Module):
     def _run(self, count, context, prior_context, latent):  # type: ignore[no-untyped-def]
         layers: list[Layer] = []
         maps = path = self.biases[0].expand(count, -1, -1, -1)
-        for level, (resolution, _, _) in enumerate(self.levels):
+        for level in range(len(self.levels)):
             if level:
-                factor = resolution // maps.shape[-1]
-                bias = self.biases[level]
-                maps = _upsampled(self.resize[level](maps), factor) + bias
-                path = _upsampled(self.resize_path[level](path), factor) + bias
+                maps = self.grow[level - 1](maps) + self.biases[level]
+                path = self.grow_path[level - 1](path) + self.biases[level]
             for block in self.stages[level]:  # type: ignore[union-attr, attr-defined]
                 prior, features = block.expected(path, prior_context)
                 layer = latent(block, maps, prior, len(layers))
                 layers.append(layer)
                 maps, path = block.updated(maps, path, layer.latent, features, context)
         return self.unpatch(maps), layers
-
-
-def _upsampled(maps: Tensor, factor: int) -> Tensor:
-    return nn.functional.interpolate(maps, scale_factor=factor, mode="nearest")
 
 
 def check_levels(levels: Sequence[Sequence[int]], shape: Sequence[int]) -> list[Level]:

@@ -14,6 +14,7 @@ from counterbench.checkpoints import load_weights, save_weights
 from counterbench.errors import ConfigError
 from counterbench.files import sha256_of_tensors
 from counterbench.fitting import Fitting, Hardware, Player, run
+from counterbench.mechanisms.base import Noise
 from counterbench.networks.classifiers import Plain
 from counterbench.objectives.base import Objective, frozen
 from counterbench.registry import objectives
@@ -37,15 +38,15 @@ class Counterfactual(Objective):
         intervened: variables to set; default: every parent of the image.
         targets: for attributes that the intervention leaves alone: `hard`, their factual values, or `soft`, what the critic
             sees in the factual image.
-        slack: how much the free energy may rise above that of the beginning, as a share of it (of the training split, in nats
-            per image).
+        bound: of the free energy, in nats per pixel; default: what it is at the beginning, and `slack` more.
+        slack: how much the free energy may rise above that of the beginning, as a share of it.
         damping: strength of the quadratic part of the constraint.
         multiplier_rate: learning rate of the multiplier, in units of the fit's.
         critic_width: of the critic's convolutions.
         critic_epochs: how long it is trained.
     """
 
-    needs = ("free_energy",)
+    needs = ("explain",)
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Counterfactual(Objective):
         seed: int,
         intervened: Sequence[str] | None = None,
         targets: str = "hard",
+        bound: float | None = None,
         slack: float = 0.02,
         damping: float = 100.0,
         multiplier_rate: float = 10.0,
@@ -81,7 +83,7 @@ class Counterfactual(Objective):
         self.critic = Critic(image, self.mechanism.parents, critic_width)
         self.multiplier = nn.Parameter(torch.zeros(()))
         self.bound: Tensor
-        self.register_buffer("bound", torch.tensor(float("nan")))
+        self.register_buffer("bound", torch.tensor(float("nan") if bound is None else bound * image.size))
 
     def prepare(
         self,
@@ -121,14 +123,18 @@ class Counterfactual(Objective):
         with torch.no_grad():
             for rows in torch.arange(seen).split(100):
                 encoded = {name: variable.encode(values[name][rows]) for name, variable in self.variables.items()}
-                total += float(self._free_energy(encoded, generator).sum())
+                total += float(self._explain(encoded, generator)[1].sum())
         return total / seen
 
-    def _free_energy(self, encoded: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
-        parents = {parent.name: encoded[parent.name] for parent in self.mechanism.parents}
-        negative, divergences = self.mechanism.free_energy(encoded[self.name], parents, generator)  # type: ignore[operator]
-        energy: Tensor = negative + divergences.sum(1)
-        return energy
+    def _parents(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {parent.name: values[parent.name] for parent in self.mechanism.parents}
+
+    def _explain(self, encoded: Mapping[str, Tensor], generator: torch.Generator) -> tuple[Noise, Tensor]:
+        """(abducted noise, free energy in nats per image)."""
+        noise, negative, divergences = self.mechanism.explain(  # type: ignore[operator]
+            encoded[self.name], self._parents(encoded), generator
+        )
+        return noise, negative + divergences.sum(1)
 
     @property
     def judges(self) -> list[str]:
@@ -157,9 +163,10 @@ class Counterfactual(Objective):
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
         encoded = {name: variable.encode(batch[name]) for name, variable in self.variables.items()}
         asked, chosen = self._question(encoded, generator)
-        answer = self._answer(encoded, asked, generator)
+        noise, energy = self._explain(encoded, generator)
+        answer = self.mechanism.generate(noise, self._parents(asked))
         unhappy = self.critic.disagreement(answer, self._targets(encoded, asked, chosen))
-        room = self._room(self._free_energy(encoded, generator))
+        room = self._room(energy)
         if training:
             # The constraint is on the mean; one multiplier serves all.
             self._last_room = room.detach().mean()
@@ -193,14 +200,9 @@ class Counterfactual(Objective):
                     found[name] = torch.where(held[:, None], encoded[name][donor], found[name])
         return found, chosen
 
-    def _answer(self, encoded: Mapping[str, Tensor], asked: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
-        parents = [parent.name for parent in self.mechanism.parents]
-        noise = self.mechanism.abduct(encoded[self.name], {name: encoded[name] for name in parents}, generator)
-        return self.mechanism.generate(noise, {name: asked[name] for name in parents})
-
     def _targets(self, encoded: Mapping[str, Tensor], asked: Mapping[str, Tensor], chosen: Tensor) -> dict[str, Tensor]:
         """What the critic should see in the answers, encoded; classes as probabilities."""
-        wanted = {parent.name: asked[parent.name] for parent in self.mechanism.parents}
+        wanted = self._parents(asked)
         if self.targets == "hard":
             return wanted
         with torch.no_grad():

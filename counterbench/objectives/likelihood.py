@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import inspect
+
 import torch
 from torch import Tensor
 
+from counterbench.catalog.recipes import Fit
+from counterbench.errors import ConfigError
 from counterbench.objectives.base import Objective
 from counterbench.registry import objectives
+from counterbench.scm import StructuralCausalModel
 
 
 @objectives.register()
 class Likelihood(Objective):
-    """The mechanism's own loss: its negative log-likelihood, or an upper bound of it."""
+    """The mechanism's own loss: its negative log-likelihood, or an upper bound of it.
+
+    Args:
+        levels: of a hierarchy: only so many, from the coarsest, have latents in this stage. A hierarchy that starts with all of
+            them copies the image pixel by pixel, and hardly listens to coarse latents and parents ever after.
+    """
 
     needs = ("loss",)
 
+    def __init__(self, scm: StructuralCausalModel, name: str, fit: Fit, seed: int, levels: int | None = None):
+        super().__init__(scm, name, fit, seed)
+        if levels is not None and "active" not in inspect.signature(self.mechanism.loss).parameters:
+            raise ConfigError(f"likelihood: the mechanism of {name!r} has no levels; leave the option out.")
+        self.options = {} if levels is None else {"active": levels}
+
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
         value, parents = self.encoded(batch)
-        return self.mechanism.loss(value, parents, generator)
+        return self.mechanism.loss(value, parents, generator, **self.options)

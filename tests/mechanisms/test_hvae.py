@@ -170,6 +170,7 @@ def test_prior_samples_are_finite_and_of_the_right_shape():
         ({"effect": "direct"}, "need conditional_prior"),
         ({"kept": 2.0}, "between 0 and 1"),
         ({"encoder_blocks": [1]}, "1 numbers for 3 levels"),
+        ({"beta": [1, 2]}, "one for each of the 3 levels"),
     ],
 )
 def test_impossible_options_are_refused(options, words):
@@ -193,3 +194,34 @@ def test_it_learns_and_its_colours_are_any():
         optimiser.step()
         losses.append(float(loss))
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_every_level_may_have_a_weight_of_its_own(batch):
+    value, parents = batch
+    hvae = small(beta=[1.0, 2.0, 3.0])
+    negative, divergences = hvae.free_energy(value, parents, seeded())
+    expected = negative + divergences[:, 0] + 2 * divergences[:, 1:3].sum(1) + 3 * divergences[:, 3]
+    assert torch.allclose(hvae.loss(value, parents, seeded()), expected)
+
+
+def test_levels_that_are_not_active_infer_nothing_and_cost_nothing(batch):
+    value, parents = batch
+    hvae = small()
+    _, layers = hvae.infer(value, hvae.context(parents, value), seeded(), active=1)
+    assert (layers[0].divergence() > 0).all()
+    for layer in layers[1:]:
+        assert torch.equal(layer.latent, layer.prior[0])
+        assert (layer.divergence() == 0).all()
+    hvae.loss(value, parents, seeded(), active=1).sum().backward()
+    posteriors = [block.posterior for stage in hvae.decoder.stages for block in stage]
+    assert all(p.grad is not None for p in posteriors[0].parameters())
+    assert all(p.grad is None for part in posteriors[1:] for p in part.parameters())
+
+
+def test_a_single_position_knows_what_was_where():
+    """Moving a stroke changes the coarsest maps: a mean over positions would not notice."""
+    hvae = small()
+    images = -torch.ones(2, 1, 16, 16).double()
+    images[0, :, :4], images[1, :, 12:] = 1, 1
+    coarse = hvae.encoder(images)[1]
+    assert not torch.allclose(coarse[0], coarse[1], atol=1e-3)

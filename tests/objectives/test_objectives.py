@@ -1,0 +1,318 @@
+"""Objectives: games on problems whose answer is known, and what fine-tuning may and may not do."""
+
+import inspect
+import json
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from counterbench import fitting, models, objectives, registry, training
+from counterbench.catalog.recipes import Recipe, Stage
+from counterbench.errors import ConfigError, UnknownNameError
+from counterbench.fitting import Hardware
+from counterbench.graph import CausalGraph
+from counterbench.mechanisms.gan import GAN
+from counterbench.objectives.counterfactual import Critic
+from counterbench.scm import StructuralCausalModel
+from counterbench.variables import Categorical, Continuous, Image, Ordinal
+
+CPU = Hardware("cpu")
+SHAPE = {"encoder_channels": [4], "decoder_channels": [4], "hidden": 8}
+
+
+def recipe(image, **more):
+    plain = {"family": "flow", "options": {"bins": 0}, "fit": {"epochs": 3, "learning_rate": 0.02}}
+    entries = {"a": plain, "b": plain, "c": {"family": "categorical", "fit": {"epochs": 1}}, "image": image, **more}
+    return Recipe.model_validate({"name": "staged", "title": "Staged", "dataset": "toy", "mechanisms": entries})
+
+
+GAME = {
+    "family": "gan",
+    "options": {"latent": 2, **SHAPE},
+    "stages": [
+        {"objective": "adversarial", "fit": {"epochs": 3, "batch_size": 50, "betas": [0.5, 0.99], "ema_decay": 0.5}},
+        {"objective": "encoder", "fit": {"epochs": 3, "batch_size": 50, "learning_rate": 0.01}},
+    ],
+}
+
+
+@pytest.mark.parametrize("name", registry.objectives._builtins)
+def test_every_option_has_a_default_and_is_documented(name):
+    family = registry.objectives.get(name)
+    for option, default in objectives.options_of(family).items():
+        assert default is not inspect.Parameter.empty, option
+        assert option in family.__doc__, option
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "words"),
+    [
+        (
+            {"family": "vae", "stages": [{"objective": "adversarial"}]},
+            ConfigError,
+            "'vae' of 'image' cannot be trained by",
+        ),
+        ({"family": "vae", "stages": [{"objective": "adversary"}]}, UnknownNameError, "adversarial"),
+        ({"family": "gan", "stages": [{"objective": "counterfactual"}]}, ConfigError, "no method 'explain'"),
+        ({"family": "vae", "stages": [{"objective": "likelihood", "options": {"slack": 1}}]}, ConfigError, "no option"),
+        (
+            {"family": "vae", "stages": [{"objective": "counterfactual", "options": {"targets": "firm"}}]},
+            ConfigError,
+            "give hard or soft",
+        ),
+        (
+            {"family": "vae", "stages": [{"objective": "counterfactual", "options": {"intervened": ["d"]}}]},
+            ConfigError,
+            "the attributes are: a, b, c",
+        ),
+    ],
+)
+def test_a_slip_in_a_stage_is_found_before_anything_is_written(toy, tmp_path, image, error, words):
+    with pytest.raises(error, match=words):
+        training.train(recipe(image), toy.Toy(), tmp_path / "run", CPU)
+    assert not (tmp_path / "run").exists()
+
+
+def test_fit_and_stages_exclude_each_other():
+    with pytest.raises(ValidationError, match="not both"):
+        recipe({"family": "vae", "fit": {}, "stages": [{}]})
+
+
+def test_only_an_image_can_be_fine_tuned(toy):
+    scm = toy.exact_scm()
+    stage = Stage(objective="counterfactual")
+    with pytest.raises(ConfigError, match="no method 'explain'"):
+        objectives.build(stage, scm, "a", 0)
+
+
+def test_stages_have_curves_and_leave_no_opponent_behind(toy, tmp_path):
+    folder = training.train(recipe(GAME), toy.Toy(), tmp_path / "run", CPU)
+    curves = json.loads((folder / "manifest.json").read_text())["curves"]
+    assert [name for name in curves if name.startswith("image")] == ["image: 1 adversarial", "image: 2 encoder"]
+    game = curves["image: 1 adversarial"]
+    assert {len(game["train"]), len(game["validation"]), len(game["parts"]["discriminator_loss"])} == {3}
+    assert game["objective"] == "adversarial"
+    contestant = models.load(str(folder), toy.Toy())
+    assert not any("discriminator" in name for name in contestant.model.state_dict())
+    assert contestant.pixel_temperature is None
+
+
+class _Interrupt(fitting.Callback):
+    def __init__(self, objective, epoch):
+        self.objective, self.epoch = objective, epoch
+
+    def on_train_batch_end(self, trainer, pl_module, *args):
+        if type(pl_module).__name__ == self.objective and trainer.current_epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+FINE = {
+    "family": "vae",
+    "options": {"latent": 2, **SHAPE},
+    "stages": [
+        {"fit": {"epochs": 3, "batch_size": 50, "learning_rate": 0.01}},
+        {
+            "objective": "counterfactual",
+            "options": {"critic_epochs": 2, "critic_width": 4},
+            "fit": {"epochs": 3, "batch_size": 50, "ema_decay": 0.5},
+        },
+    ],
+}
+
+
+@pytest.mark.parametrize(("image", "objective"), [(GAME, "Adversarial"), (GAME, "Encoder"), (FINE, "Counterfactual")])
+def test_every_stage_resumes_to_the_very_same_result(toy, tmp_path, monkeypatch, image, objective):
+    whole = training.train(recipe(image), toy.Toy(), tmp_path / "whole", CPU)
+    original = fitting._trainer
+    stop = _Interrupt(objective, 1)
+    monkeypatch.setattr(fitting, "_trainer", lambda o, c, f, h: original(o, [*c, stop], f, h))
+    with pytest.raises(KeyboardInterrupt):
+        training.train(recipe(image), toy.Toy(), tmp_path / "broken", CPU)
+    monkeypatch.setattr(fitting, "_trainer", original)
+    resumed = training.train(recipe(image), toy.Toy(), tmp_path / "broken", CPU, resume=True)
+    assert (resumed / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
+
+    def curves(folder):
+        manifest = json.loads((folder / "manifest.json").read_text())
+        assert manifest["judges_used_in_training"] == manifest_of(whole)["judges_used_in_training"]
+        return [{k: v for k, v in curve.items() if k != "seconds"} for curve in manifest["curves"].values()]
+
+    assert curves(resumed) == curves(whole)
+
+
+def manifest_of(folder):
+    return json.loads((folder / "manifest.json").read_text())
+
+
+# Games on a problem whose answer is known.
+
+P = Continuous("p", -1, 1)
+PICTURE = Image("x", 1, 4, 4)
+
+
+def gaussian(count=4000, seed=0):
+    """x = 60 p + 128 + 15 e on all pixels alike: every density is a normal."""
+    generator = torch.Generator().manual_seed(seed)
+    p = (torch.randint(2, (count,), generator=generator) * 2 - 1).double() * 0.5
+    x = (128 + 60 * p + 15 * torch.randn(count, generator=generator, dtype=torch.float64))[:, None, None, None]
+    return {"p": p.float(), "x": x.expand(-1, 1, 4, 4).float().contiguous()}
+
+
+def of_p(seed=0):
+    torch.manual_seed(seed)
+    graph = CausalGraph({"p": (), "x": ("p",)})
+    options = {"latent": 1, "encoder_channels": [8], "decoder_channels": [8], "hidden": 32}
+    return StructuralCausalModel(graph, [registry.mechanisms.get("flow")(P, [], bins=0), GAN(PICTURE, [P], **options)])
+
+
+def run_stage(scm, stage, folder, train, validation):
+    job = objectives.build(Stage.model_validate(stage), scm, "x", 0)
+    return job, fitting.run(job, train, validation, folder, CPU)
+
+
+@pytest.fixture(scope="module")
+def game(tmp_path_factory):
+    scm = of_p()
+    fit = {
+        "epochs": 30,
+        "batch_size": 100,
+        "learning_rate": 0.001,
+        "weight_decay": 0,
+        "betas": [0.5, 0.99],
+        "ema_decay": 0.99,
+    }
+    stage = {"objective": "adversarial", "options": {"discriminator_rate": 2, "penalty": 0.1}, "fit": fit}
+    job, curve = run_stage(scm, stage, tmp_path_factory.mktemp("game"), gaussian(), gaussian(200, 1))
+    return scm, job, curve
+
+
+def test_the_game_converges_to_the_distribution(game):
+    """Mean and standard deviation of generated images, given the parent, are those of the data; the opponent is left guessing."""
+    scm, _, curve = game
+    with torch.no_grad():
+        for p in (-0.5, 0.5):
+            made = scm.sample(2000, {"p": torch.full((2000,), p)}, torch.Generator().manual_seed(3))["x"]
+            assert float(made.mean()) == pytest.approx(128 + 60 * p, abs=4)
+            assert float(made.mean((1, 2, 3)).std()) == pytest.approx(15, rel=0.3)
+    assert curve.parts["discriminator_loss"][-1] == pytest.approx(2 * torch.tensor(2.0).log().item(), rel=0.1)
+
+
+def test_refining_the_encoder_holds_the_generator_and_mends_reconstructions(game, tmp_path):
+    scm, _, _ = game
+    mechanism = scm.mechanisms["x"]
+    before = {name: value.clone() for name, value in mechanism.state_dict().items()}
+    values = gaussian(500, 5)
+
+    def error():
+        with torch.no_grad():
+            again = scm.counterfactual(values, {}, None)["x"]
+        return float((again - values["x"]).abs().mean())
+
+    worse = error()
+    fit = {"epochs": 10, "batch_size": 100, "learning_rate": 0.003, "weight_decay": 0}
+    run_stage(scm, {"objective": "encoder", "fit": fit}, tmp_path, gaussian(), gaussian(200, 1))
+    assert error() < 0.7 * worse
+    for name, value in mechanism.state_dict().items():
+        if not name.startswith("encoder."):
+            assert torch.equal(value, before[name]), name
+    mechanism.load_state_dict(before)
+
+
+# Counterfactual fine-tuning.
+
+
+def fine_tuning(toy, **options):
+    torch.manual_seed(0)
+    scm = models.build(
+        recipe({"family": "vae", "options": {"latent": 2, **SHAPE}}), toy.Toy().graph, toy.Toy().variables
+    )
+    exact = toy.exact_scm()
+    mechanisms = [exact.mechanisms[name] for name in ("a", "b", "c")]
+    scm = StructuralCausalModel(scm.graph, [*mechanisms, scm.mechanisms["image"]])
+    return objectives.build(Stage(objective="counterfactual", options=options), scm, "image", 0)
+
+
+def test_interventions_differ_per_sample_and_follow_the_graph(toy):
+    """Defect 19 of the anchor: one attribute for the whole batch, and descendants left as they were."""
+    job = fine_tuning(toy)
+    values = toy.Toy().split("train").values
+    encoded = {name: variable.encode(values[name]) for name, variable in job.variables.items()}
+    before = {name: value.clone() for name, value in encoded.items()}
+    asked, chosen = job._question(encoded, torch.Generator().manual_seed(0))
+    assert set(chosen.tolist()) == {0, 1, 2}
+    on_a, on_b, on_c = (chosen == number for number in range(3))
+    natural = {name: job.variables[name].decode(value) for name, value in asked.items()}
+    assert (natural["a"][on_a] != values["a"][on_a]).float().mean() > 0.9
+    shift = toy.A_TO_B * (natural["a"] - values["a"])
+    assert torch.allclose(natural["b"][on_a], (values["b"] + shift)[on_a], atol=1e-4)
+    for held, name in ((on_b | on_c, "a"), (on_c, "b"), (on_a | on_b, "c")):
+        assert torch.equal(asked[name][held], encoded[name][held])
+    for name, value in encoded.items():
+        assert torch.equal(value, before[name])  # nothing is changed in place
+
+
+def test_soft_targets_are_what_the_critic_sees_where_nothing_was_asked(toy):
+    job = fine_tuning(toy, targets="soft", intervened=["c"])
+    values = toy.Toy().split("validation").values
+    encoded = {name: variable.encode(values[name]) for name, variable in job.variables.items()}
+    asked, chosen = job._question(encoded, torch.Generator().manual_seed(0))
+    wanted = job._targets(encoded, asked, chosen)
+    seen = job.critic.predict(encoded["image"])
+    assert torch.allclose(wanted["a"], seen["a"])
+    assert torch.equal(wanted["c"], asked["c"])
+
+
+@pytest.fixture(scope="module")
+def tuned(toy, tmp_path_factory):
+    """The same little VAE before and after fine-tuning: (folder before, folder after, bound of the free energy)."""
+    root = tmp_path_factory.mktemp("tuned")
+    # A capacious latent that hears little of the parents: what fine-tuning is for.
+    image = {"family": "vae", "options": {"latent": 8, "encoder_channels": [8], "decoder_channels": [8], "hidden": 32}}
+    first = {"fit": {"epochs": 12, "batch_size": 50, "learning_rate": 0.01, "cosine": True}}
+    second = {
+        "objective": "counterfactual",
+        "options": {"critic_epochs": 15, "critic_width": 8, "slack": 0.05},
+        "fit": {"epochs": 15, "batch_size": 50, "learning_rate": 0.003},
+    }
+    before = training.train(recipe({**image, "stages": [first]}), toy.Toy(), root / "before", CPU)
+    after = training.train(recipe({**image, "stages": [first, second]}), toy.Toy(), root / "after", CPU)
+    return before, after
+
+
+def scores(toy, folder):
+    from counterbench import evaluation
+
+    exam = evaluation.prepare(
+        toy.Toy(), "quick", device="cpu", metrics=["effectiveness", "off_target", "composition"], limit=100
+    )
+    record = evaluation.evaluate(models.load(str(folder), exam.dataset), exam).record
+    assert not any(number.leaked for number in record.numbers)  # the critic is no judge
+    return {(n.metric, n.quantity, n.intervened, n.measured): n.value for n in record.numbers}
+
+
+def test_fine_tuning_raises_effectiveness_within_its_constraint(toy, tuned, monkeypatch, tmp_path):
+    monkeypatch.setenv("COUNTERBENCH_CACHE", str(tmp_path))
+    before, after = tuned
+    first, second = scores(toy, before), scores(toy, after)
+    for name in ("a", "b"):
+        key = ("effectiveness", "absolute_error", name, name)
+        assert second[key] < 0.9 * first[key]
+    curve = manifest_of(after)["curves"]["image: 2 counterfactual"]
+    assert curve["parts"]["critic"][-1] < 0.8 * curve["parts"]["critic"][0]
+    assert curve["parts"]["room"][-1] > -0.02  # nats per pixel
+    assert manifest_of(before)["judges_used_in_training"] == []
+    assert "critic of this training" in manifest_of(after)["judges_used_in_training"][0]
+
+
+def test_a_critic_reads_every_kind_of_variable():
+    torch.manual_seed(0)
+    attributes = [Continuous("p", -1, 1), Categorical("q", ("a", "b", "c")), Ordinal("o", ("x", "y", "z"))]
+    critic = Critic(Image("image", 1, 8, 8), attributes, 4).eval()
+    images = torch.rand(5, 1, 8, 8) * 2 - 1
+    seen = critic.predict(images)
+    assert {name: tuple(value.shape) for name, value in seen.items()} == {"p": (5, 1), "q": (5, 3), "o": (5, 2)}
+    assert torch.allclose(seen["q"].sum(1), torch.ones(5))
+    loss = critic.disagreement(images, {"p": seen["p"], "q": torch.eye(3)[[0, 1, 2, 0, 1]], "o": torch.zeros(5, 2)})
+    reference = -seen["q"].log()[range(5), [0, 1, 2, 0, 1]] - (1 - seen["o"]).log().sum(1)
+    assert torch.allclose(loss, reference, atol=1e-5)
