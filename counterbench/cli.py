@@ -156,7 +156,7 @@ def evaluate(
     """Ask a model all questions of a suite and print a table with intervals, floors and ceilings."""
     from counterbench import evaluation, gallery, models, storing
     from counterbench.errors import RecordError
-    from counterbench.files import require_writable
+    from counterbench.files import remove_empty, require_writable
     from counterbench.records import to_json
 
     context.meta["counterbench.kept"] = f"What was finished is kept in {output}; run the same command to go on."
@@ -175,7 +175,10 @@ def evaluate(
         require_writable(folder)
         if overwrite == "always":
             evaluation.discard_chunks(folder / storing.UNFINISHED)
-        made = evaluation.evaluate(contestant, exam, batch_size, folder / storing.UNFINISHED)
+        try:
+            made = evaluation.evaluate(contestant, exam, batch_size, folder / storing.UNFINISHED)
+        finally:
+            remove_empty(folder)  # a run that fails at once leaves nothing behind
         storing.save(made, folder)
         gallery.draw_evaluation(made, exam.dataset, folder / storing.GRID)
         record = made.record
@@ -212,9 +215,7 @@ def evaluate(
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True, help="How many of them.")
-@click.option(
-    "--precision", type=click.Choice(["32-true", "16-mixed", "bf16-mixed"]), default="32-true", show_default=True
-)
+@click.option("--precision", type=click.Choice(["32-true", "bf16-mixed"]), default="32-true", show_default=True)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training in --output.")
 @_quiet_option
 @click.pass_context

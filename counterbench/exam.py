@@ -16,12 +16,13 @@ import counterbench
 from counterbench import datasets, features, judges, plans, registry
 from counterbench.catalog.suites import Suite, find_suite
 from counterbench.datasets.base import Dataset
-from counterbench.errors import ConfigError, UnavailableError, UnknownNameError, suggestion
+from counterbench.errors import ConfigError, UnavailableError, UnknownNameError
 from counterbench.features.base import FeatureSpace
 from counterbench.judges import Panel
 from counterbench.metrics._references import References
 from counterbench.metrics.base import Metric, Setting
 from counterbench.models import Contestant, has_noise
+from counterbench.options import make
 from counterbench.plans import Plan
 from counterbench.records import Inputs
 from counterbench.variables import Continuous
@@ -181,22 +182,7 @@ class Exam:
 
 
 def _make(name: str, setting: Setting, options: Mapping[str, Any]) -> Metric:
-    import inspect
-
-    family = registry.metrics.get(name)
-    accepted = [
-        key for key in inspect.signature(family.__init__).parameters if key not in ("self", "setting", "options")
-    ]
-    for option in options:
-        if option not in accepted:
-            raise ConfigError(f"The metric {name!r} has no option {option!r}.{suggestion(option, accepted)}")
-    try:
-        metric: Metric = family(setting, **options)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        given = ", ".join(f"{key}={value!r}" for key, value in options.items())
-        raise ConfigError(f"The metric {name!r} cannot be made with {given} ({error}).") from error
+    metric: Metric = make(f"The metric {name!r}", registry.metrics.get(name), (setting,), options)
     metric.name = name
     return metric
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +80,12 @@ def require_picture(path: Path) -> None:
     """
     if path.suffix.lower() not in (".png", ".svg", ".pdf", ".jpg"):
         raise ConfigError(f"{path}: a picture's name must end with .png, .svg, .pdf or .jpg.")
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove a folder if there is nothing in it."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def sha256_of_file(path: Path) -> str:

@@ -29,7 +29,7 @@ class Hardware:
     Args:
         device: cpu, cuda, mps, or auto.
         devices: how many.
-        precision: Lightning's word for it: 32-true, 16-mixed, bf16-mixed.
+        precision: Lightning's word for it: 32-true or bf16-mixed (half precision that needs no scaling of the loss).
     """
 
     device: str = "auto"

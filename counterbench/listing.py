@@ -54,6 +54,7 @@ KINDS: dict[str, Callable[[], Lines]] = {
     "metrics": lambda: _components(registry.metrics),
     "suites": _suites,
     "mechanisms": lambda: _components(registry.mechanisms),
+    "objectives": lambda: _components(registry.objectives),
     "judges": lambda: _components(registry.judges),
     "features": lambda: _components(registry.features),
 }
@@ -74,7 +75,14 @@ def describe(name: str) -> str:
     if name in suite_paths():
         found.append(_describe_suite(find_suite(name)))
     found += [f"{baseline}\n\n{words}" for baseline, words in _baselines() if baseline == name]
-    for kind in (registry.metrics, registry.mechanisms, registry.judges, registry.features, registry.models):
+    for kind in (
+        registry.metrics,
+        registry.mechanisms,
+        registry.objectives,
+        registry.judges,
+        registry.features,
+        registry.models,
+    ):
         if name in kind:
             found.append(_describe_component(kind, name))
     if not found:
@@ -92,6 +100,7 @@ def _all_names() -> set[str]:
         *registry.models.names(),
         *registry.metrics.names(),
         *registry.mechanisms.names(),
+        *registry.objectives.names(),
         *registry.judges.names(),
         *registry.features.names(),
     }
@@ -148,6 +157,8 @@ def _describe_recipe(recipe: Recipe, dataset: str) -> str:
     for name, entry in recipe.mechanisms.items():
         options = ", ".join(f"{key}={value}" for key, value in entry.options.items())
         lines.append(f"  {name:<12}{entry.family}{f' ({options})' if options else ''}")
+        if entry.stages:
+            lines.append(f"  {'':<12}trained by {', then '.join(stage.objective for stage in entry.stages)}")
     shipped = ", ".join(recipe.weights) or "none"
     return "\n".join(
         [*lines, "", f"trained weights shipped for sources: {shipped}", "", "cite", f"  {recipe.citation.strip()}"]

@@ -18,10 +18,11 @@ from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
 from counterbench.checkpoints import load_weights
 from counterbench.costs import modules_of
 from counterbench.datasets.base import REFERENCES, Dataset
-from counterbench.errors import CheckpointError, ConfigError, CounterbenchError, UnknownNameError, suggestion
+from counterbench.errors import CheckpointError, ConfigError, UnknownNameError, suggestion
 from counterbench.files import sha256_of_tensors
 from counterbench.graph import CausalGraph
-from counterbench.mechanisms.base import Mechanism, options_of
+from counterbench.mechanisms.base import Mechanism
+from counterbench.options import make
 from counterbench.randomness import Generator
 from counterbench.samples import Samples
 from counterbench.scm import StructuralCausalModel
@@ -87,22 +88,9 @@ def build(recipe: Recipe, graph: CausalGraph, variables: Mapping[str, Variable])
                 f"Recipe {recipe.name!r} has no mechanism for {name!r}; every variable of {recipe.dataset} needs one."
             )
         family = registry.mechanisms.get(entry.family)
-        options = options_of(family)
-        for option in entry.options:
-            if option not in options:
-                raise ConfigError(
-                    f"Recipe {recipe.name!r}: the mechanism {entry.family!r} of {name!r} has no option {option!r}.{suggestion(option, options)}"
-                )
         parents = [variables[parent] for parent in graph.parents(name)]
-        try:
-            made.append(family(variables[name], parents, **entry.options))
-        except CounterbenchError:
-            raise
-        except (TypeError, ValueError, IndexError, RuntimeError) as error:
-            given = ", ".join(f"{key}={value!r}" for key, value in entry.options.items())
-            raise ConfigError(
-                f"Recipe {recipe.name!r}: the mechanism {entry.family!r} of {name!r} cannot be made with {given} ({error})."
-            ) from error
+        what = f"Recipe {recipe.name!r}: the mechanism {entry.family!r} of {name!r}"
+        made.append(make(what, family, (variables[name], parents), entry.options))
     return StructuralCausalModel(graph, made)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from counterbench.errors import ConfigError
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
-from counterbench.networks.likelihood import discretised_gaussian_log_prob
+from counterbench.networks.likelihood import DiscretisedGaussian, discretised_gaussian_log_prob
 from counterbench.randomness import Generator, normal
 from counterbench.variables import Image, Variable
 
@@ -42,6 +42,11 @@ class LikelihoodImage(Mechanism):
         require_shares(variable, pixel_temperature=pixel_temperature, latent_temperature=latent_temperature)
         self.image = variable
         self.pixel_temperature, self.latent_temperature = pixel_temperature, latent_temperature
+
+    likelihood: DiscretisedGaussian
+
+    def prepare(self, value: Tensor, parents: Parents) -> None:
+        self.likelihood.start_from(value[:1000])
 
     @property
     @abstractmethod

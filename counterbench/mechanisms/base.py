@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -105,11 +105,3 @@ def reference_of(module: nn.Module) -> Tensor:
     """A floating-point tensor with a module's device and dtype."""
     tensors = (tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point())
     return next(tensors, torch.empty(0))
-
-
-def options_of(mechanism: type[Mechanism]) -> dict[str, Any]:
-    """Recipe options of a family: keyword -> default."""
-    import inspect
-
-    parameters = list(inspect.signature(mechanism.__init__).parameters.values())[3:]
-    return {option.name: option.default for option in parameters}

@@ -29,6 +29,20 @@ class DiscretisedGaussian(nn.Module):
         self.head = nn.Conv2d(features, 2 * channels, 1)
         self.min_log_scale, self.max_log_scale = min_log_scale, max_log_scale
 
+    def start_from(self, images: Tensor) -> None:
+        """Let training begin at a typical pixel with a wide scale: from grey with a narrow one, black paper is thousands of nats
+        away, and the first epoch is spent on the way there.
+
+        Args:
+            images: (N, C, H, W), on the scale [-1, 1].
+        """
+        bias = self.head.bias
+        assert bias is not None
+        with torch.no_grad():
+            channels = images.shape[1]
+            bias[:channels] = images.transpose(0, 1).flatten(1).median(1).values.to(bias)
+            bias[channels:] = 2.0
+
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(N, features, H, W) -> mean and log standard deviation, each (N, C, H, W)."""
         raw, low = self.head(features).chunk(2, dim=1)

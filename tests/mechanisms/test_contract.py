@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from counterbench import registry
-from counterbench.mechanisms.base import options_of
+from counterbench.options import options_of
 from counterbench.randomness import SampleNoise
 from counterbench.variables import Binary, Categorical, Continuous, Image, Ordinal
 
@@ -165,7 +165,7 @@ def test_pyro_program_gives_natural_values(case):
 @pytest.mark.parametrize("name", registry.mechanisms._builtins)
 def test_every_option_has_a_default_and_is_documented(name):
     family = registry.mechanisms.get(name)
-    for option, default in options_of(family).items():
+    for option, default in options_of(family, 2).items():
         assert default is not inspect.Parameter.empty, option
         assert option in family.__doc__, option
 

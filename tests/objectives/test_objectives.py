@@ -14,6 +14,7 @@ from counterbench.fitting import Hardware
 from counterbench.graph import CausalGraph
 from counterbench.mechanisms.gan import GAN
 from counterbench.objectives.counterfactual import Critic
+from counterbench.options import options_of
 from counterbench.scm import StructuralCausalModel
 from counterbench.variables import Categorical, Continuous, Image, Ordinal
 
@@ -40,7 +41,7 @@ GAME = {
 @pytest.mark.parametrize("name", registry.objectives._builtins)
 def test_every_option_has_a_default_and_is_documented(name):
     family = registry.objectives.get(name)
-    for option, default in objectives.options_of(family).items():
+    for option, default in options_of(family, 4).items():
         assert default is not inspect.Parameter.empty, option
         assert option in family.__doc__, option
 
