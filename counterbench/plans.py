@@ -166,6 +166,8 @@ def _read_rows(path: Path) -> list[Question]:
             )
             for row in raw
         ]
+    except FileNotFoundError as error:
+        raise DataError(f"There is no plan {path}; make one with: counterbench plan export.") from error
     except (OSError, pyarrow.ArrowException, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is not a plan: expected parquet, csv or json with {', '.join(Question._fields)} ({error})."
@@ -179,12 +181,15 @@ def load(path: Path, dataset: Dataset) -> Plan:
         DataError: if the file is not a plan, or not a whole one for this dataset.
     """
     asked: dict[tuple[str, str, str], list[Question]] = {}
-    for question in _read_rows(path):
+    # In the order of the images, whatever the order in the file.
+    for question in sorted(_read_rows(path), key=lambda question: question.row):
         asked.setdefault((question.kind, question.variable, question.then), []).append(question)
+    if not asked:
+        raise DataError(f"{path} holds no question.")
     test = dataset.attributes("test")
     total = len(next(iter(test.values())))
-    rows = [question.row for question in next(iter(asked.values()), [])]
-    if not rows or min(rows) < 0 or max(rows) >= total or len(set(rows)) < len(rows):
+    rows = [question.row for question in next(iter(asked.values()))]
+    if min(rows) < 0 or max(rows) >= total or len(set(rows)) < len(rows):
         raise DataError(
             f"{path} asks about rows that the test split of {dataset.card.name}/{dataset.source} does not have, or twice about one ({total} rows)."
         )
@@ -199,10 +204,18 @@ def load(path: Path, dataset: Dataset) -> Plan:
 
     def values(kind: str, field: str) -> dict[str, Tensor]:
         found = {name: q for (k, name, _), q in asked.items() if k == kind}
-        return {
-            name: torch.tensor([getattr(question, field) for question in q], dtype=test[name].dtype)
-            for name, q in found.items()
-        }
+        return {name: _legal([getattr(question, field) for question in q], name) for name, q in found.items()}
+
+    def _legal(given: list[float], name: str) -> Tensor:
+        made, variable = torch.tensor(given, dtype=torch.float64), dataset.variables[name]
+        try:
+            variable.check(made)
+            if isinstance(variable, Continuous):
+                for end in (min(given), max(given)):
+                    variable.require_in_range(end)
+        except DataError as error:
+            raise DataError(f"{path} sets a value that cannot be: {error}") from error
+        return made.to(test[name].dtype)
 
     alone = {name for kind, name, _ in asked if kind == "single"}
     for kind, name, then in asked:

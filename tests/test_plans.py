@@ -173,3 +173,31 @@ def test_incomplete_and_inconsistent_plans_are_refused(dataset, tmp_path):
     (tmp_path / "q.csv").write_text("\n".join(changed))
     with pytest.raises(DataError, match="not a consistent plan"):
         plans.load(tmp_path / "q.csv", dataset)
+
+
+def test_the_order_of_the_rows_in_a_file_is_of_no_matter(dataset, tmp_path):
+    plan = plans.draw(dataset, FULL, 0, limit=9)
+    plan.save(tmp_path / "p.csv")
+    head, *lines = (tmp_path / "p.csv").read_text().splitlines()
+    order = np.random.default_rng(0).permutation(len(lines))
+    (tmp_path / "q.csv").write_text("\n".join([head, *(lines[i] for i in order)]))
+    loaded = plans.load(tmp_path / "q.csv", dataset)
+    assert torch.equal(loaded.index, plan.index)
+    assert all(torch.equal(loaded.single[name], value) for name, value in plan.single.items())
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([], "holds no question"),
+        (["single,0,a,99,,"], "cannot be: a=99 is outside its range"),
+        (["single,0,a,nan,,"], "cannot be: a"),
+        (["single,0,c,1.5,,"], "cannot be: c: 1 of 1 values are not classes"),
+    ],
+)
+def test_a_damaged_file_is_told_what_is_wrong(dataset, tmp_path, lines, words):
+    (tmp_path / "p.csv").write_text("\n".join(["kind,row,variable,value,then,then_value", *lines]))
+    with pytest.raises(DataError, match=words):
+        plans.load(tmp_path / "p.csv", dataset)
+    with pytest.raises(DataError, match="There is no plan"):
+        plans.load(tmp_path / "none.csv", dataset)
