@@ -32,6 +32,7 @@ class HVAE(LikelihoodImage):
         levels: [resolution, blocks, width] per level, coarse to fine; the last resolution is the image's side, or a divisor of
             it, which then works on patches of pixels and is much faster.
         encoder_blocks: blocks per level of the encoder; default: as many as the decoder has.
+        bottleneck: how many times narrower than their level the blocks are inside.
         latent: channels of every latent.
         conditional_prior: whether the priors see the parents, so that latents are mediators.
         effect: of an intervention, with a conditional prior: `total` lets latents and image follow, `direct` holds the latents,
@@ -53,6 +54,7 @@ class HVAE(LikelihoodImage):
         parents: Sequence[Variable],
         levels: Sequence[Sequence[int]] = ((1, 2, 64), (4, 2, 64), (8, 2, 48), (16, 2, 32), (32, 2, 16)),
         encoder_blocks: Sequence[int] | None = None,
+        bottleneck: int = 4,
         latent: int = 8,
         conditional_prior: bool = False,
         effect: str = "total",
@@ -86,8 +88,8 @@ class HVAE(LikelihoodImage):
             )
         self.betas = [weight for weight, (_, count, _) in zip(betas, checked, strict=True) for _ in range(count)]
         patch = variable.shape[-1] // checked[-1][0]
-        self.encoder = HierarchicalEncoder(variable.channels, inner, patch)
-        self.decoder = HierarchicalDecoder(checked, latent, self.context_size, conditional_prior, patch)
+        self.encoder = HierarchicalEncoder(variable.channels, inner, patch, bottleneck)
+        self.decoder = HierarchicalDecoder(checked, latent, self.context_size, conditional_prior, patch, bottleneck)
         self.likelihood = DiscretisedGaussian(self.decoder.features, variable.channels, min_log_scale, max_log_scale)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

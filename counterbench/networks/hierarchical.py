@@ -84,8 +84,8 @@ class Bottleneck(nn.Module):
         return result
 
 
-def _inner(width: int) -> int:
-    return max(width // 4, 4)
+def _inner(width: int, bottleneck: int) -> int:
+    return max(width // bottleneck, 4)
 
 
 def _check(levels: Sequence[Level], side: int) -> None:
@@ -105,21 +105,24 @@ class HierarchicalEncoder(nn.Module):
         channels: of the image.
         levels: (resolution, blocks, width), coarse to fine.
         patch: side of the squares of pixels that make one position of the finest level.
+        bottleneck: how many times narrower blocks are inside.
     """
 
-    def __init__(self, channels: int, levels: Sequence[Level], patch: int = 1):
+    def __init__(self, channels: int, levels: Sequence[Level], patch: int = 1, bottleneck: int = 4):
         super().__init__()
         finest = levels[-1]
         # A patch sees its neighbours too.
         kernel = 3 * patch if patch > 1 else 7
         self.stem = nn.Conv2d(channels, finest[2], kernel, stride=patch, padding=(kernel - patch) // 2)
         count = sum(blocks for _, blocks, _ in levels)
-        self.stages, self.resize = nn.ModuleList(), nn.ModuleList()
+        self.stages, self.shrink = nn.ModuleList(), nn.ModuleList()
         width, before = finest[2], finest[0]
         for resolution, blocks, after in reversed(levels):
-            self.resize.append(_shrink(width, after, before, resolution))
+            self.shrink.append(_shrink(width, after, before, resolution) if before != resolution else nn.Identity())
             before = resolution
-            stage = nn.ModuleList(Bottleneck(after, after, resolution, _inner(after)) for _ in range(blocks))
+            stage = nn.ModuleList(
+                Bottleneck(after, after, resolution, _inner(after, bottleneck)) for _ in range(blocks)
+            )
             for block in stage:
                 block.last.weight.data *= count**-0.5  # type: ignore[union-attr, operator]
             self.stages.append(stage)
@@ -129,8 +132,8 @@ class HierarchicalEncoder(nn.Module):
     def forward(self, image: Tensor) -> dict[int, Tensor]:
         """(N, C, H, H) -> resolution -> (N, width, R, R)."""
         maps, found = self.stem(image), {}
-        for resolution, resize, stage in zip(self.resolutions, self.resize, self.stages, strict=True):
-            maps = resize(maps)
+        for resolution, shrink, stage in zip(self.resolutions, self.shrink, self.stages, strict=True):
+            maps = shrink(maps)
             for block in stage:  # type: ignore[union-attr, attr-defined]
                 maps = maps + block(maps)
             found[resolution] = maps
@@ -138,20 +141,14 @@ class HierarchicalEncoder(nn.Module):
 
 
 def _shrink(before: int, after: int, fine: int, coarse: int) -> nn.Module:
-    """Maps of one resolution to those of a coarser one. A single position sees all of them, each with weights of its own: a mean
-    would not know what was where."""
-    if coarse == 1 < fine:
-        return nn.Conv2d(before, after, fine)
-    pool = nn.AvgPool2d(fine // coarse) if coarse != fine else nn.Identity()
-    return nn.Sequential(pool, nn.Conv2d(before, after, 1) if before != after else nn.Identity())
+    """Maps of one resolution to those of a coarser one: every position of a square has weights of its own. (A mean would not know
+    what was where.)"""
+    return nn.Conv2d(before, after, fine // coarse, stride=fine // coarse)
 
 
 def _grow(before: int, after: int, coarse: int, fine: int) -> nn.Module:
     """The way back."""
-    if coarse == 1 < fine:
-        return nn.ConvTranspose2d(before, after, fine)
-    match = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
-    return nn.Sequential(match, nn.Upsample(scale_factor=fine // coarse) if fine != coarse else nn.Identity())
+    return nn.ConvTranspose2d(before, after, fine // coarse, stride=fine // coarse)
 
 
 class StochasticBlock(nn.Module):
@@ -165,13 +162,21 @@ class StochasticBlock(nn.Module):
         conditional: whether the prior sees the context.
         count: how many such blocks there are.
         last: whether no latent follows, so that nothing has to be carried on.
+        inner: channels inside its blocks.
     """
 
     def __init__(
-        self, width: int, resolution: int, latent: int, context: int, conditional: bool, count: int, last: bool
+        self,
+        width: int,
+        resolution: int,
+        latent: int,
+        context: int,
+        conditional: bool,
+        count: int,
+        last: bool,
+        inner: int,
     ):
         super().__init__()
-        inner = _inner(width)
         self.latent, self.conditional = latent, conditional
         self.prior = Bottleneck(width, 2 * latent + width, resolution, inner)
         nn.init.zeros_(self.prior.last.weight)
@@ -216,9 +221,18 @@ class HierarchicalDecoder(nn.Module):
         context: length of the context vector.
         conditional: whether the priors see the context.
         patch: side of the squares of pixels that one position of the finest level makes.
+        bottleneck: how many times narrower blocks are inside.
     """
 
-    def __init__(self, levels: Sequence[Level], latent: int, context: int, conditional: bool, patch: int = 1):
+    def __init__(
+        self,
+        levels: Sequence[Level],
+        latent: int,
+        context: int,
+        conditional: bool,
+        patch: int = 1,
+        bottleneck: int = 4,
+    ):
         super().__init__()
         count = sum(blocks for _, blocks, _ in levels)
         self.levels, self.latent = [tuple(level) for level in levels], latent
@@ -239,6 +253,7 @@ class HierarchicalDecoder(nn.Module):
                     conditional,
                     count,
                     (level, block) == (len(levels) - 1, blocks - 1),
+                    _inner(width, bottleneck),
                 )
                 for block in range(blocks)
             )

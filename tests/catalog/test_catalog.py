@@ -19,12 +19,24 @@ def test_every_declaration_reads_and_is_called_like_its_file():
     assert set(suite_paths()) >= {"quick", "standard"}
 
 
-def test_every_recipe_builds():
-    from counterbench import models
+def test_every_recipe_builds_with_all_its_stages():
+    from counterbench import models, objectives
 
     for (dataset, _), path in recipe_paths().items():
-        card = datasets.card(dataset)
-        models.build(read_recipe(path), card.graph, card.build_variables())
+        card, recipe = datasets.card(dataset), read_recipe(path)
+        scm = models.build(recipe, card.graph, card.build_variables())
+        for name, entry in recipe.mechanisms.items():
+            for stage in entry.training:
+                objectives.build(stage, scm, name, 0)
+
+
+def test_recipes_of_one_dataset_share_their_attribute_mechanisms():
+    """Defect 23 of the anchor: one of three models had another mechanism for a class."""
+    shared = {}
+    for (dataset, _), path in recipe_paths().items():
+        image = datasets.card(dataset).image
+        attributes = {name: entry for name, entry in read_recipe(path).mechanisms.items() if name != image}
+        assert shared.setdefault(dataset, attributes) == attributes
 
 
 def test_declarations_are_data_only():
