@@ -119,7 +119,7 @@ def test_recipes_say_which_option_is_unknown(tmp_path):
     card = datasets.card("morphomnist")
     for old, new, words in [
         ("latent: 16", "latents: 16", "has no option 'latents'. Did you mean 'latent'?"),
-        ("hidden: 128", "hidden: many", "cannot be made with"),
+        ("hidden: 128", "hidden: many", "the option hidden is 'many'; input should be a valid integer"),
         ("encoder_channels: [16, 32, 64]", "encoder_channels: []", "the mechanism 'vae' of 'image' cannot be made"),
         ("family: vae", "family: vea", "Unknown mechanism 'vea'. Did you mean 'vae'?"),
         ("  digit:\n", "  digits:\n", "has a mechanism for 'digits'. Did you mean 'digit'?"),
