@@ -174,7 +174,7 @@ def evaluate(
     if record is None:
         require_writable(folder)
         if overwrite == "always":
-            evaluation.discard_chunks(folder / storing.UNFINISHED)
+            storing.discard_chunks(folder)
         try:
             made = evaluation.evaluate(contestant, exam, batch_size, folder / storing.UNFINISHED)
         finally:
@@ -255,16 +255,38 @@ def train(
     )
 
 
+def _instrument_options(seed: int) -> Callable[..., Any]:
+    """What training an instrument (a judge, a feature space) on several sources takes."""
+    options = [
+        click.option("--dataset", default="morphomnist", show_default=True),
+        click.option("--source", multiple=True, help="One or several; default: the card's."),
+        click.option("--data-dir", type=click.Path(path_type=Path), default=None),
+        click.option(
+            "--output", type=click.Path(path_type=Path), required=True, help="Folder for weights and a report."
+        ),
+        click.option("--seed", type=click.IntRange(min=0), default=seed, show_default=True),
+        click.option("--epochs", type=click.IntRange(min=1), default=None),
+        click.option("--device", default="auto", show_default=True),
+        click.option("--quiet", "-q", is_flag=True, help="No progress on stderr."),
+    ]
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _sources(dataset: str, source: tuple[str, ...], data_dir: Path | None) -> list[Any]:
+    from counterbench import datasets
+
+    return [datasets.load(dataset, name, data_dir) for name in (source or (None,))]
+
+
 @main.command("train-judges")
-@click.option("--dataset", default="morphomnist", show_default=True)
-@click.option("--source", multiple=True, help="One or several; default: the card's.")
-@click.option("--data-dir", type=click.Path(path_type=Path), default=None)
+@_instrument_options(seed=7001)
 @click.option("--variable", required=True, help="The binary or categorical variable to predict.")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder for weights and a report.")
-@click.option("--seed", type=click.IntRange(min=0), default=7001, show_default=True)
-@click.option("--epochs", type=click.IntRange(min=1), default=None)
-@click.option("--device", default="auto", show_default=True)
-@_quiet_option
 def train_judges(
     dataset: str,
     source: tuple[str, ...],
@@ -279,33 +301,24 @@ def train_judges(
     """Train the classifiers that judge a categorical variable, on the split that no model sees."""
     import json
 
-    from counterbench import datasets, judge_training
+    from counterbench import judge_training
     from counterbench.errors import ConfigError
     from counterbench.evaluation import choose_device
     from counterbench.fitting import Hardware
 
     _show_progress(quiet)
-    place = str(choose_device(device))
-    loaded = [datasets.load(dataset, name, data_dir) for name in (source or (None,))]
+    place = Hardware(str(choose_device(device)))
+    loaded = _sources(dataset, source, data_dir)
     kinds = {name: v.kind for name, v in loaded[0].variables.items()}
     if kinds.get(variable) not in _CLASSES:
         raise ConfigError(
             f"--variable {variable}: choose a categorical variable of {dataset}: {', '.join(k for k, v in kinds.items() if v in _CLASSES)}."
         )
-    click.echo(
-        json.dumps(judge_training.train_judges(loaded, variable, output, Hardware(place), seed, epochs), indent=1)
-    )
+    click.echo(json.dumps(judge_training.train_judges(loaded, variable, output, place, seed, epochs), indent=1))
 
 
 @main.command("train-features")
-@click.option("--dataset", default="morphomnist", show_default=True)
-@click.option("--source", multiple=True, help="One or several; default: the card's.")
-@click.option("--data-dir", type=click.Path(path_type=Path), default=None)
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder for weights and a report.")
-@click.option("--seed", type=click.IntRange(min=0), default=8001, show_default=True)
-@click.option("--epochs", type=click.IntRange(min=1), default=None)
-@click.option("--device", default="auto", show_default=True)
-@_quiet_option
+@_instrument_options(seed=8001)
 def train_features(
     dataset: str,
     source: tuple[str, ...],
@@ -319,15 +332,14 @@ def train_features(
     """Train the unconditional autoencoder that a card pins for minimality, on the split that no model sees."""
     import json
 
-    from counterbench import datasets, feature_training
+    from counterbench import feature_training
     from counterbench.evaluation import choose_device
     from counterbench.fitting import Hardware
 
     _show_progress(quiet)
-    place = str(choose_device(device))
-    loaded = [datasets.load(dataset, name, data_dir) for name in (source or (None,))]
-    report = feature_training.train_posterior(loaded, output, Hardware(place), seed, epochs)
-    click.echo(json.dumps(report, indent=1))
+    place = Hardware(str(choose_device(device)))
+    loaded = _sources(dataset, source, data_dir)
+    click.echo(json.dumps(feature_training.train_posterior(loaded, output, place, seed, epochs), indent=1))
 
 
 @main.command()

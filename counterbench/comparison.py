@@ -12,10 +12,9 @@ import numpy as np
 from scipy.stats import wilcoxon
 
 from counterbench.errors import RecordError
-from counterbench.records import Number, Record, read_record, regret
+from counterbench.records import RECORD, SAMPLES, Number, Record, read_record, regret
 from counterbench.statistics import Differences, Ratios, cluster_totals, holm, interval, resampled
 
-RECORD, SAMPLES = "record.json", "samples.parquet"
 RESAMPLES = 20_000
 """Enough for a p-value that survives a correction for a hundred tests."""
 LEVEL = 0.05
@@ -141,12 +140,13 @@ def load(paths: Sequence[Path]) -> list[Entry]:
     if len(set(names)) < len(names):
         raise RecordError("The same record was given twice; a comparison needs different ones.")
     tables = [_table(path.parent / SAMPLES) for path in files]
-    for path, record, table in zip(files, records, tables, strict=True):
-        _require_own(path.parent / SAMPLES, record, table)
     groups = np.unique(np.concatenate([table["group"].to_numpy() for table in tables]))
-    return [
+    entries = [
         Entry(name, record, _scores(table, groups)) for name, record, table in zip(names, records, tables, strict=True)
     ]
+    for path, entry in zip(files, entries, strict=True):
+        _require_own(path.parent / SAMPLES, entry)
+    return entries
 
 
 def require_comparable(first: Record, second: Record, one: Path, other: Path) -> None:
@@ -179,13 +179,12 @@ def _table(path: Path) -> Any:
         ) from error
 
 
-def _require_own(path: Path, record: Record, table: Any) -> None:
+def _require_own(path: Path, entry: Entry) -> None:
     """Raise RecordError if these scores are not the ones that the record was made from."""
-    own = _scores(table, np.unique(table["group"].to_numpy()))
-    for number in record.numbers:
-        if number.kind not in ("mean", "skill") or number.key not in own:
+    for number in entry.record.numbers:
+        if number.kind not in ("mean", "skill") or number.key not in entry.ratios:
             continue
-        ratio = float(own[number.key].numerator.sum() / own[number.key].denominator.sum())
+        ratio = float(entry.ratios[number.key].point()[0])
         found = 1 - ratio if number.kind == "skill" else ratio
         if abs(found - number.value) > 1e-6 * (1 + abs(number.value)):
             raise RecordError(
@@ -273,7 +272,7 @@ def _differences(
     """All numbers of two models on the same resamples."""
     keys = list(numbers)
     ratios = (_stacked(first, keys), _stacked(second, keys))
-    turned = np.array([_skill(numbers[key][0]) for key in keys])
+    turned = np.array([numbers[key][0].kind == "skill" for key in keys])  # 1 - the ratio of its stored totals
     directions = [numbers[key][0].direction for key in keys]
 
     def value(stored: np.ndarray) -> np.ndarray:
@@ -283,8 +282,13 @@ def _differences(
         own = value(stored)
         return np.stack([regret(own[..., k], direction) for k, direction in enumerate(directions)], -1)
 
-    points, lows, highs, _ = _intervals(Differences(*ratios, transform=value), resamples, seed)
-    lost, lost_low, lost_high, drawn = _intervals(Differences(*ratios, transform=worse), resamples, seed)
+    def both_ways(stored: np.ndarray) -> np.ndarray:
+        return np.concatenate([value(stored), worse(stored)], -1)
+
+    # Differences of the numbers and of their distances to the best possible one, side by side on the same resamples.
+    (points, lost), (lows, lost_low), (highs, lost_high), (_, drawn) = (
+        np.split(part, 2, -1) for part in _intervals(Differences(*ratios, transform=both_ways), resamples, seed)
+    )
     made = []
     for k, key in enumerate(keys):
         both = (ratios[0].denominator[:, k] != 0) & (ratios[1].denominator[:, k] != 0)
@@ -308,11 +312,6 @@ def _differences(
             )
         )
     return made
-
-
-def _skill(number: Number) -> bool:
-    """Whether the number is 1 - the ratio of its stored totals."""
-    return number.kind == "skill"
 
 
 def _stacked(entry: Entry, keys: Sequence[Key]) -> Ratios:

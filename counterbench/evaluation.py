@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -118,11 +117,6 @@ def _keep(reference: Examinee, columns: list[Column]) -> None:
     for path in reference.folder.glob("chunk-*"):
         path.unlink(missing_ok=True)
     prune(reference.folder.parent)
-
-
-def discard_chunks(folder: Path) -> None:
-    """Remove the chunks of an examination that is stored as a whole now."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _record(

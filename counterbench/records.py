@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy
 
 SCHEMA_VERSION: Literal[2] = 2
+RECORD, SAMPLES = "record.json", "samples.parquet"
+"""Files of an evaluation: its numbers, and the scores per sample behind them."""
 
 
 Quantity = TypeVar("Quantity", float, "numpy.ndarray")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from counterbench.errors import RecordError
-from counterbench.evaluation import Evaluation, discard_chunks
+from counterbench.evaluation import Evaluation
 from counterbench.files import atomic
-from counterbench.records import Inputs, Record, read_record, write_record
+from counterbench.records import RECORD, SAMPLES, Inputs, Record, read_record, write_record
 
-RECORD, SAMPLES, PLAN, GRID = "record.json", "samples.parquet", "plan.parquet", "grid.png"
+PLAN, GRID = "plan.parquet", "grid.png"
 UNFINISHED = "unfinished"
 """Folder of the chunks of an evaluation that has not come to its end; there is no record beside it."""
 
@@ -41,7 +42,12 @@ def save(evaluation: Evaluation, folder: Path) -> None:
     write_samples(evaluation, folder / SAMPLES)
     evaluation.plan.save(folder / PLAN)
     write_record(evaluation.record, folder / RECORD)
-    discard_chunks(folder / UNFINISHED)
+    discard_chunks(folder)
+
+
+def discard_chunks(folder: Path) -> None:
+    """Remove what an evaluation has kept in case of an interruption."""
+    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
 
 
 def write_samples(evaluation: Evaluation, path: Path) -> None:
