@@ -159,7 +159,6 @@ class Exam:
             missing=self.spaces.missing,
             references=self.references,
             noise=noise or {},
-            seed=self.seed,
             rows=plan.index,
         )
 

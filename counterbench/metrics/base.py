@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -40,7 +40,6 @@ class Setting:
         missing: feature space -> why it is not there.
         references: real training images, for metrics that compare with them.
         noise: "variable.part" -> how many numbers; empty for a model without exogenous noise.
-        seed: of draws that a metric makes.
         rows: of the test split, that are asked about; None if that is not known.
     """
 
@@ -59,7 +58,6 @@ class Setting:
     missing: Mapping[str, str] = field(default_factory=dict)
     references: References | None = None
     noise: Mapping[str, int] = field(default_factory=dict)
-    seed: int = 0
     rows: Tensor | None = None
 
     def unaffected(self, intervened: str) -> tuple[str, ...]:
@@ -101,6 +99,12 @@ def error_cell(variable: Variable, intervened: str, error: str, accuracy: str) -
     if isinstance(variable, Continuous):
         return Cell(error, variable.unit, "lower", intervened, variable.name)
     return Cell(accuracy, "", "higher", intervened, variable.name)
+
+
+def distance_cell(space: str, intervened: str = "", cycles: int = 0, detail: bool = False) -> Cell:
+    """The cell of a mean distance between images: `l1`, or in a feature space."""
+    unit, quantity = ("grey levels", L1) if space == L1 else ("", "distance")
+    return Cell(quantity, unit, "lower", intervened, cycles=cycles, space=space, detail=detail)
 
 
 class Column:
@@ -245,6 +249,19 @@ class SampleMetric(Metric):
             if len(chosen):
                 columns.append(Column(self.name, cell, rows[chosen], scores[chosen], references[chosen]))
         return columns
+
+
+class DistanceMetric(SampleMetric):
+    """Base of the metrics that are mean distances between images.
+
+    Args:
+        setting: what is asked.
+        distances: d: `l1`, or feature spaces such as `lpips`.
+    """
+
+    def __init__(self, setting: Setting, distances: Sequence[str] = (L1,)):
+        self.distances = tuple(distances)
+        super().__init__(setting)
 
 
 def joined(state: list[Tensor] | Tensor) -> Tensor:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from counterbench.counterfactual import L1, Counterfactual
-from counterbench.metrics.base import Cell, SampleMetric, Setting
-from counterbench.metrics.composition import distance_unit
+from counterbench.counterfactual import Counterfactual
+from counterbench.metrics.base import Cell, DistanceMetric, distance_cell
 from counterbench.registry import metrics
 
 
 @metrics.register()
-class Commutativity(SampleMetric):
+class Commutativity(DistanceMetric):
     """E d(f_b(f_a(x)), f_a(f_b(x))) for variables neither of which is an ancestor of the other.
 
     Args:
@@ -28,15 +25,9 @@ class Commutativity(SampleMetric):
     blind_to = "Whether the interventions do anything: a model that always gives the same answer is perfect."
     source = "Monteiro et al., ICLR 2023, identifiability tests of their code."
 
-    def __init__(self, setting: Setting, distances: Sequence[str] = (L1,)):
-        self.distances = tuple(distances)
-        super().__init__(setting)
-
     def make_cells(self) -> list[Cell]:
         return [
-            Cell("l1" if name == L1 else "distance", distance_unit(name), "lower", f"{a} + {b}", space=name)
-            for name in self.available(self.distances)
-            for a, b in self.setting.pairs
+            distance_cell(name, f"{a} + {b}") for name in self.available(self.distances) for a, b in self.setting.pairs
         ]
 
     def update(self, answers: Counterfactual) -> None:

@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from counterbench.counterfactual import L1, Counterfactual, l1
-from counterbench.metrics.base import Cell, SampleMetric, Setting
+from counterbench.metrics.base import Cell, DistanceMetric, Setting, distance_cell
 from counterbench.registry import metrics
 
-__all__ = ["Composition", "distance_unit", "l1"]
-
-
-def distance_unit(name: str) -> str:
-    """Unit of a distance."""
-    return "grey levels" if name == L1 else ""
+__all__ = ["Composition", "l1"]
 
 
 @metrics.register()
-class Composition(SampleMetric):
+class Composition(DistanceMetric):
     """E d(x, f_null^m(x)), image and attributes fed back each time (Monteiro et al., ICLR 2023; Melistas et al., 2024).
 
     Args:
@@ -37,22 +32,15 @@ class Composition(SampleMetric):
     source = "Monteiro et al., ICLR 2023, axiom of composition; Melistas et al., NeurIPS 2024."
 
     def __init__(self, setting: Setting, distances: Sequence[str] = (L1,), curve: bool = False):
-        self.distances, self.curve = tuple(distances), curve
-        super().__init__(setting)
+        self.curve = curve
+        super().__init__(setting, distances)
 
     def make_cells(self) -> list[Cell]:
         last = self.setting.cycles
         if not last:
             return []
         return [
-            Cell(
-                _quantity(name),
-                distance_unit(name),
-                "lower",
-                cycles=cycle,
-                space=name,
-                detail=cycle not in (1, 10, last),
-            )
+            distance_cell(name, cycles=cycle, detail=cycle not in (1, 10, last))
             for name in self.available(self.distances)
             for cycle in range(1, last + 1)
             if name == L1 or self.curve or cycle in (1, 10, last)
@@ -64,7 +52,3 @@ class Composition(SampleMetric):
         for cell in self.cells:
             if cell.cycles == answers.cycles:
                 self.add(cell, answers.index, answers.view.distance(cell.space, answers.batch.view))
-
-
-def _quantity(distance: str) -> str:
-    return L1 if distance == L1 else "distance"

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from counterbench.counterfactual import L1, Counterfactual
-from counterbench.metrics.base import Cell, SampleMetric, Setting
-from counterbench.metrics.composition import distance_unit
+from counterbench.counterfactual import Counterfactual
+from counterbench.metrics.base import Cell, DistanceMetric, distance_cell
 from counterbench.registry import metrics
 
 
 @metrics.register()
-class Reversibility(SampleMetric):
+class Reversibility(DistanceMetric):
     """E d(x, f(f(x, do), undo)) (Monteiro et al., ICLR 2023, axiom of reversibility).
 
     Args:
@@ -32,15 +29,9 @@ class Reversibility(SampleMetric):
     )
     source = "Monteiro et al., ICLR 2023."
 
-    def __init__(self, setting: Setting, distances: Sequence[str] = (L1,)):
-        self.distances = tuple(distances)
-        super().__init__(setting)
-
     def make_cells(self) -> list[Cell]:
         return [
-            Cell("l1" if name == L1 else "distance", distance_unit(name), "lower", variable, space=name)
-            for name in self.available(self.distances)
-            for variable in self.setting.undo
+            distance_cell(name, variable) for name in self.available(self.distances) for variable in self.setting.undo
         ]
 
     def update(self, answers: Counterfactual) -> None:

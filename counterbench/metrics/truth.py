@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from counterbench.counterfactual import L1, Counterfactual
-from counterbench.metrics.base import Cell, SampleMetric, Setting, error_cell
-from counterbench.metrics.composition import distance_unit
+from counterbench.counterfactual import Counterfactual
+from counterbench.metrics.base import Cell, DistanceMetric, distance_cell, error_cell
 from counterbench.registry import metrics
 
 
@@ -37,7 +34,7 @@ def tea(factual: Tensor, truth: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]
 
 
 @metrics.register()
-class Truth(SampleMetric):
+class Truth(DistanceMetric):
     """Distance to the true counterfactual, share of the true effect, change beside it, error of the attributes.
 
     Args:
@@ -56,18 +53,12 @@ class Truth(SampleMetric):
     blind_to = "Interventions whose true counterfactual nobody knows: they have no row here."
     source = "Effect and amplification: this project; a decomposition of the change along and across the true one."
 
-    def __init__(self, setting: Setting, distances: Sequence[str] = (L1,)):
-        self.distances = tuple(distances)
-        super().__init__(setting)
-
     def make_cells(self) -> list[Cell]:
         cells = []
         there = self.available(self.distances)
         for intervened in self.setting.with_truth:
-            for name in there:
-                quantity = "l1" if name == L1 else "distance"
-                cells.append(Cell(quantity, distance_unit(name), "lower", intervened, space=name))
             cells += [
+                *(distance_cell(name, intervened) for name in there),
                 Cell("effect", "", "one", intervened),
                 Cell("amplification", "grey levels (L2)", "lower", intervened),
             ]
