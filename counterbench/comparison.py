@@ -251,7 +251,7 @@ def _shared(entries: Sequence[Entry], detail: bool) -> tuple[dict[Key, list[Numb
     temperatures = {entry.name: entry.record.pixel_temperature for entry in entries}
     differ = len({value for value in temperatures.values() if value is not None}) > 1
     without = {"cost", "composition"} if differ else {"cost"}
-    listed = [{number.key: number for number in entry.record.numbers} for entry in entries]
+    listed = [entry.record.by_key for entry in entries]
     shared = {
         key: [numbers[key] for numbers in listed]
         for key, number in listed[0].items()

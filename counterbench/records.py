@@ -146,6 +146,11 @@ class Record(_Part):
         return min(skills, key=lambda number: number.value, default=None)
 
     @property
+    def by_key(self) -> dict[tuple[str, str, str, str, int, str], Number]:
+        """Every number by what it is about."""
+        return {number.key: number for number in self.numbers}
+
+    @property
     def leaked(self) -> list[Number]:
         """Numbers of judges that the model was trained against."""
         return [number for number in self.numbers if number.leaked]

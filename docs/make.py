@@ -151,6 +151,13 @@ def stored(model: str) -> Any:
     return read_record(path) if path.is_file() else None
 
 
+def stored_at(path: Path) -> Any:
+    """The record in a file."""
+    from counterbench.records import read_record
+
+    return read_record(path)
+
+
 def index() -> str:
     """The list of all metrics."""
     lines = [
@@ -271,6 +278,88 @@ def results() -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+MODELS = ("vae", "hvae", "gan")
+PUBLISHED = ROOT / "benchmarks" / "published" / "melistas2024-morphomnist.yaml"
+COMPARED = (("mnist", "paper"), ("mnist", "standard"), ("digits", "paper"), ("digits", "standard"))
+
+
+def comparison() -> str:
+    """Our models beside the published table, from the records that are there."""
+    lines = [(ROOT / "docs" / "comparison.in.md").read_text(encoding="utf-8").rstrip(), ""]
+    for source, suite in COMPARED:
+        folder = RECORDS.parents[1] / f"morphomnist-{source}" / suite
+        records = {path.stem: stored_at(path) for path in sorted(folder.glob("*.json"))}
+        shown = [model for model in MODELS if model in records]
+        if shown:
+            lines += [f"## Source `{source}`, suite `{suite}`", "", *_beside(records, shown, source), ""]
+    return "\n".join(lines)
+
+
+def _beside(records: dict[str, Any], shown: list[str], source: str) -> list[str]:
+    """Published numbers, ours and the baselines', row by row."""
+    from counterbench.report.table import show
+
+    first = records[shown[0]]
+    rows = [name for name in ROWS if any(name in number.references for number in first.numbers)]
+    published = [f"published {model}" for model in MODELS] if source == "mnist" else []
+    lines = [
+        f"{first.images:,} test images, {first.clusters:,} independent units, seed {first.inputs.seed}, counterbench "
+        f"{first.inputs.counterbench}. In square brackets: 95 % interval.",
+        "",
+        "| | " + " | ".join([*published, *(f"**{model}**" for model in shown), *rows]) + " |",
+        "|---|" + "---|" * (len(published) + len(shown) + len(rows)),
+    ]
+    theirs = _published() if source == "mnist" else {}
+    for what, keys, number in _numbers(first):
+        ours = [[records[model].by_key[key] for key in keys if key in records[model].by_key] for model in shown]
+        if not all(ours):
+            continue
+        known = theirs.get(number.key if len(keys) == 1 else _anywhere(number.key), {})
+        cells = ["-" if model not in known else show(known[model][0]) for model in MODELS] if published else []
+        cells += [_with_interval(found) for found in ours]
+        ends = [[one.references.get(row) for one in ours[0]] for row in rows]
+        cells += ["-" if None in end else show(sum(one.value for one in end) / len(end)) for end in ends]
+        lines.append(f"| {what} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _numbers(record: Any) -> list[tuple[str, list[Any], Any]]:
+    """(label, keys that are averaged, the first number) of every row of the comparison."""
+    from counterbench.report.table import label
+
+    wanted = ("composition", "effectiveness", "truth", "realism", "minimality")
+    chosen = [number for number in record.numbers if number.metric in wanted and not number.detail]
+    rows: list[tuple[str, list[Any], Any]] = []
+    for number in chosen:
+        what = f"{number.metric} do({number.intervened}) {label(number)}" if number.intervened else f"{number.metric} {label(number)}"
+        if number.quantity == "cld_0.8_0.2":
+            same = [other for other in chosen if _anywhere(other.key) == _anywhere(number.key)]
+            if number is same[0]:
+                rows.append((f"minimality, mean over interventions: {label(number)}", [one.key for one in same], number))
+            continue
+        rows.append((what, [number.key], number))
+    return rows
+
+
+def _anywhere(key: Any) -> Any:
+    return (key[0], key[1], "any", *key[3:])
+
+
+def _with_interval(found: list[Any]) -> str:
+    from counterbench.report.table import show
+
+    if len(found) > 1 or found[0].low is None:
+        return show(sum(one.value for one in found) / len(found))
+    return f"{show(found[0].value)} [{show(found[0].low)}, {show(found[0].high)}]"
+
+
+def _published() -> dict[Any, Any]:
+    import yaml
+
+    listed = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))["numbers"]
+    return {tuple(entry["key"]): entry for entry in listed}
 
 
 def readme() -> str:
@@ -485,6 +574,7 @@ def pages() -> dict[Path, str]:
     if stored("vae") is not None:
         made[ROOT / "docs" / "fooled.md"] = fooled()
         made[ROOT / "docs" / "results.md"] = results()
+        made[ROOT / "docs" / "comparison.md"] = comparison()
         made[ROOT / "README.md"] = readme()
     return made
 
