@@ -333,11 +333,17 @@ def _numbers(record: Any) -> list[tuple[str, list[Any], Any]]:
     chosen = [number for number in record.numbers if number.metric in wanted and not number.detail]
     rows: list[tuple[str, list[Any], Any]] = []
     for number in chosen:
-        what = f"{number.metric} do({number.intervened}) {label(number)}" if number.intervened else f"{number.metric} {label(number)}"
+        what = (
+            f"{number.metric} do({number.intervened}) {label(number)}"
+            if number.intervened
+            else f"{number.metric} {label(number)}"
+        )
         if number.quantity == "cld_0.8_0.2":
             same = [other for other in chosen if _anywhere(other.key) == _anywhere(number.key)]
             if number is same[0]:
-                rows.append((f"minimality, mean over interventions: {label(number)}", [one.key for one in same], number))
+                rows.append(
+                    (f"minimality, mean over interventions: {label(number)}", [one.key for one in same], number)
+                )
             continue
         rows.append((what, [number.key], number))
     return rows

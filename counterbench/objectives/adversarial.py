@@ -34,6 +34,8 @@ class Adversarial(Objective):
         discriminator_rate: its learning rate, in units of the fit's.
         penalty: weight of the gradient penalty (half the squared norm, by image and latent).
         penalty_every: steps between two penalties; each counts for all of them.
+        reconstruction: weight of mean |x - G(E(x, pa), pa)| in the loss of encoder and generator. The game alone matches
+            distributions: an encoder may name another image of the same kind (ALICE, Li et al., NeurIPS 2017).
     """
 
     needs = ("encode", "decode", "make_discriminator")
@@ -49,10 +51,12 @@ class Adversarial(Objective):
         discriminator_rate: float = 1.0,
         penalty: float = 1.0,
         penalty_every: int = 4,
+        reconstruction: float = 0.0,
     ):
         super().__init__(scm, name, fit, seed)
         self.discriminator = self.mechanism.make_discriminator(width)  # type: ignore[operator]
         self.discriminator_rate, self.penalty, self.penalty_every = discriminator_rate, penalty, penalty_every
+        self.reconstruction = reconstruction
 
     def players(self) -> Sequence[Player]:
         return [
@@ -79,7 +83,8 @@ class Adversarial(Objective):
 
     def _generator_loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
         real, generated = self._verdicts(batch, generator)
-        return softplus(real) + softplus(-generated)
+        loss = softplus(real) + softplus(-generated)
+        return loss + self.reconstruction * self._misses(batch) if self.reconstruction else loss
 
     def _discriminator_loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
         real, generated = self._verdicts(batch, generator)
@@ -99,7 +104,11 @@ class Adversarial(Objective):
         return torch.stack([part.square().flatten(1).sum(1) for part in found]).sum(0)
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
+        return 127.5 * self._misses(batch)
+
+    def _misses(self, batch: dict[str, Tensor]) -> Tensor:
+        """Mean absolute error of reconstructions, (N,), on the scale [-1, 1]."""
         value, parents = self.encoded(batch)
         context = self.mechanism.context(parents, value)
         again = self.mechanism.decode(self.mechanism.encode(value, context), context)  # type: ignore[operator]
-        return 127.5 * (again - value).abs().flatten(1).mean(1)
+        return (again - value).abs().flatten(1).mean(1)
