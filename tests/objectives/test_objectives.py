@@ -317,3 +317,46 @@ def test_a_critic_reads_every_kind_of_variable():
     loss = critic.disagreement(images, {"p": seen["p"], "q": torch.eye(3)[[0, 1, 2, 0, 1]], "o": torch.zeros(5, 2)})
     reference = -seen["q"].log()[range(5), [0, 1, 2, 0, 1]] - (1 - seen["o"]).log().sum(1)
     assert torch.allclose(loss, reference, atol=1e-5)
+
+
+def test_reconstruction_adds_the_error_of_reconstructed_images():
+    values, losses = gaussian(6), []
+    for weight in (0.0, 10.0):
+        stage = Stage(objective="adversarial", options={"reconstruction": weight})
+        job = objectives.build(stage, of_p(), "x", 0)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            job.discriminator = job.mechanism.make_discriminator()
+        losses.append(job._generator_loss(values, torch.Generator().manual_seed(0)))
+    again = job.mechanism.generate(*_noise_of(job, values))
+    missed = (again - job.encoded(values)[0]).abs().flatten(1).mean(1)
+    assert torch.allclose(losses[1] - losses[0], 10 * missed, atol=1e-5)
+
+
+def _noise_of(job, values):
+    value, parents = job.encoded(values)
+    return job.mechanism.abduct(value, parents), parents
+
+
+def test_the_penalty_is_the_squared_slope_at_real_pairs():
+    """Against finite differences along the gradient's own direction."""
+    job = objectives.build(Stage(objective="adversarial"), of_p().double(), "x", 0)
+    job.discriminator.double()
+    values = {name: value.double() for name, value in gaussian(3).items()}
+    value, parents = job.encoded(values)
+    value = value.double()
+    context = job.mechanism.context(parents, value)
+    latent = job.mechanism.encode(value, context).detach()
+
+    def verdict(moved):
+        image, z = moved[:, :16].view(-1, 1, 4, 4), moved[:, 16:]
+        return job.discriminator(image, z, context).sum()
+
+    point = torch.cat([value.flatten(1), latent], 1)
+    slope = torch.autograd.functional.jacobian(verdict, point)
+    step = 1e-6 * torch.randn(point.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert float(verdict(point + step) - verdict(point - step)) == pytest.approx(
+        float(2 * (slope * step).sum()), rel=1e-3
+    )
+    job.encoded = lambda batch: (value.clone(), parents)
+    assert torch.allclose(job._steepness(values), slope.square().sum(1))
