@@ -15,7 +15,7 @@ from counterbench.errors import ConfigError
 from counterbench.files import sha256_of_tensors
 from counterbench.fitting import Fitting, Hardware, Player, run
 from counterbench.mechanisms.base import Noise
-from counterbench.networks.classifiers import Plain
+from counterbench.networks.classifiers import Pooled
 from counterbench.objectives.base import Objective, frozen
 from counterbench.registry import objectives
 from counterbench.scm import StructuralCausalModel
@@ -28,7 +28,8 @@ _CRITIC = "critic.safetensors"
 class Counterfactual(Objective):
     """min E[-log p(pa* | x*)] subject to the free energy staying below a bound, by a damped Lagrangian.
 
-    Constrained counterfactual training of De Sousa Ribeiro et al. (ICML 2023, section 3.3; Platt & Barr 1987 for the damping).
+    Constrained counterfactual training of De Sousa Ribeiro et al. (ICML 2023, section 3.3; Platt & Barr 1987 for the damping,
+    which acts here only where the bound is broken: it is an inequality).
     For every sample one variable is set to the value of another sample; the intervention is propagated through the graph by
     the model's own (frozen) mechanisms; the image follows by abduction and generation; a critic says how far its attributes
     are from what they should be. The critic is trained here, on the model's own training split, for this purpose only: it
@@ -60,7 +61,7 @@ class Counterfactual(Objective):
         slack: float = 0.02,
         damping: float = 100.0,
         multiplier_rate: float = 10.0,
-        critic_width: int = 16,
+        critic_width: int = 12,
         critic_epochs: int = 8,
     ):
         super().__init__(scm, name, fit, seed)
@@ -173,7 +174,9 @@ class Counterfactual(Objective):
             self.note("critic", unhappy.mean(), len(unhappy))
             self.note("room", self._last_room, len(room))
             self.note("lambda", self.multiplier, len(room))
-            return unhappy - (self.multiplier.detach() - self.damping * self._last_room) * room
+            # Damping acts where the bound is broken alone; on both sides it would drive the free energy up to the bound.
+            strength = self.multiplier.detach() + self.damping * functional.relu(-self._last_room)
+            return unhappy - strength * room
         # Held out, the epoch is best whose answers are, among those that keep the bound.
         return unhappy + self.damping * functional.relu(-room.mean())
 
@@ -228,7 +231,7 @@ class Critic(nn.Module):
         super().__init__()
         self.image, self.attributes = image, tuple(attributes)
         self.sizes = [variable.size for variable in attributes]
-        self.network = Plain(image.channels, sum(self.sizes), width)
+        self.network = Pooled(image.channels, sum(self.sizes), width)
         self.scale: Tensor
         self.register_buffer("scale", torch.ones(len(self.sizes)))
 
