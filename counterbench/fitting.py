@@ -165,6 +165,20 @@ class Fitting(lightning.LightningModule):
         )
         count = len(next(iter(batch.values())))
         optimizers, schedules = _listed(self.optimizers()), _listed(self.lr_schedulers())
+        # Layers like dropout draw from the global state: for this step, that follows from the seed too.
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(generator.initial_seed())
+            self._step(batch, generator, count, optimizers, schedules)
+        self.after_step()
+
+    def _step(
+        self,
+        batch: dict[str, Tensor],
+        generator: torch.Generator,
+        count: int,
+        optimizers: Sequence[Any],
+        schedules: Sequence[Any],
+    ) -> None:
         for player, optimizer, schedule in zip(self.players(), optimizers, schedules, strict=True):
             if len(optimizers) > 1:
                 self.toggle_optimizer(optimizer)  # the others' weights need no gradient now
@@ -182,7 +196,6 @@ class Fitting(lightning.LightningModule):
             if len(optimizers) > 1:
                 self.untoggle_optimizer(optimizer)
             self.note(f"{player.name}_loss", loss, count)
-        self.after_step()
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         generator = torch.Generator(self.device).manual_seed(_mixed(self.seed, batch_index))

@@ -155,7 +155,7 @@ def test_a_suite_that_asks_too_little_says_what_is_skipped(run, tmp_path):
         (("evaluate", "--model", "identiy"), "Did you mean 'identity'?"),
         (("evaluate", "--model", "."), "holds no finished model"),
         (("evaluate", "--model", "identity", "--metrics", ","), "No metric is given"),
-        (("evaluate", "--model", "identity", "--plan", "none.parquet"), "none.parquet is not a plan"),
+        (("evaluate", "--model", "identity", "--plan", "none.parquet"), "There is no plan none.parquet"),
         (("evaluate", "--model", "identity", "--device", "cpu:3"), "Unknown device 'cpu:3'"),
         (("generate", "--model", "identity", "--do", "digit=1", "--out", "picture"), "must end with .png"),
         (("show", "morphomnist", "--picture", "g.bmp"), "must end with .png"),

@@ -255,6 +255,7 @@ def test_interventions_differ_per_sample_and_follow_the_graph(toy):
 
 def test_soft_targets_are_what_the_critic_sees_where_nothing_was_asked(toy):
     job = fine_tuning(toy, targets="soft", intervened=["c"])
+    job.critic.eval()
     values = toy.Toy().split("validation").values
     encoded = {name: variable.encode(values[name]) for name, variable in job.variables.items()}
     asked, chosen = job._question(encoded, torch.Generator().manual_seed(0))
