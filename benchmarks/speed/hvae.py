@@ -4,7 +4,7 @@
 
 The literal one follows the 2024 benchmark's description of its MorphoMNIST model: 32 x 32 maps down to 1 x 1, four stochastic
 blocks per resolution, bottleneck blocks, and parents that are expanded to image-sized maps and concatenated wherever they enter.
-Ours has as many weights, but works on patches of 2 x 2 pixels and lets parents enter as projected features.
+Ours has as many weights, but works on patches of 2 x 2 pixels, lets parents enter as projected features, and spends its weights at coarse resolutions.
 
 Printed: weights, milliseconds per image for abduction with generation and per training step, ratios; with `--data`, also the
 negative evidence lower bound of both after the same number of steps on the embedded images (equal quality).
@@ -29,7 +29,7 @@ PARENTS = (
 )
 CONTEXT = sum(parent.size for parent in PARENTS)
 IMAGE = Image("image", 1, 32, 32)
-OURS = {"levels": [[1, 4, 224], [4, 4, 160], [8, 4, 128], [16, 3, 64]], "latent": 16}
+OURS = {"levels": [[1, 3, 120], [4, 2, 116], [8, 2, 64], [16, 1, 32]], "bottleneck": 2, "latent": 8}
 LIKELIHOOD = {"min_log_scale": -4.0, "max_log_scale": -2.0}
 
 
