@@ -2,37 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from counterbench.files import atomic
 
+_COLOURS = ("#7a8794", "#c8452c", "#2b6ca3", "#4f8f4a", "#8a5fa8")
+_UNITS = {"likelihood": "nats per sample"}
+_GAME = "adversarial"
+
 
 def draw_curves(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """One panel per trained mechanism: loss in nats per sample against epochs.
+    """One column per stage: the loss against epochs, and below it whatever else the objective has logged.
 
     Args:
-        curves: mechanism -> {"train": [...], "validation": [...]}.
+        curves: stage -> {"train": [...], "validation": [...], "parts": {name: [...]}, "objective": name}, the last two optional.
         path: a .png file.
     """
     from matplotlib.figure import Figure
 
     shown = {name: curve for name, curve in curves.items() if curve["train"]}
-    figure = Figure(figsize=(3.6 * max(1, len(shown)), 3), layout="constrained")
-    for axis, (name, curve) in zip(
-        figure.subplots(1, max(1, len(shown)), squeeze=False)[0], shown.items(), strict=False
-    ):
-        epochs = range(1, len(curve["train"]) + 1)
-        axis.plot(epochs, curve["train"], color="#7a8794", label="training")
-        axis.plot(epochs, curve["validation"], color="#c8452c", label="validation")
-        # The first epochs tower over the rest: show what follows them.
-        tail = [value for part in ("train", "validation") for value in curve[part][len(curve[part]) // 20 :]]
-        margin = 0.05 * (max(tail) - min(tail)) or 1.0
-        axis.set_ylim(min(tail) - margin, max(tail) + margin)
-        axis.set(title=name, xlabel="epoch", ylabel="nats per sample")
-        axis.spines[["top", "right"]].set_visible(False)
-    if shown:
-        axis.legend(frameon=False)
+    below = {name: _below(curve) for name, curve in shown.items()}
+    rows = 2 if any(below.values()) else 1
+    figure = Figure(figsize=(3.6 * max(1, len(shown)), 2.8 * rows), layout="constrained")
+    axes = figure.subplots(rows, max(1, len(shown)), squeeze=False)
+    for column, (name, curve) in enumerate(shown.items()):
+        objective = curve.get("objective", "likelihood")
+        _draw(axes[0, column], _above(curve), _UNITS.get(objective, "loss"))
+        axes[0, column].set_title(name)
+        if below[name]:
+            _draw(axes[1, column], below[name], "")
+        elif rows == 2:
+            axes[1, column].set_axis_off()
     with atomic(path) as temporary:
         figure.savefig(temporary, dpi=110)
+
+
+def _above(curve: Mapping[str, Any]) -> dict[str, Sequence[float]]:
+    """What can be compared: losses on training and held-out samples, or those of both sides of a game."""
+    parts = curve.get("parts", {})
+    if curve.get("objective") == _GAME:
+        return {"generator": curve["train"], "discriminator": parts["discriminator_loss"]}
+    return {"training": curve["train"], "validation": curve["validation"]}
+
+
+def _below(curve: Mapping[str, Any]) -> dict[str, Sequence[float]]:
+    if curve.get("objective") == _GAME:
+        return {"reconstruction error, grey levels": curve["validation"]}
+    return {name: values for name, values in curve.get("parts", {}).items() if not name.endswith("_loss")}
+
+
+def _draw(axis: Any, lines: Mapping[str, Sequence[float]], unit: str) -> None:
+    for (label, values), colour in zip(lines.items(), _COLOURS, strict=False):
+        axis.plot(range(1, len(values) + 1), values, color=colour, label=label)
+    # The first epochs tower over the rest: show what follows them.
+    tail = [value for values in lines.values() for value in values[len(values) // 20 :]]
+    margin = 0.05 * (max(tail) - min(tail)) or 1.0
+    axis.set_ylim(min(tail) - margin, max(tail) + margin)
+    axis.set(xlabel="epoch", ylabel=unit)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False)
