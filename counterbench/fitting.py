@@ -98,10 +98,12 @@ def _mixed(seed: int, step: int) -> int:
 
 
 def loader(values: Mapping[str, Tensor], batch_size: int, seed: int | None) -> DataLoader[dict[str, Tensor]]:
-    """Batches of natural values; shuffled if there is a seed."""
+    """Batches of natural values; shuffled, and all of one size, if there is a seed."""
     rows = Rows(values)
     sampler = EpochShuffle(len(rows), seed) if seed is not None else None
-    return DataLoader(rows, batch_size=batch_size, sampler=sampler, collate_fn=_as_fetched)
+    # A last batch of a few samples would weigh as much as the others.
+    partial = sampler is not None and len(rows) > batch_size
+    return DataLoader(rows, batch_size=batch_size, sampler=sampler, collate_fn=_as_fetched, drop_last=partial)
 
 
 def _as_fetched(batch: Any) -> Any:
@@ -197,9 +199,12 @@ class Fitting(lightning.LightningModule):
                 self.untoggle_optimizer(optimizer)
             self.note(f"{player.name}_loss", loss, count)
 
+    def validation_generator(self, batch_index: int) -> torch.Generator:
+        """The same chance for a batch in every epoch, so that epochs can be compared."""
+        return torch.Generator(self.device).manual_seed(_mixed(self.seed, batch_index))
+
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
-        generator = torch.Generator(self.device).manual_seed(_mixed(self.seed, batch_index))
-        losses = self.losses(batch, generator, training=False)
+        losses = self.losses(batch, self.validation_generator(batch_index), training=False)
         self.log("val_loss", losses.mean(), prog_bar=True, batch_size=len(losses), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
@@ -306,7 +311,8 @@ class _MovingAverage:
     decay: float
 
     def __call__(self, averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        return self.decay * averaged + (1 - self.decay) * current
+        # In this form weights that are held stay as they are, to the last bit.
+        return averaged + (1 - self.decay) * (current - averaged)
 
 
 def _trainer(options: Fit, callbacks: list[Callback], folder: Path, hardware: Hardware) -> lightning.Trainer:

@@ -36,11 +36,12 @@ def make(what: str, component: Callable[..., Any], positional: tuple[Any, ...], 
         if option not in known:
             raise ConfigError(f"{what} has no option {option!r}.{suggestion(option, known)}")
     hints = _hints(component)
-    for option, value in given.items():
-        if option in hints:
-            _check(what, option, value, hints[option])
+    checked = {
+        option: _checked(what, option, value, hints[option]) if option in hints else value
+        for option, value in given.items()
+    }
     try:
-        return component(*positional, **given)
+        return component(*positional, **checked)
     except CounterbenchError:
         raise
     except (TypeError, ValueError, IndexError, RuntimeError) as error:
@@ -57,11 +58,12 @@ def _hints(component: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-def _check(what: str, option: str, value: Any, hint: Any) -> None:
+def _checked(what: str, option: str, value: Any, hint: Any) -> Any:
+    """The value as its type wants it: YAML reads 2e-2 as a word."""
     try:
-        TypeAdapter(hint).validate_python(value)
+        return TypeAdapter(hint).validate_python(value)
     except PydanticUserError:
-        return  # a type that says nothing about plain values
+        return value  # a type that says nothing about plain values
     except ValidationError as error:
         first = error.errors()[0]
         place = "".join(f"[{part}]" for part in first["loc"] if isinstance(part, int))

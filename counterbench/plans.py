@@ -174,6 +174,9 @@ def _read_rows(path: Path) -> list[Question]:
         ) from error
 
 
+_KINDS = {"null", "single", "return", "pair"}
+
+
 def load(path: Path, dataset: Dataset) -> Plan:
     """Read questions that :meth:`Plan.save` has written.
 
@@ -233,11 +236,20 @@ def load(path: Path, dataset: Dataset) -> Plan:
         values("return", "then_value"),
         pairs,
     )
-    if sorted(map(repr, plan.questions())) != sorted(repr(q) for questions in asked.values() for q in questions):
+    if unknown := sorted({kind for kind, _, _ in asked} - _KINDS):
+        raise DataError(f"{path} asks a question of the kind {unknown[0]!r}; there are null, single, return and pair.")
+    given = (question for questions in asked.values() for question in questions)
+    if sorted(map(_rounded, plan.questions())) != sorted(map(_rounded, given)):
         raise DataError(
             f"{path} is not a consistent plan: a return or pair question uses another value than the single question about the same image and variable."
         )
     return plan
+
+
+def _rounded(question: Question) -> str:
+    """A question as it can be compared: values in single precision, as attributes are stored."""
+    value, then = (float(np.float32(number)) for number in (question.value, question.then_value))
+    return repr(question._replace(value=value, then_value=then))
 
 
 def draw(dataset: Dataset, suite: Suite, seed: int, limit: int | None = None) -> Plan:

@@ -193,6 +193,7 @@ def test_the_order_of_the_rows_in_a_file_is_of_no_matter(dataset, tmp_path):
         (["single,0,a,99,,"], "cannot be: a=99 is outside its range"),
         (["single,0,a,nan,,"], "cannot be: a"),
         (["single,0,c,1.5,,"], "cannot be: c: 1 of 1 values are not classes"),
+        (["double,0,a,0.5,,"], "of the kind 'double'; there are null, single"),
     ],
 )
 def test_a_damaged_file_is_told_what_is_wrong(dataset, tmp_path, lines, words):
@@ -201,3 +202,11 @@ def test_a_damaged_file_is_told_what_is_wrong(dataset, tmp_path, lines, words):
         plans.load(tmp_path / "p.csv", dataset)
     with pytest.raises(DataError, match="There is no plan"):
         plans.load(tmp_path / "none.csv", dataset)
+
+
+def test_questions_can_be_written_by_hand(dataset, tmp_path):
+    """Decimals that single precision does not hold are legal."""
+    (tmp_path / "p.csv").write_text("kind,row,variable,value,then,then_value\nsingle,3,a,1.1,,\nsingle,1,a,0.3,,")
+    plan = plans.load(tmp_path / "p.csv", dataset)
+    assert plan.index.tolist() == [1, 3]
+    assert plan.single["a"].tolist() == pytest.approx([0.3, 1.1])

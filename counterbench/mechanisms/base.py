@@ -34,6 +34,8 @@ class Mechanism(nn.Module, ABC):
     """The kinds of variable that this family can model."""
     invertible: ClassVar[bool]
     """Whether generate(abduct(x)) gives back x up to rounding."""
+    has_likelihood: ClassVar[bool] = True
+    """Whether :meth:`loss` is a negative log-likelihood, or an upper bound of it."""
     stochastic_abduction: ClassVar[bool]
     """Whether abduction draws from a posterior, and so needs a generator."""
 

@@ -37,6 +37,7 @@ class GAN(Mechanism):
     kinds = ("image",)
     invertible = False
     stochastic_abduction = False
+    has_likelihood = False
 
     def __init__(
         self,
@@ -89,12 +90,17 @@ class GAN(Mechanism):
     def sample_noise(self, count: int, generator: Generator = None) -> Noise:
         return {"latent": normal((count, self.latent), generator, self.reference)}
 
-    def loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
+    def cycles(self, value: Tensor, parents: Parents, generator: Generator = None) -> tuple[Tensor, Tensor]:
+        """(mean |x - G(E(x))|, mean (z - E(G(z)))^2 for z drawn from the prior), (N,) each."""
         context = self.context(parents, value)
         latent = self.encode(value, context)
         images = (self.decode(latent, context) - value).abs().flatten(1).mean(1)
         drawn = normal(tuple(latent.shape), generator, latent)
-        return images + (self.encode(self.decode(drawn, context), context) - drawn).square().mean(1)
+        return images, (self.encode(self.decode(drawn, context), context) - drawn).square().mean(1)
+
+    def loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
+        images, latents = self.cycles(value, parents, generator)
+        return images + latents
 
     def pyro_sample(self, name: str, parents: Parents, count: int) -> Tensor:
         zeros = self.reference.new_zeros(count, self.latent)

@@ -94,6 +94,11 @@ class HVAE(LikelihoodImage):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
+    def level_count(self) -> int:
+        """How many levels the hierarchy has."""
+        return len(self.decoder.levels)
+
+    @property
     def latent_size(self) -> int:
         """How many numbers all latents are."""
         return self.decoder.size
@@ -156,4 +161,5 @@ class HVAE(LikelihoodImage):
         features, layers = self.infer(value, self.context(parents, value), generator, active=active)
         log_prob = discretised_gaussian_log_prob(value, *self.likelihood(features))
         divergences = torch.stack([layer.divergence() for layer in layers], 1)
-        return divergences.clamp(min=self.free_bits) @ divergences.new_tensor(self.betas) - log_prob.flatten(1).sum(1)
+        weighted = divergences.clamp(min=self.free_bits) * divergences.new_tensor(self.betas)
+        return weighted.sum(1) - log_prob.flatten(1).sum(1)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from counterbench.catalog.recipes import Fit
+from counterbench.errors import ConfigError
 from counterbench.fitting import Player
 from counterbench.objectives.base import Objective
 from counterbench.randomness import normal
@@ -57,6 +58,10 @@ class Adversarial(Objective):
         self.discriminator = self.mechanism.make_discriminator(width)  # type: ignore[operator]
         self.discriminator_rate, self.penalty, self.penalty_every = discriminator_rate, penalty, penalty_every
         self.reconstruction = reconstruction
+        if penalty_every < 1:
+            raise ConfigError(f"adversarial: penalty_every is {penalty_every}; give at least 1.")
+        if min(width, discriminator_rate) <= 0:
+            raise ConfigError("adversarial: width and discriminator_rate must be above 0.")
 
     def players(self) -> Sequence[Player]:
         return [
@@ -69,8 +74,11 @@ class Adversarial(Objective):
             ),
         ]
 
-    def _verdicts(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Logits of (real image, encoded latent) and of (generated image, drawn latent), (N,) each."""
+    def _verdicts(
+        self, batch: dict[str, Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """Logits of (real image, encoded latent) and of (generated image, drawn latent), (N,) each; the first pair and its
+        context."""
         value, parents = self.encoded(batch)
         context = self.mechanism.context(parents, value)
         latent = self.mechanism.encode(value, context)  # type: ignore[operator]
@@ -79,15 +87,15 @@ class Adversarial(Objective):
         # Real and made go through together: half the calls, and statistics of a batch could not tell them apart.
         both = self.discriminator(torch.cat([value, made]), torch.cat([latent, drawn]), context.repeat(2, 1))
         real, generated = both.chunk(2)
-        return real, generated
+        return real, generated, (value, latent, context)
 
     def _generator_loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
-        real, generated = self._verdicts(batch, generator)
+        real, generated, pair = self._verdicts(batch, generator)
         loss = softplus(real) + softplus(-generated)
-        return loss + self.reconstruction * self._misses(batch) if self.reconstruction else loss
+        return loss + self.reconstruction * self._misses(*pair) if self.reconstruction else loss
 
     def _discriminator_loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
-        real, generated = self._verdicts(batch, generator)
+        real, generated, _ = self._verdicts(batch, generator)
         loss = softplus(-real) + softplus(generated)
         if self.penalty and self.global_step // 2 % self.penalty_every == 0:  # two players, two steps a batch
             loss = loss + 0.5 * self.penalty * self.penalty_every * self._steepness(batch)
@@ -104,11 +112,11 @@ class Adversarial(Objective):
         return torch.stack([part.square().flatten(1).sum(1) for part in found]).sum(0)
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
-        return 127.5 * self._misses(batch)
-
-    def _misses(self, batch: dict[str, Tensor]) -> Tensor:
-        """Mean absolute error of reconstructions, (N,), on the scale [-1, 1]."""
         value, parents = self.encoded(batch)
         context = self.mechanism.context(parents, value)
-        again = self.mechanism.decode(self.mechanism.encode(value, context), context)  # type: ignore[operator]
+        return 127.5 * self._misses(value, self.mechanism.encode(value, context), context)  # type: ignore[operator]
+
+    def _misses(self, value: Tensor, latent: Tensor, context: Tensor) -> Tensor:
+        """Mean absolute error of reconstructions, (N,), on the scale [-1, 1]."""
+        again: Tensor = self.mechanism.decode(latent, context)  # type: ignore[operator]
         return (again - value).abs().flatten(1).mean(1)

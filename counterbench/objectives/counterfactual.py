@@ -12,7 +12,6 @@ from torch.nn import functional
 from counterbench.catalog.recipes import Fit
 from counterbench.checkpoints import load_weights, save_weights
 from counterbench.errors import ConfigError
-from counterbench.files import sha256_of_tensors
 from counterbench.fitting import Fitting, Hardware, Player, run
 from counterbench.mechanisms.base import Noise
 from counterbench.networks.classifiers import Pooled
@@ -74,17 +73,29 @@ class Counterfactual(Objective):
         if targets not in ("hard", "soft"):
             raise ConfigError(f"counterfactual: targets is {targets!r}; give hard or soft.")
         self.scm, self.targets, self.slack, self.damping = scm, targets, slack, damping
-        self.multiplier_rate, self.critic_epochs = multiplier_rate, critic_epochs
+        self.multiplier_rate = multiplier_rate
         self.variables = {name: image, **{variable.name: variable for variable in attributes}}
         self.intervened = tuple(intervened or (parent.name for parent in self.mechanism.parents))
         for chosen in self.intervened:
             if chosen not in scm.variables or chosen == name:
                 known = ", ".join(variable.name for variable in attributes)
                 raise ConfigError(f"counterfactual: cannot intervene on {chosen!r}; the attributes are: {known}.")
+        if damping < 0 or multiplier_rate <= 0 or slack < 0:
+            raise ConfigError(
+                "counterfactual: damping and slack must not be negative, multiplier_rate must be above 0."
+            )
+        self.critic_fit = Fit(
+            epochs=critic_epochs, batch_size=128, learning_rate=3e-3, cosine=True, ema_decay=0.99, patience=1000
+        )
+        self.critic_sha256 = ""
         self.critic = Critic(image, self.mechanism.parents, critic_width)
         self.multiplier = nn.Parameter(torch.zeros(()))
         self.bound: Tensor
-        self.register_buffer("bound", torch.tensor(float("nan") if bound is None else bound * image.size))
+        self.held_bound: Tensor
+        given = torch.tensor(float("nan") if bound is None else bound * image.size)
+        self.register_buffer("bound", given)
+        self.register_buffer("held_bound", given.clone())
+        self._held: list[tuple[float, float, int]] = []
 
     def prepare(
         self,
@@ -96,33 +107,27 @@ class Counterfactual(Objective):
     ) -> None:
         done = folder / _CRITIC
         if resume and done.is_file():
-            load_weights(self.critic, done)
+            self.critic_sha256 = load_weights(self.critic, done)
         else:
-            options = Fit(
-                epochs=self.critic_epochs,
-                batch_size=128,
-                learning_rate=3e-3,
-                cosine=True,
-                ema_decay=0.99,
-                patience=1000,
-            )
-            job = _CriticFitting(self.critic, options, self.seed + 1)
+            job = _CriticFitting(self.critic, self.critic_fit, self.seed + 1)
             run(job, train, validation, folder / "critic", hardware, resume)
-            self.critic.calibrate(validation)
-            save_weights(self.critic.cpu(), done)
+            self.critic.cpu().calibrate(validation)
+            self.critic_sha256 = save_weights(self.critic, done)
         for mechanism in self.scm.mechanisms.values():
             if mechanism is not self.mechanism:
                 frozen(mechanism)
         frozen(self.critic)
         if self.bound.isnan():
             self.bound.fill_(self._energy_now(train) * (1 + self.slack))
+            self.held_bound.fill_(self._energy_now(validation) * (1 + self.slack))
 
     def _energy_now(self, values: Mapping[str, Tensor], count: int = 2000) -> float:
-        """Mean free energy of some samples, in nats per image."""
+        """Mean free energy of a random part of the samples, in nats per image."""
         generator = torch.Generator().manual_seed(self.seed)
-        total, seen = 0.0, min(count, len(values[self.name]))
+        chosen = torch.randperm(len(values[self.name]), generator=generator)[:count]
+        total, seen = 0.0, len(chosen)
         with torch.no_grad():
-            for rows in torch.arange(seen).split(100):
+            for rows in chosen.split(100):
                 encoded = {name: variable.encode(values[name][rows]) for name, variable in self.variables.items()}
                 total += float(self._explain(encoded, generator)[1].sum())
         return total / seen
@@ -139,7 +144,7 @@ class Counterfactual(Objective):
 
     @property
     def judges(self) -> list[str]:
-        return [f"critic of this training, sha256={sha256_of_tensors(dict(self.critic.state_dict()))}"]
+        return [f"sha256={self.critic_sha256}"]
 
     def players(self) -> Sequence[Player]:
         return [
@@ -152,33 +157,44 @@ class Counterfactual(Objective):
         with torch.no_grad():
             self.multiplier.clamp_(min=0)
 
-    def _room(self, energy: Tensor) -> Tensor:
-        """How far the free energy is below the bound, in nats per pixel."""
-        size = self.variables[self.name].size
-        room: Tensor = (self.bound - energy) / size
-        return room
+    def _room(self, energy: Tensor, bound: Tensor) -> Tensor:
+        """How far the free energy is below a bound, in nats per pixel."""
+        return (bound - energy) / self.variables[self.name].size
 
     def _multiplier_loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
         return self.multiplier * self._last_room
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
+        unhappy, energy = self._answers(batch, generator)
+        room = self._room(energy, self.bound)
+        # The constraint is on the mean; one multiplier serves all.
+        self._last_room = room.detach().mean()
+        self.note("critic", unhappy.mean(), len(unhappy))
+        self.note("room", self._last_room, len(room))
+        self.note("lambda", self.multiplier, len(room))
+        # Damping acts where the bound is broken alone; on both sides it would drive the free energy up to the bound.
+        strength = self.multiplier.detach() + self.damping * functional.relu(-self._last_room)
+        return unhappy - strength * room
+
+    def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
+        unhappy, energy = self._answers(batch, self.validation_generator(batch_index))
+        room = self._room(energy, self.held_bound)
+        self._held.append((float(unhappy.sum()), float(room.sum()), len(room)))
+
+    def on_validation_epoch_end(self) -> None:
+        """The epoch is best whose answers are, among those that keep the bound on the whole held-out set."""
+        unhappy, room, count = (sum(column) for column in zip(*self._held, strict=True))
+        self._held.clear()
+        broken = max(0.0, -room / count)
+        self.log("val_loss", unhappy / count + self.damping * broken, prog_bar=True, sync_dist=True)
+
+    def _answers(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(how unhappy the critic is with counterfactuals (N,), free energy of the factual images (N,))."""
         encoded = {name: variable.encode(batch[name]) for name, variable in self.variables.items()}
         asked, chosen = self._question(encoded, generator)
         noise, energy = self._explain(encoded, generator)
         answer = self.mechanism.generate(noise, self._parents(asked))
-        unhappy = self.critic.disagreement(answer, self._targets(encoded, asked, chosen))
-        room = self._room(energy)
-        if training:
-            # The constraint is on the mean; one multiplier serves all.
-            self._last_room = room.detach().mean()
-            self.note("critic", unhappy.mean(), len(unhappy))
-            self.note("room", self._last_room, len(room))
-            self.note("lambda", self.multiplier, len(room))
-            # Damping acts where the bound is broken alone; on both sides it would drive the free energy up to the bound.
-            strength = self.multiplier.detach() + self.damping * functional.relu(-self._last_room)
-            return unhappy - strength * room
-        # Held out, the epoch is best whose answers are, among those that keep the bound.
-        return unhappy + self.damping * functional.relu(-room.mean())
+        return self.critic.disagreement(answer, self._targets(encoded, asked, chosen)), energy
 
     def _question(self, encoded: Mapping[str, Tensor], generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
         """(counterfactual attributes, number of the variable that was set, (N,)): values of other samples, per sample."""

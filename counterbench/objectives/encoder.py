@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from counterbench.catalog.recipes import Fit
-from counterbench.fitting import Player
-from counterbench.objectives.base import Objective
-from counterbench.randomness import normal
+from counterbench.fitting import Hardware, Player
+from counterbench.objectives.base import Objective, frozen
 from counterbench.registry import objectives
 from counterbench.scm import StructuralCausalModel
 
@@ -26,7 +26,7 @@ class Encoder(Objective):
         latent_weight: of the error of the latent.
     """
 
-    needs = ("encode", "decode")
+    needs = ("cycles",)
 
     def __init__(self, scm: StructuralCausalModel, name: str, fit: Fit, seed: int, latent_weight: float = 1.0):
         super().__init__(scm, name, fit, seed)
@@ -36,13 +36,18 @@ class Encoder(Objective):
         encoder: torch.nn.Module = self.mechanism.encoder  # type: ignore[assignment]
         return [Player("train", list(encoder.parameters()), lambda b, g: self.losses(b, g, training=True))]
 
+    def prepare(
+        self,
+        train: Mapping[str, Tensor],
+        validation: Mapping[str, Tensor],
+        folder: Path,
+        hardware: Hardware,
+        resume: bool,
+    ) -> None:
+        frozen(self.mechanism).train()
+        self.mechanism.encoder.requires_grad_(True)  # type: ignore[union-attr]
+
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
-        value, parents = self.encoded(batch)
-        context = self.mechanism.context(parents, value)
-        latent = self.mechanism.encode(value, context)  # type: ignore[operator]
-        images = (self.mechanism.decode(latent, context) - value).abs().flatten(1).mean(1)  # type: ignore[operator]
-        drawn = normal(tuple(latent.shape), generator, latent)
-        with torch.no_grad():
-            made = self.mechanism.decode(drawn, context)  # type: ignore[operator]
-        latents = (self.mechanism.encode(made, context) - drawn).square().flatten(1).mean(1)  # type: ignore[operator]
-        return images + self.latent_weight * latents
+        images, latents = self.mechanism.cycles(*self.encoded(batch), generator)  # type: ignore[operator]
+        total: Tensor = images + self.latent_weight * latents
+        return total

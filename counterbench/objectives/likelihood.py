@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 import torch
 from torch import Tensor
 
@@ -27,8 +25,14 @@ class Likelihood(Objective):
 
     def __init__(self, scm: StructuralCausalModel, name: str, fit: Fit, seed: int, levels: int | None = None):
         super().__init__(scm, name, fit, seed)
-        if levels is not None and "active" not in inspect.signature(self.mechanism.loss).parameters:
-            raise ConfigError(f"likelihood: the mechanism of {name!r} has no levels; leave the option out.")
+        if not self.mechanism.has_likelihood:
+            raise ConfigError(
+                f"The mechanism of {name!r} has no likelihood; give it stages: adversarial, then encoder."
+            )
+        count = getattr(self.mechanism, "level_count", 0)
+        if levels is not None and not 1 <= levels <= count:
+            has = f"has {count}" if count else "has none; leave the option out"
+            raise ConfigError(f"likelihood: levels is {levels}, but the mechanism of {name!r} {has}.")
         self.options = {} if levels is None else {"active": levels}
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:

@@ -2,10 +2,12 @@
 
 import inspect
 import json
+import re
 
 import pytest
 import torch
 from pydantic import ValidationError
+from safetensors.torch import load_file
 
 from counterbench import fitting, models, objectives, registry, training
 from counterbench.catalog.recipes import Recipe, Stage
@@ -32,7 +34,7 @@ GAME = {
     "family": "gan",
     "options": {"latent": 2, **SHAPE},
     "stages": [
-        {"objective": "adversarial", "fit": {"epochs": 3, "batch_size": 50, "betas": [0.5, 0.99], "ema_decay": 0.5}},
+        {"objective": "adversarial", "fit": {"epochs": 3, "batch_size": 50, "betas": [0.5, 0.99], "ema_decay": 0.99}},
         {"objective": "encoder", "fit": {"epochs": 3, "batch_size": 50, "learning_rate": 0.01}},
     ],
 }
@@ -43,7 +45,7 @@ def test_every_option_has_a_default_and_is_documented(name):
     family = registry.objectives.get(name)
     for option, default in options_of(family, 4).items():
         assert default is not inspect.Parameter.empty, option
-        assert option in family.__doc__, option
+        assert re.search(rf"^\s+(\w+, )*{option}(, \w+)*:", family.__doc__, re.MULTILINE), option
 
 
 @pytest.mark.parametrize(
@@ -80,11 +82,28 @@ def test_fit_and_stages_exclude_each_other():
         recipe({"family": "vae", "fit": {}, "stages": [{}]})
 
 
-def test_only_an_image_can_be_fine_tuned(toy):
-    scm = toy.exact_scm()
-    stage = Stage(objective="counterfactual")
-    with pytest.raises(ConfigError, match="no method 'explain'"):
-        objectives.build(stage, scm, "a", 0)
+@pytest.mark.parametrize(
+    ("family", "stage", "words"),
+    [
+        ("gan", {}, "has no likelihood; give it stages: adversarial, then encoder"),
+        ("vae", {"options": {"levels": 1}}, "has none; leave the option out"),
+        ("hvae", {"options": {"levels": 9}}, "levels is 9, but the mechanism of 'image' has 2"),
+        ("gan", {"objective": "adversarial", "options": {"penalty_every": 0}}, "give at least 1"),
+        ("vae", {"objective": "counterfactual", "options": {"critic_epochs": 0}}, "greater than or equal to 1"),
+        ("vae", {"objective": "counterfactual", "options": {"damping": -1}}, "must not be negative"),
+    ],
+)
+def test_impossible_stages_are_refused(toy, tmp_path, family, stage, words):
+    options = {"levels": [[1, 1, 4], [8, 1, 4]]} if family == "hvae" else SHAPE
+    with pytest.raises(ConfigError, match=words):
+        training.train(
+            recipe({"family": family, "options": options, "stages": [stage]}), toy.Toy(), tmp_path / "r", CPU
+        )
+
+
+def test_numbers_that_yaml_reads_as_words_are_numbers(toy):
+    job = fine_tuning(toy, slack="2e-2", damping="1e2")
+    assert (job.slack, job.damping) == (0.02, 100.0)
 
 
 def test_stages_have_curves_and_leave_no_opponent_behind(toy, tmp_path):
@@ -116,7 +135,7 @@ FINE = {
         {
             "objective": "counterfactual",
             "options": {"critic_epochs": 2, "critic_width": 4},
-            "fit": {"epochs": 3, "batch_size": 50, "ema_decay": 0.5},
+            "fit": {"epochs": 3, "batch_size": 50, "ema_decay": 0.99},
         },
     ],
 }
@@ -211,7 +230,7 @@ def test_refining_the_encoder_holds_the_generator_and_mends_reconstructions(game
         return float((again - values["x"]).abs().mean())
 
     worse = error()
-    fit = {"epochs": 10, "batch_size": 100, "learning_rate": 0.003, "weight_decay": 0}
+    fit = {"epochs": 10, "batch_size": 100, "learning_rate": 0.003, "weight_decay": 0, "ema_decay": 0.9}
     run_stage(scm, {"objective": "encoder", "fit": fit}, tmp_path, gaussian(), gaussian(200, 1))
     assert error() < 0.85 * worse
     for name, value in mechanism.state_dict().items():
@@ -253,6 +272,18 @@ def test_interventions_differ_per_sample_and_follow_the_graph(toy):
         assert torch.equal(value, before[name])  # nothing is changed in place
 
 
+def test_what_is_held_stays_as_it_is_to_the_last_bit(toy, tmp_path):
+    """The flows and the critic ride along in fine-tuning; neither a step nor the averaging of weights may touch them."""
+    plain = {"family": "vae", "options": {"latent": 2, **SHAPE}}
+    before = training.train(recipe({**plain, "stages": FINE["stages"][:1]}), toy.Toy(), tmp_path / "before", CPU)
+    after = training.train(recipe({**plain, "stages": FINE["stages"]}), toy.Toy(), tmp_path / "after", CPU)
+    first, second = (load_file(folder / "weights.safetensors") for folder in (before, after))
+    held = [name for name in first if ".image." not in name]
+    assert held
+    assert all(torch.equal(first[name], second[name]) for name in held)
+    assert any(not torch.equal(first[name], second[name]) for name in first if ".image." in name)
+
+
 def test_soft_targets_are_what_the_critic_sees_where_nothing_was_asked(toy):
     job = fine_tuning(toy, targets="soft", intervened=["c"])
     job.critic.eval()
@@ -274,8 +305,8 @@ def tuned(toy, tmp_path_factory):
     first = {"fit": {"epochs": 12, "batch_size": 50, "learning_rate": 0.01, "cosine": True}}
     second = {
         "objective": "counterfactual",
-        "options": {"critic_epochs": 20, "critic_width": 8, "slack": 0.05},
-        "fit": {"epochs": 15, "batch_size": 50, "learning_rate": 0.005},
+        "options": {"critic_epochs": 40, "critic_width": 8},
+        "fit": {"epochs": 30, "batch_size": 50, "learning_rate": 0.01},
     }
     before = training.train(recipe({**image, "stages": [first]}), toy.Toy(), root / "before", CPU)
     after = training.train(recipe({**image, "stages": [first, second]}), toy.Toy(), root / "after", CPU)
@@ -297,16 +328,16 @@ def test_fine_tuning_raises_effectiveness_within_its_constraint(toy, tuned, monk
     monkeypatch.setenv("COUNTERBENCH_CACHE", str(tmp_path))
     before, after = tuned
     first, second = scores(toy, before), scores(toy, after)
-    for name in ("a", "b"):
-        key = ("effectiveness", "absolute_error", name, name)
-        assert second[key] < 0.95 * first[key]
+    key = ("effectiveness", "absolute_error", "a", "a")
+    assert second[key] < 0.8 * first[key]
     key = ("effectiveness", "accuracy", "c", "c")
-    assert second[key] > first[key] + 0.15
+    assert second[key] > first[key] + 0.3
     curve = manifest_of(after)["curves"]["image: 2 counterfactual"]
-    assert curve["parts"]["critic"][-1] < curve["parts"]["critic"][0]
-    assert curve["parts"]["room"][-1] > -0.02  # nats per pixel
+    assert curve["parts"]["critic"][-1] < 0.5 * curve["parts"]["critic"][0]
+    kept = curve["validation"].index(min(curve["validation"]))
+    assert curve["parts"]["room"][kept] > -0.05  # nats per pixel, over the epoch as it went
     assert manifest_of(before)["judges_used_in_training"] == []
-    assert "critic of this training" in manifest_of(after)["judges_used_in_training"][0]
+    assert manifest_of(after)["judges_used_in_training"][0].startswith("sha256=")
 
 
 def test_a_critic_reads_every_kind_of_variable():
