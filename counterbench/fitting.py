@@ -282,13 +282,14 @@ def run(
         if fitting.selects:
             options = fitting.fit_options
             callbacks.append(EarlyStopping("val_loss", min_delta=options.min_delta, patience=options.patience))
-        trainer = _trainer(fitting.fit_options, callbacks, folder, hardware)
-        checkpoint = folder / "latest.ckpt"
         batch_size = fitting.fit_options.batch_size
+        batches = loader(train, batch_size, fitting.seed)
+        trainer = _trainer(fitting.fit_options, len(batches), callbacks, folder, hardware)
+        checkpoint = folder / "latest.ckpt"
         try:
             trainer.fit(
                 fitting,
-                loader(train, batch_size, fitting.seed),
+                batches,
                 loader(validation, batch_size, None),
                 ckpt_path=str(checkpoint) if resume and checkpoint.is_file() else None,
                 weights_only=True,
@@ -315,7 +316,10 @@ class _MovingAverage:
         return averaged + (1 - self.decay) * (current - averaged)
 
 
-def _trainer(options: Fit, callbacks: list[Callback], folder: Path, hardware: Hardware) -> lightning.Trainer:
+def _trainer(
+    options: Fit, batches: int, callbacks: list[Callback], folder: Path, hardware: Hardware
+) -> lightning.Trainer:
+    epochs = options.epochs if options.steps is None else min(options.epochs, math.ceil(options.steps / batches))
     if options.ema_decay:
         callbacks.append(WeightAveraging(avg_fn=_MovingAverage(options.ema_decay)))
     if progress.shown.get():
@@ -327,7 +331,7 @@ def _trainer(options: Fit, callbacks: list[Callback], folder: Path, hardware: Ha
         # In a game, every step leaves out somebody's weights.
         strategy="ddp_spawn_find_unused_parameters_true" if hardware.devices > 1 else "auto",
         precision=hardware.precision,  # type: ignore[arg-type]
-        max_epochs=options.epochs,
+        max_epochs=epochs,
         callbacks=callbacks,
         logger=False,
         enable_model_summary=False,

@@ -25,6 +25,7 @@ from counterbench.datasets.base import Dataset, Split
 from counterbench.errors import CheckpointError, DataError
 from counterbench.files import require_writable, write_text
 from counterbench.fitting import Hardware
+from counterbench.objectives.base import Circumstances
 from counterbench.scm import StructuralCausalModel
 from counterbench.versions import versions
 
@@ -206,8 +207,9 @@ class _Run:
             mechanism.prepare(encoded[name], encoded)
         curve: dict[str, Any] = {"train": [], "validation": []}
         if any(True for _ in mechanism.parameters()):
-            job.prepare(train, held_out, folder, self.hardware, self.resume)
-            curve = vars(fitting.run(job, train, held_out, folder, self.hardware, self.resume))
+            circumstances = Circumstances(train, held_out, folder, self.hardware, self.resume)
+            job.prepare(circumstances)
+            curve = vars(fitting.run(job, **vars(circumstances)))
         curve = {**curve, "objective": stage.objective, "seconds": round(time.perf_counter() - started, 1)}
         curve["judges"] = job.judges
         save_weights(mechanism.cpu(), done)

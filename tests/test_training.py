@@ -164,7 +164,7 @@ class _Probe(fitting.Callback):
 def _fitted(dataset, folder, monkeypatch, fit):
     probe = _Probe()
     original = fitting._trainer
-    monkeypatch.setattr(fitting, "_trainer", lambda o, c, f, h: original(o, [*c, probe], f, h))
+    monkeypatch.setattr(fitting, "_trainer", lambda o, n, c, f, h: original(o, n, [*c, probe], f, h))
     scm = models.build(recipe(), dataset.graph, dataset.variables)
     job = objectives.build(Stage(fit=fit), scm, "b", 0)
     values = [dict(dataset.split(s).values) for s in ("train", "validation")]
@@ -196,6 +196,15 @@ def test_patience_ends_training(dataset, tmp_path, monkeypatch):
     fit = Fit(epochs=50, batch_size=400, learning_rate=1e-9, warmup_steps=0, patience=3, min_delta=1.0, ema_decay=0.5)
     _, _, curve = _fitted(dataset, tmp_path, monkeypatch, fit)
     assert len(curve.validation) == 4
+
+
+@pytest.mark.parametrize(("rows", "limit", "epochs"), [(100, 200, 4), (200, 200, 2), (400, 200, 1), (100, 3, 3)])
+def test_a_budget_of_steps_is_the_same_for_any_number_of_samples(dataset, tmp_path, rows, limit, epochs):
+    scm = models.build(recipe(), dataset.graph, dataset.variables)
+    job = objectives.build(Stage(fit=Fit(epochs=limit, steps=7, batch_size=50)), scm, "b", 0)  # 2, 4 or 8 an epoch
+    values = {name: value[:rows] for name, value in dataset.split("train").values.items()}
+    assert len(values["b"]) == rows
+    assert len(fitting.run(job, values, values, tmp_path, CPU).train) == epochs
 
 
 def test_ctrl_c_on_the_command_line(tmp_path):

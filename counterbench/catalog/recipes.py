@@ -16,6 +16,8 @@ class Fit(Declaration):
 
     epochs: int = Field(200, ge=1)
     """At most; early stopping may end sooner."""
+    steps: int | None = Field(None, ge=1)
+    """At most, rounded up to whole epochs: a recipe then costs the same whatever the size of the training set."""
     batch_size: int = Field(256, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
@@ -24,7 +26,7 @@ class Fit(Declaration):
     warmup_steps: int = Field(100, ge=0)
     """Optimiser steps (not epochs) over which the learning rate rises from zero."""
     cosine: bool = False
-    """Let the learning rate fall to zero along a cosine over `epochs`."""
+    """Let the learning rate fall to zero along a cosine over the whole of the training."""
     gradient_clip: float = Field(0.0, ge=0)
     """Largest norm of the gradient; 0 for no limit."""
     patience: int = Field(20, ge=1)

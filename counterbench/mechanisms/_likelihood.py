@@ -79,13 +79,12 @@ class LikelihoodImage(Mechanism):
             (noise, negative log-likelihood (N,), divergence of every part of the latent (N, parts)), in nats per image.
         """
         noise, pixels, divergences = self.infer_noise(value, parents, generator, 1.0)
-        log_prob = discretised_gaussian_log_prob(value, *pixels)
-        return _with_pixels(noise, value, pixels), -log_prob.flatten(1).sum(1), divergences()
+        return _with_pixels(noise, value, pixels), negative_log_likelihood(value, pixels), divergences()
 
     def free_energy(self, value: Tensor, parents: Parents, generator: Generator = None) -> tuple[Tensor, Tensor]:
         """(negative log-likelihood (N,), divergence of every part of the latent (N, parts)), in nats per image."""
-        _, negative_log_likelihood, divergences = self.explain(value, parents, generator)
-        return negative_log_likelihood, divergences
+        _, negative, divergences = self.explain(value, parents, generator)
+        return negative, divergences
 
     def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
         mean, log_scale = self.pixels(noise, parents)
@@ -102,6 +101,11 @@ class LikelihoodImage(Mechanism):
         scale = (self.pixel_temperature * log_scale.exp()).clamp(min=1e-6)
         # In grey levels, as every site of the program is in natural units.
         return pyro.sample(name, dist.Normal(self.image.decode(mean), 127.5 * scale).to_event(3))
+
+
+def negative_log_likelihood(value: Tensor, pixels: tuple[Tensor, Tensor]) -> Tensor:
+    """Of images (N, C, H, W), given mean and log standard deviation of their pixels; (N,), in nats per image."""
+    return -discretised_gaussian_log_prob(value, *pixels).flatten(1).sum(1)
 
 
 def _with_pixels(noise: Noise, value: Tensor, pixels: tuple[Tensor, Tensor]) -> Noise:

@@ -13,6 +13,7 @@ from counterbench.errors import ConfigError
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
 from counterbench.networks.adversarial import Discriminator
 from counterbench.networks.convolutional import Decoder, Encoder
+from counterbench.networks.limits import leaky_clamp
 from counterbench.randomness import Generator, normal
 from counterbench.registry import mechanisms
 from counterbench.variables import Image, Variable
@@ -72,8 +73,8 @@ class GAN(Mechanism):
         return latent
 
     def decode(self, latent: Tensor, context: Tensor) -> Tensor:
-        """(N, latent), (N, context) -> image, (N, C, H, W), on the scale [-1, 1]."""
-        return torch.tanh(self.paint(self.generator(latent, context)))
+        """(N, latent), (N, context) -> image, (N, C, H, W), on the scale [-1, 1], which it may pass by a little."""
+        return leaky_clamp(self.paint(self.generator(latent, context)), 1.0)
 
     def make_discriminator(self, width: float = 1.0) -> nn.Module:
         """The opponent in training; it is no part of the model."""
@@ -85,7 +86,7 @@ class GAN(Mechanism):
         return {"latent": self.encode(value, self.context(parents, value))}
 
     def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
-        return self.decode(noise["latent"], self.context(parents, noise["latent"]))
+        return self.decode(noise["latent"], self.context(parents, noise["latent"])).clamp(-1, 1)
 
     def sample_noise(self, count: int, generator: Generator = None) -> Noise:
         return {"latent": normal((count, self.latent), generator, self.reference)}
@@ -106,6 +107,6 @@ class GAN(Mechanism):
         zeros = self.reference.new_zeros(count, self.latent)
         latent = pyro.sample(f"{name}_latent", dist.Normal(zeros, torch.ones_like(zeros)).to_event(1))
         image: Tensor = pyro.deterministic(
-            name, self.image.decode(self.decode(latent, self.context(parents, zeros))), event_dim=3
+            name, self.image.decode(self.generate({"latent": latent}, parents)), event_dim=3
         )
         return image

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from counterbench.errors import ConfigError
-from counterbench.mechanisms._likelihood import LikelihoodImage, require_shares
+from counterbench.mechanisms._likelihood import LikelihoodImage, negative_log_likelihood, require_shares
 from counterbench.mechanisms.base import Noise, Parents
 from counterbench.networks.hierarchical import HierarchicalDecoder, HierarchicalEncoder, Layer, check_levels
-from counterbench.networks.likelihood import DiscretisedGaussian, discretised_gaussian_log_prob
+from counterbench.networks.likelihood import DiscretisedGaussian
 from counterbench.randomness import Generator, normal
 from counterbench.registry import mechanisms
 from counterbench.variables import Image, Variable
@@ -137,10 +137,16 @@ class HVAE(LikelihoodImage):
         return self.decoder.infer(activations, context, self._parts(drawn), active)
 
     def infer_noise(
-        self, value: Tensor, parents: Parents, generator: Generator, temperature: float
+        self,
+        value: Tensor,
+        parents: Parents,
+        generator: Generator,
+        temperature: float,
+        active: int | None = None,
     ) -> tuple[Noise, tuple[Tensor, Tensor], Callable[[], Tensor]]:
+        """As in the base class, with latents at the `active` coarsest levels alone; None for all."""
         context = self.context(parents, value)
-        features, layers = self.infer(value, context, generator, temperature)
+        features, layers = self.infer(value, context, generator, temperature, active)
         noise = {"latent": self._flat([layer.noise for layer in layers])}
         if self.conditional_prior and (self.effect == "direct" or self.kept):
             noise["mediator"] = self._flat([layer.latent for layer in layers])
@@ -158,8 +164,7 @@ class HVAE(LikelihoodImage):
         return self.likelihood(features)
 
     def loss(self, value: Tensor, parents: Parents, generator: Generator = None, active: int | None = None) -> Tensor:
-        features, layers = self.infer(value, self.context(parents, value), generator, active=active)
-        log_prob = discretised_gaussian_log_prob(value, *self.likelihood(features))
-        divergences = torch.stack([layer.divergence() for layer in layers], 1)
-        weighted = divergences.clamp(min=self.free_bits) * divergences.new_tensor(self.betas)
-        return weighted.sum(1) - log_prob.flatten(1).sum(1)
+        _, pixels, divergences = self.infer_noise(value, parents, generator, 1.0, active)
+        found = divergences()
+        weighted = found.clamp(min=self.free_bits) * found.new_tensor(self.betas)
+        return negative_log_likelihood(value, pixels) + weighted.sum(1)

@@ -86,5 +86,5 @@ class VAE(LikelihoodImage):
         return noise, self.pixels(noise, parents), divergence
 
     def loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
-        negative_log_likelihood, divergences = self.free_energy(value, parents, generator)
-        return negative_log_likelihood + self.beta * divergences.sum(1)
+        negative, divergences = self.free_energy(value, parents, generator)
+        return negative + self.beta * divergences.sum(1)

@@ -95,19 +95,15 @@ class Adversarial(Objective):
         return loss + self.reconstruction * self._misses(*pair) if self.reconstruction else loss
 
     def _discriminator_loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
-        real, generated, _ = self._verdicts(batch, generator)
+        real, generated, pair = self._verdicts(batch, generator)
         loss = softplus(-real) + softplus(generated)
         if self.penalty and self.global_step // 2 % self.penalty_every == 0:  # two players, two steps a batch
-            loss = loss + 0.5 * self.penalty * self.penalty_every * self._steepness(batch)
+            loss = loss + 0.5 * self.penalty * self.penalty_every * self._steepness(*pair)
         return loss
 
-    def _steepness(self, batch: dict[str, Tensor]) -> Tensor:
+    def _steepness(self, value: Tensor, latent: Tensor, context: Tensor) -> Tensor:
         """Squared norm of the discriminator's gradient at real pairs, (N,)."""
-        value, parents = self.encoded(batch)
-        context = self.mechanism.context(parents, value)
-        with torch.no_grad():
-            latent = self.mechanism.encode(value, context)  # type: ignore[operator]
-        pair = [value.requires_grad_(True), latent.requires_grad_(True)]
+        pair = [value.detach().requires_grad_(True), latent.detach().requires_grad_(True)]
         found = torch.autograd.grad(self.discriminator(*pair, context).sum(), pair, create_graph=True)
         return torch.stack([part.square().flatten(1).sum(1) for part in found]).sum(0)
 

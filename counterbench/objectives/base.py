@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,6 +14,24 @@ from counterbench.errors import ConfigError
 from counterbench.fitting import Fitting, Hardware
 from counterbench.mechanisms.base import Mechanism
 from counterbench.scm import StructuralCausalModel
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What one stage of training is given.
+
+    Args:
+        train, validation: natural values of the objective's variables.
+        folder: of this stage, for what must survive an interruption.
+        hardware: where to compute.
+        resume: whether the folder may hold what an interrupted run has left.
+    """
+
+    train: Mapping[str, Tensor]
+    validation: Mapping[str, Tensor]
+    folder: Path
+    hardware: Hardware
+    resume: bool = False
 
 
 class Objective(Fitting):
@@ -49,22 +68,8 @@ class Objective(Fitting):
                     f"method {method!r}."
                 )
 
-    def prepare(
-        self,
-        train: Mapping[str, Tensor],
-        validation: Mapping[str, Tensor],
-        folder: Path,
-        hardware: Hardware,
-        resume: bool,
-    ) -> None:
-        """Whatever has to be done once before the first step. Default: nothing.
-
-        Args:
-            train, validation: natural values of :attr:`variables`.
-            folder: of this stage, for what must survive an interruption.
-            hardware: where to compute.
-            resume: whether the folder may hold what an interrupted run has prepared.
-        """
+    def prepare(self, circumstances: Circumstances) -> None:
+        """Whatever has to be done once before the first step. Default: nothing."""
 
     @property
     def judges(self) -> list[str]:

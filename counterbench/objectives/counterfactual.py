@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +11,10 @@ from torch.nn import functional
 from counterbench.catalog.recipes import Fit
 from counterbench.checkpoints import load_weights, save_weights
 from counterbench.errors import ConfigError
-from counterbench.fitting import Fitting, Hardware, Player, run
+from counterbench.fitting import Fitting, Player, run
 from counterbench.mechanisms.base import Noise
 from counterbench.networks.classifiers import Pooled
-from counterbench.objectives.base import Objective, frozen
+from counterbench.objectives.base import Circumstances, Objective, frozen
 from counterbench.registry import objectives
 from counterbench.scm import StructuralCausalModel
 from counterbench.variables import Categorical, Continuous, Image, Ordinal, Variable
@@ -97,20 +96,14 @@ class Counterfactual(Objective):
         self.register_buffer("held_bound", given.clone())
         self._held: list[tuple[float, float, int]] = []
 
-    def prepare(
-        self,
-        train: Mapping[str, Tensor],
-        validation: Mapping[str, Tensor],
-        folder: Path,
-        hardware: Hardware,
-        resume: bool,
-    ) -> None:
-        done = folder / _CRITIC
-        if resume and done.is_file():
+    def prepare(self, circumstances: Circumstances) -> None:
+        train, validation = circumstances.train, circumstances.validation
+        done = circumstances.folder / _CRITIC
+        if circumstances.resume and done.is_file():
             self.critic_sha256 = load_weights(self.critic, done)
         else:
             job = _CriticFitting(self.critic, self.critic_fit, self.seed + 1)
-            run(job, train, validation, folder / "critic", hardware, resume)
+            run(job, train, validation, circumstances.folder / "critic", circumstances.hardware, circumstances.resume)
             self.critic.cpu().calibrate(validation)
             self.critic_sha256 = save_weights(self.critic, done)
         for mechanism in self.scm.mechanisms.values():
@@ -251,15 +244,14 @@ class Critic(nn.Module):
         self.scale: Tensor
         self.register_buffer("scale", torch.ones(len(self.sizes)))
 
-    def _parts(self, images: Tensor) -> dict[str, Tensor]:
-        parts = self.network(images).split(self.sizes, dim=1)
-        return {variable.name: part for variable, part in zip(self.attributes, parts, strict=True)}
+    def _parts(self, images: Tensor) -> list[tuple[Variable, Tensor]]:
+        return list(zip(self.attributes, self.network(images).split(self.sizes, dim=1), strict=True))
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Encoded values, (N, size) each; of a class, its probabilities."""
         found = {}
-        for variable, part in zip(self.attributes, self._parts(images).values(), strict=True):
-            if not _is_quantity(variable):
+        for variable, part in self._parts(images):
+            if not isinstance(variable, Continuous):
                 part = part.softmax(1) if _is_one_hot(variable) else part.sigmoid()
             found[variable.name] = part
         return found
@@ -271,9 +263,9 @@ class Critic(nn.Module):
         (Huber 1964), so that one attribute does not drown the others.
         """
         total = images.new_zeros(len(images))
-        for variable, scale, part in zip(self.attributes, self.scale, self._parts(images).values(), strict=True):
+        for (variable, part), scale in zip(self._parts(images), self.scale, strict=True):
             target = targets[variable.name].to(part.dtype)
-            if _is_quantity(variable):
+            if isinstance(variable, Continuous):
                 error = (part - target) / scale
                 total = total + functional.huber_loss(error, torch.zeros_like(error), reduction="none")[:, 0]
             elif _is_one_hot(variable):
@@ -299,10 +291,6 @@ class Critic(nn.Module):
                     )
                 )
         self.scale.copy_(torch.cat(errors).mean(0).sqrt().clamp(min=1e-6))
-
-
-def _is_quantity(variable: Variable) -> bool:
-    return isinstance(variable, Continuous)
 
 
 def _is_one_hot(variable: Variable) -> bool:

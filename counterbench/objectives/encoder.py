@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from counterbench.catalog.recipes import Fit
-from counterbench.fitting import Hardware, Player
-from counterbench.objectives.base import Objective, frozen
+from counterbench.fitting import Player
+from counterbench.objectives.base import Circumstances, Objective
 from counterbench.registry import objectives
 from counterbench.scm import StructuralCausalModel
 
@@ -36,15 +35,8 @@ class Encoder(Objective):
         encoder: torch.nn.Module = self.mechanism.encoder  # type: ignore[assignment]
         return [Player("train", list(encoder.parameters()), lambda b, g: self.losses(b, g, training=True))]
 
-    def prepare(
-        self,
-        train: Mapping[str, Tensor],
-        validation: Mapping[str, Tensor],
-        folder: Path,
-        hardware: Hardware,
-        resume: bool,
-    ) -> None:
-        frozen(self.mechanism).train()
+    def prepare(self, circumstances: Circumstances) -> None:
+        self.mechanism.requires_grad_(False)
         self.mechanism.encoder.requires_grad_(True)  # type: ignore[union-attr]
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:

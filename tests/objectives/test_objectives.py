@@ -146,7 +146,7 @@ def test_every_stage_resumes_to_the_very_same_result(toy, tmp_path, monkeypatch,
     whole = training.train(recipe(image), toy.Toy(), tmp_path / "whole", CPU)
     original = fitting._trainer
     stop = _Interrupt(objective, 1)
-    monkeypatch.setattr(fitting, "_trainer", lambda o, c, f, h: original(o, [*c, stop], f, h))
+    monkeypatch.setattr(fitting, "_trainer", lambda o, n, c, f, h: original(o, n, [*c, stop], f, h))
     with pytest.raises(KeyboardInterrupt):
         training.train(recipe(image), toy.Toy(), tmp_path / "broken", CPU)
     monkeypatch.setattr(fitting, "_trainer", original)
