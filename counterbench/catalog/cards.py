@@ -94,6 +94,21 @@ class FeatureEntry(Declaration):
         return self
 
 
+class RoleEntry(Declaration):
+    """What else the samples of a dataset carry, for metrics and recipes that need it."""
+
+    description: str
+    sources: tuple[str, ...]
+    """The sources that have it."""
+    classes: tuple[str, ...] = ()
+    """What its numbers mean."""
+    template: str = ""
+    """Of a caption: text with {names} of variables."""
+
+
+Role = Literal["identity", "domain", "mask", "boxes", "label", "caption"]
+
+
 class Card(Declaration):
     """A dataset: its variables, graph, sources and judges."""
 
@@ -110,6 +125,9 @@ class Card(Declaration):
     judges: dict[str, tuple[JudgeEntry, ...]] = Field(default_factory=dict)
     features: dict[str, FeatureEntry] = Field(default_factory=dict)
     """feature space -> its options and pinned weights for this dataset."""
+    roles: dict[Role, RoleEntry] = Field(default_factory=dict)
+    """identity: who it is; domain: under what conditions (a scanner); mask: parts of the image; boxes: where something is; label:
+    whether it is there; caption: a sentence."""
     limits: tuple[str, ...] = ()
     citation: str = ""
     path: Path | None = None

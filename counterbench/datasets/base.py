@@ -106,6 +106,26 @@ class Dataset(ABC):
         """SHA-256 of :meth:`attributes`."""
         return sha256_of_tensors(self.attributes(name))
 
+    def role(self, name: str, split: str, index: Tensor) -> Tensor | list[str]:
+        """What else some samples carry: a role that the card declares for this source.
+
+        Args:
+            name: of the role.
+            split: name of the split.
+            index: (N,), rows of it.
+
+        Returns:
+            identity, domain, label: (N,) long; mask: (N, H, W) uint8; boxes: (N, 4) left, top, right, bottom in pixels, NaN
+            where there is none; caption: N sentences.
+
+        Raises:
+            DataError: if the card declares no such role for this source.
+        """
+        known = [role for role, entry in self.card.roles.items() if self.source in entry.sources]
+        raise DataError(
+            f"The samples of {self.card.name}/{self.source} carry no {name!r}; they carry: {', '.join(known) or 'nothing else'}."
+        )
+
     def knows_truth(self, intervened: Collection[str]) -> bool:
         """Whether interventions on these variables have true counterfactual images. Default: only the null one."""
         return not intervened

@@ -1,0 +1,178 @@
+"""CelebA as its authors publish it: aligned pictures and three lists."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from counterbench.errors import DataError
+from counterbench.files import atomic, cache_folder
+from counterbench.progress import bar
+
+CROP, SIDE = 150, 64
+_PICTURES = "img_align_celeba"
+_LISTS = {
+    "attributes": "list_attr_celeba.txt",
+    "partition": "list_eval_partition.txt",
+    "identity": "identity_CelebA.txt",
+}
+_BLOCK = 512
+_HOW = "Give --data-dir, or set COUNTERBENCH_DATA, to the folder that holds img_align_celeba/ and its three lists"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What the lists say, one entry per picture, in the order of the pictures.
+
+    Args:
+        folder: that holds everything.
+        names: of the pictures' files.
+        attributes: name -> (N,), 0 or 1.
+        partition: (N,), 0 train, 1 validation, 2 test.
+        identity: (N,), number of the person.
+    """
+
+    folder: Path
+    names: Sequence[str]
+    attributes: Mapping[str, Tensor]
+    partition: Tensor
+    identity: Tensor
+
+
+@cache
+def listing(data_dir: Path | None, wanted: tuple[str, ...]) -> Listing:
+    """Read the lists.
+
+    Args:
+        data_dir: a folder that holds them, or has a folder `celeba` that does.
+        wanted: names of attributes, as in the list.
+
+    Raises:
+        DataError: if something is missing, or the lists do not belong together.
+    """
+    folder = _home(data_dir)
+    rows = _table(folder / _LISTS["attributes"], header=2)
+    columns = _lines(folder / _LISTS["attributes"])[1].split()
+    for name in wanted:
+        if name not in columns:
+            raise DataError(f"{folder / _LISTS['attributes']} has no column {name!r}; it is not CelebA's list.")
+    partition, identity = (_table(folder / _LISTS[which]) for which in ("partition", "identity"))
+    names = sorted(rows)
+    for which, table in (("partition", partition), ("identity", identity)):
+        if table.keys() != rows.keys():
+            odd = sorted(table.keys() ^ rows.keys())
+            raise DataError(
+                f"{folder / _LISTS[which]} and {_LISTS['attributes']} name different pictures ({len(odd)} of them, "
+                f"{odd[0]} for one); they must come from the same release."
+            )
+    values = torch.tensor([rows[name] for name in names])
+    if values.shape[1] != len(columns) or not bool(((values == 1) | (values == -1)).all()):
+        raise DataError(f"{folder / _LISTS['attributes']}: every row must hold {len(columns)} numbers, each 1 or -1.")
+    return Listing(
+        folder,
+        names,
+        {name: (values[:, columns.index(name)] > 0).long() for name in wanted},
+        torch.tensor([partition[name][0] for name in names]),
+        torch.tensor([identity[name][0] for name in names]),
+    )
+
+
+def _home(data_dir: Path | None) -> Path:
+    if data_dir is None:
+        raise DataError(f"The source 'celeba' needs the published files. {_HOW}.")
+    for folder in (data_dir, data_dir / "celeba"):
+        if (folder / _LISTS["attributes"]).is_file():
+            missing = [name for name in (*_LISTS.values(), _PICTURES) if not (folder / name).exists()]
+            if missing:
+                raise DataError(f"{folder} lacks {', '.join(missing)}. {_HOW}.")
+            return folder
+    raise DataError(f"Neither {data_dir} nor {data_dir / 'celeba'} holds {_LISTS['attributes']}. {_HOW}.")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}.") from error
+
+
+def _table(path: Path, header: int = 0) -> dict[str, list[int]]:
+    """file name -> numbers."""
+    table: dict[str, list[int]] = {}
+    for number, line in enumerate(_lines(path)[header:], header + 1):
+        if not line.strip():
+            continue
+        name, *rest = line.split()
+        try:
+            table[name] = [int(entry) for entry in rest]
+        except ValueError:
+            raise DataError(
+                f"{path}, line {number}: {line.strip()[:60]!r} is no file name with whole numbers."
+            ) from None
+        if not rest or len(rest) != len(next(iter(table.values()))):
+            raise DataError(f"{path}, line {number} has {len(rest)} numbers; it may be truncated.")
+    if not table:
+        raise DataError(f"{path} is empty.")
+    return table
+
+
+def pictures(listed: Listing, rows: Tensor, name: str) -> Tensor:
+    """(N, 3, 64, 64), uint8, memory-mapped: decoded once, then kept in the cache.
+
+    Raises:
+        DataError: for a picture that is missing or damaged.
+    """
+    chosen = [listed.names[row] for row in rows.tolist()]
+    path = cache_folder() / "data" / f"celeba-{_key(listed.folder, chosen)}" / f"{name}.npy"
+    if not path.is_file():
+        with atomic(path) as temporary:
+            array = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(chosen), 3, SIDE, SIDE))
+            _decode(listed.folder / _PICTURES, chosen, array, name)
+            array.flush()
+            del array
+    # Copy on write: the pages are shared and loaded when they are looked at, and nobody can change the file.
+    return torch.from_numpy(np.load(path, mmap_mode="c"))
+
+
+def _key(folder: Path, names: Sequence[str]) -> str:
+    """Follows from which pictures there are and how large their files are."""
+    digest = hashlib.sha256(f"{CROP} {SIDE}\n".encode())
+    for name in names:
+        path = folder / _PICTURES / name
+        try:
+            digest.update(f"{name} {path.stat().st_size}\n".encode())
+        except OSError:
+            raise DataError(f"{path} is listed but missing; unpack img_align_celeba.zip again.") from None
+    return digest.hexdigest()[:16]
+
+
+def _decode(folder: Path, names: Sequence[str], array: np.ndarray, what: str) -> None:
+    with ThreadPoolExecutor() as pool, bar(len(names), f"Decoding celeba ({what})") as advance:
+        for start in range(0, len(names), _BLOCK):
+            block = names[start : start + _BLOCK]
+            array[start : start + len(block)] = list(pool.map(lambda name: _picture(folder / name), block))
+            advance(len(block))
+
+
+def _picture(path: Path) -> np.ndarray:
+    """The central 150 x 150 pixels, reduced to 64 x 64 with antialiasing, (3, 64, 64)."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as opened:
+            picture = opened.convert("RGB")
+    except (OSError, UnidentifiedImageError) as error:
+        raise DataError(f"{path} is no picture that can be read ({error}); fetch it again.") from error
+    if min(picture.size) < CROP:
+        raise DataError(f"{path} is {picture.width} x {picture.height}; aligned CelebA pictures are 178 x 218.")
+    left, top = round((picture.width - CROP) / 2), round((picture.height - CROP) / 2)
+    cropped = picture.crop((left, top, left + CROP, top + CROP))
+    return np.asarray(cropped.resize((SIDE, SIDE), Image.Resampling.BILINEAR)).transpose(2, 0, 1)

@@ -1,0 +1,190 @@
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from counterbench import datasets
+from counterbench.datasets import _adni_files
+from counterbench.datasets.adni import brain_volume_of, ventricular_volume_of
+from counterbench.errors import DataError
+
+nibabel = pytest.importorskip("nibabel")
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return datasets.load("adni")
+
+
+def test_sizes_are_as_the_card_says_and_no_subject_is_in_two_splits(phantom):
+    for split, size in phantom.card.sources["phantom"].sizes.items():
+        assert len(phantom.attributes(split)["age"]) == size
+
+
+def test_volumes_lie_in_published_ranges(phantom):
+    """Memory-clinic cohorts: brain 1,010 +- 105 mL, ventricles 38 +- 20 mL, larger with age."""
+    found = phantom.attributes("train")
+    assert 980 < found["brain_volume"].mean() < 1040
+    assert 70 < found["brain_volume"].std() < 120
+    assert 30 < found["ventricular_volume"].mean() < 45
+    assert stats.spearmanr(found["age"], found["ventricular_volume"]).statistic > 0.3
+    assert stats.spearmanr(found["age"], found["brain_volume"]).statistic < -0.2
+    men = found["sex"] == 1
+    assert found["brain_volume"][men].mean() - found["brain_volume"][~men].mean() == pytest.approx(95, abs=10)
+
+
+def test_truth_of_the_factual_values_is_the_factual_image(phantom):
+    rows = torch.arange(12)
+    factual = phantom.split("test").take(rows)
+    for names in ((), ("age",), ("age", "sex", "apoe"), ("brain_volume", "ventricular_volume", "slice")):
+        truth = phantom.truth("test", rows, {name: factual[name] for name in names})
+        assert torch.equal(truth["image"], factual["image"])
+        assert torch.allclose(truth["brain_volume"], factual["brain_volume"])
+
+
+def test_truth_carries_an_intervention_down_the_graph(phantom):
+    rows = torch.arange(20)
+    factual = phantom.split("test").take(rows)
+    older = phantom.truth("test", rows, {"age": factual["age"] + 10})
+    assert torch.allclose(older["brain_volume"], factual["brain_volume"] - 40, atol=1e-2)
+    assert torch.allclose(
+        older["ventricular_volume"].log() - factual["ventricular_volume"].log(),
+        torch.full((20,), 0.3 + 0.04),
+        atol=1e-3,
+    )
+    held = phantom.truth("test", rows, {"age": factual["age"] + 10, "brain_volume": factual["brain_volume"]})
+    assert torch.equal(held["brain_volume"], factual["brain_volume"])
+    fixed = phantom.truth("test", rows, {"ventricular_volume": factual["ventricular_volume"] + 5})
+    assert torch.equal(fixed["brain_volume"], factual["brain_volume"])
+    assert torch.equal(fixed["age"], factual["age"])
+
+
+def test_mechanisms_are_monotone_in_age():
+    age, zero = torch.linspace(55, 90, 20), torch.zeros(20)
+    assert (brain_volume_of(age, zero, zero, zero).diff() < 0).all()
+    assert (ventricular_volume_of(age, zero + 1000, zero).diff() > 0).all()
+
+
+def test_roles(phantom):
+    rows = torch.arange(40)
+    assert phantom.role("mask", "test", rows).shape == (40, 64, 64)
+    lesion = phantom.role("label", "test", rows)
+    assert torch.equal(phantom.role("boxes", "test", rows).isnan().any(1), lesion == 0)
+    assert torch.equal(phantom.role("identity", "test", rows), phantom.split("test").group[:40])
+    assert set(phantom.role("domain", "test", rows).tolist()) == {0, 1, 2}
+    assert "years" in phantom.role("caption", "test", rows)[0]
+    with pytest.raises(DataError, match="carry no 'caption'"):
+        datasets.load("morphomnist").role("caption", "test", rows)
+
+
+def test_visits_of_a_subject_share_the_anatomy(phantom):
+    draws = phantom._draws("test")
+    for subject in range(3):
+        rows = (draws.subject == subject).nonzero()[:, 0]
+        assert len(rows) == 8
+        assert (draws.traits[rows] == draws.traits[rows[0]]).all()
+        assert len(draws.attributes["age"][rows].unique()) == 2
+
+
+# --- the published layout ---------------------------------------------------------------------------------------------
+
+HEADER = "RID,PTID,VISCODE,EXAMDATE,AGE,Years_bl,PTGENDER,APOE4,WholeBrain,Ventricles\n"
+
+
+def write_adni(folder, subjects=60):
+    """A few subjects with two visits, in the layout of the archive."""
+    folder.mkdir(parents=True)
+    lines, rng = [HEADER], np.random.default_rng(0)
+    for number in range(subjects):
+        subject = f"{number:03d}_S_{1000 + number}"
+        for visit, day in (("bl", "2006-04-18"), ("m12", "2007-05-02")):
+            years = 0.0 if visit == "bl" else 1.04
+            lines.append(
+                f"{number},{subject},{visit},{day},70.5,{years},{'Male' if number % 2 else 'Female'},{number % 3},1000123,40456\n"
+            )
+            volume = np.zeros((60, 70, 30), np.float32)
+            volume[20:40, 20:50] = 50 + 50 * rng.random((20, 30, 30), dtype=np.float32)
+            path = folder / "volumes" / subject / f"{day}_08_20_30.0" / f"brain_{visit}.nii.gz"
+            path.parent.mkdir(parents=True)
+            nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), path)
+    (folder / "ADNIMERGE.csv").write_text("".join(lines))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    return datasets.load("adni", "adni", write_adni(tmp_path_factory.mktemp("adni") / "adni").parent)
+
+
+def test_scans_are_read_with_their_visits(published):
+    splits = {name: published.split(name) for name in published.splits}
+    assert sum(len(split) for split in splits.values()) == 60 * 2 * 10
+    train = splits["train"]
+    assert train.values["image"].shape[1:] == (1, 64, 64)
+    assert train.values["image"].max() > 200
+    assert sorted(set(train.values["age"].tolist())) == pytest.approx([70.5, 71.54])
+    assert train.values["brain_volume"][0] == pytest.approx(1000.123)
+    assert train.values["slice"].tolist()[:10] == list(range(10))
+    assert (train.group.bincount() == 20).all()
+
+
+def test_no_subject_is_in_two_splits(published):
+    names = [scan.subject for scan in _adni_files.scans(published.data_dir)[0]]
+    homes = _adni_files.split_of(names)
+    assert set(homes.values()) == set(_adni_files.SHARES)
+    assert _adni_files.split_of([*names, "999_S_9999"]) == {
+        **homes,
+        "999_S_9999": _adni_files.split_of(["999_S_9999"])["999_S_9999"],
+    }
+
+
+def test_the_nose_points_up_whatever_the_orientation_of_the_file(tmp_path):
+    volume = np.zeros((181, 181, 20), np.float32)
+    volume[60:120, 120:170] = 100  # in front (positive y), in RAS
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "a.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(volume[:, ::-1], np.diag([1.0, -1.0, 1.0, 1.0])), tmp_path / "b.nii.gz")
+    first, second = (_adni_files.slices(tmp_path / name, 64) for name in ("a.nii.gz", "b.nii.gz"))
+    assert torch.equal(first, second)
+    assert first[:, :, :32].float().mean() > 10 * first[:, :, 32:].float().mean()
+
+
+def test_a_scan_without_a_visit_is_left_out_aloud(tmp_path):
+    folder = write_adni(tmp_path / "adni", 2)
+    for name in ("000_S_1000/2012-01-01", "no_subject/2006-04-18"):
+        path = folder / "volumes" / name / "late.nii.gz"
+        path.parent.mkdir(parents=True)
+        path.write_bytes((folder / "volumes/000_S_1000/2006-04-18_08_20_30.0/brain_bl.nii.gz").read_bytes())
+    found, notes = _adni_files.scans(tmp_path)
+    assert len(found) == 4
+    assert len(notes) == 2
+    assert "no complete visit within" in notes[1]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "ADNIMERGE.csv").unlink(), "holds ADNIMERGE.csv"),
+        (lambda f: (f / "ADNIMERGE.csv").write_text("RID,PTID\n1,2\n"), "has no column EXAMDATE"),
+        (
+            lambda f: (f / "ADNIMERGE.csv").write_text(HEADER + "1,000_S_1000,bl,2006-04-18,old,0,Male,0,1,1\n"),
+            "line 2 cannot be understood",
+        ),
+        (lambda f: (f / "ADNIMERGE.csv").write_text(HEADER), "None of the"),
+    ],
+)
+def test_a_damaged_table_is_named(tmp_path, damage, message):
+    folder = write_adni(tmp_path / "adni", 1)
+    damage(folder)
+    with pytest.raises(DataError, match=message):
+        _adni_files.scans(tmp_path)
+
+
+def test_a_damaged_volume_is_named(tmp_path):
+    (tmp_path / "x.nii.gz").write_bytes(b"no gzip")
+    with pytest.raises(DataError, match=r"x\.nii\.gz is no volume that can be read"):
+        _adni_files.slices(tmp_path / "x.nii.gz", 64)
+
+
+def test_without_a_folder_the_source_says_what_it_needs():
+    with pytest.raises(DataError, match="needs the published files"):
+        datasets.load("adni", "adni").split("train")
