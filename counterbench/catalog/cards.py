@@ -47,6 +47,16 @@ class VariableEntry(Declaration):
         return (Categorical if self.kind == "categorical" else Ordinal)(name, classes=self.classes)
 
 
+class TableEntry(Declaration):
+    """Where the reader `table` finds the rows and images of a source; paths are relative to --data-dir, or to the card."""
+
+    csv: str
+    images: str = "."
+    """Folder of the images."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """variable -> its column, where the names differ; also `image` (default: file), `split` and `group`."""
+
+
 class SourceEntry(Declaration):
     """Where the pixels come from."""
 
@@ -54,7 +64,8 @@ class SourceEntry(Declaration):
     licence: str
     citation: str = ""
     embedded: bool
-    sizes: dict[str, int]
+    sizes: dict[str, int] = Field(default_factory=dict)
+    table: TableEntry | None = None
 
 
 class JudgeEntry(Declaration):

@@ -25,7 +25,7 @@ from counterbench.variables import Variable
 
 QUANTITIES = ("brain_volume", "ventricular_volume", "slice")
 _FLOOR, _RIM = 0.10, 0.72  # of white matter's signal: above the noise of air; grey matter at the brain's edge
-_DARK, _FLUID = 0.72, 0.33  # where a pixel begins to count as fluid, and where it is nothing else
+_DARK, _FLUID = 0.72, 0.5  # where a pixel begins to count as fluid, and where it counts as nothing else
 
 
 @dataclass(frozen=True)

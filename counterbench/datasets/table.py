@@ -1,0 +1,240 @@
+"""Anybody's data: a folder of images and a CSV with one row per image."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from counterbench.catalog.cards import TableEntry
+from counterbench.datasets._cache import cached
+from counterbench.datasets.base import Dataset, Split
+from counterbench.errors import ConfigError, DataError, suggestion
+from counterbench.progress import bar
+from counterbench.registry import datasets
+from counterbench.variables import Binary, Continuous, Image, Variable
+
+SHARES = {"train": 0.6, "validation": 0.1, "judge": 0.15, "test": 0.15}
+"""Shares of the groups, where the table has no column `split`."""
+_NOUNS = {"1": 1, "0": 0, "yes": 1, "no": 0, "true": 1, "false": 0}
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The table, checked; one entry per row."""
+
+    files: Sequence[Path]
+    values: Mapping[str, Tensor]
+    split: Sequence[str]
+    group: Tensor
+
+
+@datasets.register()
+class Table(Dataset):
+    """Reader for cards whose sources have the key `table`; no Python needed (docs/bring-your-own.md).
+
+    Images of any format that Pillow reads, as large as the card says, or larger and of the same proportions. Without a column `split`, groups (or rows,
+    where there are none) are divided 60 / 10 / 15 / 15 by a hash of their name, so that new rows move no old ones.
+    """
+
+    def split(self, name: str) -> Split:
+        self._require_split(name)
+        return self._loaded(name)
+
+    def attributes(self, name: str) -> dict[str, Tensor]:
+        self._require_split(name)
+        chosen = self._chosen(name)
+        return {attribute: self._rows.values[attribute][chosen] for attribute in self.card.attributes}
+
+    @property
+    def _entry(self) -> TableEntry:
+        entry = self.card.sources[self.source].table
+        if entry is None:
+            raise ConfigError(
+                f"{self.card.path or self.card.name}: the reader 'table' needs the key sources.{self.source}.table with 'csv' "
+                "and 'images'."
+            )
+        return entry
+
+    @property
+    def _home(self) -> Path:
+        return self.data_dir or (self.card.path.parent if self.card.path else Path())
+
+    @cached_property
+    def _rows(self) -> _Rows:
+        entry, home = self._entry, self._home
+        path = home / entry.csv
+        table = _table(path)
+        column = {name: entry.columns.get(name, name) for name in self.card.attributes}
+        column |= {name: entry.columns.get(name, default) for name, default in _PLACES.items()}
+        known = {*self.card.attributes, *_PLACES}
+        for name in entry.columns:
+            if name not in known:
+                raise ConfigError(
+                    f"{self.card.path}: columns: {name!r} is no variable.{suggestion(name, sorted(known))}"
+                )
+        for name in (*self.card.attributes, "image"):
+            if column[name] not in table:
+                have = ", ".join(table)
+                raise DataError(f"{path} has no column {column[name]!r} (for {name}); its columns are: {have}.")
+        values = {
+            name: _values(self.variables[name], table[column[name]], f"{path}, column {column[name]!r}")
+            for name in self.card.attributes
+        }
+        files = [home / entry.images / name for name in table[column["image"]]]
+        for line, file in enumerate(files, 2):
+            if not file.is_file():
+                raise DataError(f"{path}, line {line}: there is no image {file}.")
+        labels = table.get(column["group"]) or [str(number) for number in range(len(files))]
+        split = table.get(column["split"]) or [_drawn(label) for label in labels]
+        _check_splits(split, labels, self.splits, path)
+        number = {label: position for position, label in enumerate(dict.fromkeys(labels))}
+        return _Rows(files, values, split, torch.tensor([number[label] for label in labels]))
+
+    def _chosen(self, name: str) -> Tensor:
+        return torch.tensor([row for row, split in enumerate(self._rows.split) if split == name], dtype=torch.long)
+
+    @cache  # noqa: B019
+    def _loaded(self, name: str) -> Split:
+        chosen = self._chosen(name)
+        if not len(chosen):
+            have = ", ".join(sorted(set(self._rows.split)))
+            raise DataError(f"{self._home / self._entry.csv} has no row in the split {name!r}; it has: {have}.")
+        image = self.variables[self.card.image]
+        assert isinstance(image, Image)
+        files = [self._rows.files[row] for row in chosen.tolist()]
+        digest = hashlib.sha256(f"{image.shape}\n".encode())
+        for file in files:
+            digest.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}\n".encode())
+        pictures = cached(
+            f"table-{digest.hexdigest()[:16]}",
+            name,
+            lambda: Split(name, {self.card.image: _pictures(files, image)}, self._rows.group[chosen]),
+        )
+        return Split(
+            name,
+            {**self.attributes(name), self.card.image: pictures.values[self.card.image]},
+            self._rows.group[chosen],
+        )
+
+
+_PLACES = {"image": "file", "split": "split", "group": "group"}
+
+
+def _table(path: Path) -> dict[str, list[str]]:
+    """column -> entries."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream)
+            header = [name.strip() for name in next(reader, [])]
+            rows = [row for row in reader if row]
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror or error}. Give its folder with --data-dir."
+        ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is not a table of comma-separated values in UTF-8 ({error}).") from error
+    if not rows or len(set(header)) != len(header):
+        raise DataError(
+            f"{path} needs a first line with the names of the columns, each once, and at least one row below it."
+        )
+    for line, row in enumerate(rows, 2):
+        if len(row) != len(header):
+            raise DataError(f"{path}, line {line} has {len(row)} entries; the first line names {len(header)} columns.")
+    return {name: [row[position].strip() for row in rows] for position, name in enumerate(header)}
+
+
+def _values(variable: Variable, entries: Sequence[str], where: str) -> Tensor:
+    """Natural values of one variable."""
+    found: list[float] = []
+    for line, entry in enumerate(entries, 2):
+        if isinstance(variable, Continuous):
+            found.append(_number(variable, entry, f"{where}, line {line}"))
+        else:
+            found.append(_class(variable, entry, f"{where}, line {line}"))
+    return torch.tensor(found, dtype=torch.float32 if isinstance(variable, Continuous) else torch.long)
+
+
+def _number(variable: Continuous, entry: str, where: str) -> float:
+    try:
+        value = float(entry)
+    except ValueError:
+        raise DataError(
+            f"{where}: {entry!r} is no number; {variable.name} is in {variable.unit or 'numbers'}."
+        ) from None
+    if not variable.low <= value <= variable.high:
+        raise DataError(
+            f"{where}: {variable.name} is {value:g}, outside the card's range {variable.low:g} to {variable.high:g}; correct the "
+            "value, or widen the range."
+        )
+    return value
+
+
+def _class(variable: Variable, entry: str, where: str) -> int:
+    names = {str(name): number for number, name in enumerate(getattr(variable, "classes", ()))}
+    names = _NOUNS if isinstance(variable, Binary) else names
+    key = entry.lower() if isinstance(variable, Binary) else entry
+    if key not in names:
+        raise DataError(f"{where}: {entry!r} is no class of {variable.name}; its classes are: {', '.join(names)}.")
+    return names[key]
+
+
+def _drawn(label: str) -> str:
+    """The split of a group, by a hash of its name."""
+    place = int(hashlib.sha256(label.encode()).hexdigest()[:8], 16) / 16**8
+    edges = np.cumsum(list(SHARES.values()))
+    return list(SHARES)[min(int(np.searchsorted(edges, place, side="right")), len(SHARES) - 1)]
+
+
+def _check_splits(split: Sequence[str], labels: Sequence[str], known: Sequence[str], path: Path) -> None:
+    home: dict[str, str] = {}
+    for line, (name, label) in enumerate(zip(split, labels, strict=True), 2):
+        if name not in known:
+            raise DataError(
+                f"{path}, line {line}: {name!r} is no split; give {', '.join(known)}.{suggestion(name, known)}"
+            )
+        if home.setdefault(label, name) != name:
+            raise DataError(
+                f"{path}, line {line}: the group {label!r} is in {home[label]!r} and in {name!r}; everything of a group must lie in "
+                "one split, or a model is asked about what it has seen."
+            )
+
+
+def _pictures(files: Sequence[Path], image: Image) -> Tensor:
+    """(N, C, H, W), uint8."""
+    block = 512
+    found = []
+    with ThreadPoolExecutor() as pool, bar(len(files), "Reading images") as advance:
+        for start in range(0, len(files), block):
+            part = files[start : start + block]
+            found += list(pool.map(lambda file: _picture(file, image), part))
+            advance(len(part))
+    return torch.from_numpy(np.stack(found))
+
+
+def _picture(file: Path, image: Image) -> np.ndarray:
+    import PIL.Image
+
+    try:
+        with PIL.Image.open(file) as opened:
+            picture = opened.convert("L" if image.channels == 1 else "RGB")
+    except OSError as error:  # Pillow's own error is one too
+        raise DataError(f"{file} is no image that can be read ({error}).") from error
+    channels, height, width = image.shape
+    if picture.size != (width, height):
+        if picture.width < width or picture.width * height != picture.height * width:
+            raise DataError(
+                f"{file} is {picture.width} x {picture.height} pixels; the card says {width} x {height}, and only larger images of the "
+                "same proportions are reduced."
+            )
+        picture = picture.resize((width, height), PIL.Image.Resampling.BOX)
+    pixels = np.asarray(picture)
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
