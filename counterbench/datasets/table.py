@@ -66,7 +66,9 @@ class Table(Dataset):
 
     @property
     def _home(self) -> Path:
-        return self.data_dir or (self.card.path.parent if self.card.path else Path())
+        beside = self.card.path.parent if self.card.path else Path()
+        # A data folder that is set for other datasets must not hide what lies beside the card.
+        return self.data_dir if self.data_dir and (self.data_dir / self._entry.csv).is_file() else beside
 
     @cached_property
     def _rows(self) -> _Rows:

@@ -78,6 +78,14 @@ def test_new_rows_move_no_old_ones(folder):
     assert [pixel for pixel in after if pixel] == [pixel for pixel in before if pixel]
 
 
+def test_data_may_lie_elsewhere(folder, monkeypatch):
+    write(folder / "here")
+    monkeypatch.setenv("COUNTERBENCH_DATA", str(folder))  # set for other datasets
+    assert len(datasets.load(str(folder / "here" / "leaves.yaml")).split("train"))
+    (folder / "here" / "leaves.yaml").rename(folder / "leaves.yaml")
+    assert len(datasets.load(str(folder / "leaves.yaml"), None, folder / "here").split("train"))
+
+
 def test_splits_of_the_table_are_kept(folder):
     rows = write(folder)
     where = ["train", "train", "validation", "judge", "test", "test"]
