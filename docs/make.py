@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))  # the toy process, a plug-in
 PAGES, IMAGES = ROOT / "docs" / "metrics", ROOT / "docs" / "metrics" / "images"
 RECORDS = ROOT / "benchmarks" / "records" / "morphomnist-digits" / "standard"
+SHOWN = "hvae"
+"""The shipped model that tables outside the comparison show."""
 ORDER = (
     "composition",
     "reversibility",
@@ -123,7 +125,7 @@ def page(name: str, cells: list[Any]) -> str:
 
 def measured(name: str) -> list[str]:
     """The baselines' numbers on the default source, if a record is there."""
-    record = stored("vae")
+    record = stored(SHOWN)
     if record is None or name in ("cost", "abduction"):
         return []
     from counterbench.report.table import label, show
@@ -131,7 +133,7 @@ def measured(name: str) -> list[str]:
     lines = [
         "Measured on MorphoMNIST (source `digits`, suite `standard`):",
         "",
-        "| | vae | " + " | ".join(ROWS) + " |",
+        f"| | {SHOWN} | " + " | ".join(ROWS) + " |",
         "|---|" + "---|" * (len(ROWS) + 1),
     ]
     for number in record.numbers:
@@ -145,10 +147,8 @@ def measured(name: str) -> list[str]:
 
 def stored(model: str) -> Any:
     """The published record of a model, or None."""
-    from counterbench.records import read_record
-
     path = RECORDS / f"{model}.json"
-    return read_record(path) if path.is_file() else None
+    return stored_at(path) if path.is_file() else None
 
 
 def stored_at(path: Path) -> Any:
@@ -177,7 +177,7 @@ def index() -> str:
 
 def fooled() -> str:
     """What wins what, from the published record."""
-    record = stored("vae")
+    record = stored(SHOWN)
     assert record is not None
     from counterbench.report.table import FLOORS, beaten_by, label, section, show
 
@@ -217,10 +217,10 @@ def fooled() -> str:
         "",
         "## Measured",
         "",
-        f"MorphoMNIST, source `digits`, suite `standard`, {record.images} test images; `vae` is the shipped model. A star marks what a "
+        f"MorphoMNIST, source `digits`, suite `standard`, {record.images} test images; `{SHOWN}` is a shipped model. A star marks what a "
         "row without any answer (the first four) does at least as well as the model.",
         "",
-        "| | vae | " + " | ".join(ROWS) + " |",
+        f"| | {SHOWN} | " + " | ".join(ROWS) + " |",
         "|---|" + "---|" * (len(ROWS) + 1),
     ]
     for number in numbers:
@@ -248,13 +248,13 @@ def table_text(record: Any, detail: bool) -> str:
 
 def results() -> str:
     """Every number of the shipped model, with the pictures."""
-    record = stored("vae")
+    record = stored(SHOWN)
     lines = [
         "# Results on the default source",
         "",
-        "`counterbench evaluate --model vae --dataset morphomnist --detail`, made by counterbench "
+        f"`counterbench evaluate --model {SHOWN} --dataset morphomnist --detail`, made by counterbench "
         f"{record.inputs.counterbench} on {record.device} in {record.seconds['total']:.0f} s. The record is "
-        "[benchmarks/records/morphomnist-digits/standard/vae.json](../benchmarks/records/morphomnist-digits/standard/vae.json).",
+        f"[benchmarks/records/morphomnist-digits/standard/{SHOWN}.json](../benchmarks/records/morphomnist-digits/standard/{SHOWN}.json).",
         "",
         "```",
         table_text(record, True),
@@ -369,11 +369,11 @@ def _published() -> dict[Any, Any]:
 
 
 def readme() -> str:
-    """The README with the table of the shipped model."""
+    """The README with the table of a shipped model."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n```\n{table_text(stored('vae'), False)}\n```\n{END}{after}"
+    return f"{before}{BEGIN}\n```\n{table_text(stored(SHOWN), False)}\n```\n{END}{after}"
 
 
 BEGIN, END = "<!-- table: made by docs/make.py -->", "<!-- end of table -->"
@@ -387,7 +387,7 @@ def lessons(record: Any) -> list[str]:
 
     def row(name: str, *key: Any) -> str:
         number = found[key]
-        return show(number.value if name == "vae" else number.references[name].value)
+        return show(number.value if name == SHOWN else number.references[name].value)
 
     cld = ("minimality", "cld_1_1", "digit", "", 0, "posterior")
     frechet = ("realism", "frechet_distance", "digit", "", 0, "judge")
@@ -399,10 +399,10 @@ def lessons(record: Any) -> list[str]:
         "",
         "- **Doing nothing** wins composition, reversibility, commutativity, off-target change and identity preservation outright.",
         f"- **A real image of the target class** wins effectiveness (do(digit) skill {row('retrieve', *skill)} for `retrieve` against "
-        f"{row('vae', *skill)} for the model), realism (Frechet distance {row('resample', *frechet)} for `resample` against "
-        f"{row('vae', *frechet)}) and CLD with the weights (1, 1) ({row('retrieve', *cld)} for `retrieve` against {row('vae', *cld)}; doing nothing scores "
+        f"{row(SHOWN, *skill)} for the model), realism (Frechet distance {row('resample', *frechet)} for `resample` against "
+        f"{row(SHOWN, *frechet)}) and CLD with the weights (1, 1) ({row('retrieve', *cld)} for `retrieve` against {row(SHOWN, *cld)}; doing nothing scores "
         f"{row('identity', *cld)}). It is a stranger: {row('retrieve', *stranger)} of the distance between random pairs.",
-        f"- **Only the truth** puts them all where they belong: distance to the true image under do(thickness) is {row('vae', *l1)} for "
+        f"- **Only the truth** puts them all where they belong: distance to the true image under do(thickness) is {row(SHOWN, *l1)} for "
         f"the model, {row('identity', *l1)} for doing nothing, {row('retrieve', *l1)} and {row('resample', *l1)} for real images of "
         "somebody else.",
         "- **The weights of CLD matter more than the model**: with (1, 1) the ranking of the rows is another than with (0.8, 0.2).",
@@ -577,7 +577,7 @@ def pages() -> dict[Path, str]:
     _, setting = toy_setting()
     made = {PAGES / f"{name}.md": page(name, declared(name)(setting).cells) for name in ORDER}
     made[PAGES / "README.md"] = index()
-    if stored("vae") is not None:
+    if stored(SHOWN) is not None:
         made[ROOT / "docs" / "fooled.md"] = fooled()
         made[ROOT / "docs" / "results.md"] = results()
         made[ROOT / "docs" / "comparison.md"] = comparison()

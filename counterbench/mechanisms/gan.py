@@ -13,7 +13,6 @@ from counterbench.errors import ConfigError
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
 from counterbench.networks.adversarial import Discriminator
 from counterbench.networks.convolutional import Decoder, Encoder
-from counterbench.networks.limits import leaky_clamp
 from counterbench.randomness import Generator, normal
 from counterbench.registry import mechanisms
 from counterbench.variables import Image, Variable
@@ -73,8 +72,8 @@ class GAN(Mechanism):
         return latent
 
     def decode(self, latent: Tensor, context: Tensor) -> Tensor:
-        """(N, latent), (N, context) -> image, (N, C, H, W), on the scale [-1, 1], which it may pass by a little."""
-        return leaky_clamp(self.paint(self.generator(latent, context)), 1.0)
+        """(N, latent), (N, context) -> image, (N, C, H, W), on the scale [-1, 1]."""
+        return torch.tanh(self.paint(self.generator(latent, context)))
 
     def make_discriminator(self, width: float = 1.0) -> nn.Module:
         """The opponent in training; it is no part of the model."""
@@ -86,7 +85,7 @@ class GAN(Mechanism):
         return {"latent": self.encode(value, self.context(parents, value))}
 
     def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
-        return self.decode(noise["latent"], self.context(parents, noise["latent"])).clamp(-1, 1)
+        return self.decode(noise["latent"], self.context(parents, noise["latent"]))
 
     def sample_noise(self, count: int, generator: Generator = None) -> Noise:
         return {"latent": normal((count, self.latent), generator, self.reference)}

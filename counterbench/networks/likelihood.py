@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from counterbench.networks.limits import leaky_clamp
-
 _BIN = 1 / 255  # half the distance between neighbouring grey levels, on the scale [-1, 1]
 
 _REACH = 1.2  # means may pass the ends of the scale a little: black is easiest to hit from below
@@ -52,7 +50,8 @@ class DiscretisedGaussian(nn.Module):
         log_scale = self.min_log_scale + (self.max_log_scale - self.min_log_scale) * torch.sigmoid(low)
         # Means far outside the scale would put pixels thousands of standard deviations away, where the gradient of a log-CDF
         # overflows in single precision. A leak instead of a hard limit (or a tanh) keeps them from getting stuck there.
-        return leaky_clamp(raw, _REACH), log_scale
+        inside = raw.clamp(-_REACH, _REACH)
+        return inside + 0.01 * (raw - inside), log_scale
 
 
 def discretised_gaussian_log_prob(image: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
