@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from counterbench import datasets, registry
+from counterbench.catalog.cards import Card, JudgeEntry, SourceEntry
 from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
 from counterbench.catalog.suites import Suite, find_suite, suite_paths
 from counterbench.errors import UnknownNameError
@@ -119,37 +120,47 @@ def _describe_dataset(name: str) -> str:
         "",
         "variables",
     ]
+    wide = max(len(key) for key in variables) + 2
     lines += [
-        f"  {key:<12}{variable.describe()}; {card.variables[key].description}" for key, variable in variables.items()
+        f"  {key:<{wide}}{variable.describe()}; {card.variables[key].description}"
+        for key, variable in variables.items()
     ]
     for source, entry in card.sources.items():
-        mark = " (default)" if source == card.default_source else ""
-        download = "needs no download" if entry.embedded else "needs published data"
-        sizes = ", ".join(f"{size:,} {split}" for split, size in entry.sizes.items())
-        lines += [
-            "",
-            f"source {source}{mark}: {download}",
-            f"  {entry.description.strip()}",
-            f"  {sizes}",
-            f"  licence: {entry.licence}",
-            f"  {entry.citation}",
-        ]
-    lines += ["", f"truth: {card.truth.strip()}", "", "judges"]
-    for key, entries in card.judges.items():
-        for judge in entries:
-            quality = "; ".join(
-                f"{source}: " + ", ".join(f"{n} {v:g}" for n, v in q.items()) for source, q in judge.quality.items()
-            )
-            lines.append(f"  {key:<12}{judge.judge} {judge.options.get('architecture', '')} {quality}".rstrip())
-    lines += [
-        "",
-        "limits",
-        *(f"  - {limit}" for limit in card.limits),
-        "",
-        "cite",
-        *("  " + line for line in card.citation.strip().split("\n")),
+        lines += ["", *_describe_source(card, source, entry)]
+    if card.truth:
+        lines += ["", f"truth: {card.truth.strip()}"]
+    judges = [f"  {key:<{wide}}{_describe_judge(judge)}" for key, entries in card.judges.items() for judge in entries]
+    roles = [
+        f"  {role:<{wide}}{declared.description} ({', '.join(declared.sources)})"
+        for role, declared in card.roles.items()
     ]
+    limits = [f"  - {limit}" for limit in card.limits]
+    cite = ["  " + line for line in card.citation.strip().split("\n") if line]
+    for title, entries in {
+        "judges": judges or ["  none yet"],
+        "also carried": roles,
+        "limits": limits,
+        "cite": cite,
+    }.items():
+        if entries:
+            lines += ["", title, *entries]
     return "\n".join(lines)
+
+
+def _describe_source(card: Card, source: str, entry: SourceEntry) -> list[str]:
+    mark = " (default)" if source == card.default_source else ""
+    download = "needs no download" if entry.embedded else "needs published data"
+    sizes = ", ".join(f"{size:,} {split}" for split, size in entry.sizes.items())
+    said = [entry.description.strip(), sizes, f"licence: {entry.licence}", entry.citation]
+    return [f"source {source}{mark}: {download}", *(f"  {line}" for line in said if line)]
+
+
+def _describe_judge(judge: JudgeEntry) -> str:
+    quality = "; ".join(
+        f"{source}: " + ", ".join(f"{name} {value:g}" for name, value in found.items())
+        for source, found in judge.quality.items()
+    )
+    return " ".join(part for part in (judge.judge, judge.options.get("architecture", ""), quality) if part)
 
 
 def _describe_recipe(recipe: Recipe, dataset: str) -> str:
