@@ -98,8 +98,8 @@ class _Interrupt(fitting.Callback):
 def test_an_interrupted_run_resumes_to_the_very_same_result(trained, dataset, tmp_path, monkeypatch):
     original = fitting._trainer
 
-    def with_interrupt(options, callbacks, folder, hardware):
-        return original(options, [*callbacks, _Interrupt(2)], folder, hardware)
+    def with_interrupt(options, batches, callbacks, folder, hardware):
+        return original(options, batches, [*callbacks, _Interrupt(2)], folder, hardware)
 
     handler = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(fitting, "_trainer", with_interrupt)

@@ -4,7 +4,8 @@
 
 The literal one follows the 2024 benchmark's description of its MorphoMNIST model: 32 x 32 maps down to 1 x 1, four stochastic
 blocks per resolution, bottleneck blocks, and parents that are expanded to image-sized maps and concatenated wherever they enter.
-Ours has as many weights, but 8 blocks with 8 latent channels instead of 20 with 16, works on patches of 2 x 2 pixels, lets parents enter as projected features, and spends its weights at coarse resolutions.
+Ours has as many weights, but 8 blocks with 8 latent channels instead of 20 with 16, works on patches of 2 x 2 pixels, lets parents
+enter as projected features, and spends its weights at coarse resolutions.
 
 Printed: weights, milliseconds per image for abduction with generation and per training step, ratios; with `--data`, also the
 negative evidence lower bound of both over the last tenth of the steps, on the embedded images.

@@ -392,5 +392,4 @@ def test_the_penalty_is_the_squared_slope_at_real_pairs():
     assert float(verdict(point + step) - verdict(point - step)) == pytest.approx(
         float(2 * (slope * step).sum()), rel=1e-3
     )
-    job.encoded = lambda batch: (value.clone(), parents)
-    assert torch.allclose(job._steepness(values), slope.square().sum(1))
+    assert torch.allclose(job._steepness(value, latent, context), slope.square().sum(1))
