@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from counterbench.datasets._cache import cached
+from counterbench.datasets._published import folder_of, split_by_hash
 from counterbench.datasets.base import Split
 from counterbench.errors import DataError
 from counterbench.progress import bar
@@ -53,7 +54,7 @@ def scans(data_dir: Path | None) -> tuple[list[Scan], list[str]]:
     Raises:
         DataError: if the table or the volumes are missing, or none belongs to a visit.
     """
-    folder = _home(data_dir)
+    folder = folder_of("adni", data_dir, TABLE, _HOW)
     visits = _visits(folder / TABLE)
     files = sorted(path for path in folder.rglob("*.nii*") if path.name.endswith((".nii", ".nii.gz")))
     if not files:
@@ -78,15 +79,6 @@ def scans(data_dir: Path | None) -> tuple[list[Scan], list[str]]:
     if not found:
         raise DataError(f"None of the {len(files)} volumes in {folder} can be used: {'; '.join(notes)}. {_HOW}.")
     return found, notes
-
-
-def _home(data_dir: Path | None) -> Path:
-    if data_dir is None:
-        raise DataError(f"The source 'adni' needs the published files. {_HOW}.")
-    for folder in (data_dir, data_dir / "adni"):
-        if (folder / TABLE).is_file():
-            return folder
-    raise DataError(f"Neither {data_dir} nor {data_dir / 'adni'} holds {TABLE}. {_HOW}.")
 
 
 def _named(path: Path) -> tuple[str, date] | None:
@@ -141,9 +133,7 @@ def _visit(row: Mapping[str, Any], where: str) -> tuple[date, dict[str, float]] 
 
 def split_of(subjects: Sequence[str]) -> dict[str, str]:
     """subject -> split, by a hash of its name: adding subjects moves nobody."""
-    places = {name: int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 16**8 for name in set(subjects)}
-    edges = np.cumsum(list(SHARES.values()))
-    return {name: list(SHARES)[min(int(np.searchsorted(edges, at, side="right")), 3)] for name, at in places.items()}
+    return {name: split_by_hash(name, SHARES) for name in set(subjects)}
 
 
 def load(data_dir: Path | None, name: str, side: int) -> Split:

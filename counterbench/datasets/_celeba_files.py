@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from counterbench.datasets._published import folder_of
 from counterbench.errors import DataError
 from counterbench.files import atomic, cache_folder
 from counterbench.progress import bar
@@ -86,15 +87,11 @@ def listing(data_dir: Path | None, wanted: tuple[str, ...]) -> Listing:
 
 
 def _home(data_dir: Path | None) -> Path:
-    if data_dir is None:
-        raise DataError(f"The source 'celeba' needs the published files. {_HOW}.")
-    for folder in (data_dir, data_dir / "celeba"):
-        if (folder / _LISTS["attributes"]).is_file():
-            missing = [name for name in (*_LISTS.values(), _PICTURES) if not (folder / name).exists()]
-            if missing:
-                raise DataError(f"{folder} lacks {', '.join(missing)}. {_HOW}.")
-            return folder
-    raise DataError(f"Neither {data_dir} nor {data_dir / 'celeba'} holds {_LISTS['attributes']}. {_HOW}.")
+    folder = folder_of("celeba", data_dir, _LISTS["attributes"], _HOW)
+    missing = [name for name in (*_LISTS.values(), _PICTURES) if not (folder / name).exists()]
+    if missing:
+        raise DataError(f"{folder} lacks {', '.join(missing)}. {_HOW}.")
+    return folder
 
 
 def _lines(path: Path) -> list[str]:

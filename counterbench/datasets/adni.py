@@ -64,7 +64,7 @@ class ADNI(Dataset):
     @property
     def side(self) -> int:
         """Of the pictures, in pixels."""
-        return self.card.build_variables()[self.card.image].shape[-1]  # type: ignore[attr-defined]
+        return self.variables[self.card.image].shape[-1]  # type: ignore[attr-defined]
 
     def split(self, name: str) -> Split:
         self._require_split(name)
@@ -101,7 +101,7 @@ class ADNI(Dataset):
         if causes & interventions.keys() and "brain_volume" not in interventions:
             found = brain_volume_of(held["age"], held["sex"], held["apoe"], noise["brain_volume"])
             held["brain_volume"] = found.float()
-        if {"age", *causes, "brain_volume"} & interventions.keys() and "ventricular_volume" not in interventions:
+        if {*causes, "brain_volume"} & interventions.keys() and "ventricular_volume" not in interventions:
             found = ventricular_volume_of(held["age"], held["brain_volume"], noise["ventricular_volume"])
             held["ventricular_volume"] = found.float()
         return held

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from counterbench.catalog.cards import TableEntry
 from counterbench.datasets._cache import cached
+from counterbench.datasets._published import split_by_hash
 from counterbench.datasets.base import Dataset, Split
 from counterbench.errors import ConfigError, DataError, suggestion
 from counterbench.progress import bar
@@ -96,7 +97,7 @@ class Table(Dataset):
             if not file.is_file():
                 raise DataError(f"{path}, line {line}: there is no image {file}.")
         labels = table.get(column["group"]) or [str(number) for number in range(len(files))]
-        split = table.get(column["split"]) or [_drawn(label) for label in labels]
+        split = table.get(column["split"]) or [split_by_hash(label, SHARES) for label in labels]
         _check_splits(split, labels, self.splits, path)
         number = {label: position for position, label in enumerate(dict.fromkeys(labels))}
         return _Rows(files, values, split, torch.tensor([number[label] for label in labels]))
@@ -187,13 +188,6 @@ def _class(variable: Variable, entry: str, where: str) -> int:
     if key not in names:
         raise DataError(f"{where}: {entry!r} is no class of {variable.name}; its classes are: {', '.join(names)}.")
     return names[key]
-
-
-def _drawn(label: str) -> str:
-    """The split of a group, by a hash of its name."""
-    place = int(hashlib.sha256(label.encode()).hexdigest()[:8], 16) / 16**8
-    edges = np.cumsum(list(SHARES.values()))
-    return list(SHARES)[min(int(np.searchsorted(edges, place, side="right")), len(SHARES) - 1)]
 
 
 def _check_splits(split: Sequence[str], labels: Sequence[str], known: Sequence[str], path: Path) -> None:
