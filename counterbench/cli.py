@@ -286,19 +286,25 @@ def _sources(dataset: str, source: tuple[str, ...], data_dir: Path | None) -> li
 
 @main.command("train-judges")
 @_instrument_options(seed=7001)
-@click.option("--variable", required=True, help="The binary or categorical variable to predict.")
+@click.option(
+    "--variable",
+    "labels",
+    multiple=True,
+    required=True,
+    help="A binary or categorical variable to predict; one or several.",
+)
 def train_judges(
     dataset: str,
     source: tuple[str, ...],
     data_dir: Path | None,
-    variable: str,
+    labels: tuple[str, ...],
     output: Path,
     seed: int,
     epochs: int | None,
     device: str,
     quiet: bool,
 ) -> None:
-    """Train the classifiers that judge a categorical variable, on the split that no model sees."""
+    """Train the classifiers that judge categorical variables, on the split that no model sees."""
     import json
 
     from counterbench import judge_training
@@ -310,11 +316,12 @@ def train_judges(
     place = Hardware(str(choose_device(device)))
     loaded = _sources(dataset, source, data_dir)
     kinds = {name: v.kind for name, v in loaded[0].variables.items()}
-    if kinds.get(variable) not in _CLASSES:
-        raise ConfigError(
-            f"--variable {variable}: choose a categorical variable of {dataset}: {', '.join(k for k, v in kinds.items() if v in _CLASSES)}."
-        )
-    click.echo(json.dumps(judge_training.train_judges(loaded, variable, output, place, seed, epochs), indent=1))
+    for label in labels:
+        if kinds.get(label) not in _CLASSES:
+            raise ConfigError(
+                f"--variable {label}: choose a categorical variable of {dataset}: {', '.join(k for k, v in kinds.items() if v in _CLASSES)}."
+            )
+    click.echo(json.dumps(judge_training.train_judges(loaded, labels, output, place, seed, epochs), indent=1))
 
 
 @main.command("train-features")

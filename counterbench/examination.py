@@ -22,7 +22,7 @@ from counterbench.baselines import Identity, Truth
 from counterbench.costs import counted_passes, out_of_memory, peak_memory
 from counterbench.counterfactual import Batch, Counterfactual, Instruments, NoiseSample, View
 from counterbench.exam import SPLIT, Exam
-from counterbench.judges import Reading
+from counterbench.judges import Reading, measure_all
 from counterbench.matching import Matcher
 from counterbench.metrics.base import Column, Metric
 from counterbench.models import Contestant
@@ -204,7 +204,7 @@ class _Session:
 
     def _measure(self, images: Tensor) -> dict[str, Reading]:
         begun = time.perf_counter()
-        measured = {name: panel.measure(images) for name, panel in self.exam.panels.items()}
+        measured = measure_all(self.exam.panels, images)
         self.seconds["judges"] += time.perf_counter() - begun
         return measured
 

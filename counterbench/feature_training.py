@@ -31,19 +31,25 @@ FIT = Fit(
     patience=30,
     ema_decay=0.995,
 )
-LATENT = 16
+
+
+def size_for(shape: Sequence[int]) -> dict[str, Any]:
+    """Latents and channels of an autoencoder that suits images (C, H, W): down to maps 4 pixels wide, a latent per two pixels of
+    the side."""
+    stages = max(1, (shape[1] // 4).bit_length() - 1)
+    return {"latent": shape[1] // 2, "channels": [min(16 * 2**stage, 64) for stage in range(stages)], "hidden": 128}
 
 
 class _Fitting(fitting.Fitting):
     """Evidence lower bound of images."""
 
-    def __init__(self, network: Autoencoder, fit: Fit, seed: int, image: str):
+    def __init__(self, network: Autoencoder, fit: Fit, seed: int, image: str, latent: int):
         super().__init__(network, fit, seed)
-        self.network, self.image = network, image
+        self.network, self.image, self.latent = network, image, latent
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
         images = batch[self.image].float() / 127.5 - 1
-        return self.network.loss(images, standard_normal(len(images), LATENT, generator))
+        return self.network.loss(images, standard_normal(len(images), self.latent, generator))
 
 
 def train_posterior(
@@ -59,23 +65,28 @@ def train_posterior(
         epochs: at most; None for the default.
 
     Returns:
-        What the card should say: file, SHA-256, and the negative evidence lower bound per source on real test images, in nats.
+        What the card should say: options, file, SHA-256, and the negative evidence lower bound per source on real test images, in nats.
     """
     require_writable(output)
     card = datasets[0].card
+    shape = datasets[0].variables[card.image].shape  # type: ignore[attr-defined]
+    size = size_for(shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = Autoencoder(datasets[0].variables[card.image].shape, LATENT)  # type: ignore[attr-defined]
+        network = Autoencoder(shape, **size)
     fit = FIT.model_copy(update={"epochs": epochs}) if epochs else FIT
-    job = _Fitting(network, fit, seed, card.image)
+    job = _Fitting(network, fit, seed, card.image, size["latent"])
     train, validation = (joined_images(datasets, split, card.image) for split in ("judge", "validation"))
     fitting.run(job, train, validation, output / "unfinished" / "posterior", hardware)
     network = network.cpu().eval()
     path = output / "posterior.safetensors"
     report = {
+        "options": size,
         "weights": path.name,
         "sha256": save_weights(network.recogniser, path),
-        "quality": {dataset.source: {"negative_elbo": _quality(network, dataset, seed)} for dataset in datasets},
+        "quality": {
+            dataset.source: {"negative_elbo": _quality(network, dataset, seed, size["latent"])} for dataset in datasets
+        },
     }
     shutil.rmtree(output / "unfinished", ignore_errors=True)
     text = json.dumps({"posterior": report, "seed": seed, "fit": fit.model_dump(), "versions": versions()}, indent=1)
@@ -83,12 +94,12 @@ def train_posterior(
     return report
 
 
-def _quality(network: Autoencoder, dataset: Dataset, seed: int) -> float:
+def _quality(network: Autoencoder, dataset: Dataset, seed: int, latent: int) -> float:
     values: Mapping[str, Tensor] = dataset.split("test").values
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
         losses = [
-            network.loss(part.float() / 127.5 - 1, standard_normal(len(part), LATENT, generator))
+            network.loss(part.float() / 127.5 - 1, standard_normal(len(part), latent, generator))
             for part in values[dataset.card.image].split(500)
         ]
     return round(float(torch.cat(losses).mean()), 1)

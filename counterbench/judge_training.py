@@ -17,7 +17,7 @@ from counterbench.catalog.recipes import Fit
 from counterbench.checkpoints import save_weights
 from counterbench.datasets.base import Dataset
 from counterbench.files import require_writable, write_text
-from counterbench.judges.classifier import build, normalised
+from counterbench.judges.classifier import build, columns, normalised
 from counterbench.networks.classifiers import ARCHITECTURES
 from counterbench.variables import Binary, Categorical
 from counterbench.versions import versions
@@ -35,20 +35,24 @@ FIT = Fit(
 
 
 class _JudgeFitting(fitting.Fitting):
-    """Cross-entropy on images that are shifted and dimmed at random."""
+    """Cross-entropy, summed over variables, on images that are shifted and dimmed at random."""
 
-    def __init__(self, network: torch.nn.Module, fit: Fit, seed: int, image: str, label: str):
+    def __init__(self, network: torch.nn.Module, fit: Fit, seed: int, image: str, heads: Mapping[str, int]):
         super().__init__(network, fit, seed)
-        self.image, self.label = image, label
+        self.image, self.columns = image, columns(heads)
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
         images = batch[self.image].float()
         if training:
             images = augmented(images, generator)
         smoothing = 0.02 if training else 0.0
-        return functional.cross_entropy(
-            self.module(normalised(images)), batch[self.label], reduction="none", label_smoothing=smoothing
-        )
+        logits = self.module(normalised(images))
+        return torch.stack(
+            [
+                functional.cross_entropy(logits[:, part], batch[name], reduction="none", label_smoothing=smoothing)
+                for name, part in self.columns.items()
+            ]
+        ).sum(0)
 
 
 def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -62,13 +66,14 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
         [torch.stack([cosine, slant - sine, shift[:, 0]], 1), torch.stack([sine, cosine, shift[:, 1]], 1)], 1
     )
     grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
-    moved = functional.grid_sample(images, grid, align_corners=False)
+    # What comes in at the edges continues the picture: black wedges would be cues on anything but black paper.
+    moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
     return (moved * (0.15 * draw[:, 5]).exp()[:, None, None, None]).clamp(0, 255)
 
 
 def train_judges(
     datasets: Sequence[Dataset],
-    label: str,
+    labels: Sequence[str],
     output: Path,
     hardware: fitting.Hardware,
     seed: int = 7001,
@@ -78,33 +83,37 @@ def train_judges(
 
     Args:
         datasets: sources of one card.
-        label: the binary or categorical variable to predict.
-        output: folder for `<label>-<architecture>.safetensors` and `judges.json`.
+        labels: the binary or categorical variables to predict: one network has a head for each of them.
+        output: folder for `<labels>-<architecture>.safetensors` and `judges.json`.
         hardware: where.
         seed: of the first architecture; the others follow.
         epochs: at most; None for the default.
 
     Returns:
-        Architecture -> what the card should say: SHA-256, and accuracy and calibration error per source on real test images.
+        Architecture -> what the card should say: options, SHA-256, and per source and variable accuracy, balanced accuracy and
+        calibration error on real test images.
     """
     require_writable(output)
     card = datasets[0].card
-    variable = datasets[0].variables[label]
-    assert isinstance(variable, (Binary, Categorical))
-    train = joined_images(datasets, "judge", card.image, label)
-    validation = joined_images(datasets, "validation", card.image, label)
+    heads = _heads(datasets[0], labels)
+    train = joined_images(datasets, "judge", card.image, *heads)
+    validation = joined_images(datasets, "validation", card.image, *heads)
     fit = FIT.model_copy(update={"epochs": epochs}) if epochs else FIT
     report: dict[str, Any] = {}
     for position, architecture in enumerate(ARCHITECTURES):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + position)
-            network = build(architecture, int(train[card.image].shape[1]), variable.cardinality)
-        job = _JudgeFitting(network, fit, seed + position, card.image, label)
+            network = build(architecture, int(train[card.image].shape[1]), sum(heads.values()))
+        job = _JudgeFitting(network, fit, seed + position, card.image, heads)
         fitting.run(job, train, validation, output / "unfinished" / architecture, hardware)
         network = network.cpu().eval()
-        path = output / f"{label}-{architecture}.safetensors"
-        quality = {dataset.source: _quality(network, dataset, label) for dataset in datasets}
-        report[architecture] = {"weights": path.name, "sha256": save_weights(network, path), "quality": quality}
+        path = output / f"{'-'.join(heads)}-{architecture}.safetensors"
+        report[architecture] = {
+            "options": {"architecture": architecture} | ({"heads": heads} if len(heads) > 1 else {}),
+            "weights": path.name,
+            "sha256": save_weights(network, path),
+            "quality": {dataset.source: _quality(network, dataset, heads) for dataset in datasets},
+        }
     shutil.rmtree(output / "unfinished", ignore_errors=True)
     write_text(
         output / "judges.json",
@@ -119,16 +128,35 @@ def joined_images(datasets: Sequence[Dataset], split: str, *names: str) -> dict[
     return {name: torch.cat([part[name] for part in parts]) for name in names}
 
 
-def _quality(network: torch.nn.Module, dataset: Dataset, label: str) -> dict[str, float]:
-    """Accuracy and expected calibration error (15 equal bins) on real test images."""
+def _heads(dataset: Dataset, labels: Sequence[str]) -> dict[str, int]:
+    heads = {}
+    for label in labels:
+        variable = dataset.variables[label]
+        assert isinstance(variable, (Binary, Categorical))
+        heads[label] = variable.cardinality
+    return heads
+
+
+def _quality(network: torch.nn.Module, dataset: Dataset, heads: Mapping[str, int]) -> dict[str, dict[str, float]]:
+    """Per variable, figures on real test images."""
     values: Mapping[str, Tensor] = dataset.split("test").values
     with torch.inference_mode():
-        parts = [network(normalised(part.float())).softmax(1) for part in values[dataset.card.image].split(1000)]
-    confidence, predicted = torch.cat(parts).max(1)
-    right = (predicted == values[label]).float()
+        logits = torch.cat([network(normalised(part.float())) for part in values[dataset.card.image].split(500)])
+    return {name: _figures(logits[:, part].softmax(1), values[name]) for name, part in columns(heads).items()}
+
+
+def _figures(probabilities: Tensor, truth: Tensor) -> dict[str, float]:
+    """Accuracy, balanced accuracy and expected calibration error (15 equal bins)."""
+    confidence, predicted = probabilities.max(1)
+    right = (predicted == truth).float()
     bins = (confidence * 15).long().clamp(max=14)
     gaps = [
         abs(float(confidence[bins == b].mean() - right[bins == b].mean())) * float((bins == b).float().mean())
         for b in bins.unique()
     ]
-    return {"accuracy": round(float(right.mean()), 4), "calibration_error": round(sum(gaps), 4)}
+    balanced = torch.stack([right[truth == label].mean() for label in truth.unique()]).mean()
+    return {
+        "accuracy": round(float(right.mean()), 4),
+        "balanced_accuracy": round(float(balanced), 4),
+        "calibration_error": round(sum(gaps), 4),
+    }

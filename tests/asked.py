@@ -78,7 +78,7 @@ def answers(dataset: Toy, answer, order, noise: bool = True):
         noise: whether the model gives access to its noise.
     """
     panels = judges.load(dataset.card, dataset.source)
-    instruments = Instruments(lambda images: {name: panel.measure(images) for name, panel in panels.items()}, SPACES)
+    instruments = Instruments(lambda images: judges.measure_all(panels, images), SPACES)
     identity, matcher, scm = Identity(dataset), Matcher(dataset), exact_scm()
     split = dataset.split("test")
     for rows in order:

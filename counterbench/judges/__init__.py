@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -75,14 +76,30 @@ class Panel:
     members: tuple[Judge, ...]
 
     def measure(self, images: Tensor) -> Reading:
-        """What every member measures."""
-        import torch
-
-        return Reading(torch.stack([member.measure(images) for member in self.members]))
+        """What every member measures in (N, C, H, W), grey levels 0-255."""
+        return measure_all({"": self}, images)[""]
 
     @property
     def fingerprints(self) -> list[str]:
         return [member.fingerprint for member in self.members]
+
+
+def measure_all(panels: Mapping[str, Panel], images: Tensor) -> dict[str, Reading]:
+    """Measure several variables in the same images, (N, C, H, W), grey levels 0-255; judges that share an eye look once."""
+    import torch
+
+    seen: dict[Hashable, Tensor] = {}
+
+    def measured(judge: Judge) -> Tensor:
+        if judge.eye is None:
+            return judge.measure(images)
+        if judge.eye not in seen:
+            seen[judge.eye] = judge.look(images)
+        return judge.read(seen[judge.eye])
+
+    return {
+        name: Reading(torch.stack([measured(member) for member in panel.members])) for name, panel in panels.items()
+    }
 
 
 def load(card: Card, source: str, device: str | torch.device = "cpu") -> dict[str, Panel]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from typing import ClassVar
 
 import torch
@@ -29,6 +30,22 @@ class Judge(ABC):
     def fingerprint(self) -> str:
         """What decides its answers, as text: the hash of its weights, or its formula and constants."""
 
+    @property
+    def eye(self) -> Hashable:
+        """What two judges must have in common for :meth:`look` to give the same: a network with an output for each of several
+        variables need not look at an image once for each. None if nothing is shared."""
+        return None
+
+    def look(self, images: Tensor) -> Tensor:
+        """The part of measuring that judges with the same `eye` share: (N, C, H, W), grey levels 0-255 -> (N, ...)."""
+        with torch.inference_mode():
+            return self._look(images.to(torch.float32))
+
+    def read(self, seen: Tensor) -> Tensor:
+        """What :meth:`measure` returns, from what :meth:`look` does."""
+        with torch.inference_mode():
+            return self._measure(seen).to(torch.float32)
+
     def measure(self, images: Tensor) -> Tensor:
         """Measure a batch; each image's result depends on that image alone.
 
@@ -39,8 +56,10 @@ class Judge(ABC):
             Continuous: (N,) in the variable's unit. Discrete: (N, K) class probabilities. float32 and finite: an image in
             which there is nothing to measure gets the value that nothing has (0 px), so that it counts as a failure.
         """
-        with torch.inference_mode():
-            return self._measure(images.to(torch.float32)).to(torch.float32)
+        return self.read(self.look(images))
+
+    def _look(self, images: Tensor) -> Tensor:
+        return images
 
     @abstractmethod
-    def _measure(self, images: Tensor) -> Tensor: ...
+    def _measure(self, seen: Tensor) -> Tensor: ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -30,9 +32,14 @@ class Classifier(Judge):
         variable: binary, categorical or ordinal.
         architecture: name of the network.
         channels: of the images.
+        heads: name -> number of classes, of all variables that the network was trained for together, in their order; default:
+            this one alone.
         weights: safetensors file.
         sha256: what its hash must be.
         device: where it computes.
+
+    Raises:
+        ConfigError: without weights, or with heads that do not have the variable or give it another number of classes.
     """
 
     kinds = ("binary", "categorical", "ordinal")
@@ -42,6 +49,7 @@ class Classifier(Judge):
         variable: Variable,
         architecture: str,
         channels: int = 1,
+        heads: Mapping[str, int] | None = None,
         weights: Path | None = None,
         sha256: str | None = None,
         device: str | torch.device = "cpu",
@@ -50,7 +58,13 @@ class Classifier(Judge):
         if weights is None:
             raise ConfigError(f"The judge of {variable.name!r} is a trained classifier and needs the key 'weights'.")
         assert isinstance(variable, (Binary, Categorical))
-        self.network = build(architecture, channels, variable.cardinality)
+        heads = heads or {variable.name: variable.cardinality}
+        if heads.get(variable.name) != variable.cardinality:
+            raise ConfigError(
+                f"The judge of {variable.name!r} needs a head with {variable.cardinality} classes for it, but its heads are {dict(heads)}."
+            )
+        self.columns = columns(heads)[variable.name]
+        self.network = build(architecture, channels, sum(heads.values()))
         self.sha256 = load_weights(self.network, weights, sha256)
         self.network.to(device).eval().requires_grad_(False)
         self.device = device
@@ -59,8 +73,21 @@ class Classifier(Judge):
     def fingerprint(self) -> str:
         return f"classifier sha256={self.sha256}"
 
-    def _measure(self, images: Tensor) -> Tensor:
-        return self.network(normalised(images.to(self.device))).softmax(1).to(images.device)
+    @property
+    def eye(self) -> Hashable:
+        return self.sha256
+
+    def _look(self, images: Tensor) -> Tensor:
+        return self.network(normalised(images.to(self.device))).to(images.device)
+
+    def _measure(self, seen: Tensor) -> Tensor:
+        return seen[:, self.columns].softmax(1)
+
+
+def columns(heads: Mapping[str, int]) -> dict[str, slice]:
+    """Which of the network's outputs belong to which variable."""
+    ends = list(accumulate(heads.values()))
+    return {name: slice(end - count, end) for (name, count), end in zip(heads.items(), ends, strict=True)}
 
 
 def normalised(images: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ class GAN(Mechanism):
         decoder_channels: channels per generator stage, coarse to fine, each doubling it.
         discriminator_channels: channels per stage of the discriminator; default: those of the encoder.
         hidden: width of the dense layers.
+        patch: side of the squares of pixels that one position of the generator's last stage makes.
     """
 
     kinds = ("image",)
@@ -48,6 +49,7 @@ class GAN(Mechanism):
         decoder_channels: Sequence[int] = (128, 64, 32),
         discriminator_channels: Sequence[int] | None = None,
         hidden: int = 256,
+        patch: int = 1,
     ):
         super().__init__(variable, parents)
         assert isinstance(variable, Image)
@@ -63,8 +65,8 @@ class GAN(Mechanism):
                 "latent": nn.Linear(hidden, latent),
             }
         )
-        self.generator = Decoder(variable.shape, latent + self.context_size, decoder_channels, hidden)
-        self.paint = nn.Conv2d(decoder_channels[-1], variable.channels, 3, padding=1)
+        self.generator = Decoder(variable.shape, latent + self.context_size, decoder_channels, hidden, patch)
+        self.paint = nn.Conv2d(self.generator.maps, variable.channels, 3, padding=1)
 
     def encode(self, value: Tensor, context: Tensor) -> Tensor:
         """(N, C, H, W), (N, context) -> z, (N, latent)."""

@@ -27,6 +27,8 @@ class VAE(LikelihoodImage):
         encoder_channels: channels per encoder stage, each halving the image.
         decoder_channels: channels per decoder stage, coarse to fine, each doubling it.
         hidden: width of the dense layers.
+        patch: side of the squares of pixels that one position of the decoder's last stage makes; 2 is twice as fast as 1, which
+            needs one stage more.
         beta: weight of the divergence from the prior (1 gives the evidence lower bound).
         pixel_temperature: how much of the abducted pixel noise is put back, 0 (none) to 1 (a null intervention returns its
             input). It must be the same for all models that are compared by composition.
@@ -45,6 +47,7 @@ class VAE(LikelihoodImage):
         encoder_channels: Sequence[int] = (16, 32, 64),
         decoder_channels: Sequence[int] = (64, 32, 16),
         hidden: int = 128,
+        patch: int = 1,
         beta: float = 1.0,
         pixel_temperature: float = 0.1,
         latent_temperature: float = 1.0,
@@ -56,8 +59,8 @@ class VAE(LikelihoodImage):
         self.latent, self.beta = latent, beta
         self.encoder = Encoder(variable.shape, self.context_size, encoder_channels, hidden)
         self.posterior = nn.Linear(hidden, 2 * latent)
-        self.decoder = Decoder(variable.shape, latent + self.context_size, decoder_channels, hidden)
-        self.likelihood = DiscretisedGaussian(decoder_channels[-1], variable.channels, min_log_scale, max_log_scale)
+        self.decoder = Decoder(variable.shape, latent + self.context_size, decoder_channels, hidden, patch)
+        self.likelihood = DiscretisedGaussian(self.decoder.maps, variable.channels, min_log_scale, max_log_scale)
 
     @property
     def latent_size(self) -> int:

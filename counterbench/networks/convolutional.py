@@ -26,6 +26,14 @@ def _grid(height: int, width: int, stages: int) -> tuple[int, int]:
     return height // factor, width // factor
 
 
+def _patches(shape: Sequence[int], patch: int) -> tuple[int, int]:
+    if patch < 1 or shape[1] % patch or shape[2] % patch:
+        raise ConfigError(
+            f"patch is {patch}, but an image of {shape[1]} x {shape[2]} does not divide into such squares."
+        )
+    return shape[1] // patch, shape[2] // patch
+
+
 class Encoder(nn.Module):
     """Image and context -> features: one strided 3x3 convolution per stage, then two dense layers.
 
@@ -75,24 +83,36 @@ class Decoder(nn.Module):
     Args:
         shape: (C, H, W) of the image.
         code: length of latent and context together.
-        channels: one number per stage, coarse to fine; the last one is the number of feature maps returned.
+        channels: one number per stage, coarse to fine.
         features: width of the dense layer.
+        patch: side of the squares of pixels that one position of the last stage makes; 1 for single pixels.
     """
 
-    def __init__(self, shape: Sequence[int], code: int, channels: Sequence[int], features: int):
+    def __init__(self, shape: Sequence[int], code: int, channels: Sequence[int], features: int, patch: int = 1):
         super().__init__()
-        self.grid = (channels[0], *_grid(shape[1], shape[2], len(channels)))
+        self.grid = (channels[0], *_grid(*_patches(shape, patch), len(channels)))
         self.embed = nn.Linear(code, features)
         self.project = nn.Linear(features, self.grid[0] * self.grid[1] * self.grid[2])
         pairs = zip([channels[0], *channels], channels, strict=False)
         stages = [DecoderStage(before, after, features) for before, after in pairs]
         self.stages = nn.ModuleList(stages).to(memory_format=torch.channels_last)
+        # Half the work of a decoder of single pixels is its last stage; a dense layer per patch costs a quarter of that.
+        self.maps = channels[-1] if patch == 1 else max(channels[-1] // patch**2, 8)
+        """How many feature maps come out."""
+        self.unpatch = (
+            nn.Sequential(
+                nn.Conv2d(channels[-1], self.maps * patch**2, 1), nn.PixelShuffle(patch), nn.LeakyReLU(_SLOPE)
+            )
+            if patch > 1
+            else nn.Identity()
+        )
 
     def forward(self, latent: Tensor, context: Tensor) -> Tensor:
-        """(N, latent), (N, context) -> (N, channels[-1], H, W)."""
+        """(N, latent), (N, context) -> (N, maps, H, W)."""
         code = _activate(self.embed(torch.cat([latent, context], 1)))
         image = _activate(self.project(code)).unflatten(1, self.grid)
         image = image.contiguous(memory_format=torch.channels_last)
         for stage in self.stages:
             image = stage(image, code)
-        return image
+        drawn: Tensor = self.unpatch(image)
+        return drawn

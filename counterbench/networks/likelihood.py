@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 _BIN = 1 / 255  # half the distance between neighbouring grey levels, on the scale [-1, 1]
+
+_ROOT = math.sqrt(0.5)
+_FAR = -9.0
+_INFINITE = 1e3
+"""In standard deviations."""
 
 _REACH = 1.2  # means may pass the ends of the scale a little: black is easiest to hit from below
 
@@ -14,8 +21,8 @@ class DiscretisedGaussian(nn.Module):
     """A normal per pixel, integrated over the width of one grey level.
 
     The two extreme bins reach to infinity, so the probabilities of the 256 levels sum to one. The integral is evaluated
-    with log-CDFs on the lighter tail, exact and differentiable wherever the pixel falls (the common tanh approximation of
-    the CDF and a floor on the probability are not needed).
+    on the lighter tail, far out with log-CDFs, exact and differentiable wherever the pixel falls (the common tanh approximation
+    of the CDF and a floor on the probability are not needed).
 
     Args:
         features: channels of the feature map it reads.
@@ -62,11 +69,18 @@ def discretised_gaussian_log_prob(image: Tensor, mean: Tensor, log_scale: Tensor
         mean, log_scale: same shape, same scale.
     """
     precision = (-log_scale).exp()
-    low, high = (image - mean - _BIN) * precision, (image - mean + _BIN) * precision
-    mirrored = low + high > 0  # work on the left tail, where log-CDFs are accurate
-    left, right = torch.where(mirrored, -high, low), torch.where(mirrored, -low, high)
-    log_right, log_left = torch.special.log_ndtr(right), torch.special.log_ndtr(left)
+    centred, half = (image - mean) * precision, _BIN * precision
+    black, white = image < -1 + _BIN, image > 1 - _BIN
+    # Work on the left tail, where neither the normal's distribution function nor its logarithm loses digits.
+    sign = torch.where(black | (~white & (centred < 0)), 1.0, -1.0)
+    right = sign * centred + half
+    left = torch.where(black | white, right.detach() - _INFINITE, right - 2 * half)
+    mass = 0.5 * (torch.erfc(-_ROOT * right) - torch.erfc(-_ROOT * left))
+    far = right < _FAR
+    result = mass.masked_fill(far, 1.0).clamp(min=torch.finfo(image.dtype).tiny).log()
+    if not far.any():
+        return result
+    # Out here the mass is too small for a float. The logarithms cost ten times as much, but few pixels need them.
+    log_right, log_left = torch.special.log_ndtr(right[far]), torch.special.log_ndtr(left[far])
     ratio = (log_left - log_right).exp().clamp(max=1 - torch.finfo(image.dtype).eps)
-    inner = log_right + torch.log1p(-ratio)
-    inner = torch.where(image > 1 - _BIN, torch.special.log_ndtr(-low), inner)
-    return torch.where(image < -1 + _BIN, torch.special.log_ndtr(high), inner)
+    return result.masked_scatter(far, log_right + torch.log1p(-ratio))

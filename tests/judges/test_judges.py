@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from counterbench.catalog.cards import JudgeEntry
 from counterbench.errors import CheckpointError, ConfigError, UnknownNameError
 from counterbench.judges.classifier import build
 from counterbench.networks.classifiers import ARCHITECTURES
-from counterbench.variables import Categorical, Continuous
+from counterbench.variables import Binary, Categorical, Continuous
 
 DIGIT = Categorical("digit", tuple("0123456789"))
 
@@ -127,7 +128,7 @@ def test_augmentation_keeps_shape_and_range():
 
 
 def test_training_judges(toy, tmp_path):
-    report = judge_training.train_judges([toy.Toy()], "c", tmp_path / "j", fitting.Hardware("cpu"), epochs=1)
+    report = judge_training.train_judges([toy.Toy()], ["c"], tmp_path / "j", fitting.Hardware("cpu"), epochs=1)
     assert set(report) == set(ARCHITECTURES)
     stored = json.loads((tmp_path / "j" / "judges.json").read_text())["judges"]
     for name, entry in report.items():
@@ -137,4 +138,44 @@ def test_training_judges(toy, tmp_path):
             toy.CARD.build_variables()["c"], name, weights=path, sha256=entry["sha256"]
         )
         assert judge.measure(toy.Toy().split("test").take(slice(0, 4))["image"]).shape == (4, 3)
-        assert 0 <= entry["quality"]["formula"]["accuracy"] <= 1
+        assert 0 <= entry["quality"]["formula"]["c"]["accuracy"] <= 1
+
+
+def two_labels(toy):
+    """The toy with a second class, whether `a` is positive."""
+    inner = toy.Toy()
+    sign = Binary("sign")
+
+    def split(name):
+        whole = inner.split(name)
+        return SimpleNamespace(values={**whole.values, "sign": (whole.values["a"] > 0).long()})
+
+    variables = {**inner.variables, "sign": sign}
+    return SimpleNamespace(card=inner.card, source="formula", variables=variables, split=split)
+
+
+def test_one_network_judges_several_variables_and_looks_once(toy, tmp_path):
+    dataset = two_labels(toy)
+    report = judge_training.train_judges([dataset], ["c", "sign"], tmp_path / "j", fitting.Hardware("cpu"), epochs=1)
+    entry = report["plain"]
+    assert entry["options"]["heads"] == {"c": 3, "sign": 2}
+    assert set(entry["quality"]["formula"]) == {"c", "sign"}
+    family, weights = registry.judges.get("classifier"), tmp_path / "j" / entry["weights"]
+    made = {name: family(dataset.variables[name], **entry["options"], weights=weights) for name in ("c", "sign")}
+    images = dataset.split("test").values["image"][:5].float()
+    logits = made["c"].look(images)
+    assert torch.allclose(made["c"].measure(images), logits[:, :3].softmax(1))
+    assert torch.allclose(made["sign"].measure(images), logits[:, 3:].softmax(1))
+    looks = []
+    for judge in made.values():
+        judge.network.register_forward_hook(lambda *_: looks.append(1))
+    panels = {name: judges.Panel(dataset.variables[name], (judge,)) for name, judge in made.items()}
+    together = judges.measure_all(panels, images)
+    assert len(looks) == 1
+    for name, panel in panels.items():
+        assert torch.equal(together[name].members, panel.measure(images).members)
+
+
+def test_heads_must_have_the_variable(tmp_path):
+    with pytest.raises(ConfigError, match="needs a head with 10 classes"):
+        registry.judges.get("classifier")(DIGIT, "plain", heads={"other": 2}, weights=tmp_path / "w")
