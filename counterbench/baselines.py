@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from counterbench.catalog.cards import Card
 from counterbench.datasets.base import REFERENCES, Dataset
+from counterbench.errors import ConfigError
 from counterbench.matching import Matcher
 from counterbench.randomness import Generator, normal, uniform
 from counterbench.samples import Samples
@@ -21,7 +23,7 @@ NOISE = 10.0
 class Identity:
     """Returns the image unchanged: the floor of every table.
 
-    Its attributes are the true counterfactual ones where the process is known (else the factual ones with the intervened
+    (Without an image, it changes nothing but what is set.) Its attributes are the true counterfactual ones where the process is known (else the factual ones with the intervened
     replaced), so that it is asked for the same change as everybody and fails by the whole of it.
     """
 
@@ -39,11 +41,15 @@ class Identity:
         self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
     ) -> dict[str, Tensor]:
         image = self.dataset.card.image
+        if not image:  # the true consequences would be the whole answer
+            return {**factual, **interventions}
         return {**self.attributes(factual, interventions), image: factual[image]}
 
 
 class Noise(Identity):
     """Adds white noise of 10 grey levels, whatever is asked: what a metric says of a change without meaning."""
+
+    needs_image = True
 
     def counterfactual(
         self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
@@ -56,6 +62,8 @@ class Noise(Identity):
 
 class _RealImages(Identity):
     """Answers with a real training image that has the wanted attributes."""
+
+    needs_image = True
 
     @cached_property
     def _matcher(self) -> Matcher:
@@ -110,6 +118,8 @@ class Truth:
         attributes = self.dataset.true_attributes(self.split, factual.index, done)
         back = torch.stack([_same(attributes[name], observed[name]) for name in self.dataset.card.attributes]).all(0)
         image = self.dataset.card.image
+        if not image:
+            return attributes
         if back.all():
             return {**attributes, image: observed[image]}
         answer = self.dataset.truth(self.split, factual.index, done)
@@ -129,3 +139,16 @@ BASELINES: dict[str, Callable[[Dataset, int], Any]] = {
     "resample": Resample,
     "truth": Truth,
 }
+
+
+def available(card: Card) -> list[str]:
+    """The baselines that a dataset can have, in the order of the table: without images there are three less."""
+    return [name for name, made in BASELINES.items() if card.image or not getattr(made, "needs_image", False)]
+
+
+def require(name: str, card: Card) -> None:
+    """Raise ConfigError for a baseline that a dataset cannot have."""
+    if name not in available(card):
+        raise ConfigError(
+            f"The baseline {name!r} changes images, and {card.name} has none; take {', '.join(available(card))}."
+        )

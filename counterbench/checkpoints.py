@@ -13,9 +13,17 @@ from counterbench.errors import CheckpointError
 from counterbench.files import atomic, sha256_of_file
 
 
-def save_weights(module: nn.Module, path: Path) -> str:
-    """Write a module's state atomically; returns the file's SHA-256."""
+def save_weights(module: nn.Module, path: Path, half: bool = False) -> str:
+    """Write a module's state atomically; returns the file's SHA-256.
+
+    Args:
+        module: whose state.
+        path: of the file.
+        half: round floating-point numbers to half precision, for half the size; they are read as what the module computes in.
+    """
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
+    if half:
+        state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
     with atomic(path) as temporary:
         temporary.write_bytes(save(state))  # its own writer reports a full disk as something else
     return sha256_of_file(path)

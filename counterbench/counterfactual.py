@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from counterbench.features.base import FeatureSpace, cosine_distance
@@ -27,6 +28,11 @@ def l1(first: Tensor, second: Tensor) -> Tensor:
         (N,), float64, in grey levels.
     """
     return (first.double() - second.double()).abs().flatten(1).mean(1)
+
+
+def picture(values: Mapping[str, Tensor], image: str) -> Tensor:
+    """The images among some values, (N, C, H, W); nothing, (0,), for a dataset without images."""
+    return values[image] if image else torch.empty(0)
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ class Batch:
 
     Args:
         factual: what was observed.
-        image: name of the image variable.
+        image: name of the image variable; empty where there is none.
         instruments: who looks at images.
         view: the factual images with what was seen in them already.
         null: the model's answer to one null intervention; None where it is not asked.
@@ -115,7 +121,7 @@ class Batch:
     ):
         self.factual, self.image = factual, image
         self.instruments = instruments or Instruments()
-        self.view = view or View(factual[image], self.instruments)
+        self.view = view or View(picture(factual, image), self.instruments)
         self._null, self._partner, self._matched, self._noise = null, partner, matched, noise
 
     @property
@@ -130,7 +136,7 @@ class Batch:
     @cached_property
     def null(self) -> View | None:
         """The image after one null intervention."""
-        return None if self._null is None else self.look_at(self._null()[self.image])
+        return None if self._null is None else self.look_at(picture(self._null(), self.image))
 
     @cached_property
     def partner(self) -> View | None:
@@ -187,17 +193,17 @@ class Counterfactual:
     @cached_property
     def view(self) -> View:
         """The answered images."""
-        return self.batch.look_at(self.values[self.batch.image])
+        return self.batch.look_at(picture(self.values, self.batch.image))
 
     @cached_property
     def other_view(self) -> View:
         """The answered images when the order is exchanged."""
         assert self.other is not None
-        return self.batch.look_at(self.other[self.batch.image])
+        return self.batch.look_at(picture(self.other, self.batch.image))
 
     @cached_property
     def true_view(self) -> View:
         """The true images."""
         assert self.truth is not None
-        image = self.truth[self.batch.image]
+        image = picture(self.truth, self.batch.image)
         return self.view if image is self.view.images else self.batch.look_at(image)

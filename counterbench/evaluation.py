@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from counterbench import models, scoring
+from counterbench import baselines, models, scoring
 from counterbench.baselines import BASELINES
 from counterbench.columns import load_columns, prune, save_columns, touch
 from counterbench.errors import ConfigError, RecordError
@@ -85,7 +85,7 @@ def _references(exam: Exam) -> tuple[dict[str, list[Column]], list[Examinee]]:
     known: dict[str, list[Column]] = {}
     waiting = []
     home = cache_folder() / "baselines"
-    for name in (*BASELINES, REAL):
+    for name in (*baselines.available(exam.dataset.card), REAL):
         contestant = (
             Contestant(name, BASELINES[name](exam.dataset, exam.suite.references)) if name in BASELINES else None
         )

@@ -20,7 +20,7 @@ from torch import Tensor
 from counterbench import models
 from counterbench.baselines import Identity, Truth
 from counterbench.costs import counted_passes, out_of_memory, peak_memory
-from counterbench.counterfactual import Batch, Counterfactual, Instruments, NoiseSample, View
+from counterbench.counterfactual import Batch, Counterfactual, Instruments, NoiseSample, View, picture
 from counterbench.exam import SPLIT, Exam
 from counterbench.judges import Reading, measure_all
 from counterbench.matching import Matcher
@@ -139,7 +139,8 @@ def examine(exam: Exam, examinees: Sequence[Examinee], batch_size: int | None = 
     Raises:
         ModelError: for an answer that is none.
     """
-    pixels = exam.dataset.variables[exam.dataset.card.image].size
+    image = exam.dataset.card.image
+    pixels = exam.dataset.variables[image].size if image else 1
     session = _Session(exam, batch_size or default_batch(exam.device, pixels))
     positions = torch.arange(len(exam.plan.index)).split(chunk_size(pixels))
     pending = _load(exam, examinees, positions)
@@ -247,7 +248,7 @@ class _Shared:
         self.rows = self.exam.plan.index[positions]
         self.image = self.exam.dataset.card.image
         self.factual = self.exam.dataset.split(SPLIT).take(self.rows)
-        self.view = View(self.factual[self.image], session.instruments)
+        self.view = View(picture(self.factual, self.image), session.instruments)
         self._floors: dict[str, dict[str, Tensor]] = {}
         self._truths: dict[str, dict[str, Tensor] | None] = {}
         self._matched: dict[str, View] = {}
@@ -261,7 +262,7 @@ class _Shared:
         """Counterfactual attributes, as far as they are known; the image unchanged."""
         if variable not in self._floors:
             held = {variable: self.wanted(variable)}
-            self._floors[variable] = self.session.identity.counterfactual(self.factual, held)
+            self._floors[variable] = self.session.identity.attributes(self.factual, held)
         return self._floors[variable]
 
     def truth(self, variable: str) -> dict[str, Tensor] | None:
@@ -433,9 +434,9 @@ class _Questions:
         else:
             answer = contestant.model.counterfactual(own, asked, noise)
         checked = checked_answer(answer, self.exam.dataset.variables, held, given.count)
-        factual = self.shared.factual[self.shared.image]
-        if torch.equal(checked[self.shared.image].to(factual.dtype), factual):
-            checked[self.shared.image] = factual  # so that it is not measured again
+        image = self.shared.image
+        if image and torch.equal(checked[image].to(self.shared.view.images.dtype), self.shared.view.images):
+            checked[image] = self.shared.view.images  # so that it is not measured again
         self.session.seconds["model"] += time.perf_counter() - begun
         return checked
 
@@ -461,7 +462,7 @@ class _Questions:
         return NoiseSample(_flat(abducted), _flat(prior))
 
     def _show(self, answer: Counterfactual, taken: dict[str, Tensor]) -> None:
-        if self.examinee.contestant is None:
+        if self.examinee.contestant is None or not self.shared.image:
             return
         (variable,) = answer.intervened
         few, image = slice(0, max(0, SHOWN - int(self.shared.positions[0]))), self.shared.image

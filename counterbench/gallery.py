@@ -70,6 +70,8 @@ def generate(
     Raises:
         ConfigError: for an unknown variable or class. DataError: for a value out of range.
     """
+    if not dataset.card.image:
+        raise ConfigError(f"{dataset.card.name} has no images to draw; `counterbench evaluate` judges its numbers.")
     split = dataset.split(SPLIT)
     if not 1 <= count <= min(64, len(split)):
         raise ConfigError(f"--count {count}: give a number from 1 to {min(64, len(split))}.")

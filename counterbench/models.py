@@ -127,6 +127,7 @@ def load(name: str, dataset: Dataset, device: str | torch.device = "cpu", refere
     """
     _reject_collisions(dataset.card.name)
     if name in baselines.BASELINES:
+        baselines.require(name, dataset.card)
         return Contestant(name, baselines.BASELINES[name](dataset, references), title=f"baseline `{name}`")
     if name in registry.models:
         factory = registry.models.get(name)
@@ -224,6 +225,7 @@ def _contestant(
     found = load_weights(scm, weights, sha256)
     scm.to(device).eval()
     scm.requires_grad_(False)
+    image = dataset.card.image
     return Contestant(
         recipe.name,
         scm,
@@ -231,6 +233,6 @@ def _contestant(
         recipe=recipe.content(),
         weights_sha256=found,
         parameters=sum(parameter.numel() for parameter in scm.parameters()),
-        pixel_temperature=getattr(scm.mechanisms[dataset.card.image], "pixel_temperature", None),
+        pixel_temperature=getattr(scm.mechanisms[image], "pixel_temperature", None) if image else None,
         training=training,
     )

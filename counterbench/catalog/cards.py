@@ -154,8 +154,10 @@ class Card(Declaration):
         except CounterbenchError as error:
             raise ValueError(str(error)) from error
         images = [name for name, entry in self.variables.items() if entry.kind == "image"]
-        if len(images) != 1:
-            raise ValueError(f"a card declares exactly one image, this one has {len(images)}.")
+        if len(images) > 1:
+            raise ValueError(f"a card declares one image, or none; this one has {len(images)}.")
+        if not images and (self.judges or self.features):
+            raise ValueError("judges and feature spaces look at an image, and this card declares none.")
         return self
 
     @property
@@ -168,8 +170,8 @@ class Card(Declaration):
 
     @property
     def image(self) -> str:
-        """Name of the image variable."""
-        return next(name for name, entry in self.variables.items() if entry.kind == "image")
+        """Name of the image variable; empty for a dataset without images."""
+        return next((name for name, entry in self.variables.items() if entry.kind == "image"), "")
 
     @property
     def attributes(self) -> tuple[str, ...]:

@@ -127,7 +127,7 @@ class Dataset(ABC):
         )
 
     def knows_truth(self, intervened: Collection[str]) -> bool:
-        """Whether interventions on these variables have true counterfactual images. Default: only the null one."""
+        """Whether interventions on these variables have true counterfactuals, images included. Default: only the null one."""
         return not intervened
 
     def true_attributes(self, split: str, index: Tensor, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -153,8 +153,10 @@ class Dataset(ABC):
             return dict(self.split(split).take(index))
         if not self.knows_truth(interventions):
             asked = ", ".join(f"do({name})" for name in interventions)
-            raise DataError(f"{self.card.name} has no true counterfactual image for {asked}. {self.card.truth.strip()}")
+            raise DataError(f"{self.card.name} has no true counterfactual for {asked}. {self.card.truth.strip()}")
         attributes = self.true_attributes(split, index, interventions)
+        if not self.card.image:
+            return attributes
         return {**attributes, self.card.image: self._true_image(split, index, attributes)}
 
     def _true_image(self, split: str, index: Tensor, attributes: Mapping[str, Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from counterbench import registry
-from counterbench.errors import ConfigError, suggestion
+from counterbench.errors import ConfigError, UnavailableError, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +33,8 @@ def load(name: str, card: Card, panels: Mapping[str, Panel], device: str | torch
         one and where it goes), or the card lacks what the space needs. CheckpointError: for damaged weights.
     """
     family = registry.features.get(name)
+    if not card.image:
+        raise UnavailableError(f"{card.name!r} has no images")
     accepted = inspect.signature(family.__init__).parameters
     entry = card.features.get(name)
     options = dict(entry.options) if entry else {}

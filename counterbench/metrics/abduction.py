@@ -134,6 +134,7 @@ class Abduction(Metric):
     """
 
     title = "Abduction"
+    needs_image = False
     asks = frozenset({"null"})
     formula = r"accuracy of a classifier on $u \sim q(u \mid x)$ against $u \sim p(u)$; $1 - \text{error of } pa \text{ from } u \,/\, \text{error without } u$"
     definition = (

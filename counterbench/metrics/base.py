@@ -26,7 +26,7 @@ class Setting:
     """What a metric may know before the first answer.
 
     Args:
-        graph, variables, image: of the dataset.
+        graph, variables, image: of the dataset; the image is empty where it has none.
         intervenable: variables that single questions set.
         judged: variables that judges measure.
         cycles: how often the null intervention is composed.
@@ -159,6 +159,8 @@ class Metric(TorchMetric):
     """What it cannot tell, and how it can be fooled."""
     source: ClassVar[str] = ""
     """Where it comes from."""
+    needs_image: ClassVar[bool] = True
+    """Whether it has nothing to say of a dataset without images."""
     judges_real: ClassVar[bool] = False
     """Whether real images with their own attributes have a row in it."""
     is_differentiable = False
@@ -173,7 +175,10 @@ class Metric(TorchMetric):
         self.name = type(self).__module__.rpartition(".")[2]
         self.skipped: dict[str, str] = {}
         """What cannot be computed here -> why."""
-        self.cells = self.make_cells()
+        if self.needs_image and not setting.image:
+            self.skipped[self.name], self.cells = "the dataset has no images", []
+        else:
+            self.cells = self.make_cells()
         for state in self.states:
             self.add_state(state, default=[], dist_reduce_fx="cat")
 

@@ -22,6 +22,7 @@ class Cost(SampleMetric):
     """Seconds and network evaluations per counterfactual, peak memory, weights, training time."""
 
     title = "Cost"
+    needs_image = False
     asks = frozenset({"single"})
     formula = (
         r"$\sum_\text{layers} \text{passes} \times \text{weights} \,/\, \text{weights}$; seconds divided by samples"

@@ -44,6 +44,7 @@ class Truth(DistanceMetric):
 
     title = "Truth"
     asks = frozenset({"single"})
+    needs_image = False
     formula = r"$z = x_\text{true} - x,\ w = x^* - x$: effect $= \langle z, w\rangle / \|z\|^2$, amplification $= \sqrt{\|w\|^2 - (\langle z, w\rangle / \|z\|)^2}$"
     definition = (
         "Distance of the answer from the true counterfactual image and attributes; effect: share of the true change that is made; "
@@ -55,13 +56,14 @@ class Truth(DistanceMetric):
 
     def make_cells(self) -> list[Cell]:
         cells = []
-        there = self.available(self.distances)
+        there = self.available(self.distances) if self.setting.image else ()
         for intervened in self.setting.with_truth:
-            cells += [
-                *(distance_cell(name, intervened) for name in there),
-                Cell("effect", "", "one", intervened),
-                Cell("amplification", "grey levels (L2)", "lower", intervened),
-            ]
+            if self.setting.image:
+                cells += [
+                    *(distance_cell(name, intervened) for name in there),
+                    Cell("effect", "", "one", intervened),
+                    Cell("amplification", "grey levels (L2)", "lower", intervened),
+                ]
             others = [name for name in self.setting.variables if name not in (intervened, self.setting.image)]
             cells += [self._attribute(intervened, name) for name in others]
         return cells
@@ -77,9 +79,10 @@ class Truth(DistanceMetric):
             return
         image = answers.batch.image
         scores: dict[str, Tensor] = {}
-        scores["effect"], scores["amplification"] = tea(
-            answers.factual[image], answers.truth[image], answers.values[image]
-        )
+        if image:
+            scores["effect"], scores["amplification"] = tea(
+                answers.factual[image], answers.truth[image], answers.values[image]
+            )
         for cell in (cell for cell in self.cells if cell.intervened == intervened):
             if cell.space:
                 score = answers.view.distance(cell.space, answers.true_view)

@@ -77,6 +77,17 @@ def beaten_by(number: Number, name: str) -> bool:
     return floor is not None and regret(floor.value, number.direction) <= number.regret
 
 
+def floors_of(record: Record) -> tuple[str, ...]:
+    """The baselines that a record has, in the order of the table."""
+    there = {name for number in record.numbers for name in number.references}
+    return tuple(name for name in FLOORS if name in there)
+
+
+def _has_images(record: Record) -> bool:
+    """Datasets without images have no baselines that change them."""
+    return "noise" in floors_of(record)
+
+
 def build(record: Record, detail: bool = False, width: int = WIDTH) -> Group:
     """The table with its heading and its notes.
 
@@ -85,10 +96,12 @@ def build(record: Record, detail: bool = False, width: int = WIDTH) -> Group:
         detail: every number, not only the headline ones.
         width: characters there are; where they are few, only the first baseline keeps its column.
     """
-    floors = FLOORS if width >= WIDTH - 8 else FLOORS[:1]
+    there = floors_of(record)
+    floors = there if width >= WIDTH - 8 else there[:1]
     inputs = record.inputs
     whole = record.images == record.test_images
-    sample = f"all {record.images} test images" if whole else f"{record.images} of {record.test_images} test images"
+    what = "test images" if _has_images(record) else "test samples"
+    sample = f"all {record.images} {what}" if whole else f"{record.images} of {record.test_images} {what}"
     asked = ", ".join(f"{count} {kind}" for kind, count in record.questions.items())
     heading = Text.assemble(
         (record.title, "bold"),
@@ -107,7 +120,7 @@ def build(record: Record, detail: bool = False, width: int = WIDTH) -> Group:
         table = parts[-1]
         assert isinstance(table, Table)
         table.add_row(*_row(number, floors))
-    hidden = [] if floors == FLOORS else ["the other baselines need a wider terminal; they are in the record"]
+    hidden = [] if floors == there else ["the other baselines need a wider terminal; they are in the record"]
     notes = Text("\n".join([*footnotes(record, detail), *hidden]), style="dim")
     return Group(heading, Text(), *parts, Text(), notes)
 
@@ -152,6 +165,8 @@ def footnotes(record: Record, detail: bool = False) -> Sequence[str]:
         "identity: the image unchanged; noise: white noise added; retrieve, resample: a real training image with the wanted attributes,",
         "the nearest or a random one; ceiling: the true counterfactual or, where there is none, real images with their own attributes",
     ]
+    if not _has_images(record):
+        notes = ["identity: nothing changed but what is set; ceiling: the true counterfactual"]
     if any(beaten_by(number, name) for number in shown_numbers(record, detail) for name in FLOORS):
         notes.append("*: this baseline does at least as well as the model, so the number alone proves nothing")
     if record.leaked:

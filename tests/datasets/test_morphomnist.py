@@ -92,7 +92,7 @@ def test_nobody_knows_the_other_digit(morphomnist):
     held = {"digit": torch.tensor([3])}
     assert not morphomnist.knows_truth(held)
     assert morphomnist.true_attributes("test", torch.tensor([0]), held)["digit"].tolist() == [3]
-    with pytest.raises(DataError, match=r"no true counterfactual image for do\(digit\)"):
+    with pytest.raises(DataError, match=r"no true counterfactual for do\(digit\)"):
         morphomnist.truth("test", torch.tensor([0]), held)
 
 

@@ -1,0 +1,82 @@
+"""Points on ellipses: numbers instead of images, with a known process behind them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from counterbench.datasets.base import Dataset, Split
+from counterbench.registry import datasets
+
+SIZES = {"train": 20_000, "validation": 2_000, "judge": 2_000, "test": 5_000}
+_SEED = 20230703
+
+WEIGHTS = (1.44254843, 1.61323358, 1.64985274)
+BIASES = (0.59701923, -0.18070237, 0.2656131)
+"""Of angle, elongation and size, by the confounder: those that the published generator draws with its seed, 0."""
+
+
+def outcomes(z: Tensor, t: Tensor, elongation: Tensor, size: Tensor) -> dict[str, Tensor]:
+    """The point at angle `t`: x = r b (2 + cos t), y = b (2 + sin t), with r = 1 + exp(w z + v) elongation and
+    b = exp(w z + v) + size (Nasr-Esfahany et al., ICML 2023, section 5.1, and their generator).
+
+    Args:
+        z, t: (N,), the confounder and the angle in radians.
+        elongation, size: (N,), exogenous numbers, exponential and uniform.
+
+    Returns:
+        x and y, (N,) each, float64.
+    """
+    stretch = 1 + (WEIGHTS[1] * z + BIASES[1]).exp() * elongation
+    scale = (WEIGHTS[2] * z + BIASES[2]).exp() + size
+    return {"y": scale * (2 + t.sin()), "x": stretch * scale * (2 + t.cos())}
+
+
+def angle(z: Tensor, turn: Tensor) -> Tensor:
+    """The mechanism of the angle: (w z + v + turn) modulo a whole turn, in radians."""
+    return (WEIGHTS[0] * z + BIASES[0] + turn) % (2 * math.pi)
+
+
+@datasets.register()
+class Ellipse(Dataset):
+    """Reader of the card `ellipse`; see there."""
+
+    @cache  # noqa: B019 - a dataset lives as long as the process
+    def _noise(self, name: str) -> dict[str, Tensor]:
+        """Everything exogenous behind a split, (N,) each, float64."""
+        generator = torch.Generator().manual_seed(_SEED + self.splits.index(name))
+        drawn = torch.rand(4, SIZES[name], generator=generator, dtype=torch.float64)
+        return {
+            "z": drawn[0] - 0.5,
+            "turn": torch.special.ndtri(drawn[1].clamp(min=1e-12)),
+            "elongation": -torch.log1p(-drawn[2]),
+            "size": drawn[3],
+        }
+
+    @cache  # noqa: B019
+    def split(self, name: str) -> Split:
+        self._require_split(name)
+        rows = torch.arange(SIZES[name])
+        return Split(name, self._values(name, rows, {}), rows)
+
+    def _values(self, split: str, index: Tensor, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        noise = {name: value[index] for name, value in self._noise(split).items()}
+        z = interventions["z"].double() if "z" in interventions else noise["z"]
+        t = interventions["t"].double() if "t" in interventions else angle(z, noise["turn"])
+        return {"z": z, "t": t, **outcomes(z, t, noise["elongation"], noise["size"])}
+
+    def knows_truth(self, intervened: Collection[str]) -> bool:
+        """Everything follows from the confounder, the angle and the noise."""
+        return set(intervened) <= {"z", "t"}
+
+    def true_attributes(self, split: str, index: Tensor, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if not self.knows_truth(interventions):
+            return dict(interventions)
+        like = self.split(split).take(index)
+        return {
+            name: value.to(like[name].dtype) for name, value in self._values(split, index, interventions).items()
+        } | dict(interventions)

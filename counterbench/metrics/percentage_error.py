@@ -1,0 +1,58 @@
+"""Percentage error: how far, in percent, outcomes are from their true counterfactual values."""
+
+from __future__ import annotations
+
+import torch
+
+from counterbench.counterfactual import Counterfactual
+from counterbench.metrics.base import Cell, SampleMetric
+from counterbench.registry import metrics
+from counterbench.variables import Continuous
+
+
+@metrics.register()
+class PercentageError(SampleMetric):
+    """Mean absolute percentage error of the outcomes, where the true counterfactual is known."""
+
+    title = "Percentage error"
+    asks = frozenset({"single"})
+    needs_image = False
+    formula = r"$100\,\% \cdot |x^* - x_\text{true}| \,/\, |x_\text{true}|$, averaged over samples and outcomes"
+    definition = (
+        "Absolute difference between the answered and the true counterfactual value, in percent of the true one, of every "
+        "outcome: a continuous variable that the intervention changes and that nobody sets. First the mean over all outcomes, "
+        "which is the published figure, then each of them. Outcomes whose true value is 0 are left out."
+    )
+    blind_to = "Small errors of small values weigh as much as large errors of large ones; it means nothing for values around 0."
+    source = "Nasr-Esfahany et al., ICML 2023, table 1; De Sousa Ribeiro et al., NeurIPS 2025."
+
+    def outcomes(self, intervened: str) -> tuple[str, ...]:
+        """Continuous variables that follow from the intervened one and are not set themselves."""
+        return tuple(
+            name
+            for name in self.setting.variables
+            if name in self.setting.graph.descendants(intervened)
+            and name not in self.setting.intervenable
+            and isinstance(self.setting.variables[name], Continuous)
+        )
+
+    def make_cells(self) -> list[Cell]:
+        cells = []
+        for intervened in self.setting.with_truth:
+            if found := self.outcomes(intervened):
+                cells.append(Cell("percentage_error", "%", "lower", intervened))
+                cells += [Cell("percentage_error", "%", "lower", intervened, name, detail=True) for name in found]
+        return cells
+
+    def update(self, answers: Counterfactual) -> None:
+        if answers.truth is None or answers.kind != "single":
+            return
+        (intervened,) = answers.intervened
+        errors = {}
+        for name in self.outcomes(intervened):
+            truth = answers.truth[name].double()
+            error = 100 * (answers.values[name].double() - truth).abs() / truth.abs()
+            errors[name] = torch.where(truth == 0, torch.nan, error)
+        for cell in (cell for cell in self.cells if cell.intervened == intervened):
+            found = errors[cell.measured] if cell.measured else torch.stack(list(errors.values())).mean(0)
+            self.add(cell, answers.index, found)
