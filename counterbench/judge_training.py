@@ -30,16 +30,24 @@ FIT = Fit(
     warmup_steps=200,
     cosine=True,
     patience=40,
-    ema_decay=0.995,
+    ema_decay=0.98,  # longer than that, and the statistics of batch normalisation are those of other weights
 )
 
 
 class _JudgeFitting(fitting.Fitting):
     """Cross-entropy, summed over variables, on images that are shifted and dimmed at random."""
 
-    def __init__(self, network: torch.nn.Module, fit: Fit, seed: int, image: str, heads: Mapping[str, int]):
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        fit: Fit,
+        seed: int,
+        image: str,
+        heads: Mapping[str, int],
+        weights: Mapping[str, Tensor],
+    ):
         super().__init__(network, fit, seed)
-        self.image, self.columns = image, columns(heads)
+        self.image, self.columns, self.weights = image, columns(heads), weights
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
         images = batch[self.image].float()
@@ -49,7 +57,13 @@ class _JudgeFitting(fitting.Fitting):
         logits = self.module(normalised(images))
         return torch.stack(
             [
-                functional.cross_entropy(logits[:, part], batch[name], reduction="none", label_smoothing=smoothing)
+                functional.cross_entropy(
+                    logits[:, part],
+                    batch[name],
+                    self.weights[name].to(logits),
+                    reduction="none",
+                    label_smoothing=smoothing,
+                )
                 for name, part in self.columns.items()
             ]
         ).sum(0)
@@ -99,17 +113,21 @@ def train_judges(
     train = joined_images(datasets, "judge", card.image, *heads)
     validation = joined_images(datasets, "validation", card.image, *heads)
     fit = FIT.model_copy(update={"epochs": epochs}) if epochs else FIT
+    weights = {name: _balance(train[name], count) for name, count in heads.items()}
+    stride = max(1, int(train[card.image].shape[-1]) // 32)
     report: dict[str, Any] = {}
     for position, architecture in enumerate(ARCHITECTURES):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + position)
-            network = build(architecture, int(train[card.image].shape[1]), sum(heads.values()))
-        job = _JudgeFitting(network, fit, seed + position, card.image, heads)
+            network = build(architecture, int(train[card.image].shape[1]), sum(heads.values()), stride)
+        job = _JudgeFitting(network, fit, seed + position, card.image, heads, weights)
         fitting.run(job, train, validation, output / "unfinished" / architecture, hardware)
         network = network.cpu().eval()
         path = output / f"{'-'.join(heads)}-{architecture}.safetensors"
         report[architecture] = {
-            "options": {"architecture": architecture} | ({"heads": heads} if len(heads) > 1 else {}),
+            "options": {"architecture": architecture}
+            | ({"stride": stride} if stride > 1 else {})
+            | ({"heads": heads} if len(heads) > 1 else {}),
             "weights": path.name,
             "sha256": save_weights(network, path),
             "quality": {dataset.source: _quality(network, dataset, heads) for dataset in datasets},
@@ -135,6 +153,13 @@ def _heads(dataset: Dataset, labels: Sequence[str]) -> dict[str, int]:
         assert isinstance(variable, (Binary, Categorical))
         heads[label] = variable.cardinality
     return heads
+
+
+def _balance(labels: Tensor, classes: int) -> Tensor:
+    """Weights that make all classes count the same, (classes,): questions ask for rare ones as often as for common ones, and a
+    judge that expects what is common would not see what is there."""
+    shares = labels.bincount(minlength=classes).double().clamp(min=1) / len(labels)
+    return (1 / (classes * shares)).float()
 
 
 def _quality(network: torch.nn.Module, dataset: Dataset, heads: Mapping[str, int]) -> dict[str, dict[str, float]]:

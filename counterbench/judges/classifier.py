@@ -17,11 +17,11 @@ from counterbench.registry import judges
 from counterbench.variables import Binary, Categorical, Variable
 
 
-def build(architecture: str, channels: int, classes: int) -> nn.Module:
-    """An untrained network by name."""
+def build(architecture: str, channels: int, classes: int, stride: int = 1) -> nn.Module:
+    """An untrained network by name; `stride` of its first convolution."""
     if architecture not in ARCHITECTURES:
         raise UnknownNameError("classifier architecture", architecture, ARCHITECTURES)
-    return ARCHITECTURES[architecture](channels, classes)
+    return ARCHITECTURES[architecture](channels, classes, stride)
 
 
 @judges.register()
@@ -32,6 +32,7 @@ class Classifier(Judge):
         variable: binary, categorical or ordinal.
         architecture: name of the network.
         channels: of the images.
+        stride: of the network's first convolution.
         heads: name -> number of classes, of all variables that the network was trained for together, in their order; default:
             this one alone.
         weights: safetensors file.
@@ -49,6 +50,7 @@ class Classifier(Judge):
         variable: Variable,
         architecture: str,
         channels: int = 1,
+        stride: int = 1,
         heads: Mapping[str, int] | None = None,
         weights: Path | None = None,
         sha256: str | None = None,
@@ -64,7 +66,7 @@ class Classifier(Judge):
                 f"The judge of {variable.name!r} needs a head with {variable.cardinality} classes for it, but its heads are {dict(heads)}."
             )
         self.columns = columns(heads)[variable.name]
-        self.network = build(architecture, channels, sum(heads.values()))
+        self.network = build(architecture, channels, sum(heads.values()), stride)
         self.sha256 = load_weights(self.network, weights, sha256)
         self.network.to(device).eval().requires_grad_(False)
         self.device = device

@@ -1,4 +1,7 @@
-"""Two small image classifiers of different architecture, so that their agreement means something."""
+"""Two small image classifiers of different architecture, so that their agreement means something.
+
+`stride` is that of the first convolution: 2 makes images of 64 pixels as cheap as those of 32.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,11 @@ from torch import Tensor, nn
 class Plain(nn.Sequential):
     """Strided convolutions with batch normalisation, global average pooling (about 100,000 weights)."""
 
-    def __init__(self, channels: int, classes: int, width: int = 16):
+    def __init__(self, channels: int, classes: int, stride: int = 1, width: int = 16):
         layers: list[nn.Module] = []
         before = channels
-        for after, stride in ((width, 1), (2 * width, 2), (4 * width, 2), (6 * width, 2)):
-            layers += [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+        for after, step in ((width, stride), (2 * width, 2), (4 * width, 2), (6 * width, 2)):
+            layers += [nn.Conv2d(before, after, 3, step, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
             before = after
         super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
 
@@ -20,10 +23,10 @@ class Plain(nn.Sequential):
 class Pooled(nn.Module):
     """Wide kernels and max pooling, then a dense layer that sees where things are (LeNet's family; LeCun et al. 1998)."""
 
-    def __init__(self, channels: int, classes: int, width: int = 12):
+    def __init__(self, channels: int, classes: int, stride: int = 1, width: int = 12):
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(channels, width, 5, padding=2),
+            nn.Conv2d(channels, width, 5, stride, padding=2),
             nn.GELU(),
             nn.MaxPool2d(2),
             nn.Conv2d(width, 3 * width, 5, padding=2),

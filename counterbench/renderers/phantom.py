@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from counterbench.renderers.canvas import Traits, band, cover, pieces, textures
+from counterbench.renderers.canvas import Traits, band, blocks, cover, pieces, textures
 
 TRAITS = (
     *(
@@ -103,7 +103,14 @@ def render(
     Returns:
         (N, 1, side, side), uint8.
     """
-    return _Slice(attributes, traits, shot, lesion, side).scan(scanner)
+    return torch.cat(
+        [
+            _Slice(
+                {name: value[rows] for name, value in attributes.items()}, traits[rows], shot[rows], lesion[rows], side
+            ).scan(scanner[rows])
+            for rows in blocks(len(traits), side)
+        ]
+    )
 
 
 def parts(attributes: Mapping[str, Tensor], traits: Tensor, shot: Tensor, lesion: Tensor, side: int = 64) -> Tensor:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from counterbench.renderers.canvas import Traits, band, cover, pieces, textures
+from counterbench.renderers.canvas import Traits, band, blocks, cover, pieces, textures
 
 ATTRIBUTES = ("smiling", "eyeglasses", "young", "male", "no_beard", "bald")
 """What a portrait follows from, beside who it is; 0 or 1 each."""
@@ -63,7 +63,12 @@ def render(attributes: Mapping[str, Tensor], traits: Tensor, side: int = 64) -> 
     Returns:
         (N, 3, side, side), uint8.
     """
-    return _Portrait(attributes, traits, side).draw()
+    return torch.cat(
+        [
+            _Portrait({name: attributes[name][rows] for name in ATTRIBUTES}, traits[rows], side).draw()
+            for rows in blocks(len(traits), side)
+        ]
+    )
 
 
 def _palette(colours: Tensor, place: Tensor) -> Tensor:
