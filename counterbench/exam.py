@@ -50,7 +50,9 @@ class Shelf(Mapping[str, FeatureSpace]):
         if name in self.missing:
             return False
         try:
-            self.loaded[str(name)] = features.load(str(name), self.dataset.card, self.panels, self.device)
+            self.loaded[str(name)] = features.load(
+                str(name), self.dataset.card, self.panels, self.device, self.dataset.source
+            )
         except UnavailableError as error:
             self.missing[str(name)] = str(error)
             return False

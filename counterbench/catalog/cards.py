@@ -75,6 +75,8 @@ class JudgeEntry(Declaration):
     options: dict[str, Any] = Field(default_factory=dict)
     by_source: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """source -> options for that source, e.g. a calibration."""
+    sources: tuple[str, ...] = ()
+    """Whose images it can read; empty for those of all sources."""
     weights: str | None = None
     sha256: str | None = None
     quality: dict[str, dict[str, float]] = Field(default_factory=dict)
@@ -92,6 +94,8 @@ class FeatureEntry(Declaration):
     """What a feature space needs to know about a dataset."""
 
     options: dict[str, Any] = Field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    """Whose images it can read; empty for those of all sources."""
     weights: str | None = None
     sha256: str | None = None
     quality: dict[str, dict[str, float]] = Field(default_factory=dict)
@@ -153,12 +157,22 @@ class Card(Declaration):
             self.graph, self.build_variables()
         except CounterbenchError as error:
             raise ValueError(str(error)) from error
+        self._require_sources()
         images = [name for name, entry in self.variables.items() if entry.kind == "image"]
         if len(images) > 1:
             raise ValueError(f"a card declares one image, or none; this one has {len(images)}.")
         if not images and (self.judges or self.features):
             raise ValueError("judges and feature spaces look at an image, and this card declares none.")
         return self
+
+    def _require_sources(self) -> None:
+        """What is said of sources must be said of sources there are."""
+        said = {f"judge of {name}": entry.sources for name, entries in self.judges.items() for entry in entries}
+        said |= {f"feature space {name}": entry.sources for name, entry in self.features.items()}
+        said |= {f"role {name}": entry.sources for name, entry in self.roles.items()}
+        for what, sources in said.items():
+            if unknown := set(sources) - set(self.sources):
+                raise ValueError(f"{what}: no source {sorted(unknown)[0]!r} here; there is {', '.join(self.sources)}.")
 
     @property
     def graph(self) -> CausalGraph:

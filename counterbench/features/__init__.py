@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from counterbench.judges import Panel
 
 
-def load(name: str, card: Card, panels: Mapping[str, Panel], device: str | torch.device = "cpu") -> FeatureSpace:
+def load(
+    name: str,
+    card: Card,
+    panels: Mapping[str, Panel],
+    device: str | torch.device = "cpu",
+    source: str | None = None,
+) -> FeatureSpace:
     """The feature space `name` for the images of a card.
 
     Args:
@@ -27,6 +33,7 @@ def load(name: str, card: Card, panels: Mapping[str, Panel], device: str | torch
         card: its images, and the options and weights that it declares under `features`.
         panels: the judges, for the space that reads one of them.
         device: where it computes.
+        source: whose images; None for the card's default.
 
     Raises:
         UnknownNameError: for an unknown name. UnavailableError: if a file is needed that is not there (the message says which
@@ -37,6 +44,8 @@ def load(name: str, card: Card, panels: Mapping[str, Panel], device: str | torch
         raise UnavailableError(f"{card.name!r} has no images")
     accepted = inspect.signature(family.__init__).parameters
     entry = card.features.get(name)
+    if entry is not None and entry.sources and card.source(source) not in entry.sources:
+        raise UnavailableError(f"the card {card.name!r} pins none for the source {card.source(source)!r}")
     options = dict(entry.options) if entry else {}
     for option in options:
         if option not in accepted:

@@ -103,7 +103,7 @@ def measure_all(panels: Mapping[str, Panel], images: Tensor) -> dict[str, Readin
 
 
 def load(card: Card, source: str, device: str | torch.device = "cpu") -> dict[str, Panel]:
-    """The judges that a card names for one of its sources: variable -> panel.
+    """The judges that a card names for one of its sources: variable -> panel; a variable without judges there is left out.
 
     Raises:
         ConfigError: for a judge that does not fit its variable. CheckpointError: for damaged weights.
@@ -113,9 +113,10 @@ def load(card: Card, source: str, device: str | torch.device = "cpu") -> dict[st
     for name, entries in card.judges.items():
         if name not in card.attributes:
             raise ConfigError(f"Card {card.name!r} has judges for {name!r}.{suggestion(name, card.attributes)}")
-        panels[name] = Panel(
-            variables[name], tuple(_build(entry, variables[name], card, source, device) for entry in entries)
-        )
+        there = [entry for entry in entries if not entry.sources or source in entry.sources]
+        if there:
+            members = tuple(_build(entry, variables[name], card, source, device) for entry in there)
+            panels[name] = Panel(variables[name], members)
     return panels
 
 

@@ -161,6 +161,8 @@ class Metric(TorchMetric):
     """Where it comes from."""
     needs_image: ClassVar[bool] = True
     """Whether it has nothing to say of a dataset without images."""
+    needs_judges: ClassVar[bool] = False
+    """Whether it has nothing to say of a source for which the card pins no judge."""
     judges_real: ClassVar[bool] = False
     """Whether real images with their own attributes have a row in it."""
     is_differentiable = False
@@ -175,8 +177,11 @@ class Metric(TorchMetric):
         self.name = type(self).__module__.rpartition(".")[2]
         self.skipped: dict[str, str] = {}
         """What cannot be computed here -> why."""
+        self.cells: list[Cell] = []
         if self.needs_image and not setting.image:
-            self.skipped[self.name], self.cells = "the dataset has no images", []
+            self.skipped[self.name] = "the dataset has no images"
+        elif self.needs_judges and not setting.judged:
+            self.skipped[self.name] = "the card pins no judge for this source; `counterbench train-judges` makes some"
         else:
             self.cells = self.make_cells()
         for state in self.states:

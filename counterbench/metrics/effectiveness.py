@@ -35,6 +35,7 @@ class Effectiveness(SampleMetric):
     """Every cell (intervened k, measured j): judge_j(x*) against pa*_j (Monteiro et al., ICLR 2023)."""
 
     title = "Effectiveness"
+    needs_judges = True
     asks = frozenset({"single"})
     formula = r"$\mathbb{E}_x\, \ell\big(\mathrm{judge}_j(x^*), pa^*_j\big)$; skill $= 1 - \text{error} / \text{error of identity}$"
     definition = (

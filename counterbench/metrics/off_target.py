@@ -30,6 +30,7 @@ class OffTarget(SampleMetric):
     """Mean of |judge_j(x*) - judge_j(x)| / std_j over variables j that are neither intervened nor descendants."""
 
     title = "Off-target change"
+    needs_judges = True
     asks = frozenset({"single"})
     formula = r"$\mathbb{E}_x\, |\mathrm{judge}_j(x^*) - \mathrm{judge}_j(x)| / \mathrm{std}_j$ for $j \notin \{k\} \cup \mathrm{de}(k)$"
     definition = (

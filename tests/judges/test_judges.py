@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from counterbench import fitting, judge_training, judges, registry
-from counterbench.catalog.cards import JudgeEntry
+from counterbench.catalog.cards import Card, JudgeEntry
 from counterbench.errors import CheckpointError, ConfigError, UnknownNameError
 from counterbench.judges.classifier import build
 from counterbench.networks.classifiers import ARCHITECTURES
@@ -179,3 +179,20 @@ def test_one_network_judges_several_variables_and_looks_once(toy, tmp_path):
 def test_heads_must_have_the_variable(tmp_path):
     with pytest.raises(ConfigError, match="needs a head with 10 classes"):
         registry.judges.get("classifier")(DIGIT, "plain", heads={"other": 2}, weights=tmp_path / "w")
+
+
+def test_a_judge_of_one_source_judges_no_other(morphomnist):
+    """What was trained on rendered pictures says nothing about photographs."""
+    (entry,) = morphomnist.card.judges["intensity"]
+    only = entry.model_copy(update={"sources": ("mnist",)})
+    card = morphomnist.card.model_copy(update={"judges": {**morphomnist.card.judges, "intensity": (only,)}})
+    assert set(judges.load(card, "digits")) == {"thickness", "digit"}
+    assert set(judges.load(card, "mnist")) == {"thickness", "intensity", "digit"}
+    with pytest.raises(ValueError, match=r"judge of intensity: no source 'x' here"):
+        Card.model_validate(
+            {
+                **card.model_dump(exclude={"path"}),
+                "judges": {"intensity": [{"judge": "intensity", "sources": ["x"]}]},
+                "features": {},
+            }
+        )
