@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from counterbench.catalog import section
-from counterbench.catalog.reading import Declaration, read
-from counterbench.errors import CounterbenchError, UnknownNameError
+from counterbench.catalog.reading import Declaration, load_yaml, validate
+from counterbench.errors import ConfigError, CounterbenchError, UnknownNameError
 from counterbench.graph import CausalGraph
 from counterbench.variables import Binary, Categorical, Continuous, Image, Ordinal, Variable
 
@@ -211,5 +211,25 @@ def card_paths() -> dict[str, Path]:
 
 
 def read_card(path: Path) -> Card:
-    """Read a card from a file."""
-    return read(path, Card).model_copy(update={"path": path})
+    """Read a card from a file.
+
+    `extends: NAME` takes everything from the card NAME in the same folder, except for what is said here; `null` leaves a part out.
+    """
+    return validate(_extended(load_yaml(path), path), Card, path).model_copy(update={"path": path})
+
+
+def _extended(content: Any, path: Path) -> Any:
+    if not isinstance(content, dict) or "extends" not in content:
+        return content
+    own = {key: value for key, value in content.items() if key != "extends"}
+    base = path.parent / f"{content['extends']}.yaml"
+    if base == path or not base.is_file():
+        raise ConfigError(f"{path}: extends {content['extends']!r}, but there is no other card {base}.")
+    return _merged(_extended(load_yaml(base), base), own)
+
+
+def _merged(base: Any, own: Any) -> Any:
+    if not isinstance(base, dict) or not isinstance(own, dict):
+        return own
+    both = {**base, **{key: _merged(base.get(key), value) for key, value in own.items()}}
+    return {key: value for key, value in both.items() if value is not None}

@@ -20,21 +20,22 @@ class PercentageError(SampleMetric):
     formula = r"$100\,\% \cdot |x^* - x_\text{true}| \,/\, |x_\text{true}|$, averaged over samples and outcomes"
     definition = (
         "Absolute difference between the answered and the true counterfactual value, in percent of the true one, of every "
-        "outcome: a continuous variable that the intervention changes and that nobody sets. First the mean over all outcomes, "
+        "outcome: a continuous variable that the intervention changes and that nobody sets (where there is none: every continuous "
+        "variable that it changes). First the mean over all outcomes, "
         "which is the published figure, then each of them. Outcomes whose true value is 0 are left out."
     )
     blind_to = "Small errors of small values weigh as much as large errors of large ones; it means nothing for values around 0."
     source = "Nasr-Esfahany et al., ICML 2023, table 1; De Sousa Ribeiro et al., NeurIPS 2025."
 
     def outcomes(self, intervened: str) -> tuple[str, ...]:
-        """Continuous variables that follow from the intervened one and are not set themselves."""
-        return tuple(
+        """Continuous variables that follow from the intervened one: those that nobody sets, or all if there are none of these."""
+        below = self.setting.graph.descendants(intervened)
+        found = tuple(
             name
-            for name in self.setting.variables
-            if name in self.setting.graph.descendants(intervened)
-            and name not in self.setting.intervenable
-            and isinstance(self.setting.variables[name], Continuous)
+            for name, variable in self.setting.variables.items()
+            if name in below and isinstance(variable, Continuous)
         )
+        return tuple(name for name in found if name not in self.setting.intervenable) or found
 
     def make_cells(self) -> list[Cell]:
         cells = []

@@ -35,6 +35,8 @@ def test_recipes_of_one_dataset_share_their_attribute_mechanisms():
     shared = {}
     for (dataset, _), path in recipe_paths().items():
         image = datasets.card(dataset).image
+        if not image:  # there the mechanisms of attributes are what is compared
+            continue
         attributes = {name: entry for name, entry in read_recipe(path).mechanisms.items() if name != image}
         assert shared.setdefault(dataset, attributes) == attributes
 
@@ -136,3 +138,20 @@ def test_recipes_say_which_option_is_unknown(tmp_path):
 def test_unknown_suite():
     with pytest.raises(UnknownNameError, match="Did you mean 'standard'"):
         find_suite("standart")
+
+
+def test_a_card_may_extend_another(tmp_path):
+    whole = datasets.card("adni-192")
+    base = datasets.card("adni")
+    assert whole.variables["image"].shape == (1, 192, 192)
+    assert whole.variables["image"].parents == base.variables["image"].parents
+    assert whole.sources == base.sources
+    assert base.features
+    assert not whole.features  # null leaves a part out
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: nobody\nname: mine\n")
+    with pytest.raises(ConfigError, match=r"extends 'nobody', but there is no other card .*nobody\.yaml"):
+        read_card(path)
+    path.write_text("extends: mine\nname: mine\n")
+    with pytest.raises(ConfigError, match="no other card"):
+        read_card(path)

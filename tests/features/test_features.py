@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from counterbench import features, judges, registry
+from counterbench.catalog.cards import FeatureEntry
 from counterbench.checkpoints import save_weights
 from counterbench.errors import CheckpointError, ConfigError, UnavailableError, UnknownNameError
 from counterbench.features.base import as_rgb, cosine_distance
@@ -82,9 +83,7 @@ def test_what_a_card_lacks_is_said(toy):
         features.load("posterior", toy.CARD, panels)
     with pytest.raises(UnknownNameError, match="Did you mean 'inception'"):
         features.load("inceptoin", toy.CARD, panels)
-    odd = toy.CARD.model_copy(
-        update={"features": {"pixel": type("E", (), {"options": {"depth": 3}, "weights": None})()}}
-    )
+    odd = toy.CARD.model_copy(update={"features": {"pixel": FeatureEntry(options={"depth": 3})}})
     with pytest.raises(ConfigError, match="no option 'depth'"):
         features.load("pixel", odd, panels)
 
