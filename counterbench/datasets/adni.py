@@ -66,6 +66,11 @@ class ADNI(Dataset):
         """Of the pictures, in pixels."""
         return self.variables[self.card.image].shape[-1]  # type: ignore[attr-defined]
 
+    @property
+    def notes(self) -> list[str]:
+        """How many scans were left out, and why."""
+        return [] if self.source == "phantom" else _adni_files.scans(self.data_dir)[1]
+
     def split(self, name: str) -> Split:
         self._require_split(name)
         return self._loaded(name)

@@ -128,7 +128,7 @@ def build(record: Record, detail: bool = False, width: int = WIDTH) -> Group:
 def _table(widest: int, floors: Sequence[str], header: bool = False) -> Table:
     """Columns that are equally wide in every section."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=header, header_style="bold")
-    table.add_column("", width=min(widest, 36))
+    table.add_column("", width=min(widest, 40))
     table.add_column("value", justify="right", width=9, no_wrap=True)
     table.add_column("95 % interval", width=20, no_wrap=True)
     for name in (*floors, "ceiling"):

@@ -158,6 +158,8 @@ def test_a_scan_without_a_visit_is_left_out_aloud(tmp_path):
     assert len(found) == 4
     assert len(notes) == 2
     assert "no complete visit within" in notes[1]
+    assert datasets.load("adni", "adni", tmp_path).notes == notes  # as every record says
+    assert datasets.load("adni").notes == []
 
 
 @pytest.mark.parametrize(
