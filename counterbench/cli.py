@@ -513,6 +513,25 @@ def prepare(dataset: str, source: str | None, data_dir: Path | None, split: tupl
         click.echo(f"{name:<12}{len(part):>7} samples  {part.fingerprint}")
 
 
+@data.command("draw")
+@_data_options
+@click.option("--count", default=64, show_default=True, help="How many test images.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which ones.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("samples.png"), show_default=True)
+@_quiet_option
+def draw(
+    dataset: str, source: str | None, data_dir: Path | None, count: int, seed: int, out: Path, quiet: bool
+) -> None:
+    """Draw samples and, where the process is known, true counterfactuals of each intervention."""
+    from counterbench import datasets, gallery
+    from counterbench.files import require_picture
+
+    require_picture(out)
+    _show_progress(quiet)
+    gallery.draw_dataset(datasets.load(dataset, source, data_dir), count, seed, out)
+    click.echo(out)
+
+
 @main.command()
 @click.option("--model", default="vae", show_default=True)
 @_data_options

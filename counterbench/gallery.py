@@ -8,15 +8,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from counterbench.datasets.base import Dataset
+from counterbench import plans
+from counterbench.catalog.suites import find_suite
+from counterbench.datasets.base import Dataset, Split
 from counterbench.errors import ConfigError, DataError, suggestion
 from counterbench.evaluation import SPLIT, Evaluation
 from counterbench.models import Contestant, can_answer
 from counterbench.randomness import SampleNoise
 from counterbench.report.grid import Panel, captions, draw_grid
+from counterbench.report.sheet import draw_sheet
 from counterbench.samples import Samples
 from counterbench.scm import checked_answer
 from counterbench.variables import Categorical, Continuous
+
+MOST = 256
+"""Images in one picture."""
 
 
 def draw_evaluation(evaluation: Evaluation, dataset: Dataset, path: Path) -> None:
@@ -70,11 +76,7 @@ def generate(
     Raises:
         ConfigError: for an unknown variable or class. DataError: for a value out of range.
     """
-    if not dataset.card.image:
-        raise ConfigError(f"{dataset.card.name} has no images to draw; `counterbench evaluate` judges its numbers.")
-    split = dataset.split(SPLIT)
-    if not 1 <= count <= min(64, len(split)):
-        raise ConfigError(f"--count {count}: give a number from 1 to {min(64, len(split))}.")
+    split = _drawable(dataset, count)
     rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:count].sort().values
     factual = split.take(rows)
     interventions = {
@@ -85,6 +87,42 @@ def generate(
     noise = SampleNoise(seed, [f"generate/{row}" for row in rows.tolist()])
     made = panel(contestant, dataset, factual, interventions, noise)
     draw_grid(factual, dataset.card.image, [made], f"{contestant.title} - {dataset.card.name}/{dataset.source}", path)
+
+
+def draw_dataset(dataset: Dataset, count: int, seed: int, path: Path) -> None:
+    """Draw random test samples and, where the process is known, the true counterfactuals of a few.
+
+    Args:
+        dataset: whose test split.
+        count: how many samples; eight of them are changed.
+        seed: which samples.
+        path: a .png file.
+
+    Raises:
+        ConfigError: for a dataset without images, or more samples than there are.
+    """
+    split, image = _drawable(dataset, count), dataset.card.image
+    rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:count]
+    few = rows[:8].sort().values
+    asked = plans.draw(dataset, find_suite("standard"), seed).single
+    changed = []
+    for name, values in asked.items():
+        if dataset.knows_truth([name]):
+            wanted = values[few]
+            true = dataset.truth(SPLIT, few, {name: wanted})[image]
+            changed.append((f"do({name})", captions(dataset.variables[name], wanted), true))
+    title = f"{dataset.card.name}/{dataset.source}: samples" + (" and true counterfactuals" if changed else "")
+    draw_sheet(split.take(rows)[image], split.take(few)[image], changed, title, path)
+
+
+def _drawable(dataset: Dataset, count: int) -> Split:
+    """The test split, if `count` images of it can be drawn."""
+    if not dataset.card.image:
+        raise ConfigError(f"{dataset.card.name} has no images to draw; `counterbench evaluate` judges its numbers.")
+    split = dataset.split(SPLIT)
+    if not 1 <= count <= min(MOST, len(split)):
+        raise ConfigError(f"--count {count}: give a number from 1 to {min(MOST, len(split))}.")
+    return split
 
 
 def _settable(dataset: Dataset, name: str) -> bool:

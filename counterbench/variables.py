@@ -117,7 +117,8 @@ class Continuous(Variable):
         return f"continuous, {self.low:g} to {self.high:g} {self.unit}".rstrip()
 
     def show(self, value: float) -> str:
-        return f"{float(value):.3g} {self.unit}".rstrip()
+        number = float(value)
+        return f"{f'{number:,.0f}' if 1e3 <= abs(number) < 1e7 else f'{number:.3g}'} {self.unit}".rstrip()
 
 
 @dataclass(frozen=True)

@@ -71,3 +71,9 @@ def test_declarations_that_make_no_sense():
         Continuous("v", 2, 1)
     with pytest.raises(ConfigError, match="at least two"):
         Categorical("v", ("only",))
+
+
+def test_values_in_words():
+    assert Continuous("v", 0, 2000, unit="mL").show(1153.2) == "1,153 mL"
+    assert Continuous("v", 0, 2000, unit="mL").show(88.27) == "88.3 mL"
+    assert Continuous("v", 0, 1).show(0.0123) == "0.0123"

@@ -61,7 +61,7 @@ def draw_grid(factual: Samples, image: str, panels: Sequence[Panel], title: str,
             axis.spines[:].set_visible(False)
             if pixels is None:
                 continue
-            _show(axis, pixels[row], signed)
+            show_image(axis, pixels[row], signed)
             if captions is not None:
                 axis.text(
                     0.5,
@@ -81,7 +81,8 @@ def draw_grid(factual: Samples, image: str, panels: Sequence[Panel], title: str,
         figure.savefig(temporary, dpi=150)
 
 
-def _show(axis, pixels: Tensor, signed: bool) -> None:  # type: ignore[no-untyped-def]
+def show_image(axis, pixels: Tensor, signed: bool = False) -> None:  # type: ignore[no-untyped-def]
+    """One image, (C, H, W), grey levels; of a difference, its mean over channels, red where it is brighter."""
     picture = pixels.float().permute(1, 2, 0).numpy()
     if signed:
         axis.imshow(picture.mean(2), cmap="RdBu_r", vmin=-255, vmax=255, interpolation="nearest")

@@ -3,8 +3,10 @@ import torch
 from rich.console import Console
 
 from counterbench import evaluation
+from counterbench.errors import ConfigError
 from counterbench.models import Contestant
 from counterbench.report import curves, graphs, grid, table
+from counterbench.report.sheet import tiled
 from counterbench.samples import Samples
 
 
@@ -104,3 +106,23 @@ def test_the_worst_cell_is_the_lowest_skill(record):
     skills = [number for number in record.numbers if number.quantity == "skill"]
     assert record.worst_cell.value == min(number.value for number in skills)
     assert f"worst cell: {record.worst_cell.measured} under" in rendered(record)
+
+
+def test_a_sheet_of_a_dataset(toy, tmp_path):
+    from counterbench import gallery
+
+    path = tmp_path / "s.png"
+    gallery.draw_dataset(toy.Toy(), 12, 0, path)
+    assert path.stat().st_size > 5000
+    with pytest.raises(ConfigError, match="--count 0: give a number from 1 to"):
+        gallery.draw_dataset(toy.Toy(), 0, 0, path)
+
+
+def test_tiles_are_the_samples_in_their_order():
+    samples = torch.stack([torch.full((1, 3, 3), float(v)) for v in (10, 20, 30)])
+    sheet = tiled(samples, 2)
+    assert sheet.shape == (1, 8, 8)
+    assert sheet[0, 0, 0] == 10
+    assert sheet[0, 0, 5] == 20
+    assert sheet[0, 5, 0] == 30
+    assert sheet[0, 5, 5] == 255  # no fourth
