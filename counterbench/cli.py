@@ -501,13 +501,18 @@ def data() -> None:
 @data.command("prepare")
 @_data_options
 @click.option("--split", multiple=True, help="Only these splits; default: all.")
+@click.option("--download", is_flag=True, help="Fetch the published files first, where that is allowed.")
 @_quiet_option
-def prepare(dataset: str, source: str | None, data_dir: Path | None, split: tuple[str, ...], quiet: bool) -> None:
+def prepare(
+    dataset: str, source: str | None, data_dir: Path | None, split: tuple[str, ...], download: bool, quiet: bool
+) -> None:
     """Render or read a dataset once, so that later commands start at once; prints each split's SHA-256."""
     from counterbench import datasets
 
     _show_progress(quiet)
     loaded = datasets.load(dataset, source, data_dir)
+    if download:
+        loaded.download()
     for name in split or loaded.splits:
         part = loaded.split(name)
         click.echo(f"{name:<12}{len(part):>7} samples  {part.fingerprint}")

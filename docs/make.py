@@ -27,6 +27,7 @@ ORDER = (
     "effectiveness",
     "off_target",
     "truth",
+    "percentage_error",
     "minimality",
     "realism",
     "identity_preservation",
@@ -52,6 +53,8 @@ READ = {
     "off_target": "Left: the image of do(b) drags a along by a share of the change; the score is that share, in standard deviations.",
     "truth": "Left: effect follows the share of the true change that is made, 0 for doing nothing, 1 for the truth. Right: amplification "
     "is the length of everything beside it.",
+    "percentage_error": "The effect of do(a) on b is made by a share; the error is 0 where all of it is. It is large because some true values "
+    "of b lie close to 0: see above.",
     "minimality": "Left: CLD starts at 0.2954 whatever the data, and its best value is not where the truth is (dotted): this is why it "
     "is never read alone. Right: excess change is 0 at the truth.",
     "realism": "Left: in this space the toy's images of other attributes are real as well, so the distance hardly sees whether the "
@@ -333,7 +336,7 @@ def _numbers(record: Any) -> list[tuple[str, list[Any], Any]]:
     """(label, keys that are averaged, the first number) of every row of the comparison."""
     from counterbench.report.table import label
 
-    wanted = ("composition", "effectiveness", "truth", "realism", "minimality")
+    wanted = ("composition", "effectiveness", "truth", "percentage_error", "realism", "minimality")
     chosen = [number for number in record.numbers if number.metric in wanted and not number.detail]
     rows: list[tuple[str, list[Any], Any]] = []
     for number in chosen:
@@ -370,6 +373,113 @@ def _published() -> dict[Any, Any]:
 
     listed = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))["numbers"]
     return {tuple(entry["key"]): entry for entry in listed}
+
+
+CARDS = ("morphomnist", "celeba-simple", "celeba-complex", "adni", "adni-192", "ellipse")
+SHEETS = {"celeba-simple": "portraits", "celeba-complex": "portraits", "adni": "phantom"}
+"""Datasets whose samples are drawn for the documentation: card -> source."""
+
+
+def dataset_pages() -> str:
+    """Every dataset of the catalogue, from its card, with what our models score on it."""
+    lines = [
+        "# Datasets",
+        "",
+        "Every dataset is a card: its variables and their graph, where the pixels come from, who judges, what is known to be wrong. "
+        "An embedded source needs no download: its pictures are made here by a known process, so that true counterfactuals exist and "
+        "methods can be compared, and debugged, before the published data is at hand. `counterbench show NAME` prints a card, "
+        "`counterbench data draw --dataset NAME` draws samples and true counterfactuals, and "
+        "[bring your own](bring-your-own.md) says how to add one.",
+        "",
+        "| dataset | graph | embedded | published |",
+        "|---|---|---|---|",
+    ]
+    from counterbench import datasets
+
+    cards = [datasets.card(name) for name in CARDS]
+    for card in cards:
+        given = {
+            flag: [name for name, entry in card.sources.items() if entry.embedded is flag] for flag in (True, False)
+        }
+        graph = "; ".join(card.graph.text().split("\n")[-1:])
+        lines.append(
+            f"| [{card.name}](#{card.name}) | {graph} | {', '.join(given[True]) or '-'} | {', '.join(given[False]) or '-'} |"
+        )
+    for card in cards:
+        lines += ["", f"## {card.name}", "", *_dataset(card)]
+    return "\n".join([*lines, ""])
+
+
+def _dataset(card: Any) -> list[str]:
+    """One card."""
+    lines = [
+        card.description.strip(),
+        "",
+        "```",
+        card.graph.text(),
+        "```",
+        "",
+        "| variable | kind | meaning |",
+        "|---|---|---|",
+    ]
+    for name, variable in card.build_variables().items():
+        words = card.variables[name].description or "-"
+        lines.append(f"| {name} | {variable.describe()} | {words} |")
+    lines.append("")
+    for name, source in card.sources.items():
+        counts = ", ".join(f"{count:,} {split}" for split, count in source.sizes.items())
+        default = ", the default" if name == card.default_source else ""
+        lines.append(
+            f"- **`{name}`** ({'embedded' if source.embedded else 'published data'}{default}): {source.description.strip()} "
+            + (f"{counts}. " if counts else "")
+            + f"Licence: {source.licence}."
+            + (f" {source.citation}" if source.citation else "")
+        )
+    lines += ["", f"**Truth.** {card.truth.strip()}", ""]
+    if card.judges:
+        lines += ["**Judges**, with their error on real test images:", ""]
+        for name, entries in card.judges.items():
+            for entry in entries:
+                kind = f"{entry.judge} {entry.options.get('architecture', '')}".strip()
+                found = "; ".join(
+                    f"{source}: " + ", ".join(f"{what.replace('_', ' ')} {value:g}" for what, value in figures.items())
+                    for source, figures in entry.quality.items()
+                )
+                lines.append(f"- {name}: {kind} ({found})")
+        lines.append("")
+    if card.roles:
+        carried = ", ".join(f"{name} ({role.description})" for name, role in card.roles.items())
+        lines += [f"**Samples also carry** (`Dataset.role`): {carried}.", ""]
+    lines += [
+        "**Known problems**",
+        "",
+        *(f"- {limit}" for limit in card.limits),
+        "",
+        f"Cite: {card.citation.strip()}",
+        "",
+    ]
+    if card.name in SHEETS:
+        lines += [f"![Samples of {card.name} and true counterfactuals](images/samples-{card.name}.png)", ""]
+    return lines + _scores(card)
+
+
+def _scores(card: Any) -> list[str]:
+    """What is published here of models on a dataset's embedded source."""
+    if card.name == "morphomnist":
+        return ["What models score: [results](results.md), [beside the published table](comparison.md)."]
+    lines: list[str] = []
+    for suite in ("standard", "mechanisms"):
+        folder = RECORDS.parents[1] / f"{card.name}-{card.default_source}" / suite
+        records = {path.stem: stored_at(path) for path in sorted(folder.glob("*.json"))}
+        shown = [model for model in (*MODELS, "flow", "affine") if model in records]
+        if shown:
+            lines += [
+                f"### Models on `{card.default_source}`, suite `{suite}`",
+                "",
+                *_beside(records, shown, card.default_source),
+                "",
+            ]
+    return lines
 
 
 def readme() -> str:
@@ -493,6 +603,15 @@ def curves(name: str) -> list[tuple[str, str, list[float], list[float]]]:
 
             found.append(asked.points(name, setting, dataset, drags)["change", "b", "a", 0])
         return [("a moves along with do(b), in units of a", "change of a, standard deviations", list(SHARES), found)]
+    if name == "percentage_error":
+        found = []
+        for share in SHARES:
+
+            def follows(given: Any, held: Any, truth: Any, share: float = share) -> dict[str, Any]:
+                return {**truth, "b": (1 - share) * given["b"] + share * truth["b"]}
+
+            found.append(asked.points(name, setting, dataset, follows)[name, "a", "", 0])
+        return [(LABELS["share"], "percentage error, %", list(SHARES), found)]
     if name == "abduction":
         from counterbench.metrics.abduction import readable, two_sample_test
         from counterbench.variables import Continuous
@@ -576,11 +695,20 @@ def draw(name: str) -> None:
     figure.savefig(IMAGES / f"{name}.png", dpi=110)
 
 
+def sheets() -> None:
+    """Samples and true counterfactuals of the embedded sources."""
+    from counterbench import datasets, gallery
+
+    for card, source in SHEETS.items():
+        gallery.draw_dataset(datasets.load(card, source), 64, 0, ROOT / "docs" / "images" / f"samples-{card}.png")
+
+
 def pages() -> dict[Path, str]:
     """Every generated page: file -> text."""
     _, setting = toy_setting()
     made = {PAGES / f"{name}.md": page(name, declared(name)(setting).cells) for name in ORDER}
     made[PAGES / "README.md"] = index()
+    made[ROOT / "docs" / "datasets.md"] = dataset_pages()
     if stored(SHOWN) is not None:
         made[ROOT / "docs" / "fooled.md"] = fooled()
         made[ROOT / "docs" / "results.md"] = results()
@@ -596,6 +724,7 @@ def main() -> None:
     if parser.parse_args().figures:
         for name in ORDER:
             draw(name)
+        sheets()
     for path, text in pages().items():
         path.write_text(text, encoding="utf-8")
 

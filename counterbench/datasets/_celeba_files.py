@@ -26,7 +26,29 @@ _LISTS = {
     "identity": "identity_CelebA.txt",
 }
 _BLOCK = 512
-_HOW = "Give --data-dir, or set COUNTERBENCH_DATA, to the folder that holds img_align_celeba/ and its three lists"
+_HOW = "Give --data-dir, or set COUNTERBENCH_DATA, to the folder that holds img_align_celeba/ and its three lists; `counterbench data prepare --download` fetches them"
+
+
+def download(data_dir: Path | None) -> None:
+    """Fetch pictures and lists (1.4 GB) through torchvision, which checks them, into the folder `celeba` of `data_dir`.
+
+    Raises:
+        DataError: without a folder, and where the network does not allow it.
+    """
+    if data_dir is None:
+        raise DataError(
+            "CelebA needs a folder to be downloaded to: give --data-dir, or set COUNTERBENCH_DATA. "
+            "By downloading you accept its licence: non-commercial research (https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html)."
+        )
+    from torchvision.datasets import CelebA
+
+    try:
+        CelebA(str(data_dir), split="all", download=True)
+    except Exception as error:  # torchvision, gdown and the network raise whatever they like
+        raise DataError(
+            f"CelebA could not be downloaded ({error}). Fetch img_align_celeba.zip and the lists by hand from "
+            f"https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, and unpack them in {data_dir / 'celeba'}."
+        ) from error
 
 
 @dataclass(frozen=True)

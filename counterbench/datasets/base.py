@@ -73,6 +73,20 @@ class Dataset(ABC):
         """What a reader of a record must know about this source as it was found."""
         return []
 
+    def download(self) -> None:
+        """Fetch the published files into the data folder, where they may be fetched by a program.
+
+        Raises:
+            DataError: where they may not, or could not be.
+        """
+        entry = self.card.sources[self.source]
+        what = f"{self.card.name}/{self.source}"
+        if entry.embedded:
+            raise DataError(f"{what} needs no download: it is made here.")
+        raise DataError(
+            f"{what} cannot be downloaded by a program. {entry.description.strip()} Licence: {entry.licence}."
+        )
+
     @abstractmethod
     def split(self, name: str) -> Split:
         """Load one split, rendering or reading it on first use.

@@ -65,6 +65,12 @@ class CelebA(Dataset):
     Rendered portraits follow from all six attributes, whichever of them a card declares: the others are part of who somebody is.
     """
 
+    def download(self) -> None:
+        if self.source != "celeba":
+            super().download()
+        else:
+            _celeba_files.download(self.data_dir)
+
     def split(self, name: str) -> Split:
         self._require_split(name)
         return self._loaded(name)

@@ -148,3 +148,25 @@ def test_damage_is_named(tree, damage, message):
 def test_without_a_folder_the_source_says_what_it_needs():
     with pytest.raises(DataError, match="needs the published files"):
         datasets.load("celeba-simple", "celeba").split("train")
+
+
+def test_download_goes_through_torchvision(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("torchvision.datasets.CelebA", lambda *given, **named: asked.append((given, named)))
+    datasets.load("celeba-complex", "celeba", tmp_path).download()
+    assert asked == [((str(tmp_path),), {"split": "all", "download": True})]
+
+
+def test_a_download_that_cannot_be_says_so(tmp_path, monkeypatch):
+    def refused(*given, **named):
+        raise RuntimeError("quota exceeded")
+
+    monkeypatch.setattr("torchvision.datasets.CelebA", refused)
+    with pytest.raises(DataError, match=r"could not be downloaded \(quota exceeded\)\. Fetch .* by hand"):
+        datasets.load("celeba-simple", "celeba", tmp_path).download()
+    with pytest.raises(DataError, match="needs a folder"):
+        datasets.load("celeba-simple", "celeba").download()
+    with pytest.raises(DataError, match="needs no download"):
+        datasets.load("celeba-simple").download()
+    with pytest.raises(DataError, match="cannot be downloaded by a program"):
+        datasets.load("adni", "adni").download()
