@@ -130,3 +130,33 @@ def test_temperatures_must_be_fractions(name):
 def test_image_sizes_that_do_not_halve_are_refused():
     with pytest.raises(ConfigError, match="12 x 18 is not divisible by 8"):
         registry.mechanisms.get("vae")(Image("x", 3, 12, 18), ())
+
+
+def test_a_decoder_of_patches_gives_whole_images_and_every_pixel_its_own(batch):
+    value, parents = batch
+    torch.manual_seed(0)
+    options = {**SMALL, "decoder_channels": [8]}
+    vae = registry.mechanisms.get("vae")(IMAGE, (PARENT,), **options, patch=2)
+    noise = vae.abduct(value, parents, torch.Generator().manual_seed(0))
+    mean, log_scale = vae.pixels(noise, parents)
+    assert mean.shape == log_scale.shape == value.shape
+    inner = mean[0, 0, 4:8, 4:8]
+    assert inner[::2, ::2].std() > 0
+    assert not torch.allclose(inner[::2, ::2], inner[1::2, 1::2])  # within a patch as well
+    with pytest.raises(ConfigError, match="patch is 3, but an image of 16 x 16 does not divide"):
+        registry.mechanisms.get("vae")(IMAGE, (PARENT,), **options, patch=3)
+
+
+def test_far_pixels_keep_digits_and_gradients():
+    """Where the mass of a grey level is too small for a float, its logarithm is not."""
+    image = torch.tensor([-1.0, 1.0, 0.2, 0.2, -0.5]).double()
+    mean = torch.tensor([1.0, -1.0, -1.1, 0.2, -0.5]).double().requires_grad_()
+    log_scale = torch.full((5,), -4.0).double().requires_grad_()
+    exact = discretised_gaussian_log_prob(image, mean, log_scale)
+    coarse = discretised_gaussian_log_prob(image.float(), mean.detach().float(), log_scale.detach().float())
+    assert torch.allclose(coarse.double(), exact.detach(), rtol=1e-4)
+    z = (image - mean.detach()) / log_scale.detach().exp()
+    assert float(exact[0].detach()) == pytest.approx(float(-(z[0] ** 2) / 2), rel=0.01)  # the tail of a normal
+    found = torch.autograd.grad(exact.sum(), (mean, log_scale))
+    assert all(part.isfinite().all() for part in found)
+    assert torch.autograd.gradcheck(lambda m, s: discretised_gaussian_log_prob(image, m, s), (mean, log_scale))
