@@ -157,7 +157,6 @@ def evaluate(
     from counterbench import evaluation, gallery, models, storing
     from counterbench.errors import RecordError
     from counterbench.files import remove_empty, require_writable
-    from counterbench.records import to_json
 
     context.meta["counterbench.kept"] = f"What was finished is kept in {output}; run the same command to go on."
     _show_progress(quiet)
@@ -184,16 +183,9 @@ def evaluate(
         record = made.record
     else:
         _say("This evaluation was made before; showing it (--overwrite always makes it again).")
-    if as_json:
-        click.echo(to_json(record), nl=False)
-        return
-    from rich.console import Console
-
-    from counterbench.report import table
-
-    console = Console(width=None if sys.stdout.isatty() else table.WIDTH, highlight=False)
-    console.print(table.build(record, detail, console.width))
-    _say(f"\nrecord, scores per sample and picture: {folder}  ({record.seconds['total']:.0f} s on {record.device})")
+    _print_record(record, as_json, detail)
+    if not as_json:
+        _say(f"\nrecord, scores per sample and picture: {folder}  ({record.seconds['total']:.0f} s on {record.device})")
 
 
 @main.command()
@@ -419,8 +411,8 @@ def plan_show(
     "--output",
     type=click.Path(path_type=Path),
     required=True,
-    metavar="FILE",
-    help="Ends with .parquet, .csv or .json.",
+    metavar="FILE|FOLDER",
+    help="A file that ends with .parquet, .csv or .json, or a new folder for questions with their images.",
 )
 @_quiet_option
 def plan_export(
@@ -433,16 +425,81 @@ def plan_export(
     output: Path,
     quiet: bool,
 ) -> None:
-    """Write every question of a suite to a file that `evaluate --plan FILE` takes."""
-    from counterbench import datasets, plans
+    """Write every question of a suite to a file that `evaluate --plan FILE` takes, or with images to a folder that `score` takes."""
+    from counterbench import datasets, evaluation, plans
     from counterbench.catalog.suites import find_suite
+    from counterbench.letters import questions
 
     _show_progress(quiet)
+    if not output.suffix:
+        exam = evaluation.prepare(dataset, suite, source, data_dir, None, seed, limit, "cpu")
+        count = questions.export(exam, output)
+        click.echo(exam.plan.hash)
+        _say(
+            f"{count} questions of round 1 of {questions.rounds_of(exam.plan)}: {output / 'README.txt'} says how to answer."
+        )
+        return
     plans.require_format(output)
     drawn = plans.draw(datasets.load(dataset, source, data_dir), find_suite(suite), seed, limit)
     drawn.save(output)
     click.echo(drawn.hash)
     _say(f"{len(drawn)} questions: {output}")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--name", default=None, help="Of the model; default: the folder's.")
+@click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
+@click.option("--device", default="auto", show_default=True, help="Of the judges.")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+@click.option("--detail", is_flag=True, help="Every number, not only the headline ones.")
+@_quiet_option
+def score(
+    folder: Path,
+    name: str | None,
+    data_dir: Path | None,
+    device: str,
+    output: Path,
+    as_json: bool,
+    detail: bool,
+    quiet: bool,
+) -> None:
+    """Judge the answers in FOLDER (made by `plan export`), whatever program wrote them; write the next round's questions."""
+    from counterbench import evaluation, gallery, storing
+    from counterbench.files import require_writable
+    from counterbench.letters import scoring
+
+    _show_progress(quiet)
+    found = scoring.ready(folder, name, data_dir, device)
+    for number, coverage in found.coverage.items():
+        _say(f"round {number}: {coverage}")
+    home = storing.folder_of(found.exam.inputs(found.contestant), output)
+    require_writable(home)
+    made = evaluation.evaluate(found.contestant, found.exam)
+    storing.save(made, home)
+    gallery.draw_evaluation(made, found.exam.dataset, home / storing.GRID)
+    _print_record(made.record, as_json, detail)
+    _say(f"\nrecord, scores per sample and picture: {home}")
+    if found.waiting is not None:
+        _say(
+            f"Round {found.rounds[0] + 1} of {found.rounds[1]}: answer {found.waiting / 'questions.csv'}, then run this command again."
+        )
+
+
+def _print_record(record: Any, as_json: bool, detail: bool) -> None:
+    """A record to stdout, as a table or as JSON."""
+    from counterbench.records import to_json
+
+    if as_json:
+        click.echo(to_json(record), nl=False)
+        return
+    from rich.console import Console
+
+    from counterbench.report import table
+
+    console = Console(width=None if sys.stdout.isatty() else table.WIDTH, highlight=False)
+    console.print(table.build(record, detail, console.width))
 
 
 @main.command()

@@ -174,7 +174,7 @@ def _leaked(exam: Exam, examinee: Examinee) -> set[tuple[str, object]]:
 
 
 def _notes(exam: Exam, contestant: Contestant) -> list[str]:
-    notes = []
+    notes = list(contestant.notes)
     trained_on = contestant.training.get("source")
     if trained_on not in (None, exam.dataset.source):
         notes.append(f"trained on the source {trained_on}, evaluated on {exam.dataset.source}")

@@ -59,6 +59,8 @@ class Contestant:
     pixel_temperature: float | None = None
     training: dict[str, Any] = field(default_factory=dict)
     """What the manifest of the training says: source, seed, epochs, limit, data."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the record must know about this model."""
 
 
 def has_noise(model: object) -> bool:

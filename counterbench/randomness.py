@@ -25,7 +25,9 @@ class SampleNoise:
     """
 
     def __init__(self, seed: int, keys: Iterable[str | int]):
-        self._streams = [np.random.Generator(np.random.Philox(key=_philox_key(seed, key))) for key in keys]
+        self.keys = list(keys)
+        """One name per sample: which question it is."""
+        self._streams = [np.random.Generator(np.random.Philox(key=_philox_key(seed, key))) for key in self.keys]
 
     def __len__(self) -> int:
         return len(self._streams)

@@ -1,0 +1,286 @@
+"""Questions and answers as files: a third door that must lead to the same numbers."""
+
+import csv
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from counterbench import evaluation
+from counterbench.errors import ConfigError, DataError
+from counterbench.letters import questions
+from counterbench.letters.answers import BLANK, Answers, read_image
+from counterbench.letters.scoring import ready
+from counterbench.models import Contestant
+from counterbench.randomness import SampleNoise
+from counterbench.samples import Samples
+
+SUITE = """
+name: letters
+title: All kinds of questions
+cycles: 3
+single: true
+undo: true
+pairs: true
+metrics: [composition, reversibility, commutativity, effectiveness, off_target, truth]
+"""
+
+
+class Blurred:
+    """A model that any program could be: it depends on the image, what is set, and nothing else."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def counterfactual(self, factual, interventions, generator=None):
+        image = (0.9 * factual["image"] + 12).clamp(0, 255)
+        for name, value in interventions.items():
+            image = image + (3 if name == "a" else -2) * value.float().view(-1, 1, 1, 1)
+        values = {**factual, **interventions}
+        if "a" in interventions:  # what it believes of the consequences, wrongly
+            values["b"] = 0.5 * values["b"]
+        return {**values, "image": image.clamp(0, 255)}
+
+
+@pytest.fixture
+def suite(tmp_path):
+    path = tmp_path / "letters.yaml"
+    path.write_text(SUITE)
+    return path
+
+
+@pytest.fixture
+def exported(toy, suite, tmp_path):
+    exam = evaluation.prepare("toy", str(suite), device="cpu", limit=9)
+    folder = tmp_path / "exam"
+    questions.export(exam, folder)
+    return exam, folder
+
+
+def answer(exam, folder, number, suffix=".npy", model=None):
+    """Answer a round as a stranger would: from the files alone."""
+    model = model or Blurred(exam.dataset)
+    variables = exam.dataset.variables
+    home = folder / f"round-{number}"
+    claims = []
+    with (home / "questions.csv").open(newline="") as stream:
+        for row in csv.DictReader(stream):
+            image = torch.from_numpy(read_image(folder / row["image"]).copy())[None]
+            given = {
+                name: torch.tensor([questions.read_value(variables[name], row[name])], dtype=torch.float32)
+                for name in exam.dataset.card.attributes
+            }
+            given["c"] = given["c"].long()
+            held = {}
+            if row["variable"]:
+                value = questions.read_value(variables[row["variable"]], row["value"])
+                held = {row["variable"]: torch.tensor([value]).to(given[row["variable"]].dtype)}
+            made = model.counterfactual(Samples({**given, "image": image}, torch.tensor([int(row["row"])])), held)
+            target = home / "answers" / f"{row['id']}{suffix}"
+            if suffix == ".npy":
+                np.save(target, made["image"][0].numpy())
+            else:
+                PIL.Image.fromarray(made["image"][0, 0].round().to(torch.uint8).numpy()).save(target)
+            claims.append(
+                {"id": row["id"], **{n: questions.written(variables[n], float(made[n])) for n in given if n != "image"}}
+            )
+    with (home / "answers.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, claims[0])
+        writer.writeheader()
+        writer.writerows(claims)
+
+
+def numbers(record):
+    return {number.key: (number.value, number.low, number.high) for number in record.numbers}
+
+
+def test_answers_from_files_get_the_numbers_of_the_model_itself(exported):
+    exam, folder = exported
+    for number in (1, 2, 3):
+        answer(exam, folder, number)
+        found = ready(folder, "stranger", device="cpu")
+        assert found.rounds == (number, 3)
+    assert found.waiting is None
+    assert found.exam.plan.hash == exam.plan.hash
+    by_letter = evaluation.evaluate(found.contestant, found.exam).record
+    native = evaluation.evaluate(Contestant("native", Blurred(exam.dataset)), exam).record
+    assert numbers(by_letter) == numbers(native)
+    assert "answers from files, round 1: 36 of 36 answers can be used" in by_letter.notes
+
+
+def test_a_round_that_is_not_answered_yet_is_not_judged(exported):
+    exam, folder = exported
+    answer(exam, folder, 1)
+    found = ready(folder, device="cpu")
+    assert found.waiting == folder / "round-2"
+    record = evaluation.evaluate(found.contestant, found.exam).record
+    assert {number.metric for number in record.numbers} == {"composition", "effectiveness", "off_target", "truth"}
+    assert {number.cycles for number in record.numbers if number.metric == "composition"} == {1}
+    assert "rounds 2 to 3 are not answered; what they ask is not judged" in record.notes
+    native = evaluation.evaluate(Contestant("native", Blurred(exam.dataset)), exam).record
+    assert numbers(record).items() <= numbers(native).items()
+
+
+def test_png_answers_are_whole_grey_levels(exported):
+    exam, folder = exported
+    answer(exam, folder, 1, ".png")
+    found = ready(folder, device="cpu")
+    record = evaluation.evaluate(found.contestant, found.exam).record
+    native = evaluation.evaluate(Contestant("native", Blurred(exam.dataset)), exam).record
+    for key, (value, *_) in numbers(record).items():
+        if key[1] == "l1":
+            assert value == pytest.approx(numbers(native)[key][0], abs=0.5)
+
+
+def test_wrong_answers_are_told_apart_counted_and_fail(exported):
+    exam, folder = exported
+    answer(exam, folder, 1)
+    home = folder / "round-1" / "answers"
+    ids = [f"single.a.{row:06d}" for row in range(6)]
+    (home / f"{ids[0]}.npy").unlink()
+    np.save(home / f"{ids[1]}.npy", np.zeros((1, 4, 4), np.float32))
+    np.save(home / f"{ids[2]}.npy", np.full((1, 8, 8), 0.5, np.float32))
+    np.save(home / f"{ids[3]}.npy", np.full((1, 8, 8), np.nan, np.float32))
+    (home / f"{ids[4]}.npy").write_bytes(b"\x93NUMPY cut short")
+    np.save(home / f"{ids[5]}.npy", np.array([print], dtype=object), allow_pickle=True)
+    (home / "single.a.999999.npy").write_bytes(b"")
+    (home / "notes.txt").write_text("hello")
+    found = ready(folder, device="cpu")
+    assert found.coverage[1].counts == {
+        "asked": 36,
+        "usable": 30,
+        "missing": 1,
+        "unreadable": 2,
+        "size": 1,
+        "range": 2,
+        "extra": 2,
+    }
+    said = "30 of 36 answers can be used (1 missing, 2 unreadable, 1 of a wrong size, 2 out of range); 2 files answer nothing"
+    assert str(found.coverage[1]) == said
+    record = evaluation.evaluate(found.contestant, found.exam).record
+    assert any(said in note for note in record.notes)
+    whole = evaluation.evaluate(Contestant("native", Blurred(exam.dataset)), exam).record
+    key = ("truth", "l1", "a", "", 0, "l1")
+    assert record.by_key[key].n == whole.by_key[key].n  # failures count
+    assert record.by_key[key].value > whole.by_key[key].value
+    noise = SampleNoise(0, ["single/a/0"])
+    factual = exam.dataset.split("test").take(torch.tensor([0]))
+    held = {"a": exam.plan.single["a"][:1]}
+    assert (found.contestant.model.counterfactual(factual, held, noise)["image"] == BLANK).all()
+
+
+def test_without_claims_what_is_known_to_be_true_counts(exported):
+    exam, folder = exported
+    answer(exam, folder, 1)
+    (folder / "round-1" / "answers.csv").unlink()
+    found = ready(folder, device="cpu")
+    record = evaluation.evaluate(found.contestant, found.exam).record
+    errors = [n.value for n in record.numbers if n.quantity == "attribute_error"]
+    assert errors
+    assert max(errors) == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("id", "single.a.123456", "there is no question 'single.a.123456'"),
+        ("b", "many", "b is 'many'"),
+        ("b", "nan", "b is 'nan'"),
+        ("c", "four", "c is 'four'"),
+        ("a", "3.25", "a was set to"),
+    ],
+)
+def test_claims_that_cannot_be(exported, column, value, message):
+    exam, folder = exported
+    answer(exam, folder, 1)
+    path = folder / "round-1" / "answers.csv"
+    rows = list(csv.DictReader(path.open(newline="")))
+    row = next(row for row in rows if row["id"].startswith("single.a."))
+    row[column] = value
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    with pytest.raises(DataError, match=message):
+        evaluation.evaluate((found := ready(folder, device="cpu")).contestant, found.exam)
+
+
+def test_folders_that_are_no_exam(exported, tmp_path, suite):
+    exam, folder = exported
+    with pytest.raises(DataError, match="holds no exam"):
+        ready(tmp_path / "nowhere", device="cpu")
+    with pytest.raises(DataError, match="holds no answers"):
+        ready(folder, device="cpu")
+    (folder / "round-1" / "answers" / "x.npy").write_bytes(b"?")
+    with pytest.raises(DataError, match="None of the answers"):
+        ready(folder, device="cpu")
+    (folder / "exam.json").write_text("{")
+    with pytest.raises(DataError, match="holds no exam that can be read"):
+        ready(folder, device="cpu")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("...")
+    with pytest.raises(ConfigError, match="is not empty"):
+        questions.export(exam, tmp_path / "full")
+
+
+def test_an_exam_is_never_written_over_another(exported, suite):
+    exam, folder = exported
+    questions.export(exam, folder)  # again: the same
+    other = evaluation.prepare("toy", str(suite), device="cpu", limit=5)
+    with pytest.raises(ConfigError, match="holds other questions"):
+        questions.export(other, folder)
+
+
+def test_every_question_of_the_plan_is_asked_once(exported):
+    exam, _ = exported
+    listed = [
+        q.id for number in range(1, questions.rounds_of(exam.plan) + 1) for q in questions.questions(exam.plan, number)
+    ]
+    assert len(listed) == len(set(listed))
+    rows, pairs = len(exam.plan.index), len(exam.plan.pairs)
+    assert len(listed) == rows * (exam.plan.cycles + len(exam.plan.single) + len(exam.plan.undo) + 2 * pairs)
+
+
+def test_it_knows_no_other_questions(exported):
+    exam, folder = exported
+    answer(exam, folder, 1)
+    answers = Answers(exam, folder, 1)
+    assert answers.can_answer(["a"])
+    assert answers.can_answer([])
+    assert not answers.can_answer(["a", "c"])
+    for path in (folder / "round-1" / "answers").glob("single.c.*"):
+        path.unlink()
+    assert not Answers(exam, folder, 1).can_answer(["c"])  # a question that was left out as a whole
+
+
+def test_the_command_line_from_end_to_end(morphomnist, tmp_path, monkeypatch):
+    """Somebody copies every image: the identity, by letter."""
+    import shutil
+
+    from click.testing import CliRunner
+
+    from counterbench.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    runner = CliRunner()
+    done = runner.invoke(main, ["plan", "export", "--suite", "quick", "--limit", "3", "--output", "mine", "-q"])
+    assert done.exit_code == 0, done.output
+    folder = tmp_path / "mine"
+    assert "{" not in (folder / "README.txt").read_text()
+    assert "1 x 32 x 32" in (folder / "README.txt").read_text()
+    first = read_image(folder / "factual" / "000001.png")
+    assert torch.equal(torch.from_numpy(first.copy()), morphomnist.split("test").take(torch.tensor([1]))["image"][0])
+    for row in csv.DictReader((folder / "round-1" / "questions.csv").open(newline="")):
+        shutil.copy(folder / row["image"], folder / "round-1" / "answers" / f"{row['id']}.png")
+    done = runner.invoke(main, ["score", "mine", "--name", "copies", "-q"])
+    assert done.exit_code == 0, done.output
+    assert "copies (answers from files)" in done.output
+    assert "Round 2 of 3: answer" in done.stderr
+    assert "mine/round-2/questions.csv" in done.stderr
+    asked = list(csv.DictReader((folder / "round-2" / "questions.csv").open(newline="")))
+    assert all((folder / row["image"]).is_file() for row in asked)
+    assert {row["id"].split(".")[0] for row in asked} == {"null", "return", "pair"}
+    done = runner.invoke(main, ["score", "elsewhere"])
+    assert done.exit_code == 1
+    assert "holds no exam" in done.stderr
