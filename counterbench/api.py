@@ -1,14 +1,122 @@
-"""What a notebook needs: three functions."""
+"""What a notebook needs: three functions, and what they return."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from counterbench import datasets, evaluation, models
+from torch import Tensor
+
+from counterbench import datasets, evaluation, gallery, models, storing
 from counterbench.datasets.base import Dataset
+from counterbench.errors import ConfigError
 from counterbench.evaluation import Evaluation
 from counterbench.models import Contestant, Model
+from counterbench.randomness import Generator
+from counterbench.records import Record
+from counterbench.report import table as tables
+from counterbench.samples import Samples
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that shows itself: as text where it is printed, in colour in a notebook.
+
+    Args:
+        record: whose numbers.
+        detail: all of them, not only the headline ones.
+    """
+
+    record: Record
+    detail: bool = False
+
+    def __str__(self) -> str:
+        return tables.as_text(self.record, self.detail)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return tables.as_html(self.record, self.detail)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One evaluated model.
+
+    Args:
+        evaluation: the record, with the scores per sample and the answers that are kept to be looked at.
+        dataset: what was asked about.
+    """
+
+    evaluation: Evaluation
+    dataset: Dataset
+
+    @property
+    def record(self) -> Record:
+        """Every number with its interval, floors and ceiling, and what is needed to trust it."""
+        return self.evaluation.record
+
+    def table(self, detail: bool = False) -> Table:
+        """The numbers between floors and ceiling, as the command line prints them."""
+        return Table(self.record, detail)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The numbers as plain rows, e.g. for `pandas.DataFrame(result.rows())`; baselines as columns of their names."""
+        rows = []
+        for number in self.record.numbers:
+            ends = {name: estimate.value for name, estimate in number.references.items()}
+            rows.append({**number.model_dump(exclude={"references"}), **ends})
+        return rows
+
+    def plot(self) -> Figure:
+        """The first answers beside the truth, as a matplotlib figure.
+
+        Raises:
+            ConfigError: if there is nothing to see: a dataset without images, or metrics that ask no single question.
+        """
+        figure = gallery.evaluation_figure(self.evaluation, self.dataset)
+        if figure is None:
+            raise ConfigError(
+                f"There is no picture: no image of {self.dataset.card.name} was changed in this evaluation."
+            )
+        return figure
+
+    def save(self, output: Path | str = "results") -> Path:
+        """Write record, scores per sample, questions and picture as `counterbench evaluate` does; returns the folder."""
+        folder = storing.folder_of(self.record.inputs, Path(output))
+        folder.mkdir(parents=True, exist_ok=True)
+        storing.save(self.evaluation, folder)
+        gallery.draw_evaluation(self.evaluation, self.dataset, folder / storing.GRID)
+        return folder
+
+    def __repr__(self) -> str:
+        return str(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+class Wrapped:
+    """A function (factual, interventions, generator) -> values as a model.
+
+    Args:
+        answer: takes natural values of every variable and of what is set, and returns natural values of every variable; see
+            :class:`counterbench.models.Model`.
+    """
+
+    def __init__(self, answer: Callable[..., Mapping[str, Tensor]]):
+        self.answer = answer
+
+    def counterfactual(
+        self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
+    ) -> Mapping[str, Tensor]:
+        return self.answer(factual, interventions, generator)
 
 
 def load_dataset(name: str, source: str | None = None, data_dir: Path | str | None = None) -> Dataset:
@@ -22,7 +130,7 @@ def load_model(name: str, dataset: Dataset, device: str = "cpu") -> Contestant:
 
 
 def evaluate(
-    model: str | Model,
+    model: str | Model | Contestant | Callable[..., Mapping[str, Tensor]],
     dataset: str | Dataset = "morphomnist",
     suite: str = "standard",
     source: str | None = None,
@@ -32,11 +140,12 @@ def evaluate(
     seed: int = 0,
     device: str = "auto",
     batch_size: int | None = None,
-) -> Evaluation:
-    """Evaluate a model, given by name or as an object with a method `counterfactual(factual, interventions, generator)`.
+    name: str | None = None,
+) -> Result:
+    """Evaluate a model, given by name, as an object that answers, or as a function.
 
     Args:
-        model: a name, or anything that answers.
+        model: a name; an object with a method `counterfactual(factual, interventions, generator)`; or that function itself.
         dataset: a name, or a loaded dataset.
         suite: the exam.
         source, data_dir: where the pixels come from.
@@ -45,11 +154,31 @@ def evaluate(
         seed: of plan and noise.
         device: auto, cpu, cuda, mps.
         batch_size: changes the speed, never a number.
+        name: of the model in the record; None for its own.
+
+    Raises:
+        ConfigError: for something that cannot answer.
     """
     exam = evaluation.prepare(dataset, suite, source, data_dir, metrics, seed, limit, device)
-    contestant = (
-        models.load(model, exam.dataset, exam.device, exam.suite.references)
-        if isinstance(model, str)
-        else Contestant(type(model).__name__, model)
-    )
-    return evaluation.evaluate(contestant, exam, batch_size)
+    if isinstance(model, str):
+        contestant = models.load(model, exam.dataset, exam.device, exam.suite.references)
+    elif isinstance(model, Contestant):
+        contestant = model
+    else:
+        contestant = _contestant(model, name)
+    return Result(evaluation.evaluate(contestant, exam, batch_size), exam.dataset)
+
+
+def _contestant(model: Any, name: str | None) -> Contestant:
+    if isinstance(model, Model):
+        called = name or type(model).__name__
+    elif callable(model):
+        called = name or str(getattr(model, "__name__", type(model).__name__))
+        model = Wrapped(model)
+    else:
+        raise ConfigError(
+            f"{model!r} cannot be evaluated: give a name, an object with a method counterfactual(factual, interventions, generator), "
+            "or that function."
+        )
+    weights, parameters = models.fingerprint_of(model), models.count_weights(model)
+    return Contestant(called, model, title=called, weights_sha256=weights, parameters=parameters)

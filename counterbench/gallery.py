@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,29 +14,42 @@ from counterbench.catalog.suites import find_suite
 from counterbench.datasets.base import Dataset, Split
 from counterbench.errors import ConfigError, DataError, suggestion
 from counterbench.evaluation import SPLIT, Evaluation
+from counterbench.files import atomic
 from counterbench.models import Contestant, can_answer
 from counterbench.randomness import SampleNoise
-from counterbench.report.grid import Panel, captions, draw_grid
+from counterbench.report.grid import Panel, captions, draw_grid, grid_figure
 from counterbench.report.sheet import draw_sheet
 from counterbench.samples import Samples
 from counterbench.scm import checked_answer
 from counterbench.variables import Categorical, Continuous
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST = 256
 """Images in one picture."""
 
 
 def draw_evaluation(evaluation: Evaluation, dataset: Dataset, path: Path) -> None:
-    """The first answers of an evaluation, as they were judged, one panel per intervened variable."""
+    """:func:`evaluation_figure` in a .png file; nothing where there is nothing to see."""
+    figure = evaluation_figure(evaluation, dataset)
+    if figure is not None:
+        with atomic(path) as temporary:
+            figure.savefig(temporary, dpi=150)
+
+
+def evaluation_figure(evaluation: Evaluation, dataset: Dataset) -> Figure | None:
+    """The first answers of an evaluation, as they were judged, one panel per intervened variable; None without images."""
     image = dataset.card.image
     panels, factual = [], None
     for name, shown in evaluation.shown.items():
         factual = shown.factual
         words = captions(dataset.variables[name], shown.wanted)
         panels.append(Panel(f"do({name})", words, shown.answered, shown.truth))
-    if factual is not None:
-        title = f"{evaluation.record.title} - {dataset.card.name}/{dataset.source}"
-        draw_grid(Samples({image: factual}, torch.arange(len(factual))), image, panels, title, path)
+    if factual is None:
+        return None
+    title = f"{evaluation.record.title} - {dataset.card.name}/{dataset.source}"
+    return grid_figure(Samples({image: factual}, torch.arange(len(factual))), image, panels, title)
 
 
 def panel(

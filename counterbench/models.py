@@ -142,7 +142,7 @@ def load(name: str, dataset: Dataset, device: str | torch.device = "cpu", refere
         made = factory(dataset)
         if not isinstance(made, Model):
             raise ConfigError(f"The model {name!r} has no method counterfactual(factual, interventions, generator).")
-        return Contestant(name, made, title=name, weights_sha256=_fingerprint(made), parameters=_count(made))
+        return Contestant(name, made, title=name, weights_sha256=fingerprint_of(made), parameters=count_weights(made))
     if (dataset.card.name, name) not in recipe_paths() and Path(name).is_dir():
         return _from_folder(Path(name), dataset, device)
     recipe, path = find_recipe(name, dataset.card.name)
@@ -159,7 +159,7 @@ def load(name: str, dataset: Dataset, device: str | torch.device = "cpu", refere
     return _contestant(recipe, dataset, weights, entry.sha256, device, training)
 
 
-def _fingerprint(model: Model) -> str | None:
+def fingerprint_of(model: Model) -> str | None:
     """What decides a plug-in's answers beside its code: its own `fingerprint`, and the weights that can be seen."""
     own = getattr(model, "fingerprint", None)
     weights = {
@@ -173,7 +173,8 @@ def _fingerprint(model: Model) -> str | None:
     return hashlib.sha256(f"{own} {sha256_of_tensors(weights)}".encode()).hexdigest()
 
 
-def _count(model: Model) -> int:
+def count_weights(model: Model) -> int:
+    """Numbers in all networks of a model."""
     return sum(weight.numel() for module in modules_of(model) for weight in module.parameters())
 
 

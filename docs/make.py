@@ -238,15 +238,9 @@ def fooled() -> str:
 
 def table_text(record: Any, detail: bool) -> str:
     """The table as the command line prints it."""
-    import io
-
-    from rich.console import Console
-
     from counterbench.report import table
 
-    console = Console(width=table.WIDTH, file=io.StringIO(), record=True, highlight=False)
-    console.print(table.build(record, detail))
-    return "\n".join(line.rstrip() for line in console.export_text().splitlines())
+    return table.as_text(record, detail)
 
 
 def results() -> str:

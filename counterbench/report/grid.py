@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from counterbench.files import atomic
 from counterbench.samples import Samples
 from counterbench.variables import Variable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _CELL = 0.85  # inches
 
@@ -33,6 +37,13 @@ class Panel:
 
 
 def draw_grid(factual: Samples, image: str, panels: Sequence[Panel], title: str, path: Path) -> None:
+    """:func:`grid_figure` in a .png file."""
+    figure = grid_figure(factual, image, panels, title)
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def grid_figure(factual: Samples, image: str, panels: Sequence[Panel], title: str) -> Figure:
     """One row per sample; for each intervention the answer, the truth and the difference answer - factual.
 
     Args:
@@ -40,7 +51,6 @@ def draw_grid(factual: Samples, image: str, panels: Sequence[Panel], title: str,
         image: name of the image variable.
         panels: what was asked.
         title: above everything.
-        path: a .png file.
     """
     from matplotlib.figure import Figure
 
@@ -77,8 +87,7 @@ def draw_grid(factual: Samples, image: str, panels: Sequence[Panel], title: str,
     figure.subplots_adjust(
         left=0.01, right=0.99, bottom=0.01, top=1 - 0.62 / figure.get_figheight(), wspace=0.06, hspace=0.22
     )
-    with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    return figure
 
 
 def show_image(axis, pixels: Tensor, signed: bool = False) -> None:  # type: ignore[no-untyped-def]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -75,6 +76,23 @@ def beaten_by(number: Number, name: str) -> bool:
         return False
     floor = number.references.get(name)
     return floor is not None and regret(floor.value, number.direction) <= number.regret
+
+
+def as_text(record: Record, detail: bool = False) -> str:
+    """The table as plain text, as wide as it needs."""
+    return "\n".join(line.rstrip() for line in _recorded(record, detail).export_text().splitlines())
+
+
+def as_html(record: Record, detail: bool = False) -> str:
+    """The table as HTML with its colours, for notebooks."""
+    style = "font-family: monospace; line-height: 1.25; overflow-x: auto"
+    return _recorded(record, detail).export_html(inline_styles=True, code_format=f'<pre style="{style}">{{code}}</pre>')
+
+
+def _recorded(record: Record, detail: bool) -> Console:
+    console = Console(width=WIDTH, file=io.StringIO(), record=True, highlight=False)
+    console.print(build(record, detail))
+    return console
 
 
 def floors_of(record: Record) -> tuple[str, ...]:

@@ -1,0 +1,64 @@
+import pytest
+
+import counterbench
+from counterbench.errors import ConfigError
+from counterbench.records import read_record
+
+
+@pytest.fixture(scope="module")
+def result(toy):
+    return counterbench.evaluate(toy.ExactModel(), toy.Toy(), suite="quick", limit=12, device="cpu", name="exact")
+
+
+def test_a_function_gets_the_numbers_of_the_object_that_has_it(toy, result):
+    model = toy.ExactModel()
+
+    def answers(factual, interventions, generator):
+        return model.counterfactual(factual, interventions, generator)
+
+    made = counterbench.evaluate(answers, toy.Toy(), suite="quick", limit=12, device="cpu")
+    assert made.record.inputs.model == "answers"
+    ours = {n.key: (n.value, n.low, n.high) for n in made.record.numbers if n.metric != "cost"}
+    assert ours == {n.key: (n.value, n.low, n.high) for n in result.record.numbers if n.metric != "cost"}
+
+
+def test_a_result_shows_itself(result):
+    text = str(result.table())
+    assert "12 of 120 test images" in text
+    assert repr(result) == text
+    page = result._repr_html_()
+    assert page.startswith("<pre")
+    assert "composition" in page
+    assert len(str(result.table(detail=True)).splitlines()) > len(text.splitlines())
+
+
+def test_rows_are_plain_and_whole(result):
+    rows = result.rows()
+    assert len(rows) == len(result.record.numbers)
+    truth = next(row for row in rows if row["metric"] == "truth" and row["quantity"] == "l1")
+    assert truth["value"] == result.record.by_key["truth", "l1", truth["intervened"], "", 0, "l1"].value
+    assert {"identity", "noise", "retrieve", "resample", "truth"} <= truth.keys()
+    assert "references" not in truth
+
+
+def test_a_plot_is_a_figure(result, tmp_path):
+    figure = result.plot()
+    figure.savefig(tmp_path / "g.png")
+    assert len(figure.axes) >= 8 * 4
+
+
+def test_it_is_saved_as_the_command_line_does(result, tmp_path):
+    folder = result.save(tmp_path)
+    assert {path.name for path in folder.iterdir()} == {"record.json", "samples.parquet", "plan.parquet", "grid.png"}
+    assert read_record(folder / "record.json").inputs == result.record.inputs
+
+
+def test_what_cannot_answer_is_said(toy):
+    with pytest.raises(ConfigError, match="3 cannot be evaluated: give a name"):
+        counterbench.evaluate(3, toy.Toy(), suite="quick", limit=3, device="cpu")
+
+
+def test_there_is_no_picture_without_images():
+    made = counterbench.evaluate("identity", "ellipse", suite="mechanisms", limit=20, device="cpu")
+    with pytest.raises(ConfigError, match="There is no picture"):
+        made.plot()
