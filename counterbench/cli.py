@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from counterbench import __version__
-from counterbench.errors import CounterbenchError, UnknownNameError
+from counterbench.errors import CounterbenchError, RecordError, UnknownNameError
 
 _INTERRUPTED = 130
 _CLASSES = ("binary", "categorical", "ordinal")
@@ -485,6 +485,27 @@ def score(
         _say(
             f"Round {found.rounds[0] + 1} of {found.rounds[1]}: answer {found.waiting / 'questions.csv'}, then run this command again."
         )
+
+
+@main.command()
+@click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
+@click.option(
+    "--data", "pixels", is_flag=True, help="Compare the fingerprints of images too, which renders or reads them."
+)
+def validate(records: tuple[Path, ...], data_dir: Path | None, pixels: bool) -> None:
+    """Check RECORDS: schema, plausibility, and whether questions and judges are those of this version."""
+    from counterbench import validation
+
+    invalid = 0
+    for path in records:
+        verdict = validation.validate(path, data_dir, pixels)
+        invalid += bool(verdict.problems)
+        click.echo(f"{'INVALID' if verdict.problems else 'valid':<8} {path}")
+        for line in (*verdict.problems, *verdict.notes):
+            click.echo(f"         {line}")
+    if invalid:
+        raise RecordError(f"{invalid} of {len(records)} records are invalid.")
 
 
 def _print_record(record: Any, as_json: bool, detail: bool) -> None:

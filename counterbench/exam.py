@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -116,7 +115,7 @@ class Exam:
             metrics={name: dict(options) for name, options in self.metrics.items()},
             references=self.suite.references,
             resamples=self.suite.resamples,
-            data=self._data,
+            data=self.fingerprints,
             plan=self.plan.hash,
             judges={name: panel.fingerprints for name, panel in self.panels.items()},
             features={name: space.fingerprint for name, space in sorted(self.spaces.loaded.items())},
@@ -125,9 +124,10 @@ class Exam:
         )
 
     @cached_property
-    def _data(self) -> dict[str, str]:
+    def fingerprints(self) -> dict[str, str]:
+        """SHA-256 of what decides the data: card, pixels, attributes."""
         found = {
-            "card": hashlib.sha256(self.dataset.card.model_dump_json(exclude={"path"}).encode()).hexdigest(),
+            "card": self.dataset.card.fingerprint,
             "test": self.dataset.split(SPLIT).fingerprint,
             "train_attributes": self.dataset.attributes_fingerprint("train"),
             "reference": self.dataset.reference(self.suite.references).fingerprint,

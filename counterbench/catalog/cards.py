@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -181,6 +183,15 @@ class Card(Declaration):
     def build_variables(self) -> dict[str, Variable]:
         """The variables, in the order of the graph."""
         return {name: self.variables[name].build(name) for name in self.graph.order}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what decides numbers: variables and graph, reader, groups; not of words."""
+        variables = {
+            name: entry.model_dump(mode="json", exclude={"description"}) for name, entry in self.variables.items()
+        }
+        decisive = {"name": self.name, "reader": self.reader, "group": self.group, "variables": variables}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     @property
     def image(self) -> str:
