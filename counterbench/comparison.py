@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from scipy.stats import wilcoxon
 
+from counterbench import totals
 from counterbench.errors import RecordError
 from counterbench.records import RECORD, SAMPLES, Number, Record, read_record, regret
-from counterbench.statistics import Differences, Ratios, cluster_totals, holm, interval, resampled
+from counterbench.statistics import Differences, Ratios, holm, interval, resampled
+from counterbench.totals import BY, Key, Totals
 
 RESAMPLES = 20_000
 """Enough for a p-value that survives a correction for a hundred tests."""
 LEVEL = 0.05
 _SAME = ("dataset", "source", "plan", "data", "judges", "features", "counterbench")
-_BY = ("metric", "quantity", "intervened", "measured", "cycles", "space")
-Key = tuple[str, str, str, str, int, str]
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Comparison:
             "notes": list(self.notes),
             "numbers": [
                 {
-                    **dict(zip(_BY, key, strict=True)),
+                    **dict(zip(BY, key, strict=True)),
                     "values": {name: number.value for name, number in zip(self.names, numbers, strict=True)},
                     "ranks": dict(zip(self.names, self.ranks[key], strict=True)),
                     "baselines": {name: end.value for name, end in numbers[0].references.items()},
@@ -108,7 +108,7 @@ class Comparison:
             ],
             "differences": [
                 {
-                    **dict(zip(_BY, one.key, strict=True)),
+                    **dict(zip(BY, one.key, strict=True)),
                     **{name: getattr(one, name) for name in ("first", "second", "value", "low", "high", "advantage")},
                     "p_bootstrap": one.p_bootstrap,
                     "p_wilcoxon": None if np.isnan(one.p_wilcoxon) else one.p_wilcoxon,
@@ -139,13 +139,12 @@ def load(paths: Sequence[Path]) -> list[Entry]:
         names = [f"{name}-{record.inputs.hash[:6]}" for name, record in zip(names, records, strict=True)]
     if len(set(names)) < len(names):
         raise RecordError("The same record was given twice; a comparison needs different ones.")
-    tables = [_table(path.parent / SAMPLES) for path in files]
-    groups = np.unique(np.concatenate([table["group"].to_numpy() for table in tables]))
+    found = _totals(files)
     entries = [
-        Entry(name, record, _scores(table, groups)) for name, record, table in zip(names, records, tables, strict=True)
+        Entry(name, record, dict(totals.numbers)) for name, record, totals in zip(names, records, found, strict=True)
     ]
     for path, entry in zip(files, entries, strict=True):
-        _require_own(path.parent / SAMPLES, entry)
+        _require_own(path, entry)
     return entries
 
 
@@ -169,16 +168,16 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _table(path: Path) -> Any:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        return pyarrow.parquet.read_table(path, columns=[*_BY, "group", "score", "relative_to"])
-    except (OSError, pyarrow.ArrowException, KeyError) as error:
-        raise RecordError(
-            f"{path} is missing or damaged ({error}); a comparison needs the scores per sample beside the record."
-        ) from error
+def _totals(files: Sequence[Path]) -> list[Totals]:
+    """The same clusters, in the same order, of every record; put together where one of them has no finer ones."""
+    samples = [totals.beside(path, SAMPLES) for path in files]
+    if not all(path.exists() for path in samples):
+        found = [totals.read(path, merge=True) for path in files]
+        if len({len(one.units) for one in found}) > 1:
+            raise RecordError("These records have different independent units; they cannot be paired.")
+        return found
+    units = np.unique(np.concatenate([totals.units_of(path) for path in samples]))
+    return [totals.of_samples(path, units) for path in samples]
 
 
 def _require_own(path: Path, entry: Entry) -> None:
@@ -188,33 +187,10 @@ def _require_own(path: Path, entry: Entry) -> None:
             continue
         ratio = float(entry.ratios[number.key].point()[0])
         found = 1 - ratio if number.kind == "skill" else ratio
-        if abs(found - number.value) > 1e-6 * (1 + abs(number.value)):
+        if abs(found - number.value) > 1e-5 * (1 + abs(number.value)):  # totals are stored in single precision
             raise RecordError(
-                f"{path} does not belong to the record beside it: {number.metric} {number.quantity} is {found:g} there and {number.value:g} in the record."
+                f"The scores beside {path} are not those of the record: {number.metric} {number.quantity} is {found:g} there and {number.value:g} in the record."
             )
-
-
-def _scores(table: Any, groups: np.ndarray) -> dict[Key, Ratios]:
-    """Totals per cluster of every number, the clusters numbered alike in all records."""
-    coded = [_codes(table[name]) for name in _BY]
-    clusters = np.searchsorted(groups, table["group"].to_numpy())
-    score, relative_to = (table[name].to_numpy() for name in ("score", "relative_to"))
-    sizes = [len(values) for _, values in coded]
-    combined = np.ravel_multi_index([codes for codes, _ in coded], sizes)
-    found: dict[Key, Ratios] = {}
-    for code in np.unique(combined):
-        rows = combined == code
-        key = tuple(values[at] for (_, values), at in zip(coded, np.unravel_index(code, sizes), strict=True))
-        totals = [cluster_totals(part[rows], clusters[rows], len(groups))[:, None] for part in (score, relative_to)]
-        found[key] = Ratios(*totals)  # type: ignore[index]
-    return found
-
-
-def _codes(column: Any) -> tuple[np.ndarray, list[Any]]:
-    """A column as (codes, values)."""
-    encoded = column.combine_chunks()
-    encoded = encoded if hasattr(encoded, "dictionary") else encoded.dictionary_encode()
-    return encoded.indices.to_numpy(zero_copy_only=False), encoded.dictionary.to_pylist()
 
 
 def compare(entries: Sequence[Entry], resamples: int = RESAMPLES, seed: int = 0, detail: bool = False) -> Comparison:

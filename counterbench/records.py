@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy
 
 SCHEMA_VERSION: Literal[2] = 2
-RECORD, SAMPLES = "record.json", "samples.parquet"
-"""Files of an evaluation: its numbers, and the scores per sample behind them."""
+RECORD, SAMPLES, TOTALS = "record.json", "samples.parquet", "totals.safetensors"
+"""Files of an evaluation: its numbers, the scores per sample behind them, and their totals per independent unit."""
 
 
 Quantity = TypeVar("Quantity", float, "numpy.ndarray")

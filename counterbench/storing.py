@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from counterbench import totals
 from counterbench.errors import RecordError
 from counterbench.evaluation import Evaluation
 from counterbench.files import atomic
-from counterbench.records import RECORD, SAMPLES, Inputs, Record, read_record, write_record
+from counterbench.records import RECORD, SAMPLES, TOTALS, Inputs, Record, read_record, write_record
 
 PLAN, GRID = "plan.parquet", "grid.png"
 UNFINISHED = "unfinished"
@@ -40,6 +41,7 @@ def stored(folder: Path, inputs: Inputs) -> Record | None:
 def save(evaluation: Evaluation, folder: Path) -> None:
     """Write the scores, then the record: where there is a record, everything else is there too."""
     write_samples(evaluation, folder / SAMPLES)
+    totals.write(totals.of_samples(folder / SAMPLES, merge=True), folder / TOTALS)
     evaluation.plan.save(folder / PLAN)
     write_record(evaluation.record, folder / RECORD)
     discard_chunks(folder)

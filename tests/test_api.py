@@ -49,7 +49,13 @@ def test_a_plot_is_a_figure(result, tmp_path):
 
 def test_it_is_saved_as_the_command_line_does(result, tmp_path):
     folder = result.save(tmp_path)
-    assert {path.name for path in folder.iterdir()} == {"record.json", "samples.parquet", "plan.parquet", "grid.png"}
+    assert {path.name for path in folder.iterdir()} == {
+        "record.json",
+        "samples.parquet",
+        "totals.safetensors",
+        "plan.parquet",
+        "grid.png",
+    }
     assert read_record(folder / "record.json").inputs == result.record.inputs
 
 

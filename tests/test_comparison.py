@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from counterbench import comparison, evaluation, models, storing
+from counterbench import comparison, evaluation, models, storing, totals
 from counterbench.errors import RecordError
 from counterbench.models import Contestant
 from counterbench.statistics import Differences, Ratios, bca, holm
@@ -193,7 +193,7 @@ def test_records_that_cover_other_groups_are_lined_up(folders, tmp_path, monkeyp
     table = pyarrow.parquet.read_table(half / "samples.parquet")
     keep = table["group"].to_numpy() >= 30
     pyarrow.parquet.write_table(table.filter(keep), half / "samples.parquet")
-    with pytest.raises(RecordError, match="does not belong to the record beside it"):
+    with pytest.raises(RecordError, match="are not those of the record"):
         comparison.load([folders["good"], half])
     monkeypatch.setattr(comparison, "_require_own", lambda *_: None)
     whole, part = comparison.load([folders["good"], half])
@@ -206,11 +206,57 @@ def test_records_that_cover_other_groups_are_lined_up(folders, tmp_path, monkeyp
 
 def test_missing_or_damaged_scores_are_reported(folders, tmp_path):
     (tmp_path / "record.json").write_text((folders["bad"] / "record.json").read_text())
-    with pytest.raises(RecordError, match="is missing or damaged"):
+    with pytest.raises(RecordError, match=r"Neither .*samples\.parquet nor .*totals\.safetensors is there"):
         comparison.load([folders["good"], tmp_path])
     (tmp_path / "samples.parquet").write_bytes((folders["bad"] / "samples.parquet").read_bytes()[:500])
     with pytest.raises(RecordError, match="is missing or damaged"):
         comparison.load([folders["good"], tmp_path])
+
+
+def test_totals_are_enough(folders, tmp_path):
+    """What lies beside a published record gives the comparison that the scores per sample give."""
+    homes = []
+    for name in ("good", "bad"):
+        homes.append(tmp_path / f"{name}.json")
+        homes[-1].write_text((folders[name] / "record.json").read_text())
+        (tmp_path / f"{name}.totals.safetensors").write_bytes((folders[name] / "totals.safetensors").read_bytes())
+    from_totals = comparison.compare(comparison.load(homes), resamples=2000)
+    from_samples = comparison.compare(comparison.load([folders["good"], folders["bad"]]), resamples=2000)
+    assert from_totals.ranks == from_samples.ranks
+    for ours, theirs in zip(from_totals.differences, from_samples.differences, strict=True):
+        assert ours.key == theirs.key
+        assert (ours.value, ours.low, ours.high) == pytest.approx(
+            (theirs.value, theirs.low, theirs.high), rel=1e-4, abs=1e-6
+        )
+    mixed = comparison.compare(comparison.load([homes[0], folders["bad"]]), resamples=2000)
+    assert mixed.ranks == from_samples.ranks
+    path = tmp_path / "bad.totals.safetensors"
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(RecordError, match="is damaged"):
+        comparison.load(homes)
+
+
+def test_many_clusters_are_put_together_and_keep_their_sums(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    count = 1000
+    score = np.random.default_rng(0).exponential(size=count)
+    columns = {"metric": ["m"] * count, "quantity": ["q"] * count, "intervened": [""] * count, "measured": [""] * count}
+    columns |= {"cycles": [0] * count, "space": [""] * count, "group": np.arange(count) * 3}
+    columns |= {"score": score, "relative_to": np.ones(count)}
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "samples.parquet")
+    made = totals.of_samples(tmp_path / "samples.parquet", merge=True)
+    (key,) = made.numbers
+    assert len(made.units) == totals.MOST
+    assert made.numbers[key].point()[0] == pytest.approx(score.mean())
+    assert set(made.numbers[key].denominator[:, 0]) == {3.0, 4.0}
+    totals.write(made, tmp_path / "totals.safetensors")
+    (tmp_path / "samples.parquet").unlink()
+    again = totals.read(tmp_path / "record.json")
+    assert again.numbers[key].point()[0] == pytest.approx(score.mean(), rel=1e-6)
+    with pytest.raises(ValueError, match="merged"):
+        totals.write(totals.Totals(made.units, made.numbers, False), tmp_path / "x")
 
 
 def test_paired_intervals_are_those_of_scipy():
