@@ -487,6 +487,41 @@ def score(
         )
 
 
+@main.group()
+def leaderboard() -> None:
+    """Records side by side."""
+
+
+@leaderboard.command("build")
+@click.option(
+    "--records", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder of records."
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("leaderboard"),
+    show_default=True,
+    help="Folder of the boards.",
+)
+def leaderboard_build(records: Path, output: Path) -> None:
+    """Build boards from all records in a folder: Markdown, CSV, LaTeX and JSON."""
+    import json
+
+    from counterbench import leaderboard
+    from counterbench.files import require_writable, write_text
+    from counterbench.report import board as report
+
+    boards = leaderboard.build(leaderboard.find(records))
+    require_writable(output)
+    for board in boards:
+        write_text(output / f"{board.name}.md", report.markdown(board))
+        write_text(output / f"{board.name}.tex", report.latex(board))
+        click.echo(f"{board.name:<32} {', '.join(row.name for row in board.rows) or 'baselines only'}")
+    write_text(output / "leaderboard.csv", report.to_csv(boards))
+    write_text(output / "leaderboard.json", json.dumps(report.to_json(boards), indent=1) + "\n")
+    _say(f"{len(boards)} boards: {output}")
+
+
 @main.command()
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")

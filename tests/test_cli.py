@@ -41,7 +41,13 @@ def test_evaluate_prints_a_table_and_writes_record_scores_and_picture(run, tmp_p
     ):
         assert word in result.stdout
     (folder,) = (tmp_path / "results" / "toy-formula" / "quick").iterdir()
-    assert sorted(p.name for p in folder.iterdir()) == ["grid.png", "plan.parquet", "record.json", "samples.parquet", "totals.safetensors"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "grid.png",
+        "plan.parquet",
+        "record.json",
+        "samples.parquet",
+        "totals.safetensors",
+    ]
     assert str(folder.relative_to(tmp_path)) in result.stderr
 
 

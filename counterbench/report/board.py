@@ -1,0 +1,222 @@
+"""A leaderboard as Markdown, CSV, LaTeX and JSON. Imports no torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from counterbench.leaderboard import CEILINGS, Board, Row
+from counterbench.records import Estimate, Number
+from counterbench.report.table import ARROWS, label, section, show
+from counterbench.totals import BY, Key
+
+SCHEMA = 1
+"""Version of the JSON that :func:`to_json` gives."""
+_FIELDS = (*BY, "unit", "direction", "model", "kind", "value", "low", "high", "n", "rank", "leaked", "marks")
+_TEX = {
+    "&": r"\&",
+    "%": r"\%",
+    "_": r"\_",
+    "#": r"\#",
+    "$": r"\$",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
+_TEX_ARROWS = {
+    "lower": r"$\downarrow$",
+    "higher": r"$\uparrow$",
+    "one": r"$\to 1$",
+    "zero": r"$\to 0$",
+    "half": r"$\to \frac12$",
+}
+
+
+def heading(number: Number) -> str:
+    """What a column is about, in words."""
+    return f"{section(number)}: {label(number)}"
+
+
+def order(board: Board) -> list[str]:
+    """Baselines in the order in which they are shown, floors first."""
+    return [name for name in board.ends if name not in CEILINGS] + [name for name in board.ends if name in CEILINGS]
+
+
+def markdown(board: Board) -> str:
+    """One table per metric: numbers in rows, models in columns, floors and ceilings apart."""
+    ends = order(board)
+    lines = [
+        f"# {board.dataset} / {board.source}, suite {board.suite}",
+        "",
+        *_summary(board),
+        "",
+        f"Behind a value its rank, in brackets the 95 % interval. Ranks are paired: 1 and how many models are better beyond chance. "
+        f"Right of the models, rows that answer nothing ({', '.join(name for name in ends if name not in CEILINGS)}) and ceilings "
+        f"({', '.join(name for name in ends if name in CEILINGS)}).",
+        "",
+    ]
+    for metric in board.metrics:
+        keys = [key for key in board.columns if key[0] == metric]
+        lines += [f"## {metric.replace('_', ' ')}", ""]
+        lines.append("| | " + " | ".join([*(f"**{row.name}**" for row in board.rows), *ends]) + " |")
+        lines.append("|---|" + "---|" * (len(board.rows) + len(ends)))
+        for key in keys:
+            number = board.columns[key]
+            name = f"{label(number)}" + (
+                f", do({number.intervened})" if number.intervened and metric != "abduction" else ""
+            )
+            cells = [_cell(row, key) for row in board.rows]
+            cells += [_end(board.ends[end], key) for end in ends]
+            lines.append(f"| {name} {ARROWS[number.direction]} | " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join([*lines, *(f"- {note}" for note in board.notes)]).rstrip() + "\n"
+
+
+def _summary(board: Board) -> list[str]:
+    """The models with their mean ranks, marks and costs."""
+    metrics = [metric for metric in board.metrics if any(board.mean_rank(row, metric) for row in board.rows)]
+    lines = [
+        "| model | mean rank | "
+        + "".join(f"{metric.replace('_', ' ')} | " for metric in metrics)
+        + "weights | remarks |",
+        "|---|---|" + "---|" * len(metrics) + "---|---|",
+    ]
+    for row in board.rows:
+        ranks = [board.mean_rank(row), *(board.mean_rank(row, metric) for metric in metrics)]
+        cells = ["-" if rank is None else f"{rank:.2f}" for rank in ranks]
+        lines.append(
+            f"| **{row.name}** | "
+            + " | ".join(cells)
+            + f" | {row.record.parameters:,} | {'; '.join(row.marks) or '-'} |"
+        )
+    return lines
+
+
+def _cell(row: Row, key: Key) -> str:
+    number = row.number(key)
+    if number is None:
+        return "-"
+    rank = f" ({row.ranks[key]})" if key in row.ranks else ""
+    interval = "" if number.low is None or number.high is None else f" [{show(number.low)}, {show(number.high)}]"
+    leaked = " LEAKED" if number.leaked else ""
+    return f"{show(number.value)}{rank}{interval}{leaked}"
+
+
+def _end(estimates: Mapping[Key, Estimate], key: Key) -> str:
+    return show(estimates[key].value) if key in estimates else "-"
+
+
+def to_csv(boards: Iterable[Board]) -> str:
+    """One line per number and row, in full precision; floors and ceilings are rows too."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["dataset", "source", "suite", *_FIELDS], lineterminator="\n")
+    writer.writeheader()
+    for board in boards:
+        for line in _lines(board):
+            writer.writerow({"dataset": board.dataset, "source": board.source, "suite": board.suite, **line})
+    return text.getvalue()
+
+
+def _lines(board: Board) -> Iterable[dict[str, Any]]:
+    for key, column in board.columns.items():
+        about = {**dict(zip(BY, key, strict=True)), "unit": column.unit, "direction": column.direction}
+        for row in board.rows:
+            number = row.number(key)
+            if number is not None:
+                yield {
+                    **about,
+                    "model": row.name,
+                    "kind": "model",
+                    **_plain(number),
+                    "rank": row.ranks.get(key),
+                    "leaked": number.leaked,
+                    "marks": "; ".join(row.marks),
+                }
+        for name in order(board):
+            if key in board.ends[name]:
+                kind = "ceiling" if name in CEILINGS else "floor"
+                yield {**about, "model": name, "kind": kind, **_plain(board.ends[name][key])}
+
+
+def _plain(estimate: Estimate) -> dict[str, Any]:
+    return {name: getattr(estimate, name) for name in ("value", "low", "high", "n")}
+
+
+def to_json(boards: Iterable[Board]) -> dict[str, Any]:
+    """Plain data for other leaderboards: everything that is on the boards, and where it comes from."""
+    return {"schema": SCHEMA, "boards": [_board(board) for board in boards]}
+
+
+def _board(board: Board) -> dict[str, Any]:
+    models = [
+        {
+            "name": row.name,
+            "title": row.record.title,
+            "record": row.record.inputs.hash,
+            "weights_sha256": row.record.inputs.weights_sha256,
+            "parameters": row.record.parameters,
+            "images": row.record.images,
+            "device": row.record.device,
+            "seconds": row.record.seconds.get("total"),
+            "marks": list(row.marks),
+            "mean_rank": board.mean_rank(row),
+        }
+        for row in board.rows
+    ]
+    return {
+        "dataset": board.dataset,
+        "source": board.source,
+        "suite": board.suite,
+        "notes": list(board.notes),
+        "models": models,
+        "numbers": list(_lines(board)),
+    }
+
+
+def latex(board: Board) -> str:
+    r"""A table with booktabs: headline numbers in rows, models in columns, the best rank bold; floor and ceiling beside them."""
+    ends = [name for name in ("identity", "truth", "real") if name in board.ends]
+    columns = [*(row.name for row in board.rows), *ends]
+    lines = [
+        f"% {board.name}: made by counterbench; needs \\usepackage{{booktabs}}",
+        r"\begin{tabular}{l" + "r" * len(board.rows) + ("|" if ends else "") + "r" * len(ends) + "}",
+        r"\toprule",
+        " & ".join(["", *map(_tex, columns)]) + r" \\",
+    ]
+    for metric in board.metrics:
+        if metric == "cost":
+            continue
+        lines += [
+            r"\midrule",
+            rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\emph{{{_tex(metric.replace('_', ' '))}}}}} \\",
+        ]
+        for key in (key for key in board.columns if key[0] == metric):
+            number = board.columns[key]
+            where = f"do({number.intervened}) " if number.intervened else ""
+            cells = [_tex_cell(row, key, board) for row in board.rows]
+            cells += [
+                _end(board.ends[name], key).replace("-", "--", 1)
+                if key not in board.ends[name]
+                else _end(board.ends[name], key)
+                for name in ends
+            ]
+            lines.append(
+                " & ".join([_tex(where + label(number)) + f" {_TEX_ARROWS[number.direction]}", *cells]) + r" \\"
+            )
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _tex_cell(row: Row, key: Key, board: Board) -> str:
+    number = row.number(key)
+    if number is None:
+        return "--"
+    shown = show(number.value)
+    if number.low is not None and number.high is not None:
+        shown = f"{shown}\\,{{\\scriptsize[{show(number.low)}, {show(number.high)}]}}"
+    ranks = {other.ranks[key] for other in board.rows if key in other.ranks}
+    return rf"\textbf{{{shown}}}" if row.ranks.get(key) == 1 and len(ranks) > 1 else shown
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(sign, sign) for sign in text)

@@ -1,0 +1,171 @@
+"""Boards read records, and add nothing to them."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from counterbench import evaluation, leaderboard, models, storing
+from counterbench.cli import main
+from counterbench.errors import RecordError
+from counterbench.models import Contestant
+from counterbench.records import read_record, write_record
+from counterbench.report import board as report
+
+METRICS = ["composition", "effectiveness", "truth"]
+
+
+def made(toy, name, keep, home, **more):
+    class Model:
+        def counterfactual(self, factual, interventions, generator=None):
+            return toy.exact_scm(keep=keep).counterfactual(factual, interventions, generator)
+
+    exam = evaluation.prepare(toy.Toy(), "standard", device="cpu", metrics=METRICS, **more)
+    done = evaluation.evaluate(Contestant(name, Model(), title=name), exam)
+    storing.save(done, home / name)
+
+
+@pytest.fixture(scope="module")
+def records(toy, tmp_path_factory):
+    """Three models: a good one, its twin, a bad one; and a baseline."""
+    home = tmp_path_factory.mktemp("boards")
+    for name, keep in (("good", 0.95), ("twin", 0.95), ("bad_one", 0.6)):
+        made(toy, name, keep, home)
+    exam = evaluation.prepare(toy.Toy(), "standard", device="cpu", metrics=METRICS)
+    storing.save(evaluation.evaluate(models.load("identity", exam.dataset), exam), home / "identity")
+    return home
+
+
+@pytest.fixture(scope="module")
+def board(records):
+    (one,) = leaderboard.build(leaderboard.find(records), resamples=2000)
+    return one
+
+
+def test_a_board_has_the_numbers_of_the_records(board, records):
+    assert {row.name for row in board.rows} == {"good", "twin", "bad_one"}  # the baseline is no model
+    for row in board.rows:
+        record = read_record(records / row.name / "record.json")
+        for key in board.columns:
+            assert row.number(key) == record.by_key.get(key)
+    assert list(board.ends) == ["identity", "noise", "retrieve", "resample", "truth", "real"]
+    one = next(iter(board.columns))
+    assert (
+        board.ends["identity"][one] == read_record(records / "good" / "record.json").by_key[one].references["identity"]
+    )
+
+
+def test_who_cannot_be_told_apart_shares_a_rank(board):
+    ranks = {row.name: row.ranks["composition", "l1", "", "", 10, "l1"] for row in board.rows}
+    assert ranks == {"good": 1, "twin": 1, "bad_one": 3}
+    assert board.rows[-1].name == "bad_one"
+    assert board.mean_rank(board.rows[-1]) > board.mean_rank(board.rows[0])
+    assert board.mean_rank(board.rows[-1], "composition") == 3
+
+
+def test_other_questions_have_no_rank_and_are_marked(records, toy, tmp_path):
+    shutil.copytree(records, tmp_path, dirs_exist_ok=True)
+    made(toy, "hasty", 0.99, tmp_path, limit=20)
+    (board,) = leaderboard.build(leaderboard.find(tmp_path), resamples=500)
+    hasty = next(row for row in board.rows if row.name == "hasty")
+    assert not hasty.ranks
+    assert "partial: 20 of 120 images" in hasty.marks
+    assert board.rows[-1] is hasty
+    assert any("hasty answers other questions" in note for note in board.notes)
+
+
+def test_without_scores_there_are_no_ranks_but_a_board(records, tmp_path):
+    for name in ("good", "bad_one"):
+        shutil.copy(records / name / "record.json", tmp_path / f"{name}.json")
+    (board,) = leaderboard.build(leaderboard.find(tmp_path), resamples=500)
+    assert all(not row.ranks for row in board.rows)
+    assert any("no ranks" in note for note in board.notes)
+    for name in ("good", "bad_one"):
+        shutil.copy(records / name / "totals.safetensors", tmp_path / f"{name}.totals.safetensors")
+    (board,) = leaderboard.build(leaderboard.find(tmp_path), resamples=500)
+    assert all(row.ranks for row in board.rows)
+
+
+def test_one_model_needs_no_rank(records, tmp_path):
+    shutil.copytree(records / "good", tmp_path / "good")
+    (board,) = leaderboard.build(leaderboard.find(tmp_path))
+    assert board.comparison is None
+    assert board.mean_rank(board.rows[0]) is None
+    assert "| **good** | - |" in report.markdown(board)
+
+
+def test_leaked_numbers_are_marked(records, tmp_path):
+    shutil.copytree(records / "good", tmp_path / "good")
+    path = tmp_path / "good" / "record.json"
+    record = read_record(path)
+    numbers = [n.model_copy(update={"leaked": n.metric == "effectiveness"}) for n in record.numbers]
+    write_record(record.model_copy(update={"numbers": numbers}), path)
+    (board,) = leaderboard.build([path])
+    assert any(mark.startswith("leaked") for mark in board.rows[0].marks)
+    assert "LEAKED" in report.markdown(board)
+
+
+def test_csv_and_json_say_the_same(board):
+    lines = list(csv.DictReader(io.StringIO(report.to_csv([board]))))
+    plain = json.loads(json.dumps(report.to_json([board])))
+    numbers = plain["boards"][0]["numbers"]
+    assert len(lines) == len(numbers)
+    for line, number in zip(lines, numbers, strict=True):
+        assert float(line["value"]) == number["value"]
+        assert line["model"] == number["model"]
+    assert {line["kind"] for line in lines} == {"model", "floor", "ceiling"}
+    assert {line["dataset"] for line in lines} == {"toy"}
+
+
+def test_every_headline_number_is_in_the_markdown(board):
+    text = report.markdown(board)
+    for row in board.rows:
+        for key in board.columns:
+            if (number := row.number(key)) is not None:
+                assert report._cell(row, key) in text
+                assert report.show(number.value) in text
+    widths = {line.count("|") for line in text.splitlines() if line.startswith("| l1")}
+    assert len(widths) == 1
+
+
+def test_latex_is_well_formed_and_escaped(board):
+    text = report.latex(board)
+    assert r"bad\_one" in text
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 1
+    body = [line for line in text.splitlines() if line.endswith(r"\\") and not line.startswith(r"\multicolumn")]
+    assert len({line.count(" & ") for line in body}) == 1
+    assert r"\textbf{" in text
+    assert text.count("{") == text.count("}")
+
+
+def test_records_that_cannot_be_are_refused(records, tmp_path):
+    shutil.copytree(records / "good", tmp_path / "good")
+    path = tmp_path / "good" / "record.json"
+    record = read_record(path)
+    write_record(record.model_copy(update={"images": 5000}), path)
+    with pytest.raises(RecordError, match="cannot be true: 5000 images"):
+        leaderboard.build([path])
+    with pytest.raises(RecordError, match="holds no records"):
+        leaderboard.find(empty(tmp_path))
+    with pytest.raises(RecordError, match="is no folder"):
+        leaderboard.find(tmp_path / "nowhere")
+
+
+def empty(home: Path) -> Path:
+    (home / "empty").mkdir()
+    return home / "empty"
+
+
+def test_the_command_writes_everything(records, tmp_path):
+    out = tmp_path / "boards"
+    done = CliRunner().invoke(main, ["leaderboard", "build", "--records", str(records), "--output", str(out)])
+    assert done.exit_code == 0, done.output
+    name = "toy-formula-standard"
+    assert {p.name for p in out.iterdir()} == {f"{name}.md", f"{name}.tex", "leaderboard.csv", "leaderboard.json"}
+    done = CliRunner().invoke(main, ["leaderboard", "build", "--records", str(tmp_path / "none")])
+    assert done.exit_code == 1
+    assert "is no folder" in done.stderr
