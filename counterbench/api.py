@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from counterbench import datasets, evaluation, gallery, models, storing
 from counterbench.datasets.base import Dataset
-from counterbench.errors import ConfigError
+from counterbench.errors import ConfigError, RecordError
 from counterbench.evaluation import Evaluation
 from counterbench.models import Contestant, Model
 from counterbench.randomness import Generator
@@ -88,8 +89,17 @@ class Result:
         return figure
 
     def save(self, output: Path | str = "results") -> Path:
-        """Write record, scores per sample, questions and picture as `counterbench evaluate` does; returns the folder."""
+        """Write record, scores per sample, questions and picture as `counterbench evaluate` does; returns the folder.
+
+        Raises:
+            RecordError: if it holds a record with the same inputs and other numbers: two functions of one name.
+        """
         folder = storing.folder_of(self.record.inputs, Path(output))
+        stored = storing.stored(folder, self.record.inputs)
+        if stored is not None and _values(stored) != _values(self.record):
+            raise RecordError(
+                f"{folder} holds another model's record with the same inputs; give yours a name of its own: evaluate(..., name=...)."
+            )
         folder.mkdir(parents=True, exist_ok=True)
         storing.save(self.evaluation, folder)
         gallery.draw_evaluation(self.evaluation, self.dataset, folder / storing.GRID)
@@ -159,6 +169,8 @@ def evaluate(
     Raises:
         ConfigError: for something that cannot answer.
     """
+    if isinstance(metrics, str):
+        raise ConfigError(f"metrics is {metrics!r}; give a list of names, e.g. [{metrics!r}].")
     exam = evaluation.prepare(dataset, suite, source, data_dir, metrics, seed, limit, device)
     if isinstance(model, str):
         contestant = models.load(model, exam.dataset, exam.device, exam.suite.references)
@@ -169,7 +181,13 @@ def evaluate(
     return Result(evaluation.evaluate(contestant, exam, batch_size), exam.dataset)
 
 
+def _values(record: Record) -> list[tuple[Any, float]]:
+    return [(number.key, number.value) for number in record.numbers if number.metric != "cost"]
+
+
 def _contestant(model: Any, name: str | None) -> Contestant:
+    if inspect.isclass(model):
+        raise ConfigError(f"{model.__name__} is a class; give an instance of it.")
     if isinstance(model, Model):
         called = name or type(model).__name__
     elif callable(model):

@@ -431,7 +431,7 @@ def plan_export(
     from counterbench.letters import questions
 
     _show_progress(quiet)
-    if not output.suffix:
+    if output.suffix not in plans.FORMATS:
         exam = evaluation.prepare(dataset, suite, source, data_dir, None, seed, limit, "cpu")
         count = questions.export(exam, output)
         click.echo(exam.plan.hash)
@@ -467,24 +467,29 @@ def score(
 ) -> None:
     """Judge the answers in FOLDER (made by `plan export`), whatever program wrote them; write the next round's questions."""
     from counterbench import evaluation, gallery, storing
-    from counterbench.files import require_writable
+    from counterbench.files import remove_empty, require_writable
     from counterbench.letters import scoring
 
     _show_progress(quiet)
     found = scoring.ready(folder, name, data_dir, device)
     for number, coverage in found.coverage.items():
-        _say(f"round {number}: {coverage}")
-    home = storing.folder_of(found.exam.inputs(found.contestant), output)
-    require_writable(home)
-    made = evaluation.evaluate(found.contestant, found.exam)
-    storing.save(made, home)
-    gallery.draw_evaluation(made, found.exam.dataset, home / storing.GRID)
-    _print_record(made.record, as_json, detail)
-    _say(f"\nrecord, scores per sample and picture: {home}")
+        _say("\n  ".join([f"round {number}: {coverage}", *coverage.examples()]))
     if found.waiting is not None:
-        _say(
-            f"Round {found.rounds[0] + 1} of {found.rounds[1]}: answer {found.waiting / 'questions.csv'}, then run this command again."
-        )
+        _say(f"Round {found.rounds[0] + 1} of {found.rounds[1]}: answer {found.waiting}, then run this command again.")
+    inputs = found.exam.inputs(found.contestant)
+    home = storing.folder_of(inputs, output)
+    record = storing.stored(home, inputs)
+    if record is None:
+        require_writable(home)
+        try:
+            made = evaluation.evaluate(found.contestant, found.exam, None, home / storing.UNFINISHED)
+        finally:
+            remove_empty(home)
+        storing.save(made, home)
+        gallery.draw_evaluation(made, found.exam.dataset, home / storing.GRID)
+        record = made.record
+    _print_record(record, as_json, detail)
+    _say(f"\nrecord, scores per sample and picture: {home}")
 
 
 @main.group()
@@ -543,6 +548,39 @@ def validate(records: tuple[Path, ...], data_dir: Path | None, pixels: bool) -> 
         raise RecordError(f"{invalid} of {len(records)} records are invalid.")
 
 
+@main.command()
+@click.argument("record", type=click.Path(path_type=Path))
+@click.option(
+    "--count", type=click.IntRange(min=10), default=100, show_default=True, help="How many images to ask about."
+)
+@click.option("--model", default=None, help="Where the model is, if it is not where the record says.")
+@click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
+@click.option("--device", default="auto", show_default=True)
+@_quiet_option
+def verify(record: Path, count: int, model: str | None, data_dir: Path | None, device: str, quiet: bool) -> None:
+    """Ask the model of RECORD some of its questions again, and compare the numbers with those it claims."""
+    from counterbench import verification
+    from counterbench.report.table import label, section, show
+
+    _show_progress(quiet)
+    found = verification.verify(record, count, data_dir, device, model)
+    for problem in found.problems:
+        click.echo(f"PROBLEM  {problem}")
+    for check in found.checks:
+        if not check.agrees:
+            name = f"{section(check.number)}: {label(check.number)}"
+            click.echo(
+                f"DIFFERS  {name}: {show(check.claimed)} claimed, {show(check.found)} found, {show(check.allowed)} allowed"
+            )
+    how = "sample by sample" if found.exact else "within the sample's error"
+    agreeing = len(found.checks) - len(found.disagreements)
+    click.echo(
+        f"{agreeing} of {len(found.checks)} numbers agree {how}, on {found.images} of {found.record.images} images"
+    )
+    if found.problems or found.disagreements:
+        raise RecordError(f"{record} could not be verified.")
+
+
 def _print_record(record: Any, as_json: bool, detail: bool) -> None:
     """A record to stdout, as a table or as JSON."""
     from counterbench.records import to_json
@@ -571,7 +609,7 @@ def doctor(dataset: str, source: str | None, data_dir: Path | None) -> None:
 @click.argument(
     "kind",
     required=False,
-    type=click.Choice(["models", "datasets", "metrics", "suites", "mechanisms", "judges", "features"]),
+    type=click.Choice(["models", "datasets", "metrics", "suites", "mechanisms", "objectives", "judges", "features"]),
 )
 def list_(kind: str | None) -> None:
     """List what there is."""

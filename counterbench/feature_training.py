@@ -15,6 +15,7 @@ from counterbench import fitting
 from counterbench.catalog.recipes import Fit
 from counterbench.checkpoints import save_weights
 from counterbench.datasets.base import Dataset
+from counterbench.errors import ConfigError
 from counterbench.files import require_writable, write_text
 from counterbench.judge_training import joined_images
 from counterbench.networks.autoencoder import Autoencoder, standard_normal
@@ -34,9 +35,12 @@ FIT = Fit(
 
 
 def size_for(shape: Sequence[int]) -> dict[str, Any]:
-    """Latents and channels of an autoencoder that suits images (C, H, W): down to maps 4 pixels wide, a latent per two pixels of
+    """Latents and channels of an autoencoder that suits images (C, H, W): down to maps some 4 pixels wide as far as both sides
+    can be halved, a latent per two pixels of
     the side."""
-    stages = max(1, (shape[1] // 4).bit_length() - 1)
+    stages = 1
+    while all(side % 2 ** (stages + 1) == 0 and side // 2 ** (stages + 1) >= 4 for side in shape[1:]):
+        stages += 1
     return {"latent": shape[1] // 2, "channels": [min(16 * 2**stage, 64) for stage in range(stages)], "hidden": 128}
 
 
@@ -67,8 +71,10 @@ def train_posterior(
     Returns:
         What the card should say: options, file, SHA-256, and the negative evidence lower bound per source on real test images, in nats.
     """
-    require_writable(output)
     card = datasets[0].card
+    if not card.image:
+        raise ConfigError(f"{card.name} has no images; an autoencoder of images is of no use there.")
+    require_writable(output)
     shape = datasets[0].variables[card.image].shape  # type: ignore[attr-defined]
     size = size_for(shape)
     with torch.random.fork_rng(devices=[]):

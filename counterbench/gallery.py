@@ -26,8 +26,8 @@ from counterbench.variables import Categorical, Continuous
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST = 256
-"""Images in one picture."""
+MOST, ROWS = 256, 64
+"""Images on a sheet of samples, and rows of a grid of answers."""
 
 
 def draw_evaluation(evaluation: Evaluation, dataset: Dataset, path: Path) -> None:
@@ -90,7 +90,7 @@ def generate(
     Raises:
         ConfigError: for an unknown variable or class. DataError: for a value out of range.
     """
-    split = _drawable(dataset, count)
+    split = _drawable(dataset, count, ROWS)
     rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:count].sort().values
     factual = split.take(rows)
     interventions = {
@@ -115,7 +115,7 @@ def draw_dataset(dataset: Dataset, count: int, seed: int, path: Path) -> None:
     Raises:
         ConfigError: for a dataset without images, or more samples than there are.
     """
-    split, image = _drawable(dataset, count), dataset.card.image
+    split, image = _drawable(dataset, count, MOST), dataset.card.image
     rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:count]
     few = rows[:8].sort().values
     asked = plans.draw(dataset, find_suite("standard"), seed).single
@@ -129,13 +129,13 @@ def draw_dataset(dataset: Dataset, count: int, seed: int, path: Path) -> None:
     draw_sheet(split.take(rows)[image], split.take(few)[image], changed, title, path)
 
 
-def _drawable(dataset: Dataset, count: int) -> Split:
+def _drawable(dataset: Dataset, count: int, most: int) -> Split:
     """The test split, if `count` images of it can be drawn."""
     if not dataset.card.image:
         raise ConfigError(f"{dataset.card.name} has no images to draw; `counterbench evaluate` judges its numbers.")
     split = dataset.split(SPLIT)
-    if not 1 <= count <= min(MOST, len(split)):
-        raise ConfigError(f"--count {count}: give a number from 1 to {min(MOST, len(split))}.")
+    if not 1 <= count <= min(most, len(split)):
+        raise ConfigError(f"--count {count}: give a number from 1 to {min(most, len(split))}.")
     return split
 
 

@@ -17,7 +17,7 @@ from counterbench.catalog.recipes import Fit
 from counterbench.checkpoints import save_weights
 from counterbench.datasets.base import Dataset
 from counterbench.files import require_writable, write_text
-from counterbench.judges.classifier import build, columns, normalised
+from counterbench.judges.classifier import build, columns, normalised, reduction
 from counterbench.networks.classifiers import ARCHITECTURES
 from counterbench.variables import Binary, Categorical
 from counterbench.versions import versions
@@ -114,19 +114,19 @@ def train_judges(
     validation = joined_images(datasets, "validation", card.image, *heads)
     fit = FIT.model_copy(update={"epochs": epochs}) if epochs else FIT
     weights = {name: _balance(train[name], count) for name, count in heads.items()}
-    stride = max(1, int(train[card.image].shape[-1]) // 32)
+    smaller = reduction(int(train[card.image].shape[-1]))
     report: dict[str, Any] = {}
     for position, architecture in enumerate(ARCHITECTURES):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + position)
-            network = build(architecture, int(train[card.image].shape[1]), sum(heads.values()), stride)
+            network = build(architecture, int(train[card.image].shape[1]), sum(heads.values()), **smaller)
         job = _JudgeFitting(network, fit, seed + position, card.image, heads, weights)
         fitting.run(job, train, validation, output / "unfinished" / architecture, hardware)
         network = network.cpu().eval()
         path = output / f"{'-'.join(heads)}-{architecture}.safetensors"
         report[architecture] = {
             "options": {"architecture": architecture}
-            | ({"stride": stride} if stride > 1 else {})
+            | {name: number for name, number in smaller.items() if number > 1}
             | ({"heads": heads} if len(heads) > 1 else {}),
             "weights": path.name,
             "sha256": save_weights(network, path),

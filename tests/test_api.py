@@ -1,7 +1,7 @@
 import pytest
 
 import counterbench
-from counterbench.errors import ConfigError
+from counterbench.errors import ConfigError, RecordError
 from counterbench.records import read_record
 
 
@@ -68,3 +68,21 @@ def test_there_is_no_picture_without_images():
     made = counterbench.evaluate("identity", "ellipse", suite="mechanisms", limit=20, device="cpu")
     with pytest.raises(ConfigError, match="There is no picture"):
         made.plot()
+
+
+def test_mistakes_of_a_notebook(toy):
+    with pytest.raises(ConfigError, match="ExactModel is a class; give an instance"):
+        counterbench.evaluate(toy.ExactModel, toy.Toy(), suite="quick", limit=3, device="cpu")
+    with pytest.raises(ConfigError, match=r"metrics is 'truth'; give a list of names, e\.g\. \['truth'\]"):
+        counterbench.evaluate(toy.ExactModel(), toy.Toy(), metrics="truth", limit=3, device="cpu")
+
+
+def test_a_record_is_never_replaced_by_another_models(toy, tmp_path):
+    def shift(by):
+        return lambda given, held, generator: {**given, **held, "image": (given["image"] + by).clamp(0, 255)}
+
+    first, second = (counterbench.evaluate(shift(by), toy.Toy(), suite="quick", limit=5, device="cpu") for by in (1, 2))
+    first.save(tmp_path)
+    first.save(tmp_path)
+    with pytest.raises(RecordError, match="give yours a name of its own"):
+        second.save(tmp_path)

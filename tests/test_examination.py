@@ -193,9 +193,11 @@ def test_a_model_that_declines_the_null_question_is_not_asked_it(toy, exam):
 def test_keys_follow_the_card_and_the_weights_of_plugins(toy, exam):
     from dataclasses import replace
 
-    other = toy.Toy(toy.CARD.model_copy(update={"limits": ("none",)}))
+    other = toy.Toy(toy.CARD.model_copy(update={"group": "another"}))
     changed = replace(exam, dataset=other)
     assert examination.key_of(changed, None) != examination.key_of(exam, None)
+    words = toy.Toy(toy.CARD.model_copy(update={"limits": ("none",)}))  # what a card says in words decides no number
+    assert examination.key_of(replace(exam, dataset=words), None) == examination.key_of(exam, None)
 
     class Plugged:
         def __init__(self, dataset=None, weight=1.0):

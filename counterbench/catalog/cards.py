@@ -224,19 +224,22 @@ def card_paths() -> dict[str, Path]:
 def read_card(path: Path) -> Card:
     """Read a card from a file.
 
-    `extends: NAME` takes everything from the card NAME in the same folder, except for what is said here; `null` leaves a part out.
+    `extends: NAME` takes everything from the card NAME, in the same folder or in the catalogue, except for what is said here; `null` leaves a part out.
     """
     return validate(_extended(load_yaml(path), path), Card, path).model_copy(update={"path": path})
 
 
-def _extended(content: Any, path: Path) -> Any:
+def _extended(content: Any, path: Path, seen: tuple[Path, ...] = ()) -> Any:
     if not isinstance(content, dict) or "extends" not in content:
         return content
     own = {key: value for key, value in content.items() if key != "extends"}
-    base = path.parent / f"{content['extends']}.yaml"
-    if base == path or not base.is_file():
-        raise ConfigError(f"{path}: extends {content['extends']!r}, but there is no other card {base}.")
-    return _merged(_extended(load_yaml(base), base), own)
+    beside, known = path.parent / f"{content['extends']}.yaml", section("datasets") / f"{content['extends']}.yaml"
+    base = beside if beside.is_file() and beside.resolve() != path.resolve() else known
+    if not base.is_file() or base.resolve() in (path.resolve(), *seen):
+        raise ConfigError(
+            f"{path}: extends {content['extends']!r}, but there is no other card {beside}, and none of that name in the catalogue."
+        )
+    return _merged(_extended(load_yaml(base), base, (*seen, path.resolve())), own)
 
 
 def _merged(base: Any, own: Any) -> Any:

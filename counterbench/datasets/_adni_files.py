@@ -33,6 +33,9 @@ SHARES = {"train": 0.65, "validation": 0.1, "judge": 0.1, "test": 0.15}
 FIELD = 180
 """Side of the central part of a slice that is kept, in voxels of 1 mm."""
 
+FINAL = "registered"
+"""What the name of the volume to be read begins with, where others lie beside it."""
+
 _SUBJECT = re.compile(r"\d{3}_S_\d{4}")
 _DATE = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)")
 _HOW = f"Give --data-dir, or set COUNTERBENCH_DATA, to the folder that holds {TABLE} and the volumes (docs/adni.md)"
@@ -70,7 +73,8 @@ def scans(data_dir: Path | None) -> tuple[list[Scan], list[str]]:
         if near is None or abs((near[0] - day).days) > DAYS_APART:
             unmatched += 1
             continue
-        found.append(Scan(path, subject, near[1]))
+        found.append((day, Scan(path, subject, near[1])))
+    found = _one_each(found)
     notes = []
     if unnamed:
         notes.append(f"{unnamed} volumes left out: no subject (123_S_4567) and date (2006-04-18) in their path")
@@ -78,7 +82,25 @@ def scans(data_dir: Path | None) -> tuple[list[Scan], list[str]]:
         notes.append(f"{unmatched} volumes left out: no complete visit within {DAYS_APART} days")
     if not found:
         raise DataError(f"None of the {len(files)} volumes in {folder} can be used: {'; '.join(notes)}. {_HOW}.")
-    return found, notes
+    return [scan for _, scan in found], notes
+
+
+def _one_each(found: Sequence[tuple[date, Scan]]) -> list[tuple[date, Scan]]:
+    """One volume per subject and day: preparing one leaves others beside it, which are not registered."""
+    groups: dict[tuple[str, date], list[tuple[date, Scan]]] = {}
+    for day, scan in found:
+        groups.setdefault((scan.subject, day), []).append((day, scan))
+    kept = []
+    for (subject, day), several in groups.items():
+        final = [one for one in several if one[1].path.name.startswith(FINAL)] if len(several) > 1 else several
+        if len(final) != 1:
+            names = ", ".join(one[1].path.name for one in several)
+            raise DataError(
+                f"Subject {subject} has {len(several)} volumes of {day} ({names}), and {len(final)} of them are called {FINAL}*: "
+                "leave one per scan, or call the registered one so."
+            )
+        kept += final
+    return kept
 
 
 def _named(path: Path) -> tuple[str, date] | None:
@@ -145,7 +167,9 @@ def load(data_dir: Path | None, name: str, side: int) -> Split:
         raise DataError(f"The {name} split is empty: {len(homes)} subjects are too few for four splits.")
     digest = hashlib.sha256(f"{side} {FIELD} {SLICES}\n".encode())
     for scan in chosen:
-        digest.update(f"{scan.path} {scan.path.stat().st_size} {sorted(scan.values.items())}\n".encode())
+        digest.update(
+            f"{scan.path} {scan.path.stat().st_size} {scan.path.stat().st_mtime_ns} {sorted(scan.values.items())}\n".encode()
+        )
     return cached(f"adni-{digest.hexdigest()[:16]}", name, lambda: _prepare(chosen, name, side))
 
 
@@ -182,10 +206,15 @@ def slices(path: Path, side: int) -> Tensor:
     try:
         image = nibabel.as_closest_canonical(nibabel.load(path))
         volume = np.asarray(image.dataobj, dtype=np.float32)
+        voxel = tuple(float(size) for size in image.header.get_zooms()[:3])
     except Exception as error:  # nibabel raises a dozen kinds for damaged files
         raise DataError(f"{path} is no volume that can be read ({error}); fetch or prepare it again.") from error
     if volume.ndim != 3 or volume.shape[2] < SLICES or not np.isfinite(volume).all():
         raise DataError(f"{path} is {volume.shape}; expected three axes, at least {SLICES} slices, and finite voxels.")
+    if any(abs(size - 1) > 0.05 for size in voxel):
+        raise DataError(
+            f"{path} has voxels of {' x '.join(f'{s:.2f}' for s in voxel)} mm; register it to MNI space, 1 mm (docs/adni.md)."
+        )
     first = (volume.shape[2] - SLICES) // 2
     picked = torch.from_numpy(volume[:, :, first : first + SLICES].copy()).permute(2, 1, 0).flip(1)
     brain = volume[volume > 0]

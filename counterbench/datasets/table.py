@@ -73,6 +73,10 @@ class Table(Dataset):
 
     @cached_property
     def _rows(self) -> _Rows:
+        if not self.card.image:
+            raise ConfigError(
+                f"{self.card.path or self.card.name}: the reader 'table' needs a variable of the kind image."
+            )
         entry, home = self._entry, self._home
         path = home / entry.csv
         table = _table(path)
@@ -84,7 +88,7 @@ class Table(Dataset):
                 raise ConfigError(
                     f"{self.card.path}: columns: {name!r} is no variable.{suggestion(name, sorted(known))}"
                 )
-        for name in (*self.card.attributes, "image"):
+        for name in dict.fromkeys((*self.card.attributes, "image", *entry.columns)):
             if column[name] not in table:
                 have = ", ".join(table)
                 raise DataError(f"{path} has no column {column[name]!r} (for {name}); its columns are: {have}.")
@@ -221,8 +225,14 @@ def _picture(file: Path, image: Image) -> np.ndarray:
 
     try:
         with PIL.Image.open(file) as opened:
+            if opened.mode[0] in "IF":
+                raise DataError(
+                    f"{file} has {opened.mode} pixels, more than 8 bits; reduce them to grey levels 0 to 255 yourself: how decides what is seen."
+                )
             picture = opened.convert("L" if image.channels == 1 else "RGB")
-    except OSError as error:  # Pillow's own error is one too
+    except DataError:
+        raise
+    except Exception as error:  # Pillow raises a dozen kinds for damaged files
         raise DataError(f"{file} is no image that can be read ({error}).") from error
     channels, height, width = image.shape
     if picture.size != (width, height):

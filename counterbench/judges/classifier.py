@@ -17,11 +17,18 @@ from counterbench.registry import judges
 from counterbench.variables import Binary, Categorical, Variable
 
 
-def build(architecture: str, channels: int, classes: int, stride: int = 1) -> nn.Module:
-    """An untrained network by name; `stride` of its first convolution."""
+def build(architecture: str, channels: int, classes: int, stride: int = 1, pool: int = 1) -> nn.Module:
+    """An untrained network by name; `stride` of its first convolution, `pool` the side of the squares averaged before it."""
     if architecture not in ARCHITECTURES:
         raise UnknownNameError("classifier architecture", architecture, ARCHITECTURES)
-    return ARCHITECTURES[architecture](channels, classes, stride)
+    network = ARCHITECTURES[architecture](channels, classes, stride)
+    return network if pool == 1 else nn.Sequential(nn.AvgPool2d(pool), network)
+
+
+def reduction(side: int) -> dict[str, int]:
+    """Stride and pool for images of a side: about 32 positions are left, and every pixel counts."""
+    pool = max(1, side // 64)
+    return {"stride": 2 if side // pool >= 64 else 1, "pool": pool}
 
 
 @judges.register()
@@ -33,6 +40,7 @@ class Classifier(Judge):
         architecture: name of the network.
         channels: of the images.
         stride: of the network's first convolution.
+        pool: side of the squares of pixels that are averaged first.
         heads: name -> number of classes, of all variables that the network was trained for together, in their order; default:
             this one alone.
         weights: safetensors file.
@@ -51,6 +59,7 @@ class Classifier(Judge):
         architecture: str,
         channels: int = 1,
         stride: int = 1,
+        pool: int = 1,
         heads: Mapping[str, int] | None = None,
         weights: Path | None = None,
         sha256: str | None = None,
@@ -66,7 +75,7 @@ class Classifier(Judge):
                 f"The judge of {variable.name!r} needs a head with {variable.cardinality} classes for it, but its heads are {dict(heads)}."
             )
         self.columns = columns(heads)[variable.name]
-        self.network = build(architecture, channels, sum(heads.values()), stride)
+        self.network = build(architecture, channels, sum(heads.values()), stride, pool)
         self.sha256 = load_weights(self.network, weights, sha256)
         self.network.to(device).eval().requires_grad_(False)
         self.device = device

@@ -19,7 +19,17 @@ from counterbench.baselines import Identity
 from counterbench.errors import DataError
 from counterbench.exam import SPLIT, Exam
 from counterbench.files import sha256_of_file
-from counterbench.letters.questions import ANSWERS, CLAIMS, Question, questions, read_value
+from counterbench.letters.questions import (
+    ANSWERS,
+    BEGUN,
+    CLAIMS,
+    Question,
+    answered,
+    kinds_answered,
+    questions,
+    read_value,
+    round_of,
+)
 from counterbench.progress import bar
 from counterbench.randomness import Generator, SampleNoise
 from counterbench.samples import Samples
@@ -30,6 +40,12 @@ BLANK = 127.5
 _FORMATS = (".png", ".npy")
 
 
+WRONG = {"missing": "missing", "unreadable": "unreadable", "size": "of a wrong size", "range": "out of range"}
+"""What may be wrong with an answer, in words."""
+_REACH = 32
+"""Grey levels that an answer may lie beyond 0 and 255; more is another scale."""
+
+
 @dataclass
 class Coverage:
     """What became of the questions of one round.
@@ -37,47 +53,52 @@ class Coverage:
     Args:
         asked: how many there are.
         found: ids -> files that can be used.
-        missing, unreadable, size, range: ids without an answer, with one that is no image, of another size, with values outside 0 to 255
-            (or all within 0 to 1).
-        extra: files that answer nothing.
+        wrong: kind of :data:`WRONG` -> ids -> what exactly.
+        extra: files that answer nothing, or again.
     """
 
     asked: int
     found: dict[str, Path] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
-    size: list[str] = field(default_factory=list)
-    range: list[str] = field(default_factory=list)
+    wrong: dict[str, dict[str, str]] = field(default_factory=lambda: {kind: {} for kind in WRONG})
     extra: list[str] = field(default_factory=list)
 
     @property
     def counts(self) -> dict[str, int]:
         """Numbers of each kind."""
-        kinds = ("missing", "unreadable", "size", "range", "extra")
-        return {"asked": self.asked, "usable": len(self.found)} | {kind: len(getattr(self, kind)) for kind in kinds}
+        told = {kind: len(self.wrong[kind]) for kind in WRONG}
+        return {"asked": self.asked, "usable": len(self.found), **told, "extra": len(self.extra)}
+
+    def examples(self) -> list[str]:
+        """One answer of every kind that cannot be used, and why."""
+        shown = []
+        for kind in WRONG:
+            for name, why in list(self.wrong[kind].items())[:1]:
+                shown.append(f"{name}: {why}")
+        return shown + [f"{name} answers nothing" for name in self.extra[:1]]
 
     def __str__(self) -> str:
-        words = {"missing": "missing", "unreadable": "unreadable", "size": "of a wrong size", "range": "out of range"}
-        wrong = [f"{len(getattr(self, kind))} {said}" for kind, said in words.items() if getattr(self, kind)]
+        wrong = [f"{len(self.wrong[kind])} {said}" for kind, said in WRONG.items() if self.wrong[kind]]
         extra = f"; {len(self.extra)} files answer nothing" if self.extra else ""
-        return (
-            f"{len(self.found)} of {self.asked} answers can be used"
-            + (f" ({', '.join(wrong)})" if wrong else "")
-            + extra
-        )
+        said = f"{len(self.found)} of {self.asked} answers can be used"
+        return said + (f" ({', '.join(wrong)})" if wrong else "") + extra
 
 
 class Answers:
     """A model that lies in a folder: it knows the questions that were asked, and no others.
 
     Args:
-        exam: the questions.
+        exam: all questions.
         folder: of the exam.
-        rounds: how many are answered.
+
+    Raises:
+        DataError: for a list of claims that cannot be, when it is read.
     """
 
-    def __init__(self, exam: Exam, folder: Path, rounds: int):
-        self.exam, self.folder, self.rounds = exam, folder, rounds
+    def __init__(self, exam: Exam, folder: Path):
+        self.exam, self.folder = exam, folder
+        self.kinds = kinds_answered(folder, exam.plan)
+        self.plan = answered(exam.plan, self.kinds)
+        self.rounds = max(map(round_of, self.kinds), default=0)
         self.identity = Identity(exam.dataset)
         image = exam.dataset.variables[exam.dataset.card.image]
         assert isinstance(image, Image)
@@ -93,50 +114,73 @@ class Answers:
         """id -> file, of every answer that can be used."""
         return {name: path for found in self.coverage.values() for name, path in found.found.items()}
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of all answers."""
+        return self.fingerprint_before(self.rounds + 1)
+
+    def fingerprint_before(self, number: int) -> str:
+        """SHA-256 of the answers of all rounds before that one."""
         digest = hashlib.sha256()
-        for name, path in sorted(self.files.items()):
-            digest.update(f"{name} {sha256_of_file(path)}\n".encode())
-        for number in range(1, self.rounds + 1):
-            claims = self.folder / f"round-{number}" / CLAIMS
+        for earlier in range(1, min(number, self.rounds + 1)):
+            for name, path in sorted(self.coverage[earlier].found.items()):
+                digest.update(f"{name} {self._hashes[path]}\n".encode())
+            claims = self.folder / f"round-{earlier}" / CLAIMS
             if claims.is_file():
-                digest.update(f"{number} {sha256_of_file(claims)}\n".encode())
+                digest.update(f"{earlier} {sha256_of_file(claims)}\n".encode())
         return digest.hexdigest()
+
+    @cached_property
+    def _hashes(self) -> dict[Path, str]:
+        return {path: sha256_of_file(path) for path in self.files.values()}
+
+    def require_consistent(self) -> None:
+        """Raise DataError if answers changed after others began with them."""
+        for number in range(2, self.rounds + 1):
+            begun = self.folder / f"round-{number}" / BEGUN
+            if begun.is_file() and begun.read_text(encoding="utf-8").strip() != self.fingerprint_before(number):
+                raise DataError(
+                    f"The questions in {begun.parent} begin with answers that have changed since; remove round-{number} and later ones, "
+                    "score again, and answer the new questions."
+                )
 
     def _checked(self, number: int) -> Coverage:
         home = self.folder / f"round-{number}" / ANSWERS
-        asked = {question.id for question in questions(self.exam.plan, number)}
+        asked = {question.id for question in questions(self.plan, number)}
         coverage = Coverage(len(asked))
         there: dict[str, Path] = {}
         for path in sorted(home.iterdir()) if home.is_dir() else []:
-            if path.stem in asked and path.suffix.lower() in _FORMATS:
-                there.setdefault(path.stem, path)
-            else:
+            if path.stem in asked and path.suffix.lower() in _FORMATS and path.stem not in there:
+                there[path.stem] = path
+            elif not path.name.startswith("."):
                 coverage.extra.append(path.name)
-        coverage.missing = sorted(asked - there.keys())
+        coverage.wrong["missing"] = dict.fromkeys(sorted(asked - there.keys()), "there is no such file")
         with ThreadPoolExecutor() as pool, bar(len(there), f"Checking round {number}") as advance:
-            for name, path, problem in pool.map(lambda item: (*item, self._problem(item[1])), sorted(there.items())):
-                if problem:
-                    getattr(coverage, problem).append(name)
-                else:
+            for name, path, found in pool.map(lambda item: (*item, self._problem(item[1])), sorted(there.items())):
+                if found is None:
                     coverage.found[name] = path
+                else:
+                    coverage.wrong[found[0]][name] = f"{path.name} {found[1]}"
                 advance(1)
         return coverage
 
-    def _problem(self, path: Path) -> str:
-        """Why a file cannot be used: unreadable, size or range; empty if it can."""
+    def _problem(self, path: Path) -> tuple[str, str] | None:
+        """Why a file cannot be used: (kind, in words); None if it can."""
         try:
-            pixels = read_image(path)
-        except (OSError, ValueError, EOFError):
-            return "unreadable"
-        if pixels.shape != self.image.shape:
-            return "size"
-        if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 255:
-            return "range"
+            pixels = read_image(path, self.image)
+        except WrongSizeError as error:
+            return "size", str(error)
+        except Exception as error:  # anybody's file: readers raise whatever a damaged one makes them stumble over
+            return "unreadable", f"cannot be read ({type(error).__name__}: {error})"
+        low, high = float(pixels.min()), float(pixels.max())
+        if not np.isfinite(pixels).all():
+            return "range", "holds NaN or infinite values"
+        if low < -_REACH or high > 255 + _REACH:
+            return "range", f"has values from {low:g} to {high:g}; grey levels are 0 to 255"
         # An image of floats that never leaves [0, 1] was not written in grey levels.
-        return "range" if path.suffix.lower() == ".npy" and 0 < pixels.max() <= 1 else ""
+        if path.suffix.lower() == ".npy" and 0 < high <= 1:
+            return "range", "has values up to 1; grey levels are 0 to 255"
+        return None
 
     @cached_property
     def claimed(self) -> dict[str, dict[str, float]]:
@@ -151,7 +195,7 @@ class Answers:
     def _known(self, number: int, earlier: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
         factual, found = self.exam.dataset.attributes(SPLIT), {}
         by_key: dict[str, list[Question]] = {}
-        for question in questions(self.exam.plan, number):
+        for question in questions(self.plan, number):
             by_key.setdefault(question.key.rpartition("/")[0], []).append(question)
         for key, asked in by_key.items():
             rows = torch.tensor([question.row for question in asked])
@@ -179,16 +223,32 @@ class Answers:
         if not path.is_file():
             return {}
         asked = {question.id: question for question in questions(self.exam.plan, number)}
+        judged = {question.id for question in questions(self.plan, number)}
+        known = ["id", *self.exam.dataset.card.attributes]
         claims: dict[str, dict[str, float]] = {}
         try:
             with path.open(encoding="utf-8-sig", newline="") as stream:
-                for line, row in enumerate(csv.DictReader(stream), 2):
-                    if row.get("id") not in asked:
-                        raise DataError(f"{path}, line {line}: there is no question {row.get('id')!r}.")
+                reader = csv.DictReader(stream)
+                columns = reader.fieldnames or []
+                if set(columns) - set(known) or "id" not in columns:
+                    raise DataError(
+                        f"{path} has the columns {', '.join(columns) or '(none)'}; it needs id, and may have {', '.join(known[1:])}, separated by "
+                        "commas."
+                    )
+                for line, row in enumerate(reader, 2):
+                    if row["id"] not in asked or row["id"] in claims:
+                        what = "is there twice" if row["id"] in claims else "is no question"
+                        raise DataError(f"{path}, line {line}: {row['id']!r} {what}.")
                     claims[row["id"]] = self._claim(row, asked[row["id"]], f"{path}, line {line}")
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise DataError(f"{path} is not a table of comma-separated values in UTF-8 ({error}).") from error
-        return claims
+        return {name: values for name, values in claims.items() if name in judged}
+
+    @cached_property
+    def claims_all(self) -> bool:
+        """Whether every usable answer comes with claims about all attributes."""
+        told = {name for number in range(1, self.rounds + 1) for name, values in self._claims(number).items() if values}
+        return self.files.keys() <= told
 
     def _claim(self, row: Mapping[str, Any], question: Question, where: str) -> dict[str, float]:
         found: dict[str, float] = {}
@@ -210,12 +270,12 @@ class Answers:
     # --- as a model ---------------------------------------------------------------------------------------------------
 
     def can_answer(self, intervened: Collection[str]) -> bool:
-        """Whether any of these questions has an answer; one that is missing is a failure, a kind that was left out is not."""
+        """Whether such questions were answered at all."""
         if not intervened:
-            return any(name.startswith("null.") for name in self.files)
+            return self.plan.cycles > 0
         if len(intervened) > 1:
-            return any(name.startswith("pair.") for name in self.files)
-        return any(name.startswith(f"single.{next(iter(intervened))}.") for name in self.files)
+            return any(set(pair) == set(intervened) for pair in self.plan.pairs)
+        return next(iter(intervened)) in self.plan.single
 
     def counterfactual(
         self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
@@ -233,7 +293,7 @@ class Answers:
 
     def _pixels(self, name: str) -> np.ndarray:
         path = self.files.get(name)
-        return np.full(self.image.shape, BLANK, np.float32) if path is None else read_image(path)
+        return np.full(self.image.shape, BLANK, np.float32) if path is None else read_image(path, self.image)
 
 
 def _parted(key: str | int) -> tuple[str, int]:
@@ -241,20 +301,46 @@ def _parted(key: str | int) -> tuple[str, int]:
     return head.replace("/", "."), int(row)
 
 
-def read_image(path: Path) -> np.ndarray:
-    """(C, H, W), float32, grey levels.
+class WrongSizeError(ValueError):
+    """An image of another size."""
+
+
+def read_image(path: Path, image: Image) -> np.ndarray:
+    """An answer as (C, H, W), float32, grey levels.
+
+    Args:
+        path: a PNG of 8 bits per channel, or a numpy array, (C, H, W), (H, W, C), or (H, W) if there is one channel.
+        image: what it must be.
 
     Raises:
-        OSError, ValueError, EOFError: if it is no image. (Arrays of objects are never unpickled.)
+        WrongSizeError: for another size. ValueError: for more than 8 bits per channel, or an array that holds no numbers. Whatever
+            readers raise for a damaged file. (Arrays of objects are never unpickled.)
     """
-    if path.suffix.lower() == ".npy":
-        found = np.load(path, allow_pickle=False)
-        if found.dtype.kind not in "fiu":
-            raise ValueError(f"an array of {found.dtype}")
-        found = found.astype(np.float32)
-    else:
-        import PIL.Image
+    return _array(path, image) if path.suffix.lower() == ".npy" else _picture(path, image)
 
-        with PIL.Image.open(path) as opened:
-            found = np.asarray(opened.convert("L" if opened.mode in ("L", "1", "I;16", "I") else "RGB"), np.float32)
-    return found[None] if found.ndim == 2 else found.transpose(2, 0, 1) if path.suffix.lower() != ".npy" else found
+
+def _array(path: Path, image: Image) -> np.ndarray:
+    # Mapped, so that a header that promises terabytes costs nothing.
+    found = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+        raise ValueError("it holds no plain array of numbers")
+    channels, height, width = image.shape
+    if found.shape == (height, width) and channels == 1:
+        found = found[None]
+    elif found.shape == (height, width, channels) != image.shape:
+        found = found.transpose(2, 0, 1)
+    if found.shape != image.shape:
+        raise WrongSizeError(f"is {' x '.join(map(str, found.shape))}; expected {' x '.join(map(str, image.shape))}")
+    return np.array(found, dtype=np.float32)
+
+
+def _picture(path: Path, image: Image) -> np.ndarray:
+    import PIL.Image
+
+    with PIL.Image.open(path) as opened:
+        if opened.size != (image.width, image.height):
+            raise WrongSizeError(f"is {opened.width} x {opened.height} pixels; expected {image.width} x {image.height}")
+        if opened.mode[0] in "IF":
+            raise ValueError(f"it has {opened.mode} pixels, more than 8 bits per channel")
+        pixels = np.asarray(opened.convert("L" if image.channels == 1 else "RGB"), np.float32)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from pydantic import Field
 
 import counterbench
 from counterbench import datasets
+from counterbench.catalog.reading import Declaration
+from counterbench.catalog.suites import Suite
 from counterbench.datasets.base import Dataset
 from counterbench.errors import ConfigError, DataError
 from counterbench.exam import SPLIT, Exam
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from counterbench.letters.answers import Answers
 
 EXAM, QUESTIONS, ANSWERS, CLAIMS = "exam.json", "questions.csv", "answers", "answers.csv"
+BEGUN = "begun-from.sha256"
+"""Beside a later round's questions: the answers that they begin with."""
 
 _INSTRUCTIONS = """Questions of counterbench: {dataset}/{source}, suite {suite}
 {line}
@@ -53,20 +57,24 @@ Then run
   counterbench score {folder}
 
 It says what is missing or unusable, judges what can be judged, and writes the questions of the next round, which begin with your
-answers ({rounds} rounds in all). The record is complete after the last one.
+answers ({rounds} rounds in all). The record is complete after the last one. An answer that is missing among others counts as a failure,
+and nothing is asked about it in later rounds; a kind of question that you leave out altogether is not judged.
 """
 
 
-@dataclass(frozen=True)
-class Letter:
+class Letter(Declaration):
     """What decides the questions of a folder; `exam.json`."""
 
     dataset: str
+    """Of the catalogue, or the path of a card."""
     source: str
-    suite: dict[str, Any]
-    seed: int
-    limit: int | None
+    suite: Suite
+    seed: int = Field(ge=0)
+    limit: int | None = Field(ge=1)
     plan: str
+    """SHA-256 of all questions."""
+    pixels: str
+    """SHA-256 of the test split."""
     counterbench: str
 
 
@@ -95,12 +103,38 @@ def rounds_of(plan: Plan) -> int:
     return max(1, plan.cycles, 2 if plan.undo or plan.pairs else 1)
 
 
-def up_to(plan: Plan, rounds: int) -> Plan:
-    """What can be judged when that many rounds are answered."""
-    if rounds >= rounds_of(plan):
-        return plan
-    later: dict[str, Any] = {} if rounds >= 2 else {"undo": {}, "pairs": ()}
-    return replace(plan, cycles=min(plan.cycles, rounds), **later)
+def kinds_answered(folder: Path, plan: Plan) -> set[str]:
+    """Beginnings of the answers' names (`null.2`, `single.age`, `pair.age.sex`) of which there is at least one file, usable or not."""
+    found = set()
+    for number in range(1, rounds_of(plan) + 1):
+        home = folder / f"round-{number}" / ANSWERS
+        asked = {question.id for question in questions(plan, number)}
+        there = {path.stem for path in home.iterdir()} if home.is_dir() else set()
+        found |= {name.rpartition(".")[0] for name in asked & there}
+    return found
+
+
+def answered(plan: Plan, kinds: Collection[str]) -> Plan:
+    """What can be judged: the questions of which at least one is answered. One that is missing among others is a failure; a kind of
+    question that was left out altogether is not asked."""
+    single = {name: values for name, values in plan.single.items() if f"single.{name}" in kinds}
+    cycles = 0
+    while cycles < plan.cycles and f"null.{cycles + 1}" in kinds:
+        cycles += 1
+    undo = {name: values for name, values in plan.undo.items() if name in single and f"return.{name}" in kinds}
+    pairs = tuple(
+        (a, b)
+        for a, b in plan.pairs
+        if a in single and b in single and f"pair.{a}.{b}" in kinds and f"pair.{b}.{a}" in kinds
+    )
+    return replace(plan, single=single, cycles=cycles, undo=undo, pairs=pairs)
+
+
+def round_of(kind: str) -> int:
+    """In which round a kind of question is asked."""
+    if kind.startswith("null."):
+        return int(kind.removeprefix("null."))
+    return 1 if kind.startswith("single.") else 2
 
 
 def questions(plan: Plan, number: int) -> Iterator[Question]:
@@ -139,21 +173,25 @@ def export(exam: Exam, folder: Path) -> int:
     dataset = exam.dataset
     if not dataset.card.image:
         raise ConfigError(f"{dataset.card.name} has no images to write; export the questions to a .csv instead.")
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file; give a new folder, or a name that ends with .parquet, .csv or .json.")
     if folder.exists() and any(folder.iterdir()) and not (folder / EXAM).is_file():
         raise ConfigError(f"{folder} is not empty and holds no exam; give a new folder.")
+    card = dataset.card
     inputs = Letter(
-        str(dataset.card.path)
-        if dataset.card.path and dataset.card.name not in datasets.names()
-        else dataset.card.name,
-        dataset.source,
-        exam.suite.model_dump(mode="json"),
-        exam.seed,
-        exam.limit,
-        exam.plan.hash,
-        counterbench.__version__,
+        dataset=str(card.path.resolve()) if card.path and card.name not in datasets.names() else card.name,
+        source=dataset.source,
+        suite=exam.suite,
+        seed=exam.seed,
+        limit=exam.limit,
+        plan=exam.plan.hash,
+        pixels=dataset.split(SPLIT).fingerprint,
+        counterbench=counterbench.__version__,
     )
     if (folder / EXAM).is_file() and read_exam(folder) != inputs:
         raise ConfigError(f"{folder} holds other questions; give a new folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / EXAM, inputs.model_dump_json(indent=1) + "\n")  # first: an interrupted export can be repeated
     _write_factual(exam, folder / "factual")
     count = write_round(exam, folder, 1, None)
     image = dataset.variables[dataset.card.image]
@@ -173,7 +211,6 @@ def export(exam: Exam, folder: Path) -> int:
         rounds=rounds_of(exam.plan),
     )
     write_text(folder / "README.txt", text)
-    write_text(folder / EXAM, json.dumps(asdict(inputs), indent=1) + "\n")
     return count
 
 
@@ -181,10 +218,11 @@ def read_exam(folder: Path) -> Letter:
     """What decides the questions of a folder; DataError if it holds no exam."""
     path = folder / EXAM
     try:
-        return Letter(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        return Letter.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        first = str(error).splitlines()[0]
         raise DataError(
-            f"{folder} holds no exam that can be read ({path.name}: {error}); make one with: counterbench plan export --output {folder}."
+            f"{folder} holds no exam that can be read ({path.name}: {first}); make one with: counterbench plan export --output {folder}."
         ) from error
 
 
@@ -232,7 +270,9 @@ def write_round(exam: Exam, folder: Path, number: int, answers: Answers | None) 
             assert answers is not None
             stem = begun.rpartition("/")[2]
             file = answers.files.get(stem)
-            begun = str(file.relative_to(folder)) if file is not None else ""
+            if file is None:  # what has no usable answer cannot be gone on from
+                continue
+            begun = file.relative_to(folder).as_posix()
             before = answers.claimed[stem]
         else:
             begun += _ending(dataset)
@@ -242,6 +282,8 @@ def write_round(exam: Exam, folder: Path, number: int, answers: Answers | None) 
         writer.writerow([question.id, begun, question.row, question.variable, value, *shown])
         count += 1
     write_text(home / QUESTIONS, text.getvalue())
+    if answers is not None:
+        write_text(home / BEGUN, answers.fingerprint_before(number) + "\n")
     return count
 
 
@@ -255,6 +297,8 @@ def written(variable: Variable, value: float) -> str:
 def read_value(variable: Variable, text: str) -> float:
     """The way back; ValueError for what is no value of this variable."""
     if isinstance(variable, Categorical):
+        if text not in variable.classes:
+            raise ValueError(f"{text!r} is none of {', '.join(variable.classes)}")
         return float(variable.classes.index(text))
     number = float(text)
     if isinstance(variable, Binary) and number not in (0.0, 1.0):

@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import counterbench
-from counterbench.catalog.reading import validate
-from counterbench.catalog.suites import Suite
 from counterbench.errors import DataError
-from counterbench.exam import Exam, prepare
+from counterbench.exam import SPLIT, Exam, prepare
 from counterbench.letters.answers import Answers, Coverage
-from counterbench.letters.questions import ANSWERS, EXAM, read_exam, rounds_of, up_to, write_round
+from counterbench.letters.questions import ANSWERS, QUESTIONS, read_exam, rounds_of, write_round
 from counterbench.models import Contestant
 
 
@@ -25,7 +23,7 @@ class Scoring:
         contestant: the answers.
         rounds: how many rounds are answered, of how many.
         coverage: by round.
-        waiting: the folder of the next round, or None when all are answered.
+        waiting: the questions of the next round, or None when all are answered.
     """
 
     exam: Exam
@@ -39,58 +37,67 @@ def ready(folder: Path, name: str | None = None, data_dir: Path | None = None, d
     """Check the answers of a folder, write the next round's questions, and make the exam of what can be judged.
 
     Args:
-        folder: made by :func:`export`.
+        folder: made by :func:`counterbench.letters.questions.export`.
         name: of the model; None for the folder's.
         data_dir: where published data lies.
         device: where judges compute.
 
     Raises:
-        DataError: if the folder is no exam, was made for other questions, or holds no answer.
+        DataError: if the folder is no exam, was made for other questions or pixels, holds no answer, or holds later answers that began
+            with other ones than it has now.
     """
     letter = read_exam(folder)
-    suite = validate(letter.suite, Suite, folder / EXAM)
-    exam = prepare(letter.dataset, suite, letter.source, data_dir, None, letter.seed, letter.limit, device)
-    if exam.plan.hash != letter.plan:
-        raise DataError(
-            f"{folder} was made by counterbench {letter.counterbench} with other questions than {counterbench.__version__} asks; export it again."
-        )
-    total = rounds_of(exam.plan)
-    answered = _answered(folder, total)
-    if not answered:
+    exam = prepare(letter.dataset, letter.suite, letter.source, data_dir, None, letter.seed, letter.limit, device)
+    for what, theirs, ours in (
+        ("questions", letter.plan, exam.plan.hash),
+        ("images", letter.pixels, exam.dataset.split(SPLIT).fingerprint),
+    ):
+        if theirs != ours:
+            raise DataError(
+                f"{folder} was made by counterbench {letter.counterbench} with other {what} than {counterbench.__version__} has here; export "
+                "it again."
+            )
+    answers = Answers(exam, folder)
+    if not answers.kinds:
         raise DataError(
             f"{folder / 'round-1' / ANSWERS} holds no answers; {folder / 'README.txt'} says how they are called."
         )
-    answers = Answers(exam, folder, answered)
     if not answers.files:
-        raise DataError(f"None of the answers in {folder} can be used: {answers.coverage[1]}.")
-    waiting = None
-    if answered < total:
-        write_round(exam, folder, answered + 1, answers)
-        waiting = folder / f"round-{answered + 1}"
+        first = next(iter(answers.coverage.values()))
+        raise DataError(f"None of the answers in {folder} can be used: {first}. {'; '.join(first.examples())}.")
+    answers.require_consistent()
+    total, waiting = rounds_of(exam.plan), None
+    if answers.rounds < total:
+        write_round(exam, folder, answers.rounds + 1, answers)
+        waiting = folder / f"round-{answers.rounds + 1}" / QUESTIONS
     metrics = {metric: options for metric, options in exam.metrics.items() if metric != "cost"}
-    reduced = replace(exam, plan=up_to(exam.plan, answered), metrics=metrics)
     called = name or folder.resolve().name
     contestant = Contestant(
         called,
         answers,
         title=f"{called} (answers from files)",
         weights_sha256=answers.fingerprint,
-        notes=_notes(answers.coverage, answered, total),
+        notes=_notes(exam, answers, total),
     )
-    return Scoring(reduced, contestant, (answered, total), answers.coverage, waiting)
+    judged = replace(exam, plan=answers.plan, metrics=metrics)
+    return Scoring(judged, contestant, (answers.rounds, total), answers.coverage, waiting)
 
 
-def _answered(folder: Path, total: int) -> int:
-    """How many rounds have answers, without a gap."""
-    for number in range(1, total + 1):
-        home = folder / f"round-{number}" / ANSWERS
-        if not home.is_dir() or not any(home.iterdir()):
-            return number - 1
-    return total
-
-
-def _notes(coverage: Mapping[int, Coverage], done: int, total: int) -> tuple[str, ...]:
-    said = [f"answers from files, round {number}: {found}" for number, found in coverage.items()]
-    if done < total:
-        said.append(f"rounds {done + 1} to {total} are not answered; what they ask is not judged")
+def _notes(exam: Exam, answers: Answers, total: int) -> tuple[str, ...]:
+    said = [f"answers from files, round {number}: {found}" for number, found in answers.coverage.items()]
+    if answers.rounds < total:
+        said.append(f"rounds {answers.rounds + 1} to {total} are not answered; what they ask is not judged")
+    whole, there = exam.plan, answers.plan
+    left = [f"do({name})" for name in whole.single if name not in there.single]
+    if answers.rounds >= 2:
+        left += [f"do({name}) taken back" for name in whole.undo if name in there.single and name not in there.undo]
+        left += [f"do({a}) and do({b}) in both orders" for a, b in whole.pairs if (a, b) not in there.pairs]
+    if there.cycles < min(answers.rounds, whole.cycles):
+        left.append(f"null interventions after {there.cycles} cycles")
+    if left:
+        said.append(f"left out: {', '.join(left)}")
+    if not answers.claims_all:
+        said.append(
+            "attributes that were not claimed (answers.csv) are those that are known to be true: their errors say nothing"
+        )
     return (*said, "answers from files have no cost")

@@ -55,5 +55,5 @@ class PercentageError(SampleMetric):
             error = 100 * (answers.values[name].double() - truth).abs() / truth.abs()
             errors[name] = torch.where(truth == 0, torch.nan, error)
         for cell in (cell for cell in self.cells if cell.intervened == intervened):
-            found = errors[cell.measured] if cell.measured else torch.stack(list(errors.values())).mean(0)
+            found = errors[cell.measured] if cell.measured else torch.stack(list(errors.values())).nanmean(0)
             self.add(cell, answers.index, found)

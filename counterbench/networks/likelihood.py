@@ -21,7 +21,7 @@ class DiscretisedGaussian(nn.Module):
     """A normal per pixel, integrated over the width of one grey level.
 
     The two extreme bins reach to infinity, so the probabilities of the 256 levels sum to one. The integral is evaluated
-    on the lighter tail, far out with log-CDFs, exact and differentiable wherever the pixel falls (the common tanh approximation
+    on the lighter tail, far out with log-CDFs, accurate and differentiable wherever the pixel falls (the common tanh approximation
     of the CDF and a floor on the probability are not needed).
 
     Args:

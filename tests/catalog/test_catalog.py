@@ -150,7 +150,7 @@ def test_a_card_may_extend_another(tmp_path):
     assert not whole.features  # null leaves a part out
     path = tmp_path / "mine.yaml"
     path.write_text("extends: nobody\nname: mine\n")
-    with pytest.raises(ConfigError, match=r"extends 'nobody', but there is no other card .*nobody\.yaml"):
+    with pytest.raises(ConfigError, match=r"extends 'nobody', but there is no other card .*nobody\.yaml, and none"):
         read_card(path)
     path.write_text("extends: mine\nname: mine\n")
     with pytest.raises(ConfigError, match="no other card"):

@@ -190,3 +190,25 @@ def test_a_damaged_volume_is_named(tmp_path):
 def test_without_a_folder_the_source_says_what_it_needs():
     with pytest.raises(DataError, match="needs the published files"):
         datasets.load("adni", "adni").split("train")
+
+
+def test_what_preparation_leaves_beside_the_registered_volume_is_not_read(tmp_path):
+    folder = write_adni(tmp_path / "adni", 1)
+    home = next((folder / "volumes").rglob("*.nii.gz")).parent
+    (whole,) = home.glob("*.nii.gz")
+    for name in ("raw.nii.gz", "brain_mask.nii.gz"):
+        (home / name).write_bytes(whole.read_bytes())
+    with pytest.raises(DataError, match=r"3 volumes of .* and 0 of them are called registered\*"):
+        _adni_files.scans(tmp_path)
+    whole.rename(home / "registered.nii.gz")
+    _adni_files.scans.cache_clear()
+    found, _ = _adni_files.scans(tmp_path)
+    assert len(found) == 2
+    assert sum(scan.path.name == "registered.nii.gz" for scan in found) == 1
+
+
+def test_voxels_must_be_a_millimetre(tmp_path):
+    volume = np.ones((181, 181, 20), np.float32)
+    nibabel.save(nibabel.Nifti1Image(volume, np.diag([0.94, 0.94, 1.2, 1.0])), tmp_path / "a.nii.gz")
+    with pytest.raises(DataError, match=r"voxels of 0\.94 x 0\.94 x 1\.20 mm; register it"):
+        _adni_files.slices(tmp_path / "a.nii.gz", 64)

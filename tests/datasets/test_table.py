@@ -147,3 +147,19 @@ def test_a_card_without_the_key_or_with_an_unknown_column_is_an_error(folder):
     write(folder / "b", table="{csv: leaves.csv, columns: {agee: days}}")
     with pytest.raises(ConfigError, match=r"'agee' is no variable.* Did you mean"):
         datasets.load(str(folder / "b" / "leaves.yaml")).split("train")
+
+
+def test_a_declared_column_must_be_there(folder):
+    """A misspelt group would let subjects leak from training into the test."""
+    write(folder, table="{csv: leaves.csv, images: pictures, columns: {age: days, group: tre}}")
+    with pytest.raises(DataError, match=r"has no column 'tre' \(for group\); its columns are: file, days"):
+        datasets.load(str(folder / "leaves.yaml")).split("test")
+
+
+def test_pictures_of_more_than_eight_bits_are_refused(folder):
+    """Pillow would clip them to white without a word."""
+    write(folder)
+    for path in (folder / "pictures").glob("*.png"):
+        Image.fromarray(np.full((16, 16), 4000, np.uint16)).save(path)
+    with pytest.raises(DataError, match="more than 8 bits; reduce them to grey levels 0 to 255 yourself"):
+        datasets.load(str(folder / "leaves.yaml")).split("test")

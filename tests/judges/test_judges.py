@@ -9,7 +9,7 @@ from torch import nn
 from counterbench import fitting, judge_training, judges, registry
 from counterbench.catalog.cards import Card, JudgeEntry
 from counterbench.errors import CheckpointError, ConfigError, UnknownNameError
-from counterbench.judges.classifier import build
+from counterbench.judges.classifier import build, reduction
 from counterbench.networks.classifiers import ARCHITECTURES
 from counterbench.variables import Binary, Categorical, Continuous
 
@@ -196,3 +196,13 @@ def test_a_judge_of_one_source_judges_no_other(morphomnist):
                 "features": {},
             }
         )
+
+
+@pytest.mark.parametrize("side", [28, 32, 64, 96, 192, 224])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_judge_sees_every_pixel(architecture, side):
+    torch.manual_seed(0)
+    network = build(architecture, 1, 3, **reduction(side)).eval()
+    image = torch.rand(1, 1, side, side, requires_grad=True)
+    (found,) = torch.autograd.grad(network(image).square().sum(), image)
+    assert (found != 0).float().mean() > 0.95  # pooling may cut a strip at the border

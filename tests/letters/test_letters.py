@@ -66,7 +66,7 @@ def answer(exam, folder, number, suffix=".npy", model=None):
     claims = []
     with (home / "questions.csv").open(newline="") as stream:
         for row in csv.DictReader(stream):
-            image = torch.from_numpy(read_image(folder / row["image"]).copy())[None]
+            image = torch.from_numpy(read_image(folder / row["image"], exam.dataset.variables["image"]).copy())[None]
             given = {
                 name: torch.tensor([questions.read_value(variables[name], row[name])], dtype=torch.float32)
                 for name in exam.dataset.card.attributes
@@ -113,7 +113,7 @@ def test_a_round_that_is_not_answered_yet_is_not_judged(exported):
     exam, folder = exported
     answer(exam, folder, 1)
     found = ready(folder, device="cpu")
-    assert found.waiting == folder / "round-2"
+    assert found.waiting == folder / "round-2" / "questions.csv"
     record = evaluation.evaluate(found.contestant, found.exam).record
     assert {number.metric for number in record.numbers} == {"composition", "effectiveness", "off_target", "truth"}
     assert {number.cycles for number in record.numbers if number.metric == "composition"} == {1}
@@ -184,10 +184,10 @@ def test_without_claims_what_is_known_to_be_true_counts(exported):
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("id", "single.a.123456", "there is no question 'single.a.123456'"),
+        ("id", "single.a.123456", "'single.a.123456' is no question"),
         ("b", "many", "b is 'many'"),
         ("b", "nan", "b is 'nan'"),
-        ("c", "four", "c is 'four'"),
+        ("c", "four", "'four' is none of zero, one, two"),
         ("a", "3.25", "a was set to"),
     ],
 )
@@ -212,7 +212,7 @@ def test_folders_that_are_no_exam(exported, tmp_path, suite):
         ready(tmp_path / "nowhere", device="cpu")
     with pytest.raises(DataError, match="holds no answers"):
         ready(folder, device="cpu")
-    (folder / "round-1" / "answers" / "x.npy").write_bytes(b"?")
+    (folder / "round-1" / "answers" / "single.a.000000.npy").write_bytes(b"?")
     with pytest.raises(DataError, match="None of the answers"):
         ready(folder, device="cpu")
     (folder / "exam.json").write_text("{")
@@ -245,13 +245,13 @@ def test_every_question_of_the_plan_is_asked_once(exported):
 def test_it_knows_no_other_questions(exported):
     exam, folder = exported
     answer(exam, folder, 1)
-    answers = Answers(exam, folder, 1)
+    answers = Answers(exam, folder)
     assert answers.can_answer(["a"])
     assert answers.can_answer([])
     assert not answers.can_answer(["a", "c"])
     for path in (folder / "round-1" / "answers").glob("single.c.*"):
         path.unlink()
-    assert not Answers(exam, folder, 1).can_answer(["c"])  # a question that was left out as a whole
+    assert not Answers(exam, folder).can_answer(["c"])  # a question that was left out as a whole
 
 
 def test_the_command_line_from_end_to_end(morphomnist, tmp_path, monkeypatch):
@@ -269,7 +269,7 @@ def test_the_command_line_from_end_to_end(morphomnist, tmp_path, monkeypatch):
     folder = tmp_path / "mine"
     assert "{" not in (folder / "README.txt").read_text()
     assert "1 x 32 x 32" in (folder / "README.txt").read_text()
-    first = read_image(folder / "factual" / "000001.png")
+    first = read_image(folder / "factual" / "000001.png", morphomnist.variables["image"])
     assert torch.equal(torch.from_numpy(first.copy()), morphomnist.split("test").take(torch.tensor([1]))["image"][0])
     for row in csv.DictReader((folder / "round-1" / "questions.csv").open(newline="")):
         shutil.copy(folder / row["image"], folder / "round-1" / "answers" / f"{row['id']}.png")
@@ -284,3 +284,145 @@ def test_the_command_line_from_end_to_end(morphomnist, tmp_path, monkeypatch):
     done = runner.invoke(main, ["score", "elsewhere"])
     assert done.exit_code == 1
     assert "holds no exam" in done.stderr
+
+
+def test_values_a_little_beyond_the_scale_are_taken_as_they_are_natively(exported):
+    exam, folder = exported
+
+    class Bright(Blurred):
+        def counterfactual(self, factual, interventions, generator=None):
+            made = super().counterfactual(factual, interventions, generator)
+            made["image"][:, :, 0, 0] = 255.4
+            return made
+
+    answer(exam, folder, 1, model=Bright(exam.dataset))
+    found = ready(folder, device="cpu")
+    assert found.coverage[1].counts["usable"] == 36
+    native = evaluation.evaluate(Contestant("native", Bright(exam.dataset)), exam).record
+    assert numbers(evaluation.evaluate(found.contestant, found.exam).record).items() <= numbers(native).items()
+
+
+def test_answers_that_changed_after_others_began_with_them(exported):
+    exam, folder = exported
+    for number in (1, 2):
+        answer(exam, folder, number)
+        ready(folder, device="cpu")
+    path = folder / "round-1" / "answers" / "single.a.000000.npy"
+    np.save(path, np.load(path) + 1)
+    with pytest.raises(DataError, match="begin with answers that have changed since; remove round-2"):
+        ready(folder, device="cpu")
+
+
+def test_a_stray_file_answers_nothing(exported):
+    exam, folder = exported
+    answer(exam, folder, 1)
+    ready(folder, device="cpu")
+    (folder / "round-2" / "answers" / ".DS_Store").write_bytes(b"Finder")
+    (folder / "round-2" / "answers" / "Thumbs.db").write_bytes(b"Explorer")
+    assert ready(folder, device="cpu").rounds == (1, 3)
+
+
+def test_kinds_of_questions_that_were_left_out_are_not_asked(exported):
+    exam, folder = exported
+    answer(exam, folder, 1)
+    for path in (folder / "round-1" / "answers").glob("single.c.*"):
+        path.unlink()
+    ready(folder, device="cpu")
+    answer_only = folder / "round-2" / "answers"
+    answer(exam, folder, 2)
+    for path in [*answer_only.glob("return.b.*"), *answer_only.glob("pair.*")]:
+        path.unlink()
+    claims = folder / "round-2" / "answers.csv"
+    kept = [line for line in claims.read_text().splitlines() if not line.startswith(("return.b", "pair"))]
+    claims.write_text("\n".join(kept) + "\n")
+    found = ready(folder, device="cpu")
+    record = evaluation.evaluate(found.contestant, found.exam).record
+    assert {n.intervened for n in record.numbers if n.metric == "reversibility"} == {"a"}
+    assert not [n for n in record.numbers if n.metric == "commutativity"]
+    assert not [n for n in record.numbers if n.intervened == "c"]
+    assert any(note.startswith("left out: do(c), do(b) taken back") for note in record.notes)
+
+
+def test_what_has_no_usable_answer_is_not_gone_on_from(exported):
+    exam, folder = exported
+    answer(exam, folder, 1)
+    (folder / "round-1" / "answers" / "single.a.000003.npy").unlink()
+    ready(folder, device="cpu")
+    asked = {row["id"]: row["image"] for row in csv.DictReader((folder / "round-2" / "questions.csv").open(newline=""))}
+    assert "return.a.000003" not in asked
+    assert all(asked.values())
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1)])
+def test_arrays_may_have_their_channels_last_or_none(exported, shape):
+    exam, folder = exported
+    answer(exam, folder, 1)
+    for path in (folder / "round-1" / "answers").glob("*.npy"):
+        np.save(path, np.load(path).reshape(shape))
+    assert ready(folder, device="cpu").coverage[1].counts["usable"] == 36
+
+
+def test_pictures_of_any_eight_bit_kind_and_no_other(exported, tmp_path):
+    exam, _ = exported
+    image = exam.dataset.variables["image"]
+    grey = (np.arange(64).reshape(8, 8) * 4).astype(np.uint8)
+    for mode in ("L", "RGB", "LA", "RGBA", "P"):
+        PIL.Image.fromarray(grey).convert(mode).save(tmp_path / "a.png")
+        assert np.array_equal(read_image(tmp_path / "a.png", image)[0], grey), mode
+    PIL.Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="more than 8 bits"):
+        read_image(tmp_path / "a.png", image)
+    np.savez(tmp_path / "b.npz", grey)
+    (tmp_path / "b.npz").rename(tmp_path / "b.npy")
+    with pytest.raises(ValueError, match="no plain array"):
+        read_image(tmp_path / "b.npy", image)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"has the columns \(none\); it needs id"),
+        ("id,B\nsingle.a.000000,1\n", "has the columns id, B; it needs id, and may have"),
+        ("id;b\nsingle.a.000000;1\n", "has the columns id;b"),
+        ("id,b\nsingle.a.000000,1\nsingle.a.000000,2\n", "'single.a.000000' is there twice"),
+    ],
+)
+def test_lists_of_claims_that_mean_something_else(exported, text, message):
+    exam, folder = exported
+    answer(exam, folder, 1)
+    (folder / "round-1" / "answers.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        ready(folder, device="cpu")
+
+
+def test_an_interrupted_export_can_be_repeated(toy, suite, tmp_path, monkeypatch):
+    exam = evaluation.prepare("toy", str(suite), device="cpu", limit=4)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(questions, "_write_image", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            questions.export(exam, tmp_path / "exam")
+    assert questions.export(exam, tmp_path / "exam") == 16
+
+
+def test_other_pixels_are_noticed(exported):
+    exam, folder = exported
+    answer(exam, folder, 1)
+    path = folder / "exam.json"
+    path.write_text(path.read_text().replace(exam.dataset.split("test").fingerprint, "0" * 64))
+    with pytest.raises(DataError, match="with other images than"):
+        ready(folder, device="cpu")
+
+
+def test_what_is_wrong_is_shown_by_example(exported):
+    exam, folder = exported
+    answer(exam, folder, 1)
+    home = folder / "round-1" / "answers"
+    np.save(home / "single.a.000000.npy", np.zeros((1, 4, 4), np.float32))
+    np.save(home / "single.b.000000.npy", np.full((1, 8, 8), 4000.0, np.float32))
+    shown = " ".join(ready(folder, device="cpu").coverage[1].examples())
+    assert "single.a.000000.npy is 1 x 4 x 4; expected 1 x 8 x 8" in shown
+    assert "has values from 4000 to 4000; grey levels are 0 to 255" in shown

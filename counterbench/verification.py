@@ -1,0 +1,155 @@
+"""Asking a record's model again: do some of the questions give the numbers that the record claims?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from counterbench import models, totals
+from counterbench.errors import RecordError
+from counterbench.evaluation import Evaluation, evaluate, prepare
+from counterbench.plausibility import problems
+from counterbench.records import RECORD, SAMPLES, Estimate, Number, Record, read_record
+from counterbench.totals import BY, Key
+from counterbench.validation import differences
+
+DEVIATIONS = 3.5
+"""How many standard errors of the sample a claimed number may be away: rarer than once in two thousand by chance."""
+_TOLERANCE = 1e-4
+"""Relative; what devices and libraries may change in a number."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One number, claimed and found again.
+
+    Args:
+        number: as claimed.
+        found: on the questions that were asked again.
+        claimed: what the record says of those questions, if its scores per sample are there, else of all.
+        allowed: how far apart they may be.
+    """
+
+    number: Number
+    found: float
+    claimed: float
+    allowed: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the claim stands."""
+        return abs(self.found - self.claimed) <= self.allowed
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came of asking again.
+
+    Args:
+        record: that was checked.
+        images: how many were asked about again.
+        exact: whether scores were compared sample by sample.
+        checks: one for each number.
+        problems: what was found before any question was asked.
+    """
+
+    record: Record
+    images: int
+    exact: bool
+    checks: tuple[Check, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def disagreements(self) -> list[Check]:
+        """Claims that do not stand."""
+        return [check for check in self.checks if not check.agrees]
+
+
+def verify(
+    path: Path,
+    count: int = 100,
+    data_dir: Path | None = None,
+    device: str = "auto",
+    model: str | None = None,
+) -> Verification:
+    """Load the model of a record, ask it about the first `count` images, and compare.
+
+    Where the scores per sample lie beside the record, they must be the same up to rounding. Else a claim about all images has to lie
+    within a few standard errors of what a part of them gives.
+
+    Args:
+        path: a record, or the folder of an evaluation.
+        count: images to ask about.
+        data_dir: where published data lies.
+        device: where model and judges compute.
+        model: its name, recipe or folder, where that is another one here than in the record.
+
+    Raises:
+        RecordError: for a file that is no record. CheckpointError, UnknownNameError: if the model is not here.
+    """
+    path = path / RECORD if path.is_dir() else path
+    record, inputs = read_record(path), read_record(path).inputs
+    asked = min(count, record.images)
+    whole = prepare(
+        inputs.dataset, inputs.suite, inputs.source, data_dir, list(inputs.metrics), inputs.seed, inputs.limit, device
+    )
+    wrong = [*problems(record), *differences(inputs, whole)]
+    contestant = models.load(model or inputs.model, whole.dataset, whole.device, inputs.references)
+    if contestant.weights_sha256 != inputs.weights_sha256:
+        wrong.append(f"other weights: {_short(inputs.weights_sha256)}, here {_short(contestant.weights_sha256)}")
+    exam = prepare(
+        whole.dataset, inputs.suite, inputs.source, data_dir, list(inputs.metrics), inputs.seed, asked, device
+    )
+    made = evaluate(contestant, exam)
+    samples = totals.beside(path, SAMPLES)
+    stored = _claims(samples, exam.plan.index.tolist()) if samples.exists() else {}
+    checks = [
+        check for number in record.numbers if (check := _check(number, made, stored, record.clusters)) is not None
+    ]
+    return Verification(record, asked, bool(stored), tuple(checks), tuple(wrong))
+
+
+def _short(sha256: str | None) -> str:
+    return sha256[:12] if sha256 else "none"
+
+
+def _claims(samples: Path, rows: Sequence[int]) -> dict[Key, float]:
+    """What the scores per sample say of some rows of the test split."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(samples, columns=[*BY, "row", "score", "relative_to"])
+    except (OSError, pyarrow.ArrowException, KeyError) as error:
+        raise RecordError(f"{samples} is damaged ({error}); move it away to compare with the record alone.") from error
+    chosen = table.filter(pyarrow.array(np.isin(table["row"].to_numpy(), rows)))
+    grouped = chosen.group_by(list(BY)).aggregate([("score", "sum"), ("relative_to", "sum")]).to_pylist()
+    return {
+        tuple(line[name] for name in BY): line["score_sum"] / line["relative_to_sum"]  # type: ignore[misc]
+        for line in grouped
+        if line["relative_to_sum"]
+    }
+
+
+def _check(number: Number, made: Evaluation, stored: Mapping[Key, float], whole: int) -> Check | None:
+    """None for what another machine changes (costs), and for statistics of the whole set (their value depends on its size)."""
+    again = made.record.by_key.get(number.key)
+    if again is None or number.kind not in ("mean", "skill") or number.metric in ("cost", "realism", "abduction"):
+        return None
+    if number.quantity in ("auroc", "f1", "balanced_accuracy"):
+        return None
+    if number.key in stored:
+        claimed = 1 - stored[number.key] if number.kind == "skill" else stored[number.key]
+        return Check(number, again.value, claimed, _TOLERANCE * (1 + abs(claimed)))
+    # A few samples may all be alike by chance: the claimed interval says how much they vary, too.
+    share = (made.record.clusters / whole) ** -0.5
+    spread = max(_error(again), share * _error(number))
+    return Check(number, again.value, number.value, DEVIATIONS * spread + _TOLERANCE * (1 + abs(number.value)))
+
+
+def _error(estimate: Estimate) -> float:
+    """Standard error, as far as its interval says."""
+    return 0.0 if estimate.low is None or estimate.high is None else (estimate.high - estimate.low) / 3.92

@@ -1,0 +1,66 @@
+"""Asking again: true claims stand, false ones do not."""
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+import counterbench
+from counterbench.cli import main
+from counterbench.records import Record, read_record, write_record
+from counterbench.verification import verify
+
+
+@pytest.fixture(scope="module")
+def home(morphomnist, tmp_path_factory):
+    """The record of a shipped model, with its scores."""
+    result = counterbench.evaluate(
+        "vae", morphomnist, metrics=["composition", "effectiveness", "truth", "off_target"], limit=60, device="cpu"
+    )
+    return result.save(tmp_path_factory.mktemp("verify"))
+
+
+def test_scores_per_sample_are_found_again(home):
+    found = verify(home, 20, device="cpu")
+    assert found.exact
+    assert found.problems == ()
+    assert found.disagreements == []
+    assert len(found.checks) > 20
+
+
+def test_without_scores_a_claim_must_lie_within_the_samples_error(home, tmp_path):
+    shutil.copy(home / "record.json", tmp_path)
+    found = verify(tmp_path, 30, device="cpu")
+    assert not found.exact
+    assert found.disagreements == []
+
+
+def test_a_false_claim_is_found(home, tmp_path):
+    plain = json.loads((home / "record.json").read_text())
+    for number in plain["numbers"]:
+        if number["metric"] == "composition":
+            number.update({part: number[part] / 3 for part in ("value", "low", "high")})
+    write_record(Record.model_validate(plain), tmp_path / "record.json")
+    found = verify(tmp_path, 30, device="cpu")
+    assert {check.number.metric for check in found.disagreements} == {"composition"}
+    done = CliRunner().invoke(main, ["verify", str(tmp_path), "--count", "30", "--device", "cpu", "-q"])
+    assert done.exit_code == 1
+    assert "DIFFERS  composition: l1 after 1 cycle" in done.output
+    assert "could not be verified" in done.stderr
+
+
+def test_other_weights_are_a_problem(home, tmp_path):
+    record = read_record(home / "record.json")
+    changed = record.model_copy(update={"inputs": record.inputs.model_copy(update={"weights_sha256": "0" * 64})})
+    write_record(changed, tmp_path / "record.json")
+    assert any("other weights: 000000000000" in problem for problem in verify(tmp_path, 10, device="cpu").problems)
+
+
+def test_the_command_says_how_many_agree(home):
+    done = CliRunner().invoke(main, ["verify", str(home), "--count", "10", "--device", "cpu", "-q"])
+    assert done.exit_code == 0, done.output
+    assert "numbers agree sample by sample, on 10 of 60 images" in done.output
+    done = CliRunner().invoke(main, ["verify", "nowhere.json"])
+    assert done.exit_code == 1
+    assert "Cannot read nowhere.json" in done.stderr
