@@ -306,7 +306,7 @@ def _beside(records: dict[str, Any], shown: list[str], source: str) -> list[str]
     rows = [name for name in ROWS if any(name in number.references for number in first.numbers)]
     published = [f"published {model}" for model in MODELS] if source == "mnist" else []
     lines = [
-        f"{first.images:,} test images, {first.clusters:,} independent units, seed {first.inputs.seed}, counterbench "
+        f"{first.images:,} test {'images' if 'noise' in rows else 'samples'}, {first.clusters:,} independent units, seed {first.inputs.seed}, counterbench "
         f"{first.inputs.counterbench}. In square brackets: 95 % interval.",
         "",
         "| | " + " | ".join([*published, *(f"**{model}**" for model in shown), *rows]) + " |",

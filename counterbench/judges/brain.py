@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +30,7 @@ _DARK, _FLUID = 0.72, 0.5  # where a pixel begins to count as fluid, and where i
 
 
 @dataclass(frozen=True)
-class Reading:
+class Areas:
     """What is seen on a slice, (N,) each, in coordinates of the picture, which is 2 wide and 2 high.
 
     Args:
@@ -43,7 +44,7 @@ class Reading:
     landmark: Tensor
 
 
-def read(images: Tensor) -> Reading:
+def read(images: Tensor) -> Areas:
     """Measure slices.
 
     Pixels at an edge count by their share, judged by their signal in units of white matter's. Everything within the middle of the
@@ -76,7 +77,7 @@ def read(images: Tensor) -> Reading:
     fluid = fluid * (share.sum((1, 2)) > 20)[:, None, None]  # a speck of noise has no ventricles
     mass = fluid.sum((1, 2))
     landmark = (fluid * y / long).sum((1, 2)) / mass.clamp(min=1e-6)
-    return Reading(
+    return Areas(
         torch.where(middle & (mass[:, None, None] > 0), 1.0, share).sum((1, 2)) * pixel, mass * pixel, landmark
     )
 
@@ -119,12 +120,20 @@ class Brain(Judge):
     def fingerprint(self) -> str:
         return f"brain v1 {self.quantity} height={self.height} calibration={self.calibration} spread={self.spread}"
 
-    def _measure(self, images: Tensor) -> Tensor:
+    @property
+    def eye(self) -> Hashable:
+        return "brain v1"  # areas and landmark are the same for all three
+
+    def _look(self, images: Tensor) -> Tensor:
         found = read(images)
+        return torch.stack([found.brain, found.ventricles, found.landmark], 1)
+
+    def _measure(self, seen: Tensor) -> Tensor:
+        found = Areas(*seen.unbind(1))
         slope, offset = self.calibration
         height = (self.height[0] * found.landmark + self.height[1]).clamp(-1.2, 1.2)
         if self.quantity == "slice":
-            levels = heights(torch.arange(SLICES, device=images.device))
+            levels = heights(torch.arange(SLICES, device=seen.device))
             return (-0.5 * ((height[:, None] - levels) / self.spread).square()).softmax(1)
         if self.quantity == "ventricular_volume":
             return slope * MEAN_VENTRICLES * (found.ventricles / VENTRICLE_AREA).pow(1.5) + offset
