@@ -431,7 +431,7 @@ def plan_export(
     from counterbench.letters import questions
 
     _show_progress(quiet)
-    if output.suffix not in plans.FORMATS:
+    if not output.suffix.removeprefix(".").isalpha():  # exam, exam.v1; but plan.txt is a mistake
         exam = evaluation.prepare(dataset, suite, source, data_dir, None, seed, limit, "cpu")
         count = questions.export(exam, output)
         click.echo(exam.plan.hash)

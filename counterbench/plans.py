@@ -136,7 +136,9 @@ FORMATS = (".parquet", ".csv", ".json")
 def require_format(path: Path) -> None:
     """Raise ConfigError unless plans can be written to a file of this name."""
     if path.suffix not in FORMATS:
-        raise ConfigError(f"{path}: a plan's name must end with .parquet, .csv or .json.")
+        raise ConfigError(
+            f"{path}: a plan's name must end with .parquet, .csv or .json; a name without an ending is a folder of questions with images."
+        )
 
 
 def _plain(question: Question) -> dict[str, Any]:

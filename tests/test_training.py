@@ -18,8 +18,9 @@ CPU = Hardware("cpu")
 VAE = {"latent": 2, "encoder_channels": [4], "decoder_channels": [4], "hidden": 8}
 
 
-def recipe(epochs=4, ema=0.5):
+def recipe(epochs=4, ema=0.5, patience=20):
     fit = {"epochs": epochs, "batch_size": 50, "learning_rate": 0.01, "warmup_steps": 5, "ema_decay": ema}
+    fit["patience"] = patience
     return Recipe.model_validate(
         {
             "name": "tiny",
@@ -214,7 +215,9 @@ def test_ctrl_c_on_the_command_line(tmp_path):
     import yaml
 
     path.write_text(
-        yaml.safe_dump(recipe(epochs=100_000, ema=0.0).model_copy(update={"weights": {}}).model_dump(mode="json"))
+        yaml.safe_dump(
+            recipe(epochs=100_000, ema=0.0, patience=100_000).model_copy(update={"weights": {}}).model_dump(mode="json")
+        )
     )
     command = [
         sys.executable,
