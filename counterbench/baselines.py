@@ -23,8 +23,9 @@ NOISE = 10.0
 class Identity:
     """Returns the image unchanged: the floor of every table.
 
-    (Without an image, it changes nothing but what is set.) Its attributes are the true counterfactual ones where the process is known (else the factual ones with the intervened
-    replaced), so that it is asked for the same change as everybody and fails by the whole of it.
+    Its attributes are the true counterfactual ones where the process is known (else the factual ones with the intervened
+    replaced), so that it is asked for the same change as everybody and fails by the whole of it. Without an image it changes
+    nothing but what is set.
     """
 
     def __init__(self, dataset: Dataset, references: int = REFERENCES, split: str = "test"):

@@ -154,9 +154,7 @@ def evaluate(
     quiet: bool,
 ) -> None:
     """Ask a model all questions of a suite and print a table with intervals, floors and ceilings."""
-    from counterbench import evaluation, gallery, models, storing
-    from counterbench.errors import RecordError
-    from counterbench.files import remove_empty, require_writable
+    from counterbench import evaluation, models, storing
 
     context.meta["counterbench.kept"] = f"What was finished is kept in {output}; run the same command to go on."
     _show_progress(quiet)
@@ -171,16 +169,9 @@ def evaluate(
             f"This evaluation was made before: {folder}. Use --overwrite missing to show it, or always to make it again."
         )
     if record is None:
-        require_writable(folder)
         if overwrite == "always":
             storing.discard_chunks(folder)
-        try:
-            made = evaluation.evaluate(contestant, exam, batch_size, folder / storing.UNFINISHED)
-        finally:
-            remove_empty(folder)  # a run that fails at once leaves nothing behind
-        storing.save(made, folder)
-        gallery.draw_evaluation(made, exam.dataset, folder / storing.GRID)
-        record = made.record
+        record = _evaluate_into(folder, contestant, exam, batch_size)
     else:
         _say("This evaluation was made before; showing it (--overwrite always makes it again).")
     _print_record(record, as_json, detail)
@@ -466,8 +457,7 @@ def score(
     quiet: bool,
 ) -> None:
     """Judge the answers in FOLDER (made by `plan export`), whatever program wrote them; write the next round's questions."""
-    from counterbench import evaluation, gallery, storing
-    from counterbench.files import remove_empty, require_writable
+    from counterbench import storing
     from counterbench.letters import scoring
 
     _show_progress(quiet)
@@ -478,16 +468,7 @@ def score(
         _say(f"Round {found.rounds[0] + 1} of {found.rounds[1]}: answer {found.waiting}, then run this command again.")
     inputs = found.exam.inputs(found.contestant)
     home = storing.folder_of(inputs, output)
-    record = storing.stored(home, inputs)
-    if record is None:
-        require_writable(home)
-        try:
-            made = evaluation.evaluate(found.contestant, found.exam, None, home / storing.UNFINISHED)
-        finally:
-            remove_empty(home)
-        storing.save(made, home)
-        gallery.draw_evaluation(made, found.exam.dataset, home / storing.GRID)
-        record = made.record
+    record = storing.stored(home, inputs) or _evaluate_into(home, found.contestant, found.exam)
     _print_record(record, as_json, detail)
     _say(f"\nrecord, scores per sample and picture: {home}")
 
@@ -560,7 +541,7 @@ def validate(records: tuple[Path, ...], data_dir: Path | None, pixels: bool) -> 
 def verify(record: Path, count: int, model: str | None, data_dir: Path | None, device: str, quiet: bool) -> None:
     """Ask the model of RECORD some of its questions again, and compare the numbers with those it claims."""
     from counterbench import verification
-    from counterbench.report.table import label, section, show
+    from counterbench.report.table import heading, show
 
     _show_progress(quiet)
     found = verification.verify(record, count, data_dir, device, model)
@@ -568,9 +549,8 @@ def verify(record: Path, count: int, model: str | None, data_dir: Path | None, d
         click.echo(f"PROBLEM  {problem}")
     for check in found.checks:
         if not check.agrees:
-            name = f"{section(check.number)}: {label(check.number)}"
             click.echo(
-                f"DIFFERS  {name}: {show(check.claimed)} claimed, {show(check.found)} found, {show(check.allowed)} allowed"
+                f"DIFFERS  {heading(check.number)}: {show(check.claimed)} claimed, {show(check.found)} found, {show(check.allowed)} allowed"
             )
     how = "sample by sample" if found.exact else "within the sample's error"
     agreeing = len(found.checks) - len(found.disagreements)
@@ -579,6 +559,21 @@ def verify(record: Path, count: int, model: str | None, data_dir: Path | None, d
     )
     if found.problems or found.disagreements:
         raise RecordError(f"{record} could not be verified.")
+
+
+def _evaluate_into(folder: Path, contestant: Any, exam: Any, batch_size: int | None = None) -> Any:
+    """Evaluate, and keep everything in a folder, chunks first; returns the record."""
+    from counterbench import evaluation, gallery, storing
+    from counterbench.files import remove_empty, require_writable
+
+    require_writable(folder)
+    try:
+        made = evaluation.evaluate(contestant, exam, batch_size, folder / storing.UNFINISHED)
+    finally:
+        remove_empty(folder)  # a run that fails at once leaves nothing behind
+    storing.save(made, folder)
+    gallery.draw_evaluation(made, exam.dataset, folder / storing.GRID)
+    return made.record
 
 
 def _print_record(record: Any, as_json: bool, detail: bool) -> None:

@@ -13,7 +13,7 @@ from scipy.stats import wilcoxon
 
 from counterbench import totals
 from counterbench.errors import RecordError
-from counterbench.records import RECORD, SAMPLES, Number, Record, read_record, regret
+from counterbench.records import SAMPLES, Number, Record, file_of, read_record, regret
 from counterbench.statistics import Differences, Ratios, holm, interval, resampled
 from counterbench.totals import BY, Key, Totals
 
@@ -130,7 +130,7 @@ def load(paths: Sequence[Path]) -> list[Entry]:
     """
     if len(paths) < 2:
         raise RecordError("A comparison needs at least two records.")
-    files = [path / RECORD if path.is_dir() else path for path in paths]
+    files = [file_of(path) for path in paths]
     records = [read_record(path) for path in files]
     for path, record in zip(files[1:], records[1:], strict=True):
         require_comparable(records[0], record, files[0], path)

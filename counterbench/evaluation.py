@@ -10,7 +10,6 @@ from pathlib import Path
 from torch import Tensor
 
 from counterbench import baselines, models, scoring
-from counterbench.baselines import BASELINES
 from counterbench.columns import load_columns, prune, save_columns, touch
 from counterbench.errors import ConfigError, RecordError
 from counterbench.exam import SPLIT, Exam, choose_device, prepare
@@ -87,7 +86,9 @@ def _references(exam: Exam) -> tuple[dict[str, list[Column]], list[Examinee]]:
     home = cache_folder() / "baselines"
     for name in (*baselines.available(exam.dataset.card), REAL):
         contestant = (
-            Contestant(name, BASELINES[name](exam.dataset, exam.suite.references)) if name in BASELINES else None
+            Contestant(name, baselines.BASELINES[name](exam.dataset, exam.suite.references))
+            if name in baselines.BASELINES
+            else None
         )
         key = key_of(exam, contestant)
         folder = home / key[:32]

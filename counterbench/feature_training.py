@@ -35,9 +35,8 @@ FIT = Fit(
 
 
 def size_for(shape: Sequence[int]) -> dict[str, Any]:
-    """Latents and channels of an autoencoder that suits images (C, H, W): down to maps some 4 pixels wide as far as both sides
-    can be halved, a latent per two pixels of
-    the side."""
+    """Latents and channels of an autoencoder that suits images (C, H, W): down to maps some 4 pixels wide, as far as both sides
+    can be halved, and a latent per two pixels of the side."""
     stages = 1
     while all(side % 2 ** (stages + 1) == 0 and side // 2 ** (stages + 1) >= 4 for side in shape[1:]):
         stages += 1
@@ -47,13 +46,13 @@ def size_for(shape: Sequence[int]) -> dict[str, Any]:
 class _Fitting(fitting.Fitting):
     """Evidence lower bound of images."""
 
-    def __init__(self, network: Autoencoder, fit: Fit, seed: int, image: str, latent: int):
+    def __init__(self, network: Autoencoder, fit: Fit, seed: int, image: str):
         super().__init__(network, fit, seed)
-        self.network, self.image, self.latent = network, image, latent
+        self.network, self.image = network, image
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
         images = batch[self.image].float() / 127.5 - 1
-        return self.network.loss(images, standard_normal(len(images), self.latent, generator))
+        return self.network.loss(images, standard_normal(len(images), self.network.latent, generator))
 
 
 def train_posterior(
@@ -81,7 +80,7 @@ def train_posterior(
         torch.manual_seed(seed)
         network = Autoencoder(shape, **size)
     fit = FIT.model_copy(update={"epochs": epochs}) if epochs else FIT
-    job = _Fitting(network, fit, seed, card.image, size["latent"])
+    job = _Fitting(network, fit, seed, card.image)
     train, validation = (joined_images(datasets, split, card.image) for split in ("judge", "validation"))
     fitting.run(job, train, validation, output / "unfinished" / "posterior", hardware)
     network = network.cpu().eval()
@@ -90,9 +89,7 @@ def train_posterior(
         "options": size,
         "weights": path.name,
         "sha256": save_weights(network.recogniser, path),
-        "quality": {
-            dataset.source: {"negative_elbo": _quality(network, dataset, seed, size["latent"])} for dataset in datasets
-        },
+        "quality": {dataset.source: {"negative_elbo": _quality(network, dataset, seed)} for dataset in datasets},
     }
     shutil.rmtree(output / "unfinished", ignore_errors=True)
     text = json.dumps({"posterior": report, "seed": seed, "fit": fit.model_dump(), "versions": versions()}, indent=1)
@@ -100,12 +97,12 @@ def train_posterior(
     return report
 
 
-def _quality(network: Autoencoder, dataset: Dataset, seed: int, latent: int) -> float:
+def _quality(network: Autoencoder, dataset: Dataset, seed: int) -> float:
     values: Mapping[str, Tensor] = dataset.split("test").values
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
         losses = [
-            network.loss(part.float() / 127.5 - 1, standard_normal(len(part), latent, generator))
+            network.loss(part.float() / 127.5 - 1, standard_normal(len(part), network.latent, generator))
             for part in values[dataset.card.image].split(500)
         ]
     return round(float(torch.cat(losses).mean()), 1)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from counterbench.errors import ConfigError, DataError, RecordError
 
@@ -80,6 +80,12 @@ def require_picture(path: Path) -> None:
     """
     if path.suffix.lower() not in (".png", ".svg", ".pdf", ".jpg"):
         raise ConfigError(f"{path}: a picture's name must end with .png, .svg, .pdf or .jpg.")
+
+
+def save_figure(figure: Any, path: Path, dpi: int = 150) -> None:
+    """Write a matplotlib figure atomically."""
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=dpi)
 
 
 def remove_empty(folder: Path) -> None:

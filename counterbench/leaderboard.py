@@ -7,20 +7,16 @@ comparisons (:mod:`counterbench.comparison`): 1 and how many are better beyond c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from counterbench import comparison
 from counterbench.comparison import Comparison
 from counterbench.errors import RecordError
 from counterbench.plausibility import problems
-from counterbench.records import RECORD, Estimate, Number, Record, read_record
+from counterbench.records import CEILINGS, FLOORS, RECORD, Estimate, Number, Record, read_record
 from counterbench.totals import Key
 
-FLOORS = ("identity", "noise", "retrieve", "resample")
-"""Rows that answer nothing."""
-CEILINGS = ("truth", "real")
-"""Rows that nobody can be better than: the true counterfactual; real images with their own attributes."""
 RESAMPLES = 5000
 
 
@@ -46,6 +42,11 @@ class Row:
         """One of its numbers, if it has it."""
         return self.record.by_key.get(key)
 
+    def mean_rank(self, metric: str | None = None) -> float | None:
+        """Mean rank over all numbers, or over those of one metric; None without ranks."""
+        found = [rank for key, rank in self.ranks.items() if metric in (None, key[0])]
+        return sum(found) / len(found) if found else None
+
 
 @dataclass(frozen=True)
 class Board:
@@ -55,7 +56,7 @@ class Board:
         dataset, source, suite: of all records.
         columns: the headline numbers, in the order of the tables; each as the first record that has it says.
         rows: the models, best mean rank first.
-        ends: baseline -> number -> its estimate.
+        ends: baseline -> number -> its estimate, floors first.
         notes: what a reader must know.
         comparison: the paired differences behind the ranks; None with fewer than two models that can be compared.
     """
@@ -78,11 +79,6 @@ class Board:
     def metrics(self) -> tuple[str, ...]:
         """The metrics that it has numbers of, in the order of the tables."""
         return tuple(dict.fromkeys(key[0] for key in self.columns))
-
-    def mean_rank(self, row: Row, metric: str | None = None) -> float | None:
-        """Mean rank over all numbers, or over those of one metric; None without ranks."""
-        found = [rank for key, rank in row.ranks.items() if metric in (None, key[0])]
-        return sum(found) / len(found) if found else None
 
 
 def find(folder: Path) -> list[Path]:
@@ -129,18 +125,13 @@ def _board(dataset: str, source: str, suite: str, given: Sequence[tuple[Path, Re
     rows = [Row(name, record, path, marks=_marks(record)) for name, (path, record) in zip(names, models, strict=True)]
     paired, notes = _paired(rows, resamples)
     if paired is not None:
-        rows = [
-            Row(row.name, row.record, row.path, _ranks(paired, row.name), row.marks)
-            if row.name in paired.names
-            else row
-            for row in rows
-        ]
+        rows = [replace(row, ranks=_ranks(paired, row.name)) if row.name in paired.names else row for row in rows]
     columns: dict[Key, Number] = {}
     for record in [row.record for row in rows] or [record for _, record in given]:
         columns |= {n.key: n for n in record.numbers if not n.detail and n.key not in columns}
-    board = Board(dataset, source, suite, columns, tuple(rows), _ends([r for _, r in given], columns), notes, paired)
-    ordered = sorted(rows, key=lambda row: (board.mean_rank(row) is None, board.mean_rank(row) or 0.0, row.name))
-    return Board(dataset, source, suite, columns, tuple(ordered), board.ends, notes, paired)
+    ends = _ends([record for _, record in given], columns)
+    rows.sort(key=lambda row: (row.mean_rank() is None, row.mean_rank() or 0.0, row.name))
+    return Board(dataset, source, suite, columns, tuple(rows), ends, notes, paired)
 
 
 def _names(records: Sequence[Record]) -> list[str]:

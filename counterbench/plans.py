@@ -129,13 +129,9 @@ class Plan:
         return {kind: int(number) * len(self.index) for kind, number in each.items() if number}
 
 
-FORMATS = (".parquet", ".csv", ".json")
-"""Endings of files of questions."""
-
-
 def require_format(path: Path) -> None:
     """Raise ConfigError unless plans can be written to a file of this name."""
-    if path.suffix not in FORMATS:
+    if path.suffix not in (".parquet", ".csv", ".json"):
         raise ConfigError(
             f"{path}: a plan's name must end with .parquet, .csv or .json; a name without an ending is a folder of questions with images."
         )

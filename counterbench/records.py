@@ -20,6 +20,11 @@ RECORD, SAMPLES, TOTALS = "record.json", "samples.parquet", "totals.safetensors"
 """Files of an evaluation: its numbers, the scores per sample behind them, and their totals per independent unit."""
 
 
+FLOORS = ("identity", "noise", "retrieve", "resample")
+"""Baselines without learning: what they win is shown to be won by them."""
+CEILINGS = ("truth", "real")
+"""What nobody can be better than: the true counterfactual; real images with their own attributes."""
+
 Quantity = TypeVar("Quantity", float, "numpy.ndarray")
 
 
@@ -164,6 +169,11 @@ def to_json(record: Record) -> str:
 def write_record(record: Record, path: Path) -> None:
     """Store a record atomically."""
     write_text(path, to_json(record))
+
+
+def file_of(path: Path) -> Path:
+    """The record's file: the path itself, or the file in it if it is the folder of an evaluation."""
+    return path / RECORD if path.is_dir() else path
 
 
 def read_record(path: Path) -> Record:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from counterbench import totals
 from counterbench.errors import RecordError
@@ -40,8 +41,8 @@ def stored(folder: Path, inputs: Inputs) -> Record | None:
 
 def save(evaluation: Evaluation, folder: Path) -> None:
     """Write the scores, then the record: where there is a record, everything else is there too."""
-    write_samples(evaluation, folder / SAMPLES)
-    totals.write(totals.of_samples(folder / SAMPLES, merge=True), folder / TOTALS)
+    scores = write_samples(evaluation, folder / SAMPLES)
+    totals.write(totals.of_table(scores, merge=True), folder / TOTALS)
     evaluation.plan.save(folder / PLAN)
     write_record(evaluation.record, folder / RECORD)
     discard_chunks(folder)
@@ -52,8 +53,8 @@ def discard_chunks(folder: Path) -> None:
     shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
 
 
-def write_samples(evaluation: Evaluation, path: Path) -> None:
-    """Scores per sample, one row per score, as parquet."""
+def write_samples(evaluation: Evaluation, path: Path) -> Any:
+    """Scores per sample, one row per score, as parquet; returns the table."""
     import pyarrow
     import pyarrow.parquet
 
@@ -74,5 +75,7 @@ def write_samples(evaluation: Evaluation, path: Path) -> None:
         table["score"] = pyarrow.array(column.value.numpy())
         table["relative_to"] = pyarrow.array(column.reference.numpy())
         parts.append(pyarrow.table(table))
+    whole = pyarrow.concat_tables(parts).unify_dictionaries()
     with atomic(path) as temporary:
-        pyarrow.parquet.write_table(pyarrow.concat_tables(parts).unify_dictionaries(), temporary)
+        pyarrow.parquet.write_table(whole, temporary)
+    return whole

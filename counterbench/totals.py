@@ -52,7 +52,11 @@ def of_samples(path: Path, units: np.ndarray | None = None, merge: bool = False)
     Raises:
         RecordError: if it is missing or damaged.
     """
-    table = _table(path)
+    return of_table(_table(path), units, merge)
+
+
+def of_table(table: Any, units: np.ndarray | None = None, merge: bool = False) -> Totals:
+    """The same of scores in memory, a pyarrow table."""
     group = table["group"].to_numpy()
     units = np.unique(group) if units is None else units
     place = np.searchsorted(units, group)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from counterbench.catalog.suites import suite_paths
+from counterbench.datasets.base import Dataset
 from counterbench.errors import CounterbenchError, RecordError
 from counterbench.exam import Exam, prepare
 from counterbench.plausibility import problems
-from counterbench.records import RECORD, Inputs, Record, read_record
+from counterbench.records import Inputs, Record, file_of, read_record
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def validate(path: Path, data_dir: Path | None = None, data: bool = False) -> Ve
         data_dir: where published data lies.
         data: also compare the fingerprints of pixels, which means rendering or reading them.
     """
-    path = path / RECORD if path.is_dir() else path
+    path = file_of(path)
     try:
         record = read_record(path)
     except RecordError as error:
@@ -52,8 +53,21 @@ def validate(path: Path, data_dir: Path | None = None, data: bool = False) -> Ve
     return Verdict(path, tuple(found), tuple(notes))
 
 
-def exam_of(record: Record, data_dir: Path | None = None, device: str = "cpu") -> Exam:
+def exam_of(
+    record: Record,
+    data_dir: Path | None = None,
+    device: str = "cpu",
+    limit: int | None = None,
+    dataset: Dataset | None = None,
+) -> Exam:
     """The exam that a record says it took.
+
+    Args:
+        record: whose exam.
+        data_dir: where published data lies.
+        device: where judges compute.
+        limit: ask about the first samples only; None for as many as the record did.
+        dataset: loaded already; None to load it.
 
     Raises:
         RecordError: for a suite that this version does not have. Whatever :func:`counterbench.exam.prepare` raises.
@@ -62,7 +76,14 @@ def exam_of(record: Record, data_dir: Path | None = None, device: str = "cpu") -
     if inputs.suite not in suite_paths():
         raise RecordError(f"the suite {inputs.suite!r} is none of {', '.join(suite_paths())}")
     return prepare(
-        inputs.dataset, inputs.suite, inputs.source, data_dir, list(inputs.metrics), inputs.seed, inputs.limit, device
+        dataset or inputs.dataset,
+        inputs.suite,
+        inputs.source,
+        data_dir,
+        list(inputs.metrics),
+        inputs.seed,
+        limit or inputs.limit,
+        device,
     )
 
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from counterbench import models, totals
 from counterbench.errors import RecordError
-from counterbench.evaluation import Evaluation, evaluate, prepare
+from counterbench.evaluation import Evaluation, evaluate
 from counterbench.plausibility import problems
-from counterbench.records import RECORD, SAMPLES, Estimate, Number, Record, read_record
+from counterbench.records import SAMPLES, Estimate, Number, Record, file_of, read_record
 from counterbench.totals import BY, Key
-from counterbench.validation import differences
+from counterbench.validation import differences, exam_of
 
 DEVIATIONS = 3.5
 """How many standard errors of the sample a claimed number may be away: rarer than once in two thousand by chance."""
@@ -90,19 +90,15 @@ def verify(
     Raises:
         RecordError: for a file that is no record. CheckpointError, UnknownNameError: if the model is not here.
     """
-    path = path / RECORD if path.is_dir() else path
-    record, inputs = read_record(path), read_record(path).inputs
-    asked = min(count, record.images)
-    whole = prepare(
-        inputs.dataset, inputs.suite, inputs.source, data_dir, list(inputs.metrics), inputs.seed, inputs.limit, device
-    )
+    path = file_of(path)
+    record = read_record(path)
+    inputs, asked = record.inputs, min(count, record.images)
+    whole = exam_of(record, data_dir, device)
     wrong = [*problems(record), *differences(inputs, whole)]
     contestant = models.load(model or inputs.model, whole.dataset, whole.device, inputs.references)
     if contestant.weights_sha256 != inputs.weights_sha256:
         wrong.append(f"other weights: {_short(inputs.weights_sha256)}, here {_short(contestant.weights_sha256)}")
-    exam = prepare(
-        whole.dataset, inputs.suite, inputs.source, data_dir, list(inputs.metrics), inputs.seed, asked, device
-    )
+    exam = exam_of(record, data_dir, device, asked, whole.dataset)
     made = evaluate(contestant, exam)
     samples = totals.beside(path, SAMPLES)
     stored = _claims(samples, exam.plan.index.tolist()) if samples.exists() else {}

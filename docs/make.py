@@ -182,7 +182,8 @@ def fooled() -> str:
     """What wins what, from the published record."""
     record = stored(SHOWN)
     assert record is not None
-    from counterbench.report.table import FLOORS, beaten_by, label, section, show
+    from counterbench.records import FLOORS
+    from counterbench.report.table import beaten_by, heading, show
 
     numbers = [number for number in record.numbers if not number.detail and number.metric not in ("cost", "abduction")]
     lines = [
@@ -232,7 +233,7 @@ def fooled() -> str:
             end = number.references.get(row)
             star = "\\*" if row in FLOORS and beaten_by(number, row) else ""
             cells.append("-" if end is None else show(end.value) + star)
-        lines.append(f"| {section(number)}: {label(number)} | " + " | ".join(cells) + " |")
+        lines.append(f"| {heading(number)} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *lessons(record)])
 
 

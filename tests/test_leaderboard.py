@@ -63,8 +63,8 @@ def test_who_cannot_be_told_apart_shares_a_rank(board):
     ranks = {row.name: row.ranks["composition", "l1", "", "", 10, "l1"] for row in board.rows}
     assert ranks == {"good": 1, "twin": 1, "bad_one": 3}
     assert board.rows[-1].name == "bad_one"
-    assert board.mean_rank(board.rows[-1]) > board.mean_rank(board.rows[0])
-    assert board.mean_rank(board.rows[-1], "composition") == 3
+    assert board.rows[-1].mean_rank() > board.rows[0].mean_rank()
+    assert board.rows[-1].mean_rank("composition") == 3
 
 
 def test_other_questions_have_no_rank_and_are_marked(records, toy, tmp_path):
@@ -94,7 +94,7 @@ def test_one_model_needs_no_rank(records, tmp_path):
     shutil.copytree(records / "good", tmp_path / "good")
     (board,) = leaderboard.build(leaderboard.find(tmp_path))
     assert board.comparison is None
-    assert board.mean_rank(board.rows[0]) is None
+    assert board.rows[0].mean_rank() is None
     assert "| **good** | - |" in report.markdown(board)
 
 

@@ -47,6 +47,7 @@ class Scan:
 
     path: Path
     subject: str
+    day: date
     values: Mapping[str, float]
 
 
@@ -73,7 +74,7 @@ def scans(data_dir: Path | None) -> tuple[list[Scan], list[str]]:
         if near is None or abs((near[0] - day).days) > DAYS_APART:
             unmatched += 1
             continue
-        found.append((day, Scan(path, subject, near[1])))
+        found.append(Scan(path, subject, day, near[1]))
     found = _one_each(found)
     notes = []
     if unnamed:
@@ -82,19 +83,19 @@ def scans(data_dir: Path | None) -> tuple[list[Scan], list[str]]:
         notes.append(f"{unmatched} volumes left out: no complete visit within {DAYS_APART} days")
     if not found:
         raise DataError(f"None of the {len(files)} volumes in {folder} can be used: {'; '.join(notes)}. {_HOW}.")
-    return [scan for _, scan in found], notes
+    return found, notes
 
 
-def _one_each(found: Sequence[tuple[date, Scan]]) -> list[tuple[date, Scan]]:
+def _one_each(found: Sequence[Scan]) -> list[Scan]:
     """One volume per subject and day: preparing one leaves others beside it, which are not registered."""
-    groups: dict[tuple[str, date], list[tuple[date, Scan]]] = {}
-    for day, scan in found:
-        groups.setdefault((scan.subject, day), []).append((day, scan))
-    kept = []
+    groups: dict[tuple[str, date], list[Scan]] = {}
+    for scan in found:
+        groups.setdefault((scan.subject, scan.day), []).append(scan)
+    kept: list[Scan] = []
     for (subject, day), several in groups.items():
-        final = [one for one in several if one[1].path.name.startswith(FINAL)] if len(several) > 1 else several
+        final = [scan for scan in several if scan.path.name.startswith(FINAL)] if len(several) > 1 else several
         if len(final) != 1:
-            names = ", ".join(one[1].path.name for one in several)
+            names = ", ".join(scan.path.name for scan in several)
             raise DataError(
                 f"Subject {subject} has {len(several)} volumes of {day} ({names}), and {len(final)} of them are called {FINAL}*: "
                 "leave one per scan, or call the registered one so."

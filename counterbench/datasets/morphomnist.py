@@ -138,7 +138,8 @@ class MorphoMNIST(Dataset):
     @cache  # noqa: B019
     def _drawn(self, split: str) -> Tensor:
         """Thickness of the base glyphs of a split, NaN until it is measured; the same for every intervention."""
-        return torch.full((len(self._draws(split).base),), torch.nan, dtype=torch.float64)
+        with torch.inference_mode(False):  # it outlives the evaluation that asks for it first, and is written to later
+            return torch.full((len(self._draws(split).base),), torch.nan, dtype=torch.float64)
 
     def _outline(self, split: str, rows: Tensor) -> Tensor:
         draws = self._draws(split)

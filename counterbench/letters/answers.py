@@ -25,6 +25,7 @@ from counterbench.letters.questions import (
     CLAIMS,
     Question,
     answered,
+    id_of,
     kinds_answered,
     questions,
     read_value,
@@ -188,7 +189,7 @@ class Answers:
         found: dict[str, dict[str, float]] = {}
         for number in range(1, self.rounds + 1):
             found |= self._known(number, found)
-            for name, values in self._claims(number).items():
+            for name, values in self._claims[number].items():
                 found[name] = {**found[name], **values}
         return found
 
@@ -210,7 +211,7 @@ class Answers:
                 first = key.split("/")[1] if key.startswith(("return", "pair")) else None
                 done = {first: given[first]} if first else {}
             held = {}
-            if (name := asked[0].variable) and name:
+            if name := asked[0].variable:
                 values = torch.tensor([question.value for question in asked], dtype=torch.float64)
                 held = {name: values.to(factual[name].dtype)}
             after = self.identity.attributes(Samples(given, rows, done), held)
@@ -218,7 +219,12 @@ class Answers:
                 found[question.id] = {name: float(after[name][position]) for name in factual}
         return found
 
-    def _claims(self, number: int) -> dict[str, dict[str, float]]:
+    @cached_property
+    def _claims(self) -> dict[int, dict[str, dict[str, float]]]:
+        """What the lists of claims say, by round."""
+        return {number: self._read_claims(number) for number in range(1, self.rounds + 1)}
+
+    def _read_claims(self, number: int) -> dict[str, dict[str, float]]:
         path = self.folder / f"round-{number}" / CLAIMS
         if not path.is_file():
             return {}
@@ -247,7 +253,7 @@ class Answers:
     @cached_property
     def claims_all(self) -> bool:
         """Whether every usable answer comes with claims about all attributes."""
-        told = {name for number in range(1, self.rounds + 1) for name, values in self._claims(number).items() if values}
+        told = {name for claims in self._claims.values() for name, values in claims.items() if values}
         return self.files.keys() <= told
 
     def _claim(self, row: Mapping[str, Any], question: Question, where: str) -> dict[str, float]:
@@ -281,7 +287,7 @@ class Answers:
         self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
     ) -> dict[str, Tensor]:
         assert isinstance(generator, SampleNoise)
-        names = ["{}.{:06d}".format(*_parted(key)) for key in generator.keys]
+        names = [id_of(str(key)) for key in generator.keys]
         images = np.stack([self._pixels(name) for name in names])
         dtypes = {name: value.dtype for name, value in factual.items()}
         values = {
@@ -294,11 +300,6 @@ class Answers:
     def _pixels(self, name: str) -> np.ndarray:
         path = self.files.get(name)
         return np.full(self.image.shape, BLANK, np.float32) if path is None else read_image(path, self.image)
-
-
-def _parted(key: str | int) -> tuple[str, int]:
-    head, _, row = str(key).rpartition("/")
-    return head.replace("/", "."), int(row)
 
 
 class WrongSizeError(ValueError):

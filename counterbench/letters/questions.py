@@ -83,19 +83,28 @@ class Question:
     """One line of a list of questions.
 
     Args:
-        id: name of the answer.
         key: how the examination calls it.
         row: of the test split.
         image: file that it begins with, relative to the folder, without ending.
         variable, value: what is set; empty and None for the null intervention.
     """
 
-    id: str
     key: str
     row: int
     image: str
     variable: str
     value: float | None
+
+    @property
+    def id(self) -> str:
+        """Name of the answer."""
+        return id_of(self.key)
+
+
+def id_of(key: str) -> str:
+    """Name of the answer to the question that the examination calls `key`: `pair/a/b/12` -> `pair.a.b.000012`."""
+    head, _, row = key.rpartition("/")
+    return f"{head.replace('/', '.')}.{int(row):06d}"
 
 
 def rounds_of(plan: Plan) -> int:
@@ -147,7 +156,7 @@ def questions(plan: Plan, number: int) -> Iterator[Question]:
         for position, row in enumerate(rows):
             begin = f"{image}.{row:06d}" if image.startswith("round-") else f"{image}/{row:06d}"
             value = None if values is None else values[position]
-            yield Question(f"{key.replace('/', '.')}.{row:06d}", f"{key}/{row}", row, begin, variable, value)
+            yield Question(f"{key}/{row}", row, begin, variable, value)
 
     if number <= plan.cycles:
         given = "factual" if number == 1 else f"round-{number - 1}/{ANSWERS}/null.{number - 1}"

@@ -45,6 +45,7 @@ class Autoencoder(nn.Module):
         self, shape: Sequence[int], latent: int = 16, channels: Sequence[int] = (16, 32, 64), hidden: int = 128
     ):
         super().__init__()
+        self.latent = latent
         self.recogniser = Recogniser(shape, latent, channels, hidden)
         mirrored = list(reversed(channels))
         self.decoder = Decoder(shape, latent, mirrored, hidden)

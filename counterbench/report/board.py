@@ -7,9 +7,9 @@ import io
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from counterbench.leaderboard import CEILINGS, Board, Row
-from counterbench.records import Estimate, Number
-from counterbench.report.table import ARROWS, label, section, show
+from counterbench.leaderboard import Board, Row
+from counterbench.records import CEILINGS, Estimate
+from counterbench.report.table import ARROWS, label, show
 from counterbench.totals import BY, Key
 
 SCHEMA = 1
@@ -33,19 +33,9 @@ _TEX_ARROWS = {
 }
 
 
-def heading(number: Number) -> str:
-    """What a column is about, in words."""
-    return f"{section(number)}: {label(number)}"
-
-
-def order(board: Board) -> list[str]:
-    """Baselines in the order in which they are shown, floors first."""
-    return [name for name in board.ends if name not in CEILINGS] + [name for name in board.ends if name in CEILINGS]
-
-
 def markdown(board: Board) -> str:
     """One table per metric: numbers in rows, models in columns, floors and ceilings apart."""
-    ends = order(board)
+    ends = list(board.ends)
     lines = [
         f"# {board.dataset} / {board.source}, suite {board.suite}",
         "",
@@ -75,7 +65,7 @@ def markdown(board: Board) -> str:
 
 def _summary(board: Board) -> list[str]:
     """The models with their mean ranks, marks and costs."""
-    metrics = [metric for metric in board.metrics if any(board.mean_rank(row, metric) for row in board.rows)]
+    metrics = [metric for metric in board.metrics if any(row.mean_rank(metric) for row in board.rows)]
     lines = [
         "| model | mean rank | "
         + "".join(f"{metric.replace('_', ' ')} | " for metric in metrics)
@@ -83,7 +73,7 @@ def _summary(board: Board) -> list[str]:
         "|---|---|" + "---|" * len(metrics) + "---|---|",
     ]
     for row in board.rows:
-        ranks = [board.mean_rank(row), *(board.mean_rank(row, metric) for metric in metrics)]
+        ranks = [row.mean_rank(), *(row.mean_rank(metric) for metric in metrics)]
         cells = ["-" if rank is None else f"{rank:.2f}" for rank in ranks]
         lines.append(
             f"| **{row.name}** | "
@@ -103,8 +93,8 @@ def _cell(row: Row, key: Key) -> str:
     return f"{show(number.value)}{rank}{interval}{leaked}"
 
 
-def _end(estimates: Mapping[Key, Estimate], key: Key) -> str:
-    return show(estimates[key].value) if key in estimates else "-"
+def _end(estimates: Mapping[Key, Estimate], key: Key, missing: str = "-") -> str:
+    return show(estimates[key].value) if key in estimates else missing
 
 
 def to_csv(boards: Iterable[Board]) -> str:
@@ -133,7 +123,7 @@ def _lines(board: Board) -> Iterable[dict[str, Any]]:
                     "leaked": number.leaked,
                     "marks": "; ".join(row.marks),
                 }
-        for name in order(board):
+        for name in board.ends:
             if key in board.ends[name]:
                 kind = "ceiling" if name in CEILINGS else "floor"
                 yield {**about, "model": name, "kind": kind, **_plain(board.ends[name][key])}
@@ -160,7 +150,7 @@ def _board(board: Board) -> dict[str, Any]:
             "device": row.record.device,
             "seconds": row.record.seconds.get("total"),
             "marks": list(row.marks),
-            "mean_rank": board.mean_rank(row),
+            "mean_rank": row.mean_rank(),
         }
         for row in board.rows
     ]
@@ -195,12 +185,7 @@ def latex(board: Board) -> str:
             number = board.columns[key]
             where = f"do({number.intervened}) " if number.intervened else ""
             cells = [_tex_cell(row, key, board) for row in board.rows]
-            cells += [
-                _end(board.ends[name], key).replace("-", "--", 1)
-                if key not in board.ends[name]
-                else _end(board.ends[name], key)
-                for name in ends
-            ]
+            cells += [_end(board.ends[name], key, "--") for name in ends]
             lines.append(
                 " & ".join([_tex(where + label(number)) + f" {_TEX_ARROWS[number.direction]}", *cells]) + r" \\"
             )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from counterbench.files import atomic
+from counterbench.files import save_figure
 
 _COLOURS = ("#7a8794", "#c8452c", "#2b6ca3", "#4f8f4a", "#8a5fa8")
 _UNITS = {"likelihood": "nats per sample"}
@@ -35,8 +35,7 @@ def draw_curves(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:
             _draw(axes[1, column], below[name], "")
         elif rows == 2:
             axes[1, column].set_axis_off()
-    with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    save_figure(figure, path, 110)
 
 
 def _above(curve: Mapping[str, Any]) -> dict[str, Sequence[float]]:

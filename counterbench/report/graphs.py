@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from counterbench.files import atomic
+from counterbench.files import save_figure
 from counterbench.graph import CausalGraph
 from counterbench.variables import Variable
 
@@ -52,8 +52,7 @@ def draw_graph(graph: CausalGraph, variables: Mapping[str, Variable], path: Path
     axis.set_ylim(min(down) - 0.8, max(down) + 0.9)
     axis.set_title(title, fontsize=11)
     axis.axis("off")
-    with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=130)
+    save_figure(figure, path, 130)
 
 
 def _depths(graph: CausalGraph) -> dict[str, int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from counterbench.files import atomic
+from counterbench.files import save_figure
 from counterbench.samples import Samples
 from counterbench.variables import Variable
 
@@ -38,9 +38,7 @@ class Panel:
 
 def draw_grid(factual: Samples, image: str, panels: Sequence[Panel], title: str, path: Path) -> None:
     """:func:`grid_figure` in a .png file."""
-    figure = grid_figure(factual, image, panels, title)
-    with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    save_figure(grid_figure(factual, image, panels, title), path)
 
 
 def grid_figure(factual: Samples, image: str, panels: Sequence[Panel], title: str) -> Figure:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from counterbench.files import atomic
+from counterbench.files import save_figure
 from counterbench.report.grid import show_image
 
 _CELL = 0.8  # inches
@@ -65,8 +65,7 @@ def draw_sheet(
                         0.5, 1.03, captions[row], fontsize=5.5, ha="center", transform=axis.transAxes, color="#444"
                     )
     figure.suptitle(title, fontsize=9, x=0.01, ha="left", y=1 - 0.08 / height, va="top")
-    with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    save_figure(figure, path)
 
 
 def tiled(samples: Tensor, across: int) -> Tensor:

@@ -9,11 +9,9 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from counterbench.records import Estimate, Number, Record, regret
+from counterbench.records import FLOORS, Estimate, Number, Record, regret
 
 ARROWS = {"lower": "↓", "higher": "↑", "one": "→1", "zero": "→0", "half": "→½"}
-FLOORS = ("identity", "noise", "retrieve", "resample")
-"""Baselines without learning: what they win is shown to be won by them."""
 _GIVEN = ("attribute_error", "attribute_accuracy")
 """What baselines are told: their attributes are the true ones, so that they are asked for the same change as everybody."""
 WIDTH = 136
@@ -68,6 +66,11 @@ def section(number: Number) -> str:
         return name
     where = f" in {number.space} features" if number.metric == "realism" else ""
     return f"{name} do({number.intervened}){where}"
+
+
+def heading(number: Number) -> str:
+    """What a number is about, in words that stand alone."""
+    return f"{section(number)}: {label(number)}"
 
 
 def beaten_by(number: Number, name: str) -> bool:

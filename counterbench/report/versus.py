@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from counterbench.comparison import LEVEL, Comparison, Difference
-from counterbench.files import atomic
-from counterbench.records import Number, regret
-from counterbench.report.table import ARROWS, FLOORS, label, section, show
+from counterbench.files import save_figure
+from counterbench.records import FLOORS, Number, regret
+from counterbench.report.table import ARROWS, label, section, show
 
 WIDTH = 165
 """Characters that a comparison needs, where it is not shown on a terminal."""
@@ -118,8 +118,7 @@ def draw(comparison: Comparison, path: Path) -> None:
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
     figure.tight_layout()
-    with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    save_figure(figure, path, 110)
 
 
 def _row_label(comparison: Comparison, key: tuple[str, str, str, str, int, str]) -> str:

@@ -51,6 +51,14 @@ def test_truth_of_setting_the_factual_values_is_the_factual_image(morphomnist):
         assert torch.allclose(truth["intensity"], factual["intensity"], atol=1e-3)
 
 
+def test_truth_asked_first_while_evaluating_can_be_asked_afterwards():
+    rows = torch.arange(2)
+    fresh = datasets.load("morphomnist")
+    with torch.inference_mode():
+        inside = fresh.truth("test", rows, {})
+    assert torch.equal(fresh.truth("test", rows, {})["image"], inside["image"])
+
+
 def test_thickness_changes_intensity_but_not_the_other_way(morphomnist):
     rows = torch.arange(10)
     factual = morphomnist.split("test").take(rows)
