@@ -592,6 +592,37 @@ def _print_record(record: Any, as_json: bool, detail: bool) -> None:
 
 
 @main.command()
+@click.argument("name")
+@click.option("--kind", default=None, help="What NAME is, if several things are called that.")
+@_data_options
+@_quiet_option
+def check(name: str, kind: str | None, dataset: str, source: str | None, data_dir: Path | None, quiet: bool) -> None:
+    """Check a component of yours against its contract, on the CPU, and say what to mend.
+
+    NAME is a model, mechanism, metric, judge, feature space or dataset (most likely of a plug-in), or a file: a recipe or a card.
+    """
+    from counterbench import checks, datasets
+    from counterbench.errors import ConfigError
+
+    _show_progress(quiet)
+    found = checks.kinds_of(name, dataset)
+    if kind is not None and kind not in found:
+        raise ConfigError(f"--kind {kind}: {name} is {' and '.join(found)}.")
+    broken = 0
+    for chosen in [kind] if kind else found:
+        loaded = datasets.load(name if chosen == "dataset" else dataset, source, data_dir)
+        click.secho(f"{name} ({chosen}), on {loaded.card.name}/{loaded.source}", bold=True)
+        for finding in checks.check(name, chosen, loaded):
+            broken += finding.status == "broken"
+            click.echo(f"  {finding.status:<11}{finding.subject}: {finding.title}")
+            if finding.advice:
+                click.echo(f"  {'':<11}  {finding.advice}")
+    if broken:
+        raise ConfigError(f"{name} does not keep its contract yet: {broken} broken.")
+    click.echo("All that was asked holds.")
+
+
+@main.command()
 @_data_options
 def doctor(dataset: str, source: str | None, data_dir: Path | None) -> None:
     """Say what works on this machine, which pretrained files are missing, and where they go."""

@@ -102,7 +102,8 @@ class Toy(Dataset):
         return {"a": a, "b": b, "c": c, "image": picture(a, b, c, noise["image"]).float()}
 
     def split(self, name: str) -> Split:
-        return Split(name, self._values(self._noise(name), {}), torch.arange(COUNTS[name]) // 2)
+        pairs = torch.arange(COUNTS[name]) // 2 + 1000 * self.splits.index(name)
+        return Split(name, self._values(self._noise(name), {}), pairs)
 
     def knows_truth(self, intervened) -> bool:
         return True
