@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
+from torch.nn import functional
 
 from counterbench.datasets.base import REFERENCES, Dataset
 from counterbench.variables import Continuous
 
 NEIGHBOURS = 16
 """How many real images count as having the wanted quantities; wanted classes are met exactly, by all that have them."""
-_BLOCK = 256  # candidates whose pixels are held at once
+_BLOCK = 16  # candidates whose pixels are compared at once
+_GRAIN = 4  # side, in pixels, of what is averaged for a first look
 
 
 class Matcher:
@@ -110,20 +112,51 @@ class Matcher:
         Returns:
             (N,), rows of the reference images.
         """
-        known = self.dataset.reference(self.count).values[self.dataset.card.image]
         chosen = torch.zeros(len(images), dtype=torch.long)
         for asked, candidates in self._candidates(attributes):
-            wanted = images[asked].float().flatten(1)
-            best = torch.full((len(asked),), torch.inf)
-            for block in candidates.split(_BLOCK, dim=1):
-                found = known[block.flatten()].float().flatten(1).view(*block.shape, -1)
-                distance = (found - wanted[:, None]).square().sum(2)
-                nearest, position = distance.min(1)
-                closer = nearest < best
-                best = torch.where(closer, nearest, best)
-                rows = block.expand(len(asked), -1).gather(1, position[:, None])[:, 0]
-                chosen[asked] = torch.where(closer, rows, chosen[asked])
+            chosen[asked] = self._nearest_of(candidates, images[asked].float())
         return chosen
+
+    def _nearest_of(self, candidates: Tensor, images: Tensor) -> Tensor:
+        """Which of (N or 1, K) rows is nearest to each of (N, C, H, W), exactly: (N,), rows.
+
+        Coarse images are never farther apart than fine ones, so whoever is too far as a coarse image need not be looked at.
+        """
+        known = self._pixels.flatten(1)
+        wanted, bound = images.flatten(1), self._coarse_distance(candidates, images)
+        order = bound.argsort(dim=1, stable=True)
+        bound, candidates = bound.gather(1, order), candidates.expand(len(images), -1).gather(1, order)
+        best = torch.full((len(images),), torch.inf, dtype=torch.float64)
+        chosen = torch.zeros(len(images), dtype=torch.long)
+        for start in range(0, candidates.shape[1], _BLOCK):
+            unsure = (bound[:, start] < best).nonzero()[:, 0]
+            if not len(unsure):
+                break
+            rows = candidates[unsure, start : start + _BLOCK]
+            apart = known[rows].float() - wanted[unsure, None]
+            nearest, position = apart.square().sum(2, dtype=torch.float64).min(1)
+            closer = unsure[nearest < best[unsure]]
+            chosen[closer] = rows.gather(1, position[:, None])[:, 0][nearest < best[unsure]]
+            best[unsure] = torch.minimum(best[unsure], nearest)
+        return chosen
+
+    def _coarse_distance(self, candidates: Tensor, images: Tensor) -> Tensor:
+        """(N, K): squared distances of images reduced by averaging, times the pixels behind each, less what rounding may add."""
+        there, here = self._coarse, _coarse(images)
+        if len(candidates) == 1:  # in whole numbers, so nothing is lost in these sums
+            there = there[candidates[0]]
+            apart = here.square().sum(1)[:, None] + there.square().sum(1) - 2 * here @ there.T
+        else:
+            apart = (there[candidates] - here[:, None]).square().sum(2)
+        return (images[0].numel() / here.shape[1]) * apart * (1 - 1e-9)
+
+    @cached_property
+    def _pixels(self) -> Tensor:
+        return self.dataset.reference(self.count).values[self.dataset.card.image]
+
+    @cached_property
+    def _coarse(self) -> Tensor:
+        return torch.cat([_coarse(part) for part in self._pixels.split(1000)])
 
     def _candidates(self, attributes: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """(positions among the samples, (their number or 1, K) rows of the images that have their attributes)."""
@@ -141,3 +174,9 @@ class Matcher:
     def _everything(self) -> tuple[np.ndarray, cKDTree]:
         count = len(next(iter(self._known.values())))
         return np.arange(count), cKDTree(self._points(self._known, count))
+
+
+def _coarse(images: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, D), float64: means of squares of pixels."""
+    side = next(side for side in (_GRAIN, 2, 1) if not any(size % side for size in images.shape[2:]))
+    return functional.avg_pool2d(images.double(), side).flatten(1)

@@ -153,14 +153,18 @@ def interval(
     """BCa limits, each (K,), from values on the data, on resamples (B, K), and without each cluster (G, K)."""
     defined = np.isfinite(point)
     point, drawn, jackknife = (np.where(defined, values, 0.0) for values in (point, drawn, jackknife))
+    # A ratio whose reference is gone from a resample is undefined there, not infinite.
+    drawn, jackknife = (np.where(np.isfinite(values), values, np.nan) for values in (drawn, jackknife))
     tolerance = 1e-12 * np.maximum(1, np.abs(point))
     known = np.maximum(np.isfinite(drawn).sum(0), 1)
     ties = np.sum(np.abs(drawn - point) <= tolerance, axis=0)
     below = (np.sum(drawn < point - tolerance, axis=0) + 0.5 * ties) / known
     limit = 1 / (2 * len(drawn))
     bias = norm.ppf(np.clip(below, limit, 1 - limit))
-    spread = np.nanmean(jackknife, axis=0) - jackknife
-    cubed, squared = np.nansum(spread**3, axis=0), np.nansum(spread**2, axis=0)
+    left = np.isfinite(jackknife)
+    mean = np.nansum(jackknife, axis=0) / np.maximum(left.sum(0), 1)
+    spread = np.where(left, mean - jackknife, 0.0)
+    cubed, squared = np.sum(spread**3, axis=0), np.sum(spread**2, axis=0)
     acceleration = cubed / np.maximum(6 * squared**1.5, 1e-300)
     ends = []
     for tail in ((1 - level) / 2, (1 + level) / 2):

@@ -88,6 +88,14 @@ def test_degenerate_cases():
     assert np.isnan(high[0])
 
 
+def test_a_reference_that_only_some_clusters_have():
+    """Without them the ratio is undefined, not infinite; resamples that miss them say nothing."""
+    numerator = np.array([[1.0], [2.0], [3.0], [4.0]])
+    for reference in ([1.0, 0, 0, 0], [1.0, 2.0, 0, 0]):
+        low, high = bca(Ratios(numerator, np.array(reference)[:, None]), 500, 0)
+        assert 0 < low[0] <= high[0] < np.inf
+
+
 def test_same_seed_same_interval():
     data = np.random.default_rng(0).normal(size=(40, 1))
     assert bca(means(data), 300, 5)[0] == bca(means(data), 300, 5)[0]
