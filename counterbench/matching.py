@@ -35,6 +35,7 @@ class Matcher:
         parents = dataset.graph.parents(dataset.card.image)
         self.quantities = [name for name in parents if isinstance(dataset.variables[name], Continuous)]
         self.classes = [name for name in parents if name not in self.quantities]
+        self._kept: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     @cached_property
     def _known(self) -> dict[str, np.ndarray]:
@@ -142,13 +143,21 @@ class Matcher:
 
     def _coarse_distance(self, candidates: Tensor, images: Tensor) -> Tensor:
         """(N, K): squared distances of images reduced by averaging, times the pixels behind each, less what rounding may add."""
-        there, here = self._coarse, _coarse(images)
+        here = _coarse(images)
         if len(candidates) == 1:  # in whole numbers, so nothing is lost in these sums
-            there = there[candidates[0]]
-            apart = here.square().sum(1)[:, None] + there.square().sum(1) - 2 * here @ there.T
+            there, length = self._shared(candidates[0])
+            apart = here.square().sum(1)[:, None] + length - 2 * here @ there.T
         else:
-            apart = (there[candidates] - here[:, None]).square().sum(2)
+            apart = (self._coarse[candidates] - here[:, None]).square().sum(2)
         return (images[0].numel() / here.shape[1]) * apart * (1 - 1e-9)
+
+    def _shared(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """(K, D), (K,): coarse images of the rows that have the same classes, and their squared lengths; kept."""
+        key = (int(rows[0]), len(rows))  # no row has two combinations of classes
+        if key not in self._kept:
+            there = self._coarse[rows]
+            self._kept[key] = there, there.square().sum(1)
+        return self._kept[key]
 
     @cached_property
     def _pixels(self) -> Tensor:
