@@ -623,6 +623,19 @@ def check(name: str, kind: str | None, dataset: str, source: str | None, data_di
 
 
 @main.command()
+@click.argument("kind", type=click.Choice(["model", "mechanism", "dataset", "metric"]))
+@click.argument("name")
+@click.option("--output", type=click.Path(path_type=Path), default=None, help="A new folder; default: NAME.")
+def new(kind: str, name: str, output: Path | None) -> None:
+    """Write a working start for a component of yours: a Python package with tests, outside of this repository."""
+    from counterbench import scaffold
+
+    for path in scaffold.create(kind, name, output):
+        click.echo(path)
+    _say(f"Next: cd {output or name} && pip install -e '.[dev]' && pytest")
+
+
+@main.command()
 @_data_options
 def doctor(dataset: str, source: str | None, data_dir: Path | None) -> None:
     """Say what works on this machine, which pretrained files are missing, and where they go."""
