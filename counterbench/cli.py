@@ -489,14 +489,26 @@ def leaderboard() -> None:
     show_default=True,
     help="Folder of the boards.",
 )
-def leaderboard_build(records: Path, output: Path) -> None:
-    """Build boards from all records in a folder: Markdown, CSV, LaTeX and JSON."""
+@click.option(
+    "--pictures/--no-pictures",
+    default=True,
+    show_default=True,
+    help="Ask the models again for pictures, where recipe, weights and data are here.",
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
+@click.option("--device", default="auto", show_default=True, help="Of the models that are asked for pictures.")
+@_quiet_option
+def leaderboard_build(
+    records: Path, output: Path, pictures: bool, data_dir: Path | None, device: str, quiet: bool
+) -> None:
+    """Build boards from all records in a folder: a website that opens from disk, Markdown, CSV, LaTeX and JSON."""
     import json
 
-    from counterbench import leaderboard
+    from counterbench import leaderboard, site
     from counterbench.files import require_writable, write_text
     from counterbench.report import board as report
 
+    _show_progress(quiet)
     boards = leaderboard.build(leaderboard.find(records))
     require_writable(output)
     for board in boards:
@@ -505,7 +517,13 @@ def leaderboard_build(records: Path, output: Path) -> None:
         click.echo(f"{board.name:<32} {', '.join(row.name for row in board.rows) or 'baselines only'}")
     write_text(output / "leaderboard.csv", report.to_csv(boards))
     write_text(output / "leaderboard.json", json.dumps(report.to_json(boards), indent=1) + "\n")
-    _say(f"{len(boards)} boards: {output}")
+    albums = None
+    if pictures:
+        from counterbench.site.pictures import draw_all
+
+        albums = draw_all(boards, output, data_dir, device)
+    page = site.build(boards, output, albums)
+    _say(f"{len(boards)} boards; open {page}")
 
 
 @main.command()

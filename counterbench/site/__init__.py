@@ -1,0 +1,76 @@
+"""A leaderboard as a static website: opens from disk, asks nobody for anything.
+
+Pages are filled from records (:mod:`counterbench.site.pages`); pictures come from the models themselves, asked again
+(:mod:`counterbench.site.pictures`), where recipe and weights are at hand.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from counterbench.files import atomic, slug, write_text
+from counterbench.leaderboard import Board
+from counterbench.site import pages
+
+if TYPE_CHECKING:
+    from counterbench.site.pictures import Album
+
+STATIC = (
+    "pico.min.css",
+    "sortable.min.js",
+    "sortable.a11y.min.js",
+    "counterbench.css",
+    "counterbench.js",
+    "LICENSES.txt",
+)
+
+
+def build(boards: Sequence[Board], folder: Path, albums: Mapping[str, Album] | None = None) -> Path:
+    """Write the website.
+
+    Args:
+        boards: from :func:`counterbench.leaderboard.build`.
+        folder: where to; files of an earlier build are written over.
+        albums: name of a board -> pictures of its models' answers, stored in the same folder.
+
+    Returns:
+        The page to open.
+    """
+    environment = Environment(
+        loader=PackageLoader("counterbench.site"),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["slug"] = slug
+
+    def write(path: str, template: str, **context: object) -> None:
+        depth = "../" * path.count("/")
+        listed = [{"name": board.name, "title": pages.title(board)} for board in boards]
+        text = environment.get_template(template).render(root=depth, boards=listed, **context)
+        write_text(folder / path, text)
+
+    (folder / "static").mkdir(parents=True, exist_ok=True)
+    for name in STATIC:
+        with (
+            as_file(files("counterbench.site") / "static" / name) as part,
+            atomic(folder / "static" / name) as temporary,
+        ):
+            shutil.copyfile(part, temporary)
+    write("index.html", "index.html.j2", page=pages.index(boards))
+    for board in boards:
+        album = (albums or {}).get(board.name)
+        (folder / board.name).mkdir(exist_ok=True)
+        write(f"{board.name}/index.html", "board.html.j2", page=pages.board(board, album))
+        write(f"{board.name}/compare.html", "compare.html.j2", page=pages.comparison(board))
+        write(f"{board.name}/viewer.html", "viewer.html.j2", page=pages.viewer(board, album))
+        for row in board.rows:
+            write(f"{board.name}/model-{slug(row.name)}.html", "model.html.j2", page=pages.model(board, row, album))
+    return folder / "index.html"

@@ -1,0 +1,80 @@
+"""Charts as SVG that take the page's colours. Imports no torch."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from counterbench.records import Record
+
+_COLOURS = {"model": "#c8452c", "identity": "#7a8794", "noise": "#b08d57"}
+_INK = "#010203"  # replaced by the colour of the page's text
+
+
+def cycles(record: Record) -> str:
+    """L1 after 1, 2, ... null interventions; empty where there is no such curve."""
+    numbers = [number for number in record.numbers if number.metric == "composition" and number.space in ("", "l1")]
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for number in sorted(numbers, key=lambda number: number.cycles):
+        lines.setdefault("model", []).append((number.cycles, number.value))
+        for name in ("identity", "noise"):
+            if name in number.references:
+                lines.setdefault(name, []).append((number.cycles, number.references[name].value))
+    if len(lines.get("model", ())) < 2:
+        return ""
+    figure, axis = _figure()
+    for name, points in lines.items():
+        axis.plot(*zip(*points, strict=True), marker="o", markersize=3, color=_COLOURS[name], label=name)
+    axis.set(xlabel="null interventions composed", ylabel=f"L1, {numbers[0].unit}", ylim=(0, None))
+    axis.legend(frameon=False, labelcolor=_INK)
+    return _svg(figure)
+
+
+def training(curves: Mapping[str, Mapping[str, Any]]) -> str:
+    """Loss on training and held-out samples against epochs, stage after stage."""
+    stages = {name: curve for name, curve in curves.items() if name.startswith("image") and curve.get("train")}
+    if not stages:
+        return ""
+    figure, axis = _figure()
+    done = 0
+    for name, curve in stages.items():
+        if curve.get("objective", "likelihood") != "likelihood":
+            continue
+        epochs = range(done + 1, done + 1 + len(curve["train"]))
+        axis.plot(epochs, curve["validation"], color=_COLOURS["model"], label=f"{name}, held out")
+        axis.plot(epochs, curve["train"], color=_COLOURS["identity"], label=f"{name}, training", linestyle=":")
+        done += len(curve["train"])
+    if not done:
+        return ""
+    axis.set(xlabel="epoch", ylabel="loss, nats per image")
+    axis.legend(frameon=False, labelcolor=_INK, fontsize=7)
+    return _svg(figure)
+
+
+def _figure() -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 3), layout="constrained")
+    axis = figure.subplots()
+    axis.set_facecolor("none")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(colors=_INK)
+    for part in (*axis.spines.values(),):
+        part.set_color(_INK)
+    axis.xaxis.label.set_color(_INK)
+    axis.yaxis.label.set_color(_INK)
+    return figure, axis
+
+
+def _svg(figure: Any) -> str:
+    """The figure as SVG: text stays text, the ink is the page's, and the same figure gives the same file."""
+    import matplotlib
+
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "counterbench", "font.family": "sans-serif"}):
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    drawn = text.getvalue()
+    drawn = drawn[drawn.index("<svg") :].replace(_INK, "currentColor")
+    return re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)

@@ -1,0 +1,293 @@
+"""What is on each page, as plain data for the templates. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from counterbench.leaderboard import Board, Row
+from counterbench.records import CEILINGS, FLOORS, Estimate, Number, Record, regret
+from counterbench.report.table import ARROWS, interval, label, show, shown_numbers
+from counterbench.site import charts
+from counterbench.totals import Key
+
+if TYPE_CHECKING:
+    from counterbench.site.pictures import Album
+
+WORDS = {
+    "identity": "the image unchanged",
+    "noise": "white noise added to the image",
+    "retrieve": "the most similar real training image with the wanted attributes",
+    "resample": "a random real training image with the wanted attributes",
+    "truth": "the true counterfactual",
+    "real": "real images with their own attributes",
+}
+BETTER = {
+    "lower": "lower is better",
+    "higher": "higher is better",
+    "one": "better the nearer to 1",
+    "zero": "better the nearer to 0",
+    "half": "better the nearer to one half",
+}
+
+
+def title(board: Board) -> str:
+    """What a board is about."""
+    return f"{board.dataset} / {board.source}, suite {board.suite}"
+
+
+def index(boards: Sequence[Board]) -> dict[str, Any]:
+    """All boards, with who leads."""
+    return {
+        "boards": [
+            {
+                "name": board.name,
+                "title": title(board),
+                "images": max((row.record.images for row in board.rows), default=0),
+                "metrics": [metric.replace("_", " ") for metric in board.metrics],
+                "rows": [{"name": row.name, "rank": _rank(row.mean_rank())} for row in board.rows],
+            }
+            for board in boards
+        ]
+    }
+
+
+def board(given: Board, album: Album | None) -> dict[str, Any]:
+    """A leaderboard: a summary, then one table per metric with models above floors and ceilings."""
+    metrics = [metric for metric in given.metrics if any(row.mean_rank(metric) for row in given.rows)]
+    return {
+        "name": given.name,
+        "title": title(given),
+        "notes": list(given.notes),
+        "metrics": [_words(metric) for metric in metrics],
+        "summary": [_summary(row, metrics) for row in given.rows],
+        "tables": [_table(given, metric) for metric in given.metrics],
+        "baselines": [{"name": name, "words": WORDS[name]} for name in given.ends],
+        "pictures": album is not None,
+        "images": max((row.record.images for row in given.rows), default=0),
+    }
+
+
+def _summary(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
+    record = row.record
+    seconds = next((number.value for number in record.numbers if number.quantity == "seconds"), None)
+    trained = record.training.get("seconds")
+    return {
+        "name": row.name,
+        "title": record.title,
+        "rank": _cell_of(row.mean_rank()),
+        "ranks": [_cell_of(row.mean_rank(metric)) for metric in metrics],
+        "parameters": {"sort": record.parameters, "shown": f"{record.parameters:,}"},
+        "seconds": {
+            "sort": seconds if seconds is not None else "",
+            "shown": f"{1000 * seconds:.3g} ms" if seconds else "-",
+        },
+        "trained": {"sort": trained or "", "shown": f"{trained / 60:.0f} min" if trained else "-"},
+        "marks": list(row.marks),
+    }
+
+
+def _cell_of(rank: float | None) -> dict[str, Any]:
+    return {"sort": "" if rank is None else rank, "shown": _rank(rank)}
+
+
+def _rank(rank: float | None) -> str:
+    return "-" if rank is None else f"{rank:.2f}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _table(given: Board, metric: str) -> dict[str, Any]:
+    keys = [key for key in given.columns if key[0] == metric]
+    return {
+        "id": metric,
+        "title": _words(metric),
+        "columns": [_column(given.columns[key]) for key in keys],
+        "rows": [{"name": row.name, "cells": [_cell(row, key) for key in keys]} for row in given.rows],
+        "ends": [
+            {
+                "name": name,
+                "words": WORDS[name],
+                "kind": "ceiling" if name in CEILINGS else "floor",
+                "cells": [show(known[key].value) if key in known else "-" for key in keys],
+            }
+            for name, known in given.ends.items()
+            if any(key in known for key in keys)
+        ],
+    }
+
+
+def _column(number: Number) -> dict[str, str]:
+    where = f"do({number.intervened})" if number.intervened and number.metric != "abduction" else ""
+    unit = f" ({number.unit})" if number.unit else ""
+    return {
+        "where": where,
+        "label": label(number) + unit,
+        "arrow": ARROWS[number.direction],
+        "better": BETTER[number.direction],
+    }
+
+
+def _cell(row: Row, key: Key) -> dict[str, Any]:
+    number = row.number(key)
+    if number is None:
+        return {"sort": "", "shown": "-", "interval": "", "rank": "", "first": False, "leaked": False}
+    rank = row.ranks.get(key)
+    return {
+        "sort": number.regret,
+        "shown": show(number.value),
+        "interval": interval(number) if number.low is not None else "",
+        "rank": rank or "",
+        "first": rank == 1,
+        "leaked": number.leaked,
+    }
+
+
+# --- one model --------------------------------------------------------------------------------------------------------
+
+
+def model(given: Board, row: Row, album: Album | None) -> dict[str, Any]:
+    """Everything about one model on one board."""
+    record = row.record
+    pictured = None if album is None else album.models.get(row.name)
+    return {
+        "board": given.name,
+        "board_title": title(given),
+        "name": row.name,
+        "title": record.title,
+        "marks": list(row.marks),
+        "notes": [*record.notes, *(f"{what}: {why}" for what, why in record.skipped.items())],
+        "facts": _facts(record),
+        "recipe": yaml.safe_dump(record.inputs.recipe, sort_keys=False, width=110) if record.inputs.recipe else "",
+        "numbers": _numbers(record, row),
+        "ends": [name for name in (*FLOORS, *CEILINGS) if any(name in number.references for number in record.numbers)],
+        "heat": _heat(record),
+        "cycles": charts.cycles(record),
+        "curves": charts.training(pictured.curves) if pictured is not None and pictured.curves else "",
+        "extremes": list(pictured.extremes) if pictured is not None else [],
+        "missing": "" if pictured is not None else _why(row, album),
+    }
+
+
+def _why(row: Row, album: Album | None) -> str:
+    if album is None:
+        return "no pictures were made"
+    return album.missing.get(row.name, "no pictures were made")
+
+
+def _facts(record: Record) -> list[tuple[str, str]]:
+    inputs, training = record.inputs, record.training
+    facts = [
+        (
+            "asked about",
+            f"{record.images:,} of {record.test_images:,} test images, {record.clusters:,} independent units",
+        ),
+        ("questions", ", ".join(f"{count:,} {kind}" for kind, count in record.questions.items())),
+        (
+            "weights",
+            f"{record.parameters:,} numbers, SHA-256 {inputs.weights_sha256}" if inputs.weights_sha256 else "none",
+        ),
+        ("plan", f"SHA-256 {inputs.plan}"),
+        ("seed", str(inputs.seed)),
+        (
+            "trained on",
+            ", ".join(f"{key} {value}" for key, value in training.items() if value not in (None, [], {})) or "-",
+        ),
+        ("pixel-noise temperature", "-" if record.pixel_temperature is None else f"{record.pixel_temperature:g}"),
+        ("evaluated", f"in {record.seconds.get('total', 0):.0f} s on {record.device}"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())),
+        ("record", f"SHA-256 of its inputs {inputs.hash}"),
+    ]
+    if inputs.plugins:
+        facts.append(("plug-ins", ", ".join(f"{name} ({sha[:12]})" for name, sha in inputs.plugins.items())))
+    return facts
+
+
+def _numbers(record: Record, row: Row) -> list[dict[str, Any]]:
+    return [
+        {
+            "metric": _words(number.metric),
+            **_column(number),
+            **_cell(row, number.key),
+            "n": number.n,
+            "ends": {name: show(end.value) for name, end in number.references.items()},
+        }
+        for number in shown_numbers(record)
+    ]
+
+
+def _heat(record: Record) -> dict[str, Any]:
+    """Effectiveness of each attribute under each intervention: 1 is as good as the ceiling, 0 as bad as the worst row."""
+    chosen: dict[tuple[str, str], Number] = {}
+    for number in record.numbers:
+        if number.metric == "effectiveness" and number.quantity in ("absolute_error", "accuracy"):
+            chosen[number.intervened, number.measured] = number
+    rows = list(dict.fromkeys(key[0] for key in chosen))
+    columns = list(dict.fromkeys(key[1] for key in chosen))
+    return {
+        "columns": columns,
+        "rows": [{"name": name, "cells": [_warmth(chosen.get((name, column))) for column in columns]} for name in rows],
+    }
+
+
+def _warmth(number: Number | None) -> dict[str, Any]:
+    if number is None:
+        return {"shown": "-", "share": None, "words": ""}
+    regrets = [regret(end.value, number.direction) for end in number.references.values()]
+    worst, best = max([*regrets, number.regret]), min([*regrets, number.regret])
+    share = (worst - number.regret) / (worst - best) if worst > best else 1.0
+    return {
+        "shown": f"{show(number.value)} {number.unit}".strip(),
+        "share": round(share, 3),
+        "words": f"{label(number)} under do({number.intervened})",
+    }
+
+
+# --- two models, and the viewer ---------------------------------------------------------------------------------------
+
+
+def comparison(given: Board) -> dict[str, Any]:
+    """Paired differences of every two models, for the script to choose from."""
+    made = given.comparison
+    page: dict[str, Any] = {"name": given.name, "title": title(given), "models": [], "clusters": 0, "data": []}
+    if made is None:
+        return page
+    values = {key: dict(zip(made.names, numbers, strict=True)) for key, numbers in made.numbers.items()}
+    data = []
+    for one in made.differences:
+        first, second = values[one.key][one.first], values[one.key][one.second]
+        data.append(
+            {
+                "first": one.first,
+                "second": one.second,
+                "metric": _words(one.key[0]),
+                **_column(first),
+                "a": _told(first),
+                "b": _told(second),
+                "difference": show(one.value),
+                "interval": f"[{show(one.low)}, {show(one.high)}]" if one.low == one.low else "",
+                "p": "< 0.001" if one.p_bootstrap < 0.001 else f"{one.p_bootstrap:.3f}",
+                "better": one.better or "",
+            }
+        )
+    order = [row.name for row in given.rows if row.name in made.names]
+    return {**page, "models": order, "clusters": made.clusters, "data": data}
+
+
+def _told(estimate: Estimate) -> str:
+    return f"{show(estimate.value)} {interval(estimate)}" if estimate.low is not None else show(estimate.value)
+
+
+def viewer(given: Board, album: Album | None) -> dict[str, Any]:
+    """The same images under each model, truth beside them."""
+    return {
+        "name": given.name,
+        "title": title(given),
+        "questions": [] if album is None else album.viewed(),
+        "missing": {} if album is None else dict(album.missing),
+        "there": album is not None,
+    }
