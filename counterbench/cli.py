@@ -502,8 +502,6 @@ def leaderboard_build(
     records: Path, output: Path, pictures: bool, data_dir: Path | None, device: str, quiet: bool
 ) -> None:
     """Build boards from all records in a folder: a website that opens from disk, Markdown, CSV, LaTeX and JSON."""
-    import json
-
     from counterbench import leaderboard, site
     from counterbench.files import require_writable, write_text
     from counterbench.report import board as report
@@ -511,12 +509,10 @@ def leaderboard_build(
     _show_progress(quiet)
     boards = leaderboard.build(leaderboard.find(records))
     require_writable(output)
+    for name, text in report.pages(boards).items():
+        write_text(output / name, text)
     for board in boards:
-        write_text(output / f"{board.name}.md", report.markdown(board))
-        write_text(output / f"{board.name}.tex", report.latex(board))
         click.echo(f"{board.name:<32} {', '.join(row.name for row in board.rows) or 'baselines only'}")
-    write_text(output / "leaderboard.csv", report.to_csv(boards))
-    write_text(output / "leaderboard.json", json.dumps(report.to_json(boards), indent=1) + "\n")
     albums = None
     if pictures:
         from counterbench.site.pictures import draw_all

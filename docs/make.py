@@ -712,6 +712,15 @@ def pages() -> dict[Path, str]:
     return made
 
 
+def boards() -> dict[Path, str]:
+    """The leaderboards of all published records."""
+    from counterbench import leaderboard
+    from counterbench.report import board
+
+    built = leaderboard.build(leaderboard.find(ROOT / "benchmarks" / "records"))
+    return {ROOT / "docs" / "leaderboard" / name: text for name, text in board.pages(built).items()}
+
+
 def main() -> None:
     """Write everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -720,7 +729,8 @@ def main() -> None:
         for name in ORDER:
             draw(name)
         sheets()
-    for path, text in pages().items():
+    for path, text in {**pages(), **boards()}.items():
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
 

@@ -25,6 +25,14 @@ def test_generated_pages_are_up_to_date(made):
         assert path.read_text(encoding="utf-8") == text, f"{path} is out of date: run python docs/make.py"
 
 
+def test_boards_are_those_of_the_published_records(made):
+    """Built again from the records they are, to the letter, what is committed; and there are no others."""
+    boards = made.boards()
+    for path, text in boards.items():
+        assert path.read_text(encoding="utf-8") == text, f"{path} is out of date: run python docs/make.py"
+    assert {path for path in (ROOT / "docs" / "leaderboard").iterdir()} == set(boards)
+
+
 def test_every_metric_has_a_page_with_a_figure(made):
     from counterbench import registry
 

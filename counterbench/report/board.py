@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from counterbench.leaderboard import Board, Row
@@ -31,6 +32,13 @@ _TEX_ARROWS = {
     "zero": r"$\to 0$",
     "half": r"$\to \frac12$",
 }
+
+
+def pages(boards: Sequence[Board]) -> dict[str, str]:
+    """Everything but the website: name of a file -> its text."""
+    made = {f"{board.name}.md": markdown(board) for board in boards}
+    made |= {f"{board.name}.tex": latex(board) for board in boards}
+    return {**made, "leaderboard.csv": to_csv(boards), "leaderboard.json": json.dumps(to_json(boards), indent=1) + "\n"}
 
 
 def markdown(board: Board) -> str:
