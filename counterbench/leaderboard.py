@@ -20,6 +20,10 @@ from counterbench.totals import Key
 RESAMPLES = 5000
 
 
+BOARDS = "leaderboard.json"
+"""All boards as plain data; no record, should it lie among them."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One model of a board.
@@ -90,7 +94,9 @@ def find(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise RecordError(f"{folder} is no folder; give one that holds records.")
     found = sorted(
-        path for path in folder.rglob("*.json") if path.name == RECORD or not (path.parent / RECORD).exists()
+        path
+        for path in folder.rglob("*.json")
+        if path.name == RECORD or not (path.name == BOARDS or (path.parent / RECORD).exists())
     )
     if not found:
         raise RecordError(f"{folder} holds no records (*.json); make one with: counterbench evaluate.")

@@ -30,7 +30,7 @@ def test_boards_are_those_of_the_published_records(made):
     boards = made.boards()
     for path, text in boards.items():
         assert path.read_text(encoding="utf-8") == text, f"{path} is out of date: run python docs/make.py"
-    assert {path for path in (ROOT / "docs" / "leaderboard").iterdir()} == set(boards)
+    assert set((ROOT / "docs" / "leaderboard").iterdir()) == set(boards)
 
 
 def test_every_metric_has_a_page_with_a_figure(made):

@@ -165,7 +165,16 @@ def test_the_command_writes_everything(records, tmp_path):
     done = CliRunner().invoke(main, ["leaderboard", "build", "--records", str(records), "--output", str(out)])
     assert done.exit_code == 0, done.output
     name = "toy-formula-standard"
-    assert {p.name for p in out.iterdir()} == {f"{name}.md", f"{name}.tex", "leaderboard.csv", "leaderboard.json"}
+    texts = {f"{name}.md", f"{name}.tex", "leaderboard.csv", "leaderboard.json"}
+    assert {p.name for p in out.iterdir()} == {*texts, "index.html", "static", name}
+    assert (out / name / "compare.html").exists()
+    first = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    shutil.copytree(records, out / "records")  # boards beside records are no records
+    again = CliRunner().invoke(
+        main, ["leaderboard", "build", "--records", str(out), "--output", str(out), "--no-pictures"]
+    )
+    assert again.exit_code == 0, again.output
+    assert {path: path.read_bytes() for path in first} == first
     done = CliRunner().invoke(main, ["leaderboard", "build", "--records", str(tmp_path / "none")])
     assert done.exit_code == 1
     assert "is no folder" in done.stderr

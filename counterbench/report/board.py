@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from counterbench.leaderboard import Board, Row
+from counterbench.leaderboard import BOARDS, Board, Row
 from counterbench.records import CEILINGS, Estimate
 from counterbench.report.table import ARROWS, label, show
 from counterbench.totals import BY, Key
@@ -38,7 +38,7 @@ def pages(boards: Sequence[Board]) -> dict[str, str]:
     """Everything but the website: name of a file -> its text."""
     made = {f"{board.name}.md": markdown(board) for board in boards}
     made |= {f"{board.name}.tex": latex(board) for board in boards}
-    return {**made, "leaderboard.csv": to_csv(boards), "leaderboard.json": json.dumps(to_json(boards), indent=1) + "\n"}
+    return {**made, "leaderboard.csv": to_csv(boards), BOARDS: json.dumps(to_json(boards), indent=1) + "\n"}
 
 
 def markdown(board: Board) -> str:
