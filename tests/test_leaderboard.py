@@ -170,9 +170,7 @@ def test_the_command_writes_everything(records, tmp_path):
     assert (out / name / "compare.html").exists()
     first = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     shutil.copytree(records, out / "records")  # boards beside records are no records
-    again = CliRunner().invoke(
-        main, ["leaderboard", "build", "--records", str(out), "--output", str(out), "--no-pictures"]
-    )
+    again = CliRunner().invoke(main, ["leaderboard", "build", "--records", str(out), "--output", str(out)])
     assert again.exit_code == 0, again.output
     assert {path: path.read_bytes() for path in first} == first
     done = CliRunner().invoke(main, ["leaderboard", "build", "--records", str(tmp_path / "none")])
