@@ -81,7 +81,8 @@ def grid_figure(factual: Samples, image: str, panels: Sequence[Panel], title: st
                     transform=axis.transAxes,
                     color="#444",
                 )
-    figure.suptitle(title, fontsize=9, x=0.01, ha="left", y=1 - 0.12 / figure.get_figheight(), va="top")
+    size = min(9.0, 72 * figure.get_figwidth() / (0.62 * len(title)))  # points, such that it fits
+    figure.suptitle(title, fontsize=size, x=0.01, ha="left", y=1 - 0.12 / figure.get_figheight(), va="top")
     figure.subplots_adjust(
         left=0.01, right=0.99, bottom=0.01, top=1 - 0.62 / figure.get_figheight(), wspace=0.06, hspace=0.22
     )

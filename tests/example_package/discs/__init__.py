@@ -1,0 +1,1 @@
+"""Discs on a grainy ground: everything that a third party may bring, in one package."""
