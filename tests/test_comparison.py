@@ -191,7 +191,7 @@ def test_records_that_cover_other_groups_are_lined_up(folders, tmp_path, monkeyp
 
     half = altered(folders["bad"], tmp_path / "half", lambda record: None)
     table = pyarrow.parquet.read_table(half / "samples.parquet")
-    keep = table["group"].to_numpy() >= 30
+    keep = table["group"].to_numpy() >= 3030
     pyarrow.parquet.write_table(table.filter(keep), half / "samples.parquet")
     with pytest.raises(RecordError, match="are not those of the record"):
         comparison.load([folders["good"], half])
@@ -275,6 +275,24 @@ def test_holm_by_hand():
     assert holm(np.array([0.01, 0.04, 0.03, np.nan])).tolist()[:3] == pytest.approx([0.03, 0.06, 0.06])
     assert np.isnan(holm(np.array([0.01, np.nan]))[1])
     assert holm(np.array([0.9, 0.8])).tolist() == [1, 1]
+
+
+def test_a_correction_for_many_tests_hides_no_clear_difference():
+    """Twenty standard errors in each of 500 numbers, with few resamples: counting alone could not tell."""
+    rng = np.random.default_rng(3)
+    drawn = 20 + rng.standard_normal((1000, 500))
+    p = np.array([comparison._p_value(20.0, drawn[:, k]) for k in range(500)])
+    assert comparison.holm(p).max() < 1e-6
+    assert comparison._p_value(20.0, np.full(1000, 20.0)) == pytest.approx(2 / 1001)
+
+
+def test_the_tail_goes_on_where_counting_ends():
+    """Around ten resamples on the other side, both ways of telling agree."""
+    rng = np.random.default_rng(4)
+    for shift in (2.4, 2.9, 3.1):
+        drawn = shift + rng.standard_normal(20_000)
+        exact = 2 * stats.norm.sf(shift)
+        assert comparison._p_value(shift, drawn) == pytest.approx(exact, rel=0.35)
 
 
 def test_false_alarms_are_as_rare_as_promised():
