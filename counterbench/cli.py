@@ -685,7 +685,7 @@ def list_(kind: str | None) -> None:
     help="Draw a dataset's causal graph.",
 )
 def show(name: str, picture: Path | None) -> None:
-    """Show a dataset, model, suite, metric, mechanism or judge by name."""
+    """Show a dataset, model, suite, metric, mechanism or judge by name; or a recipe, card or suite in a file."""
     from counterbench import listing
     from counterbench.files import require_picture
 

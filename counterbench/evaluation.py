@@ -151,7 +151,7 @@ def _record(
         seconds={name: round(value, 3) for name, value in spent.items()},
         device=str(exam.device),
         versions=versions(),
-        notes=[*exam.dataset.notes, *_notes(exam, contestant)],
+        notes=[*exam.dataset.notes, *_notes(exam, contestant), *_too_dark(examinee)],
     )
 
 
@@ -182,6 +182,19 @@ def _notes(exam: Exam, contestant: Contestant) -> list[str]:
     if exam.plan_file:
         notes.append(f"the questions come from the file {exam.plan_file}; the seed decides the noise alone")
     return notes
+
+
+def _too_dark(examinee: Examinee) -> list[str]:
+    """A frequent mistake that no score names: images from 0 to 1 where grey levels from 0 to 255 are meant."""
+    shown = examinee.shown().values()
+    if not shown or max(float(one.factual.max()) for one in shown) < 10:
+        return []
+    if not 0 < max(float(one.answered.max()) for one in shown) <= _UNIT:
+        return []
+    return ["its images are hardly brighter than 1 grey level: were they meant as 0 to 1? Grey levels are 0 to 255"]
+
+
+_UNIT = 1.5
 
 
 def _unavailable(examinee: Examinee) -> dict[str, str]:

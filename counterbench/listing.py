@@ -8,6 +8,7 @@ from pathlib import Path
 
 from counterbench import datasets, registry
 from counterbench.catalog.cards import Card, JudgeEntry, SourceEntry
+from counterbench.catalog.reading import load_yaml
 from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
 from counterbench.catalog.suites import Suite, find_suite, suite_paths
 from counterbench.errors import UnknownNameError
@@ -62,11 +63,13 @@ KINDS: dict[str, Callable[[], Lines]] = {
 
 
 def describe(name: str) -> str:
-    """Everything about the thing called `name`; about each of them if several kinds have it.
+    """Everything about the thing called `name`, or declared in the file `name`; about each of them if several kinds have it.
 
     Raises:
         UnknownNameError: with the closest match and the list.
     """
+    if name.endswith((".yaml", ".yml")):
+        return _describe_file(Path(name))
     found = []
     if name in datasets.names():
         found.append(_describe_dataset(name))
@@ -89,6 +92,17 @@ def describe(name: str) -> str:
     if not found:
         raise UnknownNameError("name", name, _all_names())
     return "\n\n".join(found)
+
+
+def _describe_file(path: Path) -> str:
+    """A recipe, card or suite of the user's own: each has keys that the others lack."""
+    keys = load_yaml(path)
+    if isinstance(keys, dict) and "mechanisms" in keys:
+        recipe = read_recipe(path)
+        return _describe_recipe(recipe, recipe.dataset)
+    if isinstance(keys, dict) and {"variables", "extends", "reader"} & keys.keys():
+        return _describe_dataset(str(path))
+    return _describe_suite(find_suite(str(path)))
 
 
 def _all_names() -> set[str]:

@@ -373,6 +373,8 @@ def _published() -> dict[Any, Any]:
 CARDS = ("morphomnist", "celeba-simple", "celeba-complex", "adni", "adni-192", "ellipse")
 SHEETS = {"celeba-simple": "portraits", "celeba-complex": "portraits", "adni": "phantom"}
 """Datasets whose samples are drawn for the documentation: card -> source."""
+GRIDS = {"adni": ("hvae", {"ventricular_volume": "90"}), "celeba-complex": ("hvae", {"male": "1", "young": "0"})}
+"""card -> the model and the intervention of a grid of answers."""
 
 
 def dataset_pages() -> str:
@@ -453,6 +455,15 @@ def _dataset(card: Any) -> list[str]:
         f"Cite: {card.citation.strip()}",
         "",
     ]
+    if card.name in GRIDS:
+        model, asked = GRIDS[card.name]
+        words = ", ".join(f"{name} = {value}" for name, value in asked.items())
+        lines += [
+            f"`{model}`, do({words}):",
+            "",
+            f"![Answers of {model} beside the truth](images/grid-{card.name}.png)",
+            "",
+        ]
     if card.name in SHEETS:
         lines += [f"![Samples of {card.name} and true counterfactuals](images/samples-{card.name}.png)", ""]
     return lines + _scores(card)
@@ -698,6 +709,17 @@ def sheets() -> None:
         gallery.draw_dataset(datasets.load(card, source), 64, 0, ROOT / "docs" / "images" / f"samples-{card}.png")
 
 
+def grids() -> None:
+    """Answers of a shipped model beside the truth, for datasets that have one."""
+    from counterbench import datasets, gallery, models
+
+    for card, (model, asked) in GRIDS.items():
+        dataset = datasets.load(card)
+        gallery.generate(
+            models.load(model, dataset), dataset, asked, 6, 0, ROOT / "docs" / "images" / f"grid-{card}.png"
+        )
+
+
 def pages() -> dict[Path, str]:
     """Every generated page: file -> text."""
     _, setting = toy_setting()
@@ -729,6 +751,7 @@ def main() -> None:
         for name in ORDER:
             draw(name)
         sheets()
+        grids()
     for path, text in {**pages(), **boards()}.items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")

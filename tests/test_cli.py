@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -9,6 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from counterbench.cli import main
+
+ROOT = Path(__file__).parents[1]
 
 TOY = str(Path(__file__).parent / "toy.py")
 
@@ -241,6 +244,17 @@ def test_list_and_show(run):
     card = run("show", "morphomnist").stdout
     for word in ("thickness, intensity, digit -> image", "licence", "27,104 train", "Castro"):
         assert word in card
+
+
+def test_files_of_ones_own_are_shown(run, tmp_path):
+    for folder, name, words in (
+        ("benchmarks/suites", "quick", "Quick suite"),
+        ("models/morphomnist", "vae", "trained weights shipped"),
+        ("datasets", "ellipse", "source formula (default)"),
+    ):
+        shutil.copy(ROOT / folder / f"{name}.yaml", "mine.yaml")
+        assert words in run("show", "mine.yaml").stdout
+    assert "no_such.yaml" in run("show", "no_such.yaml").stderr
 
 
 def test_show_draws_the_graph(run, tmp_path):

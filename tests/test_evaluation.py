@@ -35,6 +35,18 @@ def test_the_true_model_gets_perfect_scores(exact):
         assert number.value == pytest.approx(perfect, abs=2e-3), (metric, quantity, intervened, measured, cycles)
 
 
+@pytest.mark.parametrize(("scale", "told"), [(1.0, False), (1 / 255, True), (0.0, False)])
+def test_images_from_0_to_1_are_suspected(toy, dataset, scale, told):
+    class Scaled(toy.ExactModel):
+        def counterfactual(self, *asked):
+            answer = super().counterfactual(*asked)
+            return {**answer, "image": answer["image"] * scale}
+
+    made = counterbench.evaluate(Scaled(), dataset, suite="quick", metrics=["truth"], limit=8, device="cpu")
+    assert any("Grey levels are 0 to 255" in note for note in made.record.notes) == told
+    assert ("Grey levels are 0 to 255" in str(made.table())) == told
+
+
 def test_floor_and_ceiling_are_the_baselines_own_numbers(exam, exact):
     for name, reference in (("identity", "identity"), ("truth", "truth")):
         own = numbers(evaluation.evaluate(models.load(name, exam.dataset), exam))
