@@ -1,11 +1,14 @@
 """The documentation says what the code says."""
 
 import importlib.util
+import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -76,3 +79,103 @@ def test_the_metric_of_the_how_to_judges(toy, monkeypatch):
     changes = [number for number in record.numbers if number.metric == "change"]
     assert {number.intervened for number in changes} == {"a", "b", "c"}
     assert all(number.references["identity"].value == 0 for number in changes)
+
+
+def blocks(language: str) -> list[tuple[Path, str]]:
+    """Fenced code of all pages that people wrote, and of the README."""
+    found = []
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        text = page.read_text(encoding="utf-8")
+        fenced = re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+        found += [(page, body) for name, body in fenced if name == language]
+    return found
+
+
+def commands() -> list[tuple[Path, list[str]]]:
+    """Every `counterbench ...` line of every block, without its remark."""
+    found = []
+    for page, body in blocks(""):
+        for line in body.splitlines():
+            for part in line.split("  #")[0].split(" && "):
+                words = shlex.split(part)
+                while words and re.fullmatch(r"\w+=\S+", words[0]):
+                    words = words[1:]
+                if words and words[0] == "counterbench":
+                    found.append((page, words[1:]))
+    return found
+
+
+def test_every_command_of_every_page_is_one_and_names_what_there_is():
+    """Each is parsed as the command line would, and what it names is looked up; none is run."""
+    from counterbench import datasets, models
+    from counterbench.catalog.suites import suite_paths
+    from counterbench.cli import main
+
+    assert len(commands()) > 40
+    for page, words in commands():
+        where, command, rest = f"{page.name}: counterbench {' '.join(words)}", main, list(words)
+        while isinstance(command, click.Group):
+            context = command.make_context("counterbench", rest, resilient_parsing=False) if command is main else None
+            rest = [*context._protected_args, *context.args] if context is not None else rest
+            assert command.get_command(None, rest[0]) is not None, where
+            command, rest = command.get_command(None, rest[0]), rest[1:]
+        given = command.make_context("counterbench", rest).params
+        dataset = given.get("dataset") or "morphomnist"
+        if not dataset.endswith(".yaml") and "my-" not in dataset:
+            assert dataset in datasets.names(), where
+            model = given.get("model") or "identity"
+            own = "/" in model or model.endswith(".yaml") or model.startswith(("my-", "mine"))
+            assert own or model in models.names(dataset), where
+        suite = given.get("suite") or "standard"
+        assert suite in suite_paths() or suite.endswith(".yaml"), where
+
+
+@pytest.mark.parametrize(
+    ("page", "body"), [pytest.param(*one, id=f"{one[0].name}-{i}") for i, one in enumerate(blocks("python"))]
+)
+def test_every_python_block_runs(page, body, tmp_path):
+    if page.name == "bring-your-own.md":
+        pytest.skip("they run together, above")
+    (tmp_path / "block.py").write_text(body)
+    done = subprocess.run([sys.executable, "block.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("page", "body"), [pytest.param(*one, id=f"{one[0].name}-{i}") for i, one in enumerate(blocks("yaml"))]
+)
+def test_every_yaml_block_is_one(page, body):
+    import yaml
+
+    from counterbench.catalog.cards import Card
+    from counterbench.catalog.recipes import MechanismEntry
+
+    content = yaml.safe_load(body)
+    if "variables" in content:
+        Card.model_validate(content)
+    elif "image" in content:
+        MechanismEntry.model_validate(content["image"])
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    """Strictly: no page outside of the navigation, no link or anchor that leads nowhere; and it opens from disk without a network."""
+    pytest.importorskip("mkdocs")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "WARNING" not in done.stderr
+    front = (tmp_path / "site" / "index.html").read_text()
+    assert not re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(?:https?:)?//', front)
+    reference = (tmp_path / "site" / "reference.html").read_text()
+    for name in (
+        "counterbench.api.evaluate",
+        "counterbench.mechanisms.base.Mechanism.abduct",
+        "counterbench.checks.check",
+    ):
+        assert f'id="{name}"' in reference
+    assert "counterbench train-judges" in (tmp_path / "site" / "cli.html").read_text()
