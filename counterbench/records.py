@@ -29,7 +29,7 @@ Quantity = TypeVar("Quantity", float, "numpy.ndarray")
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="null")
 
 
 class Estimate(_Part):
