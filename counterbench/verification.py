@@ -102,9 +102,9 @@ def verify(
     made = evaluate(contestant, exam)
     samples = totals.beside(path, SAMPLES)
     stored = _claims(samples, exam.plan.index.tolist()) if samples.exists() else {}
-    checks = [
-        check for number in record.numbers if (check := _check(number, made, stored, record.clusters)) is not None
-    ]
+    # A part may have as large a share of the units as of the images, or fewer images of each: the smaller share says less.
+    share = min(made.record.clusters / record.clusters, made.record.images / record.images)
+    checks = [check for number in record.numbers if (check := _check(number, made, stored, share)) is not None]
     return Verification(record, asked, bool(stored), tuple(checks), tuple(wrong))
 
 
@@ -130,7 +130,7 @@ def _claims(samples: Path, rows: Sequence[int]) -> dict[Key, float]:
     }
 
 
-def _check(number: Number, made: Evaluation, stored: Mapping[Key, float], whole: int) -> Check | None:
+def _check(number: Number, made: Evaluation, stored: Mapping[Key, float], share: float) -> Check | None:
     """None for what another machine changes (costs), and for statistics of the whole set (their value depends on its size)."""
     again = made.record.by_key.get(number.key)
     if again is None or number.kind not in ("mean", "skill") or number.metric in ("cost", "realism", "abduction"):
@@ -141,8 +141,7 @@ def _check(number: Number, made: Evaluation, stored: Mapping[Key, float], whole:
         claimed = 1 - stored[number.key] if number.kind == "skill" else stored[number.key]
         return Check(number, again.value, claimed, _TOLERANCE * (1 + abs(claimed)))
     # A few samples may all be alike by chance: the claimed interval says how much they vary, too.
-    share = (made.record.clusters / whole) ** -0.5
-    spread = max(_error(again), share * _error(number))
+    spread = max(_error(again), share**-0.5 * _error(number))
     return Check(number, again.value, number.value, DEVIATIONS * spread + _TOLERANCE * (1 + abs(number.value)))
 
 

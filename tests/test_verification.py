@@ -2,13 +2,15 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
 import counterbench
+from counterbench import verification
 from counterbench.cli import main
-from counterbench.records import Record, read_record, write_record
+from counterbench.records import Number, Record, read_record, write_record
 from counterbench.verification import verify
 
 
@@ -64,3 +66,20 @@ def test_the_command_says_how_many_agree(home):
     done = CliRunner().invoke(main, ["verify", "nowhere.json"])
     assert done.exit_code == 1
     assert "Cannot read nowhere.json" in done.stderr
+
+
+@pytest.mark.parametrize(("images", "agrees"), [(2000, True), (1000, False)])
+def test_one_image_of_each_unit_says_less_than_two(images, agrees):
+    """Sixty subjects with one visit each are 60 of 1,000 subjects, but 60 of 2,000 images."""
+    about = {
+        "metric": "effectiveness",
+        "quantity": "accuracy",
+        "intervened": "a",
+        "measured": "c",
+        "cycles": 0,
+        "unit": "",
+    }
+    number = Number(value=0.6, low=0.577, high=0.623, n=2000, direction="higher", references={}, **about)
+    again = Number(value=0.817, low=0.72, high=0.9, n=60, direction="higher", references={}, **about)
+    made = SimpleNamespace(record=SimpleNamespace(by_key={number.key: again}))
+    assert verification._check(number, made, {}, min(60 / 1000, 60 / images)).agrees == agrees
