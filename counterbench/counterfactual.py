@@ -30,6 +30,15 @@ def l1(first: Tensor, second: Tensor) -> Tensor:
     return (first.double() - second.double()).abs().flatten(1).mean(1)
 
 
+def seems_unscaled(answered: float, factual: float) -> bool:
+    """Whether images are probably from 0 to 1 where grey levels from 0 to 255 are meant.
+
+    Args:
+        answered, factual: the brightest pixel of some answers, and of the images that they are about.
+    """
+    return factual >= 10 and 0 < answered <= 1.5
+
+
 def picture(values: Mapping[str, Tensor], image: str) -> Tensor:
     """The images among some values, (N, C, H, W); nothing, (0,), for a dataset without images."""
     return values[image] if image else torch.empty(0)

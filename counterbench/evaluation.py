@@ -11,6 +11,7 @@ from torch import Tensor
 
 from counterbench import baselines, models, scoring
 from counterbench.columns import load_columns, prune, save_columns, touch
+from counterbench.counterfactual import seems_unscaled
 from counterbench.errors import ConfigError, RecordError
 from counterbench.exam import SPLIT, Exam, choose_device, prepare
 from counterbench.examination import REAL, SHOWN, Examinee, Shown, examine, key_of, unanswered
@@ -187,14 +188,13 @@ def _notes(exam: Exam, contestant: Contestant) -> list[str]:
 def _too_dark(examinee: Examinee) -> list[str]:
     """A frequent mistake that no score names: images from 0 to 1 where grey levels from 0 to 255 are meant."""
     shown = examinee.shown().values()
-    if not shown or max(float(one.factual.max()) for one in shown) < 10:
-        return []
-    if not 0 < max(float(one.answered.max()) for one in shown) <= _UNIT:
+    answered, factual = (
+        max((float(images.max()) for images in part), default=0.0)
+        for part in ([one.answered for one in shown], [one.factual for one in shown])
+    )
+    if not seems_unscaled(answered, factual):
         return []
     return ["its images are hardly brighter than 1 grey level: were they meant as 0 to 1? Grey levels are 0 to 255"]
-
-
-_UNIT = 1.5
 
 
 def _unavailable(examinee: Examinee) -> dict[str, str]:

@@ -29,7 +29,6 @@ from counterbench.models import Contestant
 from counterbench.progress import bar
 from counterbench.randomness import SampleNoise
 from counterbench.samples import Samples
-from counterbench.scm import checked_answer
 from counterbench.stored import read_tensors, write_tensors
 from counterbench.versions import source_hash, versions
 
@@ -424,16 +423,13 @@ class _Questions:
         assert contestant is not None
         begun = time.perf_counter()
         noise = SampleNoise(self.exam.seed, [f"{question}/{row}" for row in given.index.tolist()])
-        # Copies: what a model does to its input must not reach the judges, nor the other models.
-        own = Samples({name: value.clone() for name, value in given.items()}, given.index.clone(), given.done)
-        asked = {name: value.clone() for name, value in held.items()}
+        asked = (contestant.model, given, held, noise, self.exam.dataset.variables)
         if count:
             with counted_passes(contestant.model, given.count) as passes:
-                answer = contestant.model.counterfactual(own, asked, noise)
+                checked = models.ask(*asked)
             self.passes = passes.mean
         else:
-            answer = contestant.model.counterfactual(own, asked, noise)
-        checked = checked_answer(answer, self.exam.dataset.variables, held, given.count)
+            checked = models.ask(*asked)
         image = self.shared.image
         if image and torch.equal(checked[image].to(self.shared.view.images.dtype), self.shared.view.images):
             checked[image] = self.shared.view.images  # so that it is not measured again

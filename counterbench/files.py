@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from counterbench.errors import ConfigError, DataError, RecordError
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
@@ -57,6 +58,15 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_png(pixels: np.ndarray, path: Path) -> None:
+    """Write an image, (C, H, W), uint8, one or three channels, atomically."""
+    import PIL.Image
+
+    array = pixels.transpose(1, 2, 0)
+    with atomic(path) as temporary:
+        PIL.Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(temporary, format="PNG")
 
 
 def slug(name: str) -> str:

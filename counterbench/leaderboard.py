@@ -80,6 +80,11 @@ class Board:
         return f"{self.dataset}-{self.source}-{self.suite}"
 
     @property
+    def ranked(self) -> tuple[str, ...]:
+        """Those of its metrics in which some model has a rank."""
+        return tuple(metric for metric in self.metrics if any(row.mean_rank(metric) for row in self.rows))
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that it has numbers of, in the order of the tables."""
         return tuple(dict.fromkeys(key[0] for key in self.columns))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from counterbench import datasets, registry
 from counterbench.catalog.cards import Card, JudgeEntry, SourceEntry
-from counterbench.catalog.reading import load_yaml
+from counterbench.catalog.reading import declared_in
 from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
 from counterbench.catalog.suites import Suite, find_suite, suite_paths
 from counterbench.errors import UnknownNameError
@@ -95,14 +95,11 @@ def describe(name: str) -> str:
 
 
 def _describe_file(path: Path) -> str:
-    """A recipe, card or suite of the user's own: each has keys that the others lack."""
-    keys = load_yaml(path)
-    if isinstance(keys, dict) and "mechanisms" in keys:
+    declared = declared_in(path)
+    if declared == "recipe":
         recipe = read_recipe(path)
         return _describe_recipe(recipe, recipe.dataset)
-    if isinstance(keys, dict) and {"variables", "extends", "reader"} & keys.keys():
-        return _describe_dataset(str(path))
-    return _describe_suite(find_suite(str(path)))
+    return _describe_dataset(str(path)) if declared == "card" else _describe_suite(find_suite(str(path)))
 
 
 def _all_names() -> set[str]:

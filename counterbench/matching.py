@@ -115,20 +115,24 @@ class Matcher:
         """
         chosen = torch.zeros(len(images), dtype=torch.long)
         for asked, candidates in self._candidates(attributes):
-            chosen[asked] = self._nearest_of(candidates, images[asked].float())
+            wanted = images[asked].float()
+            # A few candidates of one's own are compared at once; of thousands that are shared, most are far at first sight.
+            bound = torch.zeros(candidates.shape) if self.quantities else self._coarse_distance(candidates[0], wanted)
+            chosen[asked] = self._nearest_of(candidates, wanted.flatten(1), bound)
         return chosen
 
-    def _nearest_of(self, candidates: Tensor, images: Tensor) -> Tensor:
-        """Which of (N or 1, K) rows is nearest to each of (N, C, H, W), exactly: (N,), rows.
+    def _nearest_of(self, candidates: Tensor, wanted: Tensor, bound: Tensor) -> Tensor:
+        """Which of (N or 1, K) rows is nearest to each of (N, D) images, exactly: (N,), rows.
 
-        Coarse images are never farther apart than fine ones, so whoever is too far as a coarse image need not be looked at.
+        Args:
+            candidates, wanted: see above.
+            bound: (N, K), no more than their squared distances: whoever is too far by it is not looked at.
         """
         known = self._pixels.flatten(1)
-        wanted, bound = images.flatten(1), self._coarse_distance(candidates, images)
         order = bound.argsort(dim=1, stable=True)
-        bound, candidates = bound.gather(1, order), candidates.expand(len(images), -1).gather(1, order)
-        best = torch.full((len(images),), torch.inf, dtype=torch.float64)
-        chosen = torch.zeros(len(images), dtype=torch.long)
+        bound, candidates = bound.gather(1, order), candidates.expand(len(wanted), -1).gather(1, order)
+        best = torch.full((len(wanted),), torch.inf, dtype=torch.float64)
+        chosen = torch.zeros(len(wanted), dtype=torch.long)
         for start in range(0, candidates.shape[1], _BLOCK):
             unsure = (bound[:, start] < best).nonzero()[:, 0]
             if not len(unsure):
@@ -136,19 +140,18 @@ class Matcher:
             rows = candidates[unsure, start : start + _BLOCK]
             apart = known[rows].float() - wanted[unsure, None]
             nearest, position = apart.square().sum(2, dtype=torch.float64).min(1)
-            closer = unsure[nearest < best[unsure]]
-            chosen[closer] = rows.gather(1, position[:, None])[:, 0][nearest < best[unsure]]
-            best[unsure] = torch.minimum(best[unsure], nearest)
+            closer = nearest < best[unsure]
+            chosen[unsure[closer]] = rows.gather(1, position[:, None])[closer, 0]
+            best[unsure[closer]] = nearest[closer]
         return chosen
 
-    def _coarse_distance(self, candidates: Tensor, images: Tensor) -> Tensor:
-        """(N, K): squared distances of images reduced by averaging, times the pixels behind each, less what rounding may add."""
-        here = _coarse(images)
-        if len(candidates) == 1:  # in whole numbers, so nothing is lost in these sums
-            there, length = self._shared(candidates[0])
-            apart = here.square().sum(1)[:, None] + length - 2 * here @ there.T
-        else:
-            apart = (self._coarse[candidates] - here[:, None]).square().sum(2)
+    def _coarse_distance(self, rows: Tensor, images: Tensor) -> Tensor:
+        """(N, K): squared distances of images reduced by averaging, times the pixels behind each, less what rounding may add.
+
+        Coarse images are never farther apart than fine ones.
+        """
+        here, (there, length) = _coarse(images), self._shared(rows)
+        apart = here.square().sum(1)[:, None] + length - 2 * here @ there.T
         return (images[0].numel() / here.shape[1]) * apart * (1 - 1e-9)
 
     def _shared(self, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ from counterbench.mechanisms.base import Mechanism
 from counterbench.options import make
 from counterbench.randomness import Generator
 from counterbench.samples import Samples
-from counterbench.scm import StructuralCausalModel
+from counterbench.scm import StructuralCausalModel, checked_answer
 from counterbench.variables import Variable
 
 
@@ -44,6 +44,18 @@ def can_answer(model: Model, intervened: Collection[str]) -> bool:
     """Whether a model takes questions about these variables: all of them, unless its own method `can_answer` says no."""
     asked = getattr(model, "can_answer", None)
     return True if asked is None else bool(asked(intervened))
+
+
+def ask(
+    model: Model, given: Samples, held: Mapping[str, Tensor], noise: Generator, variables: Mapping[str, Variable]
+) -> dict[str, Tensor]:
+    """A model's answer to one question, checked; see :func:`counterbench.scm.checked_answer`.
+
+    The model gets copies: what it does to its input must not reach the judges, nor the other models.
+    """
+    own = Samples({name: value.clone() for name, value in given.items()}, given.index.clone(), given.done)
+    answer = model.counterfactual(own, {name: value.clone() for name, value in held.items()}, noise)
+    return checked_answer(answer, variables, held, given.count)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -51,6 +51,15 @@ def load_yaml(path: Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ConfigError(f"{path} is not valid YAML{place}: {getattr(error, 'problem', error)}.") from error
+
+
+def declared_in(path: Path) -> Literal["recipe", "card", "suite"]:
+    """What a file of the user's own declares: each has keys that the others lack."""
+    content = load_yaml(path)
+    keys = content.keys() if isinstance(content, dict) else set()
+    if "mechanisms" in keys:
+        return "recipe"
+    return "card" if {"variables", "extends", "reader"} & keys else "suite"
 
 
 def _explain(error: ValidationError, kind: type[BaseModel]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from counterbench import datasets, models, registry
-from counterbench.catalog.reading import load_yaml
+from counterbench.catalog.reading import declared_in
 from counterbench.checks.base import Finding
 from counterbench.datasets.base import Dataset
 from counterbench.errors import UnknownNameError
@@ -24,23 +24,13 @@ def kinds_of(name: str, dataset: str) -> list[str]:
     Raises:
         UnknownNameError: with the closest match and the list.
     """
-    declared = load_yaml(Path(name)) if name.endswith((".yaml", ".yml")) else {}
-    is_recipe = isinstance(declared, dict) and "mechanisms" in declared
-    there = {
-        "model": name in models.names(dataset) or Path(name).is_dir(),
-        "recipe": is_recipe,
-        "mechanism": name in registry.mechanisms,
-        "dataset": name in datasets.names() or (bool(declared) and not is_recipe),
-        "metric": name in registry.metrics,
-        "judge": name in registry.judges,
-        "feature": name in registry.features,
-    }
-    found = [kind for kind in KINDS if there[kind]]
+    if name.endswith((".yaml", ".yml")):
+        return ["recipe" if declared_in(Path(name)) == "recipe" else "dataset"]
+    known = {kind: registry.KINDS[kind].names() for kind in KINDS if kind in registry.KINDS}
+    known |= {"model": models.names(dataset), "dataset": datasets.names()}
+    found = [kind for kind in KINDS if name in known.get(kind, ()) or (kind == "model" and Path(name).is_dir())]
     if not found:
-        known = {*models.names(dataset), *datasets.names()}
-        for kind in (registry.mechanisms, registry.metrics, registry.judges, registry.features):
-            known |= set(kind.names())
-        raise UnknownNameError("component", name, known)
+        raise UnknownNameError("component", name, {one for names in known.values() for one in names})
     return found
 
 
@@ -52,11 +42,9 @@ def check(name: str, kind: str, dataset: Dataset) -> Iterator[Finding]:
     """
     from counterbench.checks import of_datasets, of_instruments, of_mechanisms, of_metrics, of_models
 
-    if kind == "dataset":
-        yield from of_datasets.check(dataset)
-        return
     checks: dict[str, Callable[[str, Dataset], Iterator[Finding]]] = {
         "model": of_models.check,
+        "dataset": lambda name, dataset: of_datasets.check(dataset),
         "recipe": lambda name, dataset: of_mechanisms.check_recipe(Path(name), dataset),
         "mechanism": of_mechanisms.check,
         "metric": of_metrics.check,

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from counterbench import models
 from counterbench.checks.base import Finding, NotAskedError, require, run, unlike
+from counterbench.counterfactual import seems_unscaled
 from counterbench.datasets.base import Dataset
 from counterbench.models import Contestant
 from counterbench.randomness import SampleNoise
 from counterbench.samples import Samples
-from counterbench.scm import checked_answer
 
 COUNT = 8
 
@@ -48,8 +48,7 @@ class Case:
         asked = {name: value[order] for name, value in held.items()}
         noise = SampleNoise(0, given.index.tolist())
         with torch.no_grad():
-            answer = self.contestant.model.counterfactual(given, asked, noise)
-        return checked_answer(answer, self.dataset.variables, asked, given.count)
+            return models.ask(self.contestant.model, given, asked, noise, self.dataset.variables)
 
 
 def check(name: str, dataset: Dataset) -> Iterator[Finding]:
@@ -81,12 +80,11 @@ def images_are_grey_levels(case: Case) -> None:
     if not image:
         raise NotAskedError("the dataset has no images")
     brightest, there = (float(values[image].max()) for values in (case.ask(_any(case)), case.factual))
-    if there > 10:
-        require(
-            not 0 < brightest <= 1.5,
-            f"the brightest pixel of its answers is {brightest:.3g} where that of the data is {there:.0f}: images are 0 to 255, so "
-            "scale 0..1 by 255, or -1..1 by (x + 1) * 127.5",
-        )
+    require(
+        not seems_unscaled(brightest, there),
+        f"the brightest pixel of its answers is {brightest:.3g} where that of the data is {there:.0f}: images are 0 to 255, so "
+        "scale 0..1 by 255, or -1..1 by (x + 1) * 127.5",
+    )
 
 
 def only_descendants_change(case: Case) -> None:

@@ -20,7 +20,7 @@ from counterbench.catalog.suites import Suite
 from counterbench.datasets.base import Dataset
 from counterbench.errors import ConfigError, DataError
 from counterbench.exam import SPLIT, Exam
-from counterbench.files import atomic, write_text
+from counterbench.files import atomic, write_png, write_text
 from counterbench.plans import Plan
 from counterbench.progress import bar
 from counterbench.variables import Binary, Categorical, Continuous, Image, Variable
@@ -253,15 +253,11 @@ def _ending(dataset: Dataset) -> str:
 
 def _write_image(pixels: np.ndarray, path: Path) -> None:
     """(C, H, W), grey levels."""
-    import PIL.Image
-
-    with atomic(path) as temporary:
-        if path.suffix == ".npy":
-            with temporary.open("wb") as stream:
-                np.save(stream, pixels.astype(np.float32))
-        else:
-            array = pixels.transpose(1, 2, 0)
-            PIL.Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(temporary, format="PNG")
+    if path.suffix == ".png":
+        write_png(pixels, path)
+        return
+    with atomic(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, pixels.astype(np.float32))
 
 
 def write_round(exam: Exam, folder: Path, number: int, answers: Answers | None) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from counterbench.leaderboard import BOARDS, Board, Row
 from counterbench.records import CEILINGS, Estimate
-from counterbench.report.table import ARROWS, label, show
+from counterbench.report.table import ARROWS, label, show, show_rank, where
 from counterbench.totals import BY, Key
 
 SCHEMA = 1
@@ -61,9 +61,7 @@ def markdown(board: Board) -> str:
         lines.append("|---|" + "---|" * (len(board.rows) + len(ends)))
         for key in keys:
             number = board.columns[key]
-            name = f"{label(number)}" + (
-                f", do({number.intervened})" if number.intervened and metric != "abduction" else ""
-            )
+            name = ", ".join(filter(None, (label(number), where(number))))
             cells = [_cell(row, key) for row in board.rows]
             cells += [_end(board.ends[end], key) for end in ends]
             lines.append(f"| {name} {ARROWS[number.direction]} | " + " | ".join(cells) + " |")
@@ -73,7 +71,7 @@ def markdown(board: Board) -> str:
 
 def _summary(board: Board) -> list[str]:
     """The models with their mean ranks, marks and costs."""
-    metrics = [metric for metric in board.metrics if any(row.mean_rank(metric) for row in board.rows)]
+    metrics = board.ranked
     lines = [
         "| model | mean rank | "
         + "".join(f"{metric.replace('_', ' ')} | " for metric in metrics)
@@ -82,7 +80,7 @@ def _summary(board: Board) -> list[str]:
     ]
     for row in board.rows:
         ranks = [row.mean_rank(), *(row.mean_rank(metric) for metric in metrics)]
-        cells = ["-" if rank is None else f"{rank:.2f}" for rank in ranks]
+        cells = [show_rank(rank) for rank in ranks]
         lines.append(
             f"| **{row.name}** | "
             + " | ".join(cells)

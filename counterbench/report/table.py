@@ -59,13 +59,20 @@ def label(number: Number) -> str:
     return f"{number.measured}: {quantity}" if number.measured else quantity
 
 
+def show_rank(rank: float | None) -> str:
+    """A mean rank, or a dash where there is none."""
+    return "-" if rank is None else f"{rank:.2f}"
+
+
+def where(number: Number) -> str:
+    """The intervention that a number is about, `do(age)`; empty for none. (Abduction names a parent, which is not set.)"""
+    return f"do({number.intervened})" if number.intervened and number.metric != "abduction" else ""
+
+
 def section(number: Number) -> str:
     """The heading above a row."""
-    name = number.metric.replace("_", " ")
-    if number.metric == "abduction" or not number.intervened:
-        return name
-    where = f" in {number.space} features" if number.metric == "realism" else ""
-    return f"{name} do({number.intervened}){where}"
+    space = f"in {number.space} features" if number.metric == "realism" and where(number) else ""
+    return " ".join(filter(None, (number.metric.replace("_", " "), where(number), space)))
 
 
 def heading(number: Number) -> str:

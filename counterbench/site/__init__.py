@@ -53,8 +53,7 @@ def build(boards: Sequence[Board], folder: Path, albums: Mapping[str, Album] | N
 
     def write(path: str, template: str, **context: object) -> None:
         depth = "../" * path.count("/")
-        listed = [{"name": board.name, "title": pages.title(board)} for board in boards]
-        text = environment.get_template(template).render(root=depth, boards=listed, **context)
+        text = environment.get_template(template).render(root=depth, **context)
         write_text(folder / path, text)
 
     (folder / "static").mkdir(parents=True, exist_ok=True)
@@ -68,7 +67,7 @@ def build(boards: Sequence[Board], folder: Path, albums: Mapping[str, Album] | N
     for board in boards:
         album = (albums or {}).get(board.name)
         (folder / board.name).mkdir(exist_ok=True)
-        write(f"{board.name}/index.html", "board.html.j2", page=pages.board(board, album))
+        write(f"{board.name}/index.html", "board.html.j2", page=pages.board(board))
         write(f"{board.name}/compare.html", "compare.html.j2", page=pages.comparison(board))
         write(f"{board.name}/viewer.html", "viewer.html.j2", page=pages.viewer(board, album))
         for row in board.rows:

@@ -34,20 +34,20 @@ def cycles(record: Record) -> str:
 
 def training(curves: Mapping[str, Mapping[str, Any]]) -> str:
     """Loss on training and held-out samples against epochs, stage after stage."""
-    stages = {name: curve for name, curve in curves.items() if name.startswith("image") and curve.get("train")}
+    stages = {
+        name: curve
+        for name, curve in curves.items()
+        if name.startswith("image") and curve.get("train") and curve.get("objective", "likelihood") == "likelihood"
+    }
     if not stages:
         return ""
     figure, axis = _figure()
     done = 0
     for name, curve in stages.items():
-        if curve.get("objective", "likelihood") != "likelihood":
-            continue
         epochs = range(done + 1, done + 1 + len(curve["train"]))
         axis.plot(epochs, curve["validation"], color=_COLOURS["model"], label=f"{name}, held out")
         axis.plot(epochs, curve["train"], color=_COLOURS["identity"], label=f"{name}, training", linestyle=":")
         done += len(curve["train"])
-    if not done:
-        return ""
     axis.set(xlabel="epoch", ylabel="loss, nats per image")
     axis.legend(frameon=False, labelcolor=_INK, fontsize=7)
     return _svg(figure)
@@ -61,7 +61,7 @@ def _figure() -> tuple[Any, Any]:
     axis.set_facecolor("none")
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(colors=_INK)
-    for part in (*axis.spines.values(),):
+    for part in axis.spines.values():
         part.set_color(_INK)
     axis.xaxis.label.set_color(_INK)
     axis.yaxis.label.set_color(_INK)

@@ -9,7 +9,7 @@ import yaml
 
 from counterbench.leaderboard import Board, Row
 from counterbench.records import CEILINGS, FLOORS, Estimate, Number, Record, regret
-from counterbench.report.table import ARROWS, interval, label, show, shown_numbers
+from counterbench.report.table import ARROWS, interval, label, show, show_rank, shown_numbers, where
 from counterbench.site import charts
 from counterbench.totals import Key
 
@@ -47,25 +47,22 @@ def index(boards: Sequence[Board]) -> dict[str, Any]:
                 "title": title(board),
                 "images": max((row.record.images for row in board.rows), default=0),
                 "metrics": [metric.replace("_", " ") for metric in board.metrics],
-                "rows": [{"name": row.name, "rank": _rank(row.mean_rank())} for row in board.rows],
+                "rows": [{"name": row.name, "rank": show_rank(row.mean_rank())} for row in board.rows],
             }
             for board in boards
         ]
     }
 
 
-def board(given: Board, album: Album | None) -> dict[str, Any]:
+def board(given: Board) -> dict[str, Any]:
     """A leaderboard: a summary, then one table per metric with models above floors and ceilings."""
-    metrics = [metric for metric in given.metrics if any(row.mean_rank(metric) for row in given.rows)]
     return {
-        "name": given.name,
         "title": title(given),
         "notes": list(given.notes),
-        "metrics": [_words(metric) for metric in metrics],
-        "summary": [_summary(row, metrics) for row in given.rows],
+        "metrics": [_words(metric) for metric in given.ranked],
+        "summary": [_summary(row, given.ranked) for row in given.rows],
         "tables": [_table(given, metric) for metric in given.metrics],
         "baselines": [{"name": name, "words": WORDS[name]} for name in given.ends],
-        "pictures": album is not None,
         "images": max((row.record.images for row in given.rows), default=0),
     }
 
@@ -90,11 +87,7 @@ def _summary(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
 
 
 def _cell_of(rank: float | None) -> dict[str, Any]:
-    return {"sort": "" if rank is None else rank, "shown": _rank(rank)}
-
-
-def _rank(rank: float | None) -> str:
-    return "-" if rank is None else f"{rank:.2f}"
+    return {"sort": "" if rank is None else rank, "shown": show_rank(rank)}
 
 
 def _words(name: str) -> str:
@@ -122,10 +115,9 @@ def _table(given: Board, metric: str) -> dict[str, Any]:
 
 
 def _column(number: Number) -> dict[str, str]:
-    where = f"do({number.intervened})" if number.intervened and number.metric != "abduction" else ""
     unit = f" ({number.unit})" if number.unit else ""
     return {
-        "where": where,
+        "where": where(number),
         "label": label(number) + unit,
         "arrow": ARROWS[number.direction],
         "better": BETTER[number.direction],
@@ -155,7 +147,6 @@ def model(given: Board, row: Row, album: Album | None) -> dict[str, Any]:
     record = row.record
     pictured = None if album is None else album.models.get(row.name)
     return {
-        "board": given.name,
         "board_title": title(given),
         "name": row.name,
         "title": record.title,
@@ -253,7 +244,7 @@ def _warmth(number: Number | None) -> dict[str, Any]:
 def comparison(given: Board) -> dict[str, Any]:
     """Paired differences of every two models, for the script to choose from."""
     made = given.comparison
-    page: dict[str, Any] = {"name": given.name, "title": title(given), "models": [], "clusters": 0, "data": []}
+    page: dict[str, Any] = {"title": title(given), "models": [], "clusters": 0, "data": []}
     if made is None:
         return page
     values = {key: dict(zip(made.names, numbers, strict=True)) for key, numbers in made.numbers.items()}
@@ -285,7 +276,6 @@ def _told(estimate: Estimate) -> str:
 def viewer(given: Board, album: Album | None) -> dict[str, Any]:
     """The same images under each model, truth beside them."""
     return {
-        "name": given.name,
         "title": title(given),
         "questions": [] if album is None else album.viewed(),
         "missing": {} if album is None else dict(album.missing),

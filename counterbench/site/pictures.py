@@ -17,15 +17,13 @@ from counterbench.counterfactual import l1
 from counterbench.datasets.base import Dataset
 from counterbench.errors import CounterbenchError
 from counterbench.exam import Exam
-from counterbench.files import atomic, slug
+from counterbench.files import slug, write_png
 from counterbench.leaderboard import Board, Row
 from counterbench.models import Contestant
 from counterbench.progress import bar
 from counterbench.randomness import SampleNoise
 from counterbench.report.grid import captions
 from counterbench.report.sheet import tiled
-from counterbench.samples import Samples
-from counterbench.scm import checked_answer
 from counterbench.validation import exam_of
 
 ASKED = 64
@@ -181,10 +179,8 @@ class _Session:
     def _answer(self, contestant: Contestant, name: str) -> Tensor:
         held = {name: self.exam.plan.single[name]}
         noise = SampleNoise(self.exam.seed, [f"single/{name}/{row}" for row in self.rows.tolist()])
-        given = Samples({key: value.clone() for key, value in self.factual.items()}, self.rows.clone())
         with torch.inference_mode():
-            answer = contestant.model.counterfactual(given, {name: held[name].clone()}, noise)
-        return checked_answer(answer, self.exam.dataset.variables, held, given.count)[self.image]
+            return models.ask(contestant.model, self.factual, held, noise, self.exam.dataset.variables)[self.image]
 
     def _extreme(self, model: str, name: str, answered: Tensor) -> Extreme:
         error = l1(answered, self.truth[name])
@@ -210,15 +206,10 @@ class _Session:
 
     def _store(self, name: str, images: Tensor) -> str:
         """Some images side by side as a PNG; its path for the page."""
-        import PIL.Image
-
-        pixels = tiled(images.float().cpu(), len(images)).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+        pixels = tiled(images.float().cpu(), len(images)).round().clamp(0, 255).to(torch.uint8).numpy()
         path = Path("pictures") / f"{slug(name)}.png"
         (self.folder / "pictures").mkdir(parents=True, exist_ok=True)
-        with atomic(self.folder / path) as temporary:
-            PIL.Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(
-                temporary, format="PNG", optimize=True
-            )
+        write_png(pixels, self.folder / path)
         return path.as_posix()
 
 
