@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,7 @@ class _Commands(click.Group):
             click.echo(f"counterbench: {error}", err=True)
             context.exit(2 if isinstance(error, UnknownNameError) else 1)
         except KeyboardInterrupt:
-            click.echo(
-                f"counterbench: interrupted. {context.meta.get('counterbench.kept', 'Nothing that was finished is lost.')}",
-                err=True,
-            )
+            click.echo(f"counterbench: interrupted. {_what_is_kept(context)}", err=True)
             context.exit(_INTERRUPTED)
         except BrokenPipeError:
             sys.stderr.close()
@@ -48,6 +46,27 @@ class _Commands(click.Group):
         return super().resolve_command(context, args)
 
 
+_KEPT = "counterbench.kept"
+
+
+def _keep(folder: Path, sign: str, how: str = "") -> None:
+    """Remember, in case of Ctrl-C, where this command keeps what it has finished (then `sign` is in the folder), and how to go on."""
+    click.get_current_context().meta[_KEPT] = folder, sign, how
+
+
+def _what_is_kept(context: click.Context) -> str:
+    folder, sign, how = context.meta.get(_KEPT, (None, "", ""))
+    if folder is None:
+        return "Files that were finished stay; nothing is left half-written."
+    if not (folder / sign).exists():
+        return "Nothing had been finished yet."
+    return f"What was finished is kept in {folder}; run the same command{how} to go on."
+
+
+def _warned(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> str:
+    return f"counterbench: {message}\n"
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="counterbench")
 @click.option(
@@ -63,6 +82,7 @@ def main(plugin: tuple[str, ...]) -> None:
     counterbench evaluate --model vae --dataset morphomnist
     counterbench list models
     """
+    warnings.formatwarning = _warned
     if plugin:
         from counterbench.registry import load_plugin
 
@@ -133,9 +153,7 @@ def _say(message: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
 @click.option("--detail", is_flag=True, help="Print every number, not only the headline ones.")
 @_quiet_option
-@click.pass_context
 def evaluate(
-    context: click.Context,
     model: str,
     dataset: str,
     source: str | None,
@@ -156,7 +174,6 @@ def evaluate(
     """Ask a model all questions of a suite and print a table with intervals, floors and ceilings."""
     from counterbench import evaluation, models, storing
 
-    context.meta["counterbench.kept"] = f"What was finished is kept in {output}; run the same command to go on."
     _show_progress(quiet)
     chosen = [name.strip() for name in metrics.split(",") if name.strip()] if metrics is not None else None
     exam = evaluation.prepare(dataset, suite, source, data_dir, chosen, seed, limit, device, plan)
@@ -169,9 +186,7 @@ def evaluate(
             f"This evaluation was made before: {folder}. Use --overwrite missing to show it, or always to make it again."
         )
     if record is None:
-        if overwrite == "always":
-            storing.discard_chunks(folder)
-        record = _evaluate_into(folder, contestant, exam, batch_size)
+        record = _evaluate_into(folder, contestant, exam, batch_size, afresh=overwrite == "always")
     else:
         _say("This evaluation was made before; showing it (--overwrite always makes it again).")
     _print_record(record, as_json, detail)
@@ -201,9 +216,7 @@ def evaluate(
 @click.option("--precision", type=click.Choice(["32-true", "bf16-mixed"]), default="32-true", show_default=True)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training in --output.")
 @_quiet_option
-@click.pass_context
 def train(
-    context: click.Context,
     model: str,
     dataset: str,
     source: str | None,
@@ -228,9 +241,7 @@ def train(
     loaded = datasets.load(dataset, source, data_dir)
     recipe, _ = models.find_recipe(model, loaded.card.name)
     folder = output or Path("runs") / f"{recipe.name}-{loaded.card.name}-{loaded.source}"
-    context.meta["counterbench.kept"] = (
-        f"Finished epochs are kept in {folder}; run the same command with --resume to go on."
-    )
+    _keep(folder, training.MARKER, " with --resume")
     training.train(recipe, loaded, folder, Hardware(place, devices, precision), seed, epochs, limit, resume)
     click.echo(str(folder))
     _say(
@@ -575,17 +586,19 @@ def verify(record: Path, count: int, model: str | None, data_dir: Path | None, d
         raise RecordError(f"{record} could not be verified.")
 
 
-def _evaluate_into(folder: Path, contestant: Any, exam: Any, batch_size: int | None = None) -> Any:
+def _evaluate_into(
+    folder: Path, contestant: Any, exam: Any, batch_size: int | None = None, afresh: bool = False
+) -> Any:
     """Evaluate, and keep everything in a folder, chunks first; returns the record."""
     from counterbench import evaluation, gallery, storing
-    from counterbench.files import remove_empty, require_writable
+    from counterbench.files import UNFINISHED, claimed
 
-    require_writable(folder)
-    try:
-        made = evaluation.evaluate(contestant, exam, batch_size, folder / storing.UNFINISHED)
-    finally:
-        remove_empty(folder)  # a run that fails at once leaves nothing behind
-    storing.save(made, folder)
+    _keep(folder, UNFINISHED)
+    with claimed(folder):
+        if afresh:
+            storing.discard_chunks(folder)
+        made = evaluation.evaluate(contestant, exam, batch_size, folder / UNFINISHED)
+        storing.save(made, folder)
     gallery.draw_evaluation(made, exam.dataset, folder / storing.GRID)
     return made.record
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from counterbench.files import warn_of_cache
 from counterbench.metrics.base import Cell, Column
 from counterbench.stored import read_tensors, write_tensors
 
@@ -18,12 +19,8 @@ _KEPT = 120
 """Results of baselines that are kept in the cache: those of the last twenty exams."""
 
 
-def save_columns(path: Path, columns: Sequence[Column]) -> None:
-    """Write columns atomically.
-
-    Raises:
-        RecordError: if the folder cannot be written.
-    """
+def save_columns(path: Path, columns: Sequence[Column]) -> bool:
+    """Write columns to the cache, atomically; returns whether they lie there now."""
     tensors: dict[str, Tensor] = {}
     for number, column in enumerate(columns):
         tensors[f"{number}/index"] = column.index.to(torch.int32)
@@ -31,7 +28,7 @@ def save_columns(path: Path, columns: Sequence[Column]) -> None:
         if not (column.reference == 1).all():
             tensors[f"{number}/reference"] = column.reference
     described = [{"metric": column.metric, "cell": asdict(column.cell)} for column in columns]
-    write_tensors(path, tensors, {"columns": json.dumps(described)})
+    return write_tensors(path, tensors, {"columns": json.dumps(described)}, optional=True)
 
 
 def load_columns(path: Path) -> list[Column] | None:
@@ -66,6 +63,7 @@ def touch(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         folder.touch()
-    except OSError:
+    except OSError as error:
+        warn_of_cache(error)
         return False
     return True

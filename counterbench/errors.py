@@ -49,6 +49,10 @@ class RecordError(CounterbenchError, ValueError):
     """A record that cannot be written, read or reused."""
 
 
+class CacheWarning(UserWarning):
+    """The cache cannot be written: nothing is lost, but what could be kept is made anew each time."""
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """The end of an error message: the closest match, if any, and the list."""
     names = sorted(known)

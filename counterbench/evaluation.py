@@ -12,7 +12,7 @@ from torch import Tensor
 from counterbench import baselines, models, scoring
 from counterbench.columns import load_columns, prune, save_columns, touch
 from counterbench.counterfactual import seems_unscaled
-from counterbench.errors import ConfigError, RecordError
+from counterbench.errors import ConfigError
 from counterbench.exam import SPLIT, Exam, choose_device, prepare
 from counterbench.examination import REAL, SHOWN, Examinee, Shown, examine, key_of, unanswered
 from counterbench.files import cache_folder
@@ -110,12 +110,8 @@ _COLUMNS = "columns.safetensors"
 
 def _keep(reference: Examinee, columns: list[Column]) -> None:
     """Keep what a baseline scored; its chunks are not needed any more."""
-    if reference.folder is None:
+    if reference.folder is None or not save_columns(reference.folder / _COLUMNS, columns):
         return
-    try:
-        save_columns(reference.folder / _COLUMNS, columns)
-    except RecordError:
-        return  # a cache that cannot be written costs time, not the run
     for path in reference.folder.glob("chunk-*"):
         path.unlink(missing_ok=True)
     prune(reference.folder.parent)

@@ -6,16 +6,23 @@ import hashlib
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterbench.errors import ConfigError, DataError, RecordError
+from filelock import FileLock, Timeout
+
+from counterbench.errors import CacheWarning, ConfigError, DataError, RecordError
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+
+
+UNFINISHED = "unfinished"
+"""Subfolder of what a run has made so far; gone when the run has come to its end."""
 
 
 def cache_folder() -> Path:
@@ -24,6 +31,17 @@ def cache_folder() -> Path:
         return Path(given).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "counterbench"
+
+
+def warn_of_cache(error: BaseException) -> None:
+    """Say, once, that the cache cannot be written: the same words whichever file it was."""
+    reason = getattr(error, "strerror", None) or error
+    warnings.warn(
+        f"the cache {cache_folder()} cannot be written ({reason}), so what it could keep is made anew each time. "
+        "Set COUNTERBENCH_CACHE to a folder that can be written, with free space.",
+        CacheWarning,
+        stacklevel=2,
+    )
 
 
 @contextmanager
@@ -89,6 +107,35 @@ def require_writable(folder: Path) -> None:
         raise RecordError(f"Cannot write to {folder}: {error.strerror or error}. Choose another folder.") from error
 
 
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep a folder of results to this process for the length of a block; a process that dies gives it back.
+
+    If it is empty at the end, it is removed, and so is its subfolder of unfinished things.
+
+    Raises:
+        RecordError: if another process has it, or nothing can be written there.
+    """
+    require_writable(folder)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RecordError(
+            f"{folder} is in use by another run. Wait until it ends, or choose another --output."
+        ) from None
+    try:
+        yield
+    finally:
+        # Removed while it is held: whoever comes next makes a new one.
+        with suppress(OSError):
+            (folder / ".lock").unlink()
+        lock.release()
+        for empty in (folder / UNFINISHED, folder):
+            with suppress(OSError):
+                empty.rmdir()
+
+
 def require_picture(path: Path) -> None:
     """Fail now for a picture that could not be drawn later.
 
@@ -103,12 +150,6 @@ def save_figure(figure: Any, path: Path, dpi: int = 150) -> None:
     """Write a matplotlib figure atomically."""
     with atomic(path) as temporary:
         figure.savefig(temporary, dpi=dpi)
-
-
-def remove_empty(folder: Path) -> None:
-    """Remove a folder if there is nothing in it."""
-    with suppress(OSError):
-        folder.rmdir()
 
 
 def sha256_of_file(path: Path) -> str:

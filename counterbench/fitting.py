@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import signal
+import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -322,8 +324,9 @@ def _trainer(
     epochs = options.epochs if options.steps is None else min(options.epochs, math.ceil(options.steps / batches))
     if options.ema_decay:
         callbacks.append(WeightAveraging(avg_fn=_MovingAverage(options.ema_decay)))
+    bar = progress.shown.get() and progress.watched()
     if progress.shown.get():
-        callbacks.append(_StderrProgressBar())
+        callbacks.append(_StderrProgressBar() if bar else _Lines())
     return lightning.Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.chosen,
@@ -335,7 +338,7 @@ def _trainer(
         callbacks=callbacks,
         logger=False,
         enable_model_summary=False,
-        enable_progress_bar=progress.shown.get(),
+        enable_progress_bar=bar,
         num_sanity_val_steps=0,
         default_root_dir=folder,
     )
@@ -346,6 +349,20 @@ class _StderrProgressBar(RichProgressBar):
 
     def __init__(self) -> None:
         super().__init__(leave=False, console_kwargs={"stderr": True})
+
+
+class _Lines(Callback):
+    """A line per epoch instead of a bar, for a log file."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.is_global_zero:
+            losses = ", ".join(f"{name} {float(value):.5g}" for name, value in trainer.callback_metrics.items())
+            done, of = trainer.current_epoch + 1, trainer.max_epochs
+            seconds = time.monotonic() - self._begun
+            print(f"  epoch {done} of {of}: {losses} ({seconds:.0f} s)", file=sys.stderr, flush=True)
 
 
 class _Quiet:

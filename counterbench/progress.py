@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,3 +23,14 @@ def bar(total: int, description: str) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(description, total=total)
         yield lambda steps: progress.advance(task, steps)
+
+
+def say(message: str) -> None:
+    """A line on stderr, where progress is shown."""
+    if shown.get():
+        print(message, file=sys.stderr, flush=True)
+
+
+def watched() -> bool:
+    """Whether somebody looks at a terminal; a log file is better off with lines than with a bar."""
+    return sys.stderr.isatty()

@@ -10,21 +10,21 @@ from safetensors.torch import save
 from torch import Tensor
 
 from counterbench.errors import RecordError
-from counterbench.files import atomic, sha256_of_tensors
+from counterbench.files import atomic, sha256_of_tensors, warn_of_cache
 
 _HASH = "fingerprint"
 
 
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, optional: bool = False
-) -> None:
-    """Write tensors.
+) -> bool:
+    """Write tensors; returns whether they lie there now.
 
     Args:
         path: a safetensors file.
         tensors: what to keep.
         metadata: words beside them.
-        optional: whether a folder that cannot be written costs only time, as in a cache.
+        optional: whether this is the cache: if it cannot be written, that costs a warning and time, not the run.
 
     Raises:
         RecordError: if the file cannot be written, unless it is optional.
@@ -33,9 +33,12 @@ def write_tensors(
     try:
         with atomic(path) as temporary:
             temporary.write_bytes(save(content, {**(metadata or {}), _HASH: sha256_of_tensors(content)}))
-    except RecordError:
+    except RecordError as error:
         if not optional:
             raise
+        warn_of_cache(error.__cause__ or error)
+        return False
+    return True
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:

@@ -9,12 +9,10 @@ from typing import Any
 from counterbench import totals
 from counterbench.errors import RecordError
 from counterbench.evaluation import Evaluation
-from counterbench.files import atomic
+from counterbench.files import UNFINISHED, atomic
 from counterbench.records import RECORD, SAMPLES, TOTALS, Inputs, Record, read_record, write_record
 
 PLAN, GRID = "plan.parquet", "grid.png"
-UNFINISHED = "unfinished"
-"""Folder of the chunks of an evaluation that has not come to its end; there is no record beside it."""
 
 
 def folder_of(inputs: Inputs, output: Path) -> Path:

@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from counterbench import fitting, models, objectives
+from counterbench import fitting, models, objectives, progress
 from counterbench.catalog.recipes import Recipe, Stage
 from counterbench.checkpoints import load_weights, save_weights
 from counterbench.datasets.base import Dataset, Split
 from counterbench.errors import CheckpointError, DataError
-from counterbench.files import require_writable, write_text
+from counterbench.files import UNFINISHED, claimed, write_text
 from counterbench.fitting import Hardware
 from counterbench.objectives.base import Circumstances
 from counterbench.scm import StructuralCausalModel
@@ -31,8 +31,8 @@ from counterbench.versions import versions
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
-_UNFINISHED = "unfinished"
-_MARKER = f"{_UNFINISHED}/plan.json"
+MARKER = f"{UNFINISHED}/plan.json"
+"""What says that a folder holds a training, and which."""
 
 
 def train(
@@ -74,31 +74,35 @@ def train(
         "limit": limit,
     }
     scm = _untrained(recipe, dataset, seed)
-    _claim(output, resume)
-    train_split, validation_split = dataset.split("train"), dataset.split("validation")
-    plan["data"] = {"train": train_split.fingerprint, "validation": validation_split.fingerprint}
-    plan["precision"] = hardware.precision
-    _mark(output, plan)
-    fitted, held_out = _stored(train_split, limit), _stored(validation_split, limit)
-    run = _Run(scm, fitted, held_out, output / _UNFINISHED, hardware, epochs, resume)
-    for position, name in enumerate(scm.mechanisms):
-        run.fit(name, recipe.mechanisms[name].training, seed * 97 + position)
-    curves = run.curves
-    sha256 = save_weights(scm, output / WEIGHTS)
+    with claimed(output):
+        _require_free(output, resume)
+        splits = dataset.split("train"), dataset.split("validation")
+        plan["data"] = {split.name: split.fingerprint for split in splits}
+        plan["precision"] = hardware.precision
+        _mark(output, plan)
+        fitted, held_out = (_stored(split, limit) for split in splits)
+        run = _Run(scm, fitted, held_out, output / UNFINISHED, hardware, epochs, resume)
+        for position, name in enumerate(scm.mechanisms):
+            run.fit(name, recipe.mechanisms[name].training, seed * 97 + position)
+        _finish(scm, output, plan, hardware, run)
+    shutil.rmtree(output / UNFINISHED, ignore_errors=True)
+    return output
+
+
+def _finish(scm: StructuralCausalModel, output: Path, plan: dict[str, Any], hardware: Hardware, run: _Run) -> None:
+    """Write the weights, then the manifest: where there is one, the model is whole."""
+    from counterbench.report.curves import draw_curves
+
     manifest = {
         **plan,
-        "weights_sha256": sha256,
+        "weights_sha256": save_weights(scm, output / WEIGHTS),
         "hardware": asdict(hardware),
         "versions": versions(),
         "judges_used_in_training": run.judges,
-        "curves": curves,
+        "curves": run.curves,
     }
+    draw_curves(run.curves, output / "curves.png")
     write_text(output / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-    from counterbench.report.curves import draw_curves
-
-    draw_curves(curves, output / "curves.png")
-    shutil.rmtree(output / _UNFINISHED, ignore_errors=True)
-    return output
 
 
 def _untrained(recipe: Recipe, dataset: Dataset, seed: int) -> StructuralCausalModel:
@@ -113,12 +117,11 @@ def _untrained(recipe: Recipe, dataset: Dataset, seed: int) -> StructuralCausalM
     return scm
 
 
-def _claim(output: Path, resume: bool) -> None:
+def _require_free(output: Path, resume: bool) -> None:
     """Refuse a folder that holds something else than what is asked for, before any data is loaded."""
     if (output / MANIFEST).exists():
         raise CheckpointError(f"{output} already holds a trained model; choose another --output, or remove it first.")
-    require_writable(output)
-    begun = (output / _MARKER).exists()
+    begun = (output / MARKER).exists()
     if begun and not resume:
         raise CheckpointError(
             f"{output} holds an interrupted training; add --resume to go on with it, or remove the folder."
@@ -129,7 +132,7 @@ def _claim(output: Path, resume: bool) -> None:
 
 def _mark(output: Path, plan: dict[str, Any]) -> None:
     """Make the folder this run's, or find that it already is."""
-    marker = output / _MARKER
+    marker = output / MARKER
     if marker.exists():
         earlier = json.loads(marker.read_text(encoding="utf-8"))
         now = json.loads(json.dumps(plan))
@@ -180,6 +183,7 @@ class _Run:
         for number, stage in enumerate(stages):
             alone = len(stages) == 1
             title = name if alone else f"{name}: {number + 1} {stage.objective}"
+            progress.say(title)
             folder = self.folder / name if alone else self.folder / name / f"{number + 1}-{stage.objective}"
             finished = self._fit(name, stage, folder, seed + 7919 * number, first=number == 0)
             self.judges += finished.pop("judges")

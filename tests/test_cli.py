@@ -231,8 +231,50 @@ def test_interrupting_an_evaluation_keeps_earlier_records(run, tmp_path, monkeyp
     monkeypatch.setattr(examination._Session, "examine_chunk", interrupted)
     result = run(*EVALUATE, "--overwrite", "always")
     assert result.exit_code == 130
-    assert "interrupted" in result.stderr
+    assert "interrupted. Nothing had been finished yet." in result.stderr  # there is no folder to name
     assert path.read_bytes() == before
+
+
+def test_an_interrupted_evaluation_names_the_folder_that_keeps_its_answers(run, tmp_path, monkeypatch):
+    from counterbench import storing
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(storing, "save", interrupted)  # all questions are answered, and no record is written
+    result = run(*EVALUATE)
+    assert result.exit_code == 130
+    (kept,) = tmp_path.glob("results/*/*/*/unfinished")
+    assert f"is kept in {kept.parent.relative_to(tmp_path)}; run the same command to go on" in result.stderr
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert run(*EVALUATE).exit_code == 0
+    assert not kept.exists()
+
+
+def test_two_evaluations_into_one_folder(run, tmp_path):
+    from counterbench.files import claimed
+
+    assert run(*EVALUATE).exit_code == 0
+    (folder,) = (tmp_path / "results" / "toy-formula" / "quick").iterdir()
+    with claimed(folder.relative_to(tmp_path)):
+        result = run(*EVALUATE, "--overwrite", "always")
+    assert result.exit_code == 1
+    assert "is in use by another run" in result.stderr
+
+
+def test_a_cache_that_cannot_be_written_is_said_once(tmp_path):
+    """In a process of its own: the session's cache is in use."""
+    (tmp_path / "file").write_text("")
+    environment = {**os.environ, "COUNTERBENCH_CACHE": str(tmp_path / "file" / "cache")}
+    command = [sys.executable, "-m", "counterbench", "--plugin", TOY, *EVALUATE]
+    made = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    said = [line for line in made.stderr.splitlines() if "cannot be written" in line]
+    assert len(said) == 1, made.stderr
+    assert said[0].startswith(
+        f"counterbench: the cache {tmp_path / 'file' / 'cache'} cannot be written (Not a directory)"
+    )
 
 
 def test_list_and_show(run):

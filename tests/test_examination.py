@@ -286,7 +286,7 @@ class Slow(toy.ExactModel):
 exam = evaluation.prepare(toy.Toy(), "standard", device="cpu", metrics=["composition", "effectiveness", "truth"])
 contestant = Contestant("slow", Slow())
 folder = storing.folder_of(exam.inputs(contestant), Path({home!r}))
-made = evaluation.evaluate(contestant, exam, folder=folder / storing.UNFINISHED)
+made = evaluation.evaluate(contestant, exam, folder=folder / "unfinished")
 storing.save(made, folder)
 print(folder)
 """

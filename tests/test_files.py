@@ -1,5 +1,7 @@
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -29,6 +31,31 @@ def test_a_full_disk_is_one_sentence(tmp_path):
 def test_written_files_are_ordinary_ones(tmp_path):
     files.write_text(tmp_path / "r.json", "x")
     assert stat.S_IMODE((tmp_path / "r.json").stat().st_mode) & 0o444 == 0o444
+
+
+def test_a_folder_belongs_to_one_run_at_a_time(tmp_path):
+    folder = tmp_path / "run"
+    with files.claimed(folder):
+        with pytest.raises(RecordError, match="run is in use by another run"), files.claimed(folder):
+            pass
+        (folder / "result").write_text("kept")
+    assert [p.name for p in folder.iterdir()] == ["result"]
+    with files.claimed(folder):
+        pass
+
+
+def test_a_claim_leaves_no_empty_folder(tmp_path):
+    with pytest.raises(ZeroDivisionError), files.claimed(tmp_path / "run"):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_dies_gives_its_folder_back(tmp_path):
+    code = f"import os, pathlib; from counterbench import files; claim = files.claimed(pathlib.Path({str(tmp_path)!r})); claim.__enter__(); os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    assert (tmp_path / ".lock").exists()
+    with files.claimed(tmp_path):
+        pass
 
 
 def test_a_file_in_the_way_of_a_folder(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -8,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from counterbench import fitting, models, objectives, training
+from counterbench import files, fitting, models, objectives, progress, training
 from counterbench.catalog.recipes import Fit, Recipe, Stage
-from counterbench.errors import CheckpointError, DataError
+from counterbench.errors import CheckpointError, DataError, RecordError
 from counterbench.fitting import Hardware
 from counterbench.scm import StructuralCausalModel
 
@@ -126,6 +127,25 @@ def test_folders_are_not_overwritten(trained, dataset, tmp_path):
         training.train(recipe(), dataset, trained, CPU)
     with pytest.raises(CheckpointError, match="no interrupted training"):
         training.train(recipe(), dataset, tmp_path / "new", CPU, resume=True)
+
+
+def test_two_trainings_into_one_folder(dataset, tmp_path):
+    with files.claimed(tmp_path / "r"), pytest.raises(RecordError, match="r is in use by another run"):
+        training.train(recipe(), dataset, tmp_path / "r", CPU)
+
+
+def test_a_log_file_gets_a_line_per_epoch(dataset, tmp_path, capsys):
+    token = progress.shown.set(True)
+    try:
+        training.train(recipe(epochs=2), dataset, tmp_path / "r", CPU)
+    finally:
+        progress.shown.reset(token)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.splitlines()
+    start = lines.index("image")
+    for number, line in enumerate(lines[start + 1 : start + 3], 1):
+        assert re.fullmatch(rf"  epoch {number} of 2: .*val_loss -?[\d.e+]+.* \(\d+ s\)", line), line
 
 
 def test_nan_in_the_data_is_found_before_training(dataset, tmp_path, monkeypatch):
