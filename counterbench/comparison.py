@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -213,15 +214,12 @@ def compare(entries: Sequence[Entry], resamples: int = RESAMPLES, seed: int = 0,
             for one, p, w in zip(found, *adjusted, strict=True)
         ]
     names = tuple(entry.name for entry in entries)
-    ranks = {
-        key: [1 + sum(_beaten(name, one) for one in differences if one.key == key) for name in names] for key in numbers
-    }
+    beaten = Counter(
+        (one.key, one.second if one.better == one.first else one.first) for one in differences if one.better
+    )
+    ranks = {key: [1 + beaten[key, name] for name in names] for key in numbers}
     clusters = next(iter(entries[0].ratios.values())).clusters
     return Comparison(names, numbers, ranks, differences, clusters, tuple(notes))
-
-
-def _beaten(name: str, difference: Difference) -> bool:
-    return name in (difference.first, difference.second) and difference.better not in (None, name)
 
 
 def _shared(entries: Sequence[Entry], detail: bool) -> tuple[dict[Key, list[Number]], list[str]]:
