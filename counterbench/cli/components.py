@@ -1,0 +1,101 @@
+"""What there is, whether it keeps its contract, and a start for something new."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from counterbench.cli.base import data_options, main, quiet_option, say, show_progress
+
+
+@main.command("list")
+@click.argument(
+    "kind",
+    required=False,
+    type=click.Choice(["models", "datasets", "metrics", "suites", "mechanisms", "objectives", "judges", "features"]),
+)
+def list_(kind: str | None) -> None:
+    """List what there is."""
+    from counterbench import listing
+
+    for chosen in [kind] if kind else list(listing.KINDS):
+        if kind is None:
+            click.secho(chosen, bold=True)
+        for name, words in listing.KINDS[chosen]():
+            click.echo(f"{'' if kind else '  '}{name:<24}{words}".rstrip())
+
+
+@main.command()
+@click.argument("name")
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE.png",
+    help="Draw a dataset's causal graph.",
+)
+def show(name: str, picture: Path | None) -> None:
+    """Show a dataset, model, suite, metric, mechanism or judge by name; or a recipe, card or suite in a file."""
+    from counterbench import listing
+    from counterbench.files import require_picture
+
+    if picture is not None:
+        require_picture(picture)
+    click.echo(listing.describe(name))
+    if picture is not None:
+        listing.draw(name, picture)
+        say(f"drawn: {picture}")
+
+
+@main.command()
+@data_options
+def doctor(dataset: str, source: str | None, data_dir: Path | None) -> None:
+    """Say what works on this machine, which pretrained files are missing, and where they go."""
+    from counterbench import listing
+
+    click.echo(listing.diagnose(dataset, source, data_dir))
+
+
+@main.command()
+@click.argument("name")
+@click.option("--kind", default=None, help="What NAME is, if several things are called that.")
+@data_options
+@quiet_option
+def check(name: str, kind: str | None, dataset: str, source: str | None, data_dir: Path | None, quiet: bool) -> None:
+    """Check a component of yours against its contract, on the CPU, and say what to mend.
+
+    NAME is a model, mechanism, metric, judge, feature space or dataset (most likely of a plug-in), or a file: a recipe or a card.
+    """
+    from counterbench import checks, datasets
+    from counterbench.errors import ConfigError
+
+    show_progress(quiet)
+    found = checks.kinds_of(name, dataset)
+    if kind is not None and kind not in found:
+        raise ConfigError(f"--kind {kind}: {name} is {' and '.join(found)}.")
+    broken = 0
+    for chosen in [kind] if kind else found:
+        loaded = datasets.load(name if chosen == "dataset" else dataset, source, data_dir)
+        click.secho(f"{name} ({chosen}), on {loaded.card.name}/{loaded.source}", bold=True)
+        for finding in checks.check(name, chosen, loaded):
+            broken += finding.status == "broken"
+            click.echo(f"  {finding.status:<11}{finding.subject}: {finding.title}")
+            if finding.advice:
+                click.echo(f"  {'':<11}  {finding.advice}")
+    if broken:
+        raise ConfigError(f"{name} does not keep its contract yet: {broken} broken.")
+    click.echo("All that was asked holds.")
+
+
+@main.command()
+@click.argument("kind", type=click.Choice(["model", "mechanism", "dataset", "metric"]))
+@click.argument("name")
+@click.option("--output", type=click.Path(path_type=Path), default=None, help="A new folder; default: NAME.")
+def new(kind: str, name: str, output: Path | None) -> None:
+    """Write a working start for a component of yours: a Python package with tests, outside of this repository."""
+    from counterbench import scaffold
+
+    for path in scaffold.create(kind, name, output):
+        click.echo(path)
+    say(f"Next: cd {output or name} && pip install -e '.[dev]' && pytest")

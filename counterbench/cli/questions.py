@@ -1,0 +1,194 @@
+"""Asking: a model of ours, or a folder of answers of anybody's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from counterbench.cli.base import data_options, evaluate_into, main, print_record, quiet_option, say, show_progress
+from counterbench.errors import RecordError
+
+
+@main.command()
+@click.option(
+    "--model", required=True, help="A baseline, a recipe, a trained folder, or a plug-in's model; see `list models`."
+)
+@data_options
+@click.option("--suite", default="standard", show_default=True, help="Name of a suite, or a suite file.")
+@click.option("--metrics", default=None, metavar="A,B", help="Only these metrics; default: the suite's.")
+@click.option("--limit", type=click.IntRange(min=1), default=None, help="Ask about the first N test images only.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the questions and of the noise."
+)
+@click.option(
+    "--plan",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Ask the questions in this file (plan.parquet of a record).",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=None, help="Samples at a time; changes no number.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder for records."
+)
+@click.option(
+    "--overwrite",
+    type=click.Choice(["never", "missing", "always"]),
+    default="missing",
+    show_default=True,
+    help="If this very evaluation was made before: stop, show it, or make it again.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
+@click.option("--detail", is_flag=True, help="Print every number, not only the headline ones.")
+@quiet_option
+def evaluate(
+    model: str,
+    dataset: str,
+    source: str | None,
+    data_dir: Path | None,
+    suite: str,
+    metrics: str | None,
+    limit: int | None,
+    seed: int,
+    plan: Path | None,
+    device: str,
+    batch_size: int | None,
+    output: Path,
+    overwrite: str,
+    as_json: bool,
+    detail: bool,
+    quiet: bool,
+) -> None:
+    """Ask a model all questions of a suite and print a table with intervals, floors and ceilings."""
+    from counterbench import evaluation, models, storing
+
+    show_progress(quiet)
+    chosen = [name.strip() for name in metrics.split(",") if name.strip()] if metrics is not None else None
+    exam = evaluation.prepare(dataset, suite, source, data_dir, chosen, seed, limit, device, plan)
+    contestant = models.load(model, exam.dataset, exam.device, exam.suite.references)
+    inputs = exam.inputs(contestant)
+    folder = storing.folder_of(inputs, output)
+    record = None if overwrite == "always" else storing.stored(folder, inputs)
+    if record is not None and overwrite == "never":
+        raise RecordError(
+            f"This evaluation was made before: {folder}. Use --overwrite missing to show it, or always to make it again."
+        )
+    if record is None:
+        record = evaluate_into(folder, contestant, exam, batch_size, afresh=overwrite == "always")
+    else:
+        say("This evaluation was made before; showing it (--overwrite always makes it again).")
+    print_record(record, as_json, detail)
+    if not as_json:
+        say(f"\nrecord, scores per sample and picture: {folder}  ({record.seconds['total']:.0f} s on {record.device})")
+
+
+@main.group()
+def plan() -> None:
+    """Questions, as data."""
+
+
+def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        [
+            click.option("--suite", default="standard", show_default=True, help="Name of a suite, or a suite file."),
+            click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+            click.option(
+                "--limit", type=click.IntRange(min=1), default=None, help="About the first N test images only."
+            ),
+        ]
+    ):
+        command = option(command)
+    return data_options(command)
+
+
+@plan.command("show")
+@_plan_options
+@quiet_option
+def plan_show(
+    dataset: str, source: str | None, data_dir: Path | None, suite: str, seed: int, limit: int | None, quiet: bool
+) -> None:
+    """Show how many questions a suite asks, what they set, and the plan's hash."""
+    from counterbench import listing
+
+    show_progress(quiet)
+    click.echo(listing.describe_plan(dataset, source, data_dir, suite, seed, limit))
+
+
+@plan.command("export")
+@_plan_options
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE|FOLDER",
+    help="A file that ends with .parquet, .csv or .json, or a new folder for questions with their images.",
+)
+@quiet_option
+def plan_export(
+    dataset: str,
+    source: str | None,
+    data_dir: Path | None,
+    suite: str,
+    seed: int,
+    limit: int | None,
+    output: Path,
+    quiet: bool,
+) -> None:
+    """Write every question of a suite to a file that `evaluate --plan FILE` takes, or with images to a folder that `score` takes."""
+    from counterbench import datasets, evaluation, plans
+    from counterbench.catalog.suites import find_suite
+    from counterbench.letters import questions
+
+    show_progress(quiet)
+    if not output.suffix.removeprefix(".").isalpha():  # exam, exam.v1; but plan.txt is a mistake
+        exam = evaluation.prepare(dataset, suite, source, data_dir, None, seed, limit, "cpu")
+        count = questions.export(exam, output)
+        click.echo(exam.plan.hash)
+        say(
+            f"{count} questions of round 1 of {questions.rounds_of(exam.plan)}: {output / 'README.txt'} says how to answer."
+        )
+        return
+    plans.require_format(output)
+    drawn = plans.draw(datasets.load(dataset, source, data_dir), find_suite(suite), seed, limit)
+    drawn.save(output)
+    click.echo(drawn.hash)
+    say(f"{len(drawn)} questions: {output}")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--name", default=None, help="Of the model; default: the folder's.")
+@click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
+@click.option("--device", default="auto", show_default=True, help="Of the judges.")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+@click.option("--detail", is_flag=True, help="Every number, not only the headline ones.")
+@quiet_option
+def score(
+    folder: Path,
+    name: str | None,
+    data_dir: Path | None,
+    device: str,
+    output: Path,
+    as_json: bool,
+    detail: bool,
+    quiet: bool,
+) -> None:
+    """Judge the answers in FOLDER (made by `plan export`), whatever program wrote them; write the next round's questions."""
+    from counterbench import storing
+    from counterbench.letters import scoring
+
+    show_progress(quiet)
+    found = scoring.ready(folder, name, data_dir, device)
+    for number, coverage in found.coverage.items():
+        say("\n  ".join([f"round {number}: {coverage}", *coverage.examples()]))
+    if found.waiting is not None:
+        say(f"Round {found.rounds[0] + 1} of {found.rounds[1]}: answer {found.waiting}, then run this command again.")
+    inputs = found.exam.inputs(found.contestant)
+    home = storing.folder_of(inputs, output)
+    record = storing.stored(home, inputs) or evaluate_into(home, found.contestant, found.exam)
+    print_record(record, as_json, detail)
+    say(f"\nrecord, scores per sample and picture: {home}")

@@ -1,0 +1,145 @@
+"""What becomes of records: comparisons, boards, checks."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from counterbench.cli.base import main, quiet_option, say, show_progress
+from counterbench.errors import RecordError
+
+
+@main.command()
+@click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path),
+    default=Path("comparison.png"),
+    show_default=True,
+    help="Where the picture goes.",
+)
+@click.option("--detail", is_flag=True, help="Compare every number, not only the headline ones.")
+@click.option("--json", "as_json", is_flag=True, help="Print every pair's differences as JSON; draw nothing.")
+def compare(records: tuple[Path, ...], picture: Path, detail: bool, as_json: bool) -> None:
+    """Compare two or more RECORDS (folders of `evaluate`) that answer the same questions."""
+    import json
+
+    from counterbench import comparison
+    from counterbench.files import require_picture
+
+    require_picture(picture)
+    made = comparison.compare(comparison.load(records), detail=detail)
+    if as_json:
+        click.echo(json.dumps(made.to_json(), indent=1))
+        return
+    from rich.console import Console
+
+    from counterbench.report import versus
+
+    Console(width=None if sys.stdout.isatty() else versus.WIDTH, highlight=False).print(versus.build(made))
+    versus.draw(made, picture)
+    say(f"drawn: {picture}")
+
+
+@main.group()
+def leaderboard() -> None:
+    """Records side by side."""
+
+
+@leaderboard.command("build")
+@click.option(
+    "--records", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder of records."
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("leaderboard"),
+    show_default=True,
+    help="Folder of the boards.",
+)
+@click.option(
+    "--pictures/--no-pictures",
+    default=True,
+    show_default=True,
+    help="Ask the models again for pictures, where recipe, weights and data are here.",
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
+@click.option("--device", default="auto", show_default=True, help="Of the models that are asked for pictures.")
+@quiet_option
+def leaderboard_build(
+    records: Path, output: Path, pictures: bool, data_dir: Path | None, device: str, quiet: bool
+) -> None:
+    """Build boards from all records in a folder: a website that opens from disk, Markdown, CSV, LaTeX and JSON."""
+    from counterbench import leaderboard, site
+    from counterbench.files import require_writable, write_text
+    from counterbench.report import board as report
+
+    show_progress(quiet)
+    boards = leaderboard.build(leaderboard.find(records))
+    require_writable(output)
+    for name, text in report.pages(boards).items():
+        write_text(output / name, text)
+    for board in boards:
+        click.echo(f"{board.name:<32} {', '.join(row.name for row in board.rows) or 'baselines only'}")
+    albums = None
+    if pictures:
+        from counterbench.site.pictures import draw_all
+
+        albums = draw_all(boards, output, data_dir, device)
+    page = site.build(boards, output, albums)
+    say(f"{len(boards)} boards; open {page}")
+
+
+@main.command()
+@click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
+@click.option(
+    "--data", "pixels", is_flag=True, help="Compare the fingerprints of images too, which renders or reads them."
+)
+def validate(records: tuple[Path, ...], data_dir: Path | None, pixels: bool) -> None:
+    """Check RECORDS: schema, plausibility, and whether questions and judges are those of this version."""
+    from counterbench import validation
+
+    invalid = 0
+    for path in records:
+        verdict = validation.validate(path, data_dir, pixels)
+        invalid += bool(verdict.problems)
+        click.echo(f"{'INVALID' if verdict.problems else 'valid':<8} {path}")
+        for line in (*verdict.problems, *verdict.notes):
+            click.echo(f"         {line}")
+    if invalid:
+        raise RecordError(f"{invalid} of {len(records)} records are invalid.")
+
+
+@main.command()
+@click.argument("record", type=click.Path(path_type=Path))
+@click.option(
+    "--count", type=click.IntRange(min=10), default=100, show_default=True, help="How many images to ask about."
+)
+@click.option("--model", default=None, help="Where the model is, if it is not where the record says.")
+@click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
+@click.option("--device", default="auto", show_default=True)
+@quiet_option
+def verify(record: Path, count: int, model: str | None, data_dir: Path | None, device: str, quiet: bool) -> None:
+    """Ask the model of RECORD some of its questions again, and compare the numbers with those it claims."""
+    from counterbench import verification
+    from counterbench.report.table import heading, show
+
+    show_progress(quiet)
+    found = verification.verify(record, count, data_dir, device, model)
+    for problem in found.problems:
+        click.echo(f"PROBLEM  {problem}")
+    for check in found.checks:
+        if not check.agrees:
+            click.echo(
+                f"DIFFERS  {heading(check.number)}: {show(check.claimed)} claimed, {show(check.found)} found, {show(check.allowed)} allowed"
+            )
+    how = "sample by sample" if found.exact else "within the sample's error"
+    agreeing = len(found.checks) - len(found.disagreements)
+    click.echo(
+        f"{agreeing} of {len(found.checks)} numbers agree {how}, on {found.images} of {found.record.images} images"
+    )
+    if found.problems or found.disagreements:
+        raise RecordError(f"{record} could not be verified.")

@@ -1,0 +1,162 @@
+"""Training models, judges and feature spaces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from counterbench.cli.base import data_options, keep, main, quiet_option, say, show_progress
+
+_CLASSES = ("binary", "categorical", "ordinal")
+
+
+@main.command()
+@click.option("--model", required=True, help="Name of a recipe, or a recipe file.")
+@data_options
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Folder for the result; default: runs/MODEL-DATASET-SOURCE.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=None, help="Default: the recipe's.")
+@click.option("--epochs", type=click.IntRange(min=1), default=None, help="At most; default: the recipe's.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=2),
+    default=None,
+    help="Use only the first N training samples, to try things out.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True, help="How many of them.")
+@click.option("--precision", type=click.Choice(["32-true", "bf16-mixed"]), default="32-true", show_default=True)
+@click.option("--resume", is_flag=True, help="Go on with an interrupted training in --output.")
+@quiet_option
+def train(
+    model: str,
+    dataset: str,
+    source: str | None,
+    data_dir: Path | None,
+    output: Path | None,
+    seed: int | None,
+    epochs: int | None,
+    limit: int | None,
+    device: str,
+    devices: int,
+    precision: str,
+    resume: bool,
+    quiet: bool,
+) -> None:
+    """Train every mechanism of a recipe; the result is a folder that `evaluate --model FOLDER` takes."""
+    from counterbench import datasets, models, training
+    from counterbench.evaluation import choose_device
+    from counterbench.fitting import Hardware
+
+    show_progress(quiet)
+    place = str(choose_device(device))
+    loaded = datasets.load(dataset, source, data_dir)
+    recipe, _ = models.find_recipe(model, loaded.card.name)
+    folder = output or Path("runs") / f"{recipe.name}-{loaded.card.name}-{loaded.source}"
+    keep(folder, training.MARKER, " with --resume")
+    training.train(recipe, loaded, folder, Hardware(place, devices, precision), seed, epochs, limit, resume)
+    click.echo(str(folder))
+    say(
+        f"Trained. Evaluate it with: counterbench evaluate --model {folder} --dataset {loaded.card.name} --source {loaded.source}"
+    )
+
+
+def _instrument_options(seed: int) -> Callable[..., Any]:
+    """What training an instrument (a judge, a feature space) on several sources takes."""
+    options = [
+        click.option("--dataset", default="morphomnist", show_default=True),
+        click.option("--source", multiple=True, help="One or several; default: the card's."),
+        click.option("--data-dir", type=click.Path(path_type=Path), default=None),
+        click.option(
+            "--output", type=click.Path(path_type=Path), required=True, help="Folder for weights and a report."
+        ),
+        click.option("--seed", type=click.IntRange(min=0), default=seed, show_default=True),
+        click.option("--epochs", type=click.IntRange(min=1), default=None),
+        click.option("--device", default="auto", show_default=True),
+        click.option("--quiet", "-q", is_flag=True, help="No progress on stderr."),
+    ]
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _sources(dataset: str, source: tuple[str, ...], data_dir: Path | None) -> list[Any]:
+    from counterbench import datasets
+
+    return [datasets.load(dataset, name, data_dir) for name in (source or (None,))]
+
+
+@main.command("train-judges")
+@_instrument_options(seed=7001)
+@click.option(
+    "--variable",
+    "labels",
+    multiple=True,
+    required=True,
+    help="A binary or categorical variable to predict; one or several.",
+)
+def train_judges(
+    dataset: str,
+    source: tuple[str, ...],
+    data_dir: Path | None,
+    labels: tuple[str, ...],
+    output: Path,
+    seed: int,
+    epochs: int | None,
+    device: str,
+    quiet: bool,
+) -> None:
+    """Train the classifiers that judge categorical variables, on the split that no model sees."""
+    import json
+
+    from counterbench import judge_training
+    from counterbench.errors import ConfigError
+    from counterbench.evaluation import choose_device
+    from counterbench.fitting import Hardware
+
+    show_progress(quiet)
+    place = Hardware(str(choose_device(device)))
+    loaded = _sources(dataset, source, data_dir)
+    kinds = {name: v.kind for name, v in loaded[0].variables.items()}
+    for label in labels:
+        if kinds.get(label) not in _CLASSES:
+            raise ConfigError(
+                f"--variable {label}: choose a categorical variable of {dataset}: {', '.join(k for k, v in kinds.items() if v in _CLASSES)}."
+            )
+    click.echo(json.dumps(judge_training.train_judges(loaded, labels, output, place, seed, epochs), indent=1))
+
+
+@main.command("train-features")
+@_instrument_options(seed=8001)
+def train_features(
+    dataset: str,
+    source: tuple[str, ...],
+    data_dir: Path | None,
+    output: Path,
+    seed: int,
+    epochs: int | None,
+    device: str,
+    quiet: bool,
+) -> None:
+    """Train the unconditional autoencoder that a card pins for minimality, on the split that no model sees."""
+    import json
+
+    from counterbench import feature_training
+    from counterbench.evaluation import choose_device
+    from counterbench.fitting import Hardware
+
+    show_progress(quiet)
+    place = Hardware(str(choose_device(device)))
+    loaded = _sources(dataset, source, data_dir)
+    click.echo(json.dumps(feature_training.train_posterior(loaded, output, place, seed, epochs), indent=1))
