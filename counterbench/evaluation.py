@@ -15,6 +15,7 @@ from counterbench.counterfactual import seems_unscaled
 from counterbench.errors import ConfigError
 from counterbench.exam import SPLIT, Exam, choose_device, prepare
 from counterbench.examination import REAL, SHOWN, Examinee, Shown, examine, key_of, unanswered
+from counterbench.failures import Incomplete, penalised
 from counterbench.files import cache_folder
 from counterbench.metrics.base import Column, Metric
 from counterbench.models import Contestant
@@ -68,7 +69,7 @@ def evaluate(
     columns, waiting = _references(exam)
     seconds = examine(exam, [examinee, *waiting], batch_size)
     begun = time.perf_counter()
-    columns[MODEL] = examinee.columns()
+    columns[MODEL] = _with_failures(examinee)
     for reference in waiting:
         columns[reference.name] = reference.columns()
         _keep(reference, columns[reference.name])
@@ -78,6 +79,16 @@ def evaluate(
     group = exam.dataset.split(SPLIT).group
     record = _record(exam, examinee, columns, group, {**seconds, "start": started})
     return Evaluation(record, columns[MODEL], group, exam.plan, examinee.shown())
+
+
+def _with_failures(examinee: Examinee) -> list[Column]:
+    """The model's columns; questions that it left unanswered score the worst there is."""
+    assert examinee.contestant is not None
+    columns, model = examinee.columns(), examinee.contestant.model
+    if not isinstance(model, Incomplete):
+        return columns
+    metrics = {metric.name: metric for metric in examinee.metrics}
+    return [penalised(column, model.failed(column.metric, column.cell), metrics[column.metric]) for column in columns]
 
 
 def _references(exam: Exam) -> tuple[dict[str, list[Column]], list[Examinee]]:

@@ -31,13 +31,12 @@ from counterbench.letters.questions import (
     read_value,
     round_of,
 )
+from counterbench.metrics.base import Cell
 from counterbench.progress import bar
 from counterbench.randomness import Generator, SampleNoise
 from counterbench.samples import Samples
 from counterbench.variables import Image
 
-BLANK = 127.5
-"""Grey level of what a missing or unusable answer is judged as."""
 _FORMATS = (".png", ".npy")
 
 
@@ -178,8 +177,8 @@ class Answers:
             return "range", "holds NaN or infinite values"
         if low < -_REACH or high > 255 + _REACH:
             return "range", f"has values from {low:g} to {high:g}; grey levels are 0 to 255"
-        # An image of floats that never leaves [0, 1] was not written in grey levels.
-        if path.suffix.lower() == ".npy" and 0 < high <= 1:
+        # An image that never leaves [0, 1] was not written in grey levels.
+        if 0 < high <= 1:
             return "range", "has values up to 1; grey levels are 0 to 255"
         return None
 
@@ -236,12 +235,14 @@ class Answers:
             with path.open(encoding="utf-8-sig", newline="") as stream:
                 reader = csv.DictReader(stream)
                 columns = reader.fieldnames or []
-                if set(columns) - set(known) or "id" not in columns:
+                if set(columns) - set(known) or "id" not in columns or len(set(columns)) < len(columns):
                     raise DataError(
-                        f"{path} has the columns {', '.join(columns) or '(none)'}; it needs id, and may have {', '.join(known[1:])}, separated by "
-                        "commas."
+                        f"{path} has the columns {', '.join(columns) or '(none)'}; it needs id, and may have {', '.join(known[1:])}, each once, "
+                        "separated by commas."
                     )
                 for line, row in enumerate(reader, 2):
+                    if None in row:
+                        raise DataError(f"{path}, line {line} has more cells than columns.")
                     if row["id"] not in asked or row["id"] in claims:
                         what = "is there twice" if row["id"] in claims else "is no question"
                         raise DataError(f"{path}, line {line}: {row['id']!r} {what}.")
@@ -273,6 +274,28 @@ class Answers:
                 found[name] = question.value
         return found
 
+    def failed(self, metric: str, cell: Cell) -> Tensor:
+        """Rows of the test split in which an answer behind a number is missing or cannot be used, (K,), long."""
+        names = self._behind(metric, cell)
+        rows = self.plan.index.tolist()
+        return torch.tensor(
+            [row for row in rows if any(id_of(f"{name}/{row}") not in self.files for name in names)], dtype=torch.long
+        )
+
+    def _behind(self, metric: str, cell: Cell) -> list[str]:
+        """The kinds of question that a number is about."""
+        if cell.cycles:
+            return [f"null/{cycle}" for cycle in range(1, cell.cycles + 1)]
+        names = [name for name in cell.intervened.split(" + ") if name in self.plan.single]
+        asked = [f"single/{name}" for name in names]
+        if metric == "reversibility":
+            asked += [f"return/{name}" for name in names]
+        elif len(names) == 2:
+            asked += [f"pair/{first}/{second}" for first, second in (names, names[::-1])]
+        elif metric == "identity_preservation" and self.plan.cycles:
+            asked.append("null/1")
+        return asked
+
     # --- as a model ---------------------------------------------------------------------------------------------------
 
     def can_answer(self, intervened: Collection[str]) -> bool:
@@ -299,7 +322,14 @@ class Answers:
 
     def _pixels(self, name: str) -> np.ndarray:
         path = self.files.get(name)
-        return np.full(self.image.shape, BLANK, np.float32) if path is None else read_image(path, self.image)
+        return nothing(name, self.image) if path is None else read_image(path, self.image)
+
+
+def nothing(name: str, image: Image) -> np.ndarray:
+    """What stands for a missing or unusable answer where sets of images are compared: noise, (C, H, W), like no image and like no
+    other answer. Where samples count one by one, the answer is a failure (:mod:`counterbench.failures`)."""
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+    return np.random.default_rng(seed).uniform(0, 255, image.shape).astype(np.float32)
 
 
 class WrongSizeError(ValueError):
@@ -314,8 +344,8 @@ def read_image(path: Path, image: Image) -> np.ndarray:
         image: what it must be.
 
     Raises:
-        WrongSizeError: for another size. ValueError: for more than 8 bits per channel, or an array that holds no numbers. Whatever
-            readers raise for a damaged file. (Arrays of objects are never unpickled.)
+        WrongSizeError: for another size. ValueError: for another format than the ending says, more than 8 bits per channel,
+            transparent pixels, colours where there is one channel, or an array that holds no numbers. Whatever readers raise for a damaged file. (Arrays of objects are never unpickled.)
     """
     return _array(path, image) if path.suffix.lower() == ".npy" else _picture(path, image)
 
@@ -336,12 +366,27 @@ def _array(path: Path, image: Image) -> np.ndarray:
 
 
 def _picture(path: Path, image: Image) -> np.ndarray:
+    """A PNG, as long as nothing is lost in reading it: neither bits, nor colours, nor what shines through."""
     import PIL.Image
 
     with PIL.Image.open(path) as opened:
         if opened.size != (image.width, image.height):
             raise WrongSizeError(f"is {opened.width} x {opened.height} pixels; expected {image.width} x {image.height}")
-        if opened.mode[0] in "IF":
-            raise ValueError(f"it has {opened.mode} pixels, more than 8 bits per channel")
-        pixels = np.asarray(opened.convert("L" if image.channels == 1 else "RGB"), np.float32)
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        if opened.format != "PNG":
+            raise ValueError(f"it is a {opened.format}, not a PNG")
+        if _bits(path) > 8:
+            raise ValueError("it has more than 8 bits per channel")
+        *colours, alpha = np.asarray(opened.convert("RGBA"), np.float32).transpose(2, 0, 1)
+    if (alpha != 255).any():
+        raise ValueError("it has transparent pixels")
+    if image.channels > 1:
+        return np.stack(colours)
+    if any((colour != colours[0]).any() for colour in colours):
+        raise ValueError("it has colours; expected one channel")
+    return colours[0][None]
+
+
+def _bits(path: Path) -> int:
+    """Per channel, by the header of a PNG; what pillow opens it as does not tell."""
+    with path.open("rb") as stream:
+        return stream.read(25)[24]

@@ -1,6 +1,8 @@
 """Questions and answers as files: a third door that must lead to the same numbers."""
 
 import csv
+import struct
+import zlib
 
 import numpy as np
 import PIL.Image
@@ -10,7 +12,7 @@ import torch
 from counterbench import evaluation
 from counterbench.errors import ConfigError, DataError
 from counterbench.letters import questions
-from counterbench.letters.answers import BLANK, Answers, read_image
+from counterbench.letters.answers import Answers, nothing, read_image
 from counterbench.letters.scoring import ready
 from counterbench.models import Contestant
 from counterbench.randomness import SampleNoise
@@ -167,7 +169,39 @@ def test_wrong_answers_are_told_apart_counted_and_fail(exported):
     noise = SampleNoise(0, ["single/a/0"])
     factual = exam.dataset.split("test").take(torch.tensor([0]))
     held = {"a": exam.plan.single["a"][:1]}
-    assert (found.contestant.model.counterfactual(factual, held, noise)["image"] == BLANK).all()
+    (stands_for_it,) = found.contestant.model.counterfactual(factual, held, noise)["image"].numpy()
+    assert np.array_equal(stands_for_it, nothing(ids[0], exam.dataset.variables["image"]))
+
+
+class Distances(Blurred):
+    """Far from everything that was asked for, in another way each time: dropping an answer must not pay even here."""
+
+    def counterfactual(self, factual, interventions, generator=None):
+        values = super().counterfactual(factual, interventions, generator)
+        return {**values, "image": 255 - values["image"] * (1 + int(factual.index[0]) % 3) / 3}
+
+
+@pytest.mark.parametrize("kept", [[0], [3, 8], [0, 1, 2, 3, 4, 5, 6, 7]])
+@pytest.mark.parametrize("model", [Blurred, Distances])
+def test_leaving_answers_out_never_improves_a_number(exported, kept, model):
+    exam, folder = exported
+    for number in (1, 2, 3):
+        answer(exam, folder, number, model=model(exam.dataset))
+        found = ready(folder, device="cpu")
+    whole = evaluation.evaluate(found.contestant, found.exam).record
+    for path in folder.glob("round-*/answers/*.npy"):
+        if int(path.stem.rpartition(".")[2]) not in kept:
+            path.unlink()
+    for begun in folder.glob("round-*/begun-from.sha256"):
+        begun.unlink()  # as if they had been left out from the beginning
+    found = ready(folder, device="cpu")
+    part = evaluation.evaluate(found.contestant, found.exam).record
+    assert part.by_key.keys() == whole.by_key.keys()
+    for key, number in part.by_key.items():
+        if number.quantity in ("auroc", "f1", "balanced_accuracy"):
+            continue  # of whole sets: an answer that is missing there is a guess
+        assert number.n == whole.by_key[key].n, key
+        assert number.regret >= whole.by_key[key].regret - 1e-9, key
 
 
 def test_without_claims_what_is_known_to_be_true_counts(exported):
@@ -362,6 +396,14 @@ def test_arrays_may_have_their_channels_last_or_none(exported, shape):
     assert ready(folder, device="cpu").coverage[1].counts["usable"] == 36
 
 
+def _deep_png():
+    """8 x 8 pixels of three channels with 16 bits each."""
+    rows = b"".join(b"\0" + bytes(8 * 6) for _ in range(8))
+    parts = (b"IHDR" + struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0), b"IDAT" + zlib.compress(rows), b"IEND")
+    chunks = b"".join(struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in parts)
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
 def test_pictures_of_any_eight_bit_kind_and_no_other(exported, tmp_path):
     exam, _ = exported
     image = exam.dataset.variables["image"]
@@ -371,6 +413,20 @@ def test_pictures_of_any_eight_bit_kind_and_no_other(exported, tmp_path):
         assert np.array_equal(read_image(tmp_path / "a.png", image)[0], grey), mode
     PIL.Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match="more than 8 bits"):
+        read_image(tmp_path / "a.png", image)
+    (tmp_path / "a.png").write_bytes(_deep_png())
+    with pytest.raises(ValueError, match="more than 8 bits"):  # pillow opens it as 8 bits
+        read_image(tmp_path / "a.png", image)
+    clear = np.dstack([grey, np.full_like(grey, 128)])
+    PIL.Image.fromarray(clear, "LA").save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="transparent"):
+        read_image(tmp_path / "a.png", image)
+    PIL.Image.fromarray(np.dstack([grey, grey, grey // 2])).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="colours"):
+        read_image(tmp_path / "a.png", image)
+    PIL.Image.fromarray(grey).save(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").rename(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="a JPEG, not a PNG"):
         read_image(tmp_path / "a.png", image)
     np.savez(tmp_path / "b.npz", grey)
     (tmp_path / "b.npz").rename(tmp_path / "b.npy")
@@ -385,6 +441,8 @@ def test_pictures_of_any_eight_bit_kind_and_no_other(exported, tmp_path):
         ("id,B\nsingle.a.000000,1\n", "has the columns id, B; it needs id, and may have"),
         ("id;b\nsingle.a.000000;1\n", "has the columns id;b"),
         ("id,b\nsingle.a.000000,1\nsingle.a.000000,2\n", "'single.a.000000' is there twice"),
+        ("id,b,b\nsingle.a.000000,1,2\n", "has the columns id, b, b; it needs id, and may have .* each once"),
+        ("id,b\nsingle.a.000000,1,2\n", "line 2 has more cells than columns"),
     ],
 )
 def test_lists_of_claims_that_mean_something_else(exported, text, message):
