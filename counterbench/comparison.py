@@ -18,7 +18,7 @@ from counterbench.records import SAMPLES, Number, Record, file_of, read_record, 
 from counterbench.statistics import Differences, Ratios, holm, interval, resampled
 from counterbench.totals import BY, Key, Totals
 
-RESAMPLES = 20_000
+RESAMPLES = 10_000
 """Of the independent units, behind every interval and p-value."""
 LEVEL = 0.05
 _COUNTED = 10  # resamples on the other side that make counting precise enough
@@ -141,12 +141,12 @@ def load(paths: Sequence[Path]) -> list[Entry]:
         names = [f"{name}-{record.inputs.hash[:6]}" for name, record in zip(names, records, strict=True)]
     if len(set(names)) < len(names):
         raise RecordError("The same record was given twice; a comparison needs different ones.")
-    found = _totals(files)
+    found = totals_of(files)
     entries = [
         Entry(name, record, dict(totals.numbers)) for name, record, totals in zip(names, records, found, strict=True)
     ]
     for path, entry in zip(files, entries, strict=True):
-        _require_own(path, entry)
+        require_own(path, entry)
     return entries
 
 
@@ -170,8 +170,8 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _totals(files: Sequence[Path]) -> list[Totals]:
-    """The same clusters, in the same order, of every record; put together where one of them has no finer ones."""
+def totals_of(files: Sequence[Path]) -> list[Totals]:
+    """Totals of records: the same clusters, in the same order, of every record; put together where one of them has no finer ones."""
     samples = [totals.beside(path, SAMPLES) for path in files]
     if not all(path.exists() for path in samples):
         found = [totals.read(path, merge=True) for path in files]
@@ -182,14 +182,18 @@ def _totals(files: Sequence[Path]) -> list[Totals]:
     return [totals.of_samples(path, units) for path in samples]
 
 
-def _require_own(path: Path, entry: Entry) -> None:
+def require_own(path: Path, entry: Entry) -> None:
     """Raise RecordError if these scores are not the ones that the record was made from."""
     for number in entry.record.numbers:
-        if number.kind not in ("mean", "skill") or number.key not in entry.ratios:
+        if number.kind not in ("mean", "skill"):
             continue
+        if number.key not in entry.ratios:
+            raise RecordError(
+                f"The scores beside {path} lack {number.metric} {number.quantity}, which is in the record."
+            )
         ratio = float(entry.ratios[number.key].point()[0])
         found = 1 - ratio if number.kind == "skill" else ratio
-        if abs(found - number.value) > 1e-5 * (1 + abs(number.value)):  # totals are stored in single precision
+        if not abs(found - number.value) <= 1e-5 * (1 + abs(number.value)):  # totals are stored in single precision
             raise RecordError(
                 f"The scores beside {path} are not those of the record: {number.metric} {number.quantity} is {found:g} there and {number.value:g} in the record."
             )

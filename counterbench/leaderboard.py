@@ -1,24 +1,21 @@
 """Leaderboards: records side by side, with what nobody had to learn. Imports no torch.
 
 A board is one dataset, source and suite. It only reads: every number, interval and mark is in a record. Ranks come from paired
-comparisons (:mod:`counterbench.comparison`): 1 and how many are better beyond chance; who cannot be told apart shares a rank.
+comparisons (:mod:`counterbench.ranking`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from counterbench import comparison
-from counterbench.comparison import Comparison
+from counterbench.comparison import RESAMPLES
 from counterbench.errors import RecordError
 from counterbench.plausibility import problems
+from counterbench.ranking import Candidate, Ranking, rank, unfinished
 from counterbench.records import CEILINGS, FLOORS, RECORD, Estimate, Number, Record, read_record
 from counterbench.totals import Key
-
-RESAMPLES = 5000
-
 
 BOARDS = "leaderboard.json"
 """All boards as plain data; no record, should it lie among them."""
@@ -32,7 +29,8 @@ class Row:
         name: unique on the board.
         record: its numbers.
         path: where it was read.
-        ranks: number -> rank; nothing for numbers of which no scores are stored.
+        ranks: number -> rank; nothing for numbers of which no scores are stored, and none that is leaked.
+        mean: mean over the metrics of its mean rank in each; None where it lacks numbers that others have.
         marks: what a reader must know, e.g. that only some questions were asked.
     """
 
@@ -40,15 +38,17 @@ class Row:
     record: Record
     path: Path
     ranks: Mapping[Key, int] = field(default_factory=dict)
+    mean: float | None = None
     marks: tuple[str, ...] = ()
 
     def number(self, key: Key) -> Number | None:
         """One of its numbers, if it has it."""
         return self.record.by_key.get(key)
 
-    def mean_rank(self, metric: str | None = None) -> float | None:
-        """Mean rank over all numbers, or over those of one metric; None without ranks."""
-        found = [rank for key, rank in self.ranks.items() if metric in (None, key[0])]
+    def mean_rank(self, metric: str) -> float | None:
+        """Mean rank over the numbers of one metric; None without ranks."""
+        known = self.record.by_key
+        found = [rank for key, rank in self.ranks.items() if key[0] == metric and known[key].kind != "skill"]
         return sum(found) / len(found) if found else None
 
 
@@ -62,7 +62,7 @@ class Board:
         rows: the models, best mean rank first.
         ends: baseline -> number -> its estimate, floors first.
         notes: what a reader must know.
-        comparison: the paired differences behind the ranks; None with fewer than two models that can be compared.
+        ranking: the paired differences behind the ranks.
     """
 
     dataset: str
@@ -72,7 +72,7 @@ class Board:
     rows: tuple[Row, ...]
     ends: Mapping[str, Mapping[Key, Estimate]]
     notes: tuple[str, ...] = ()
-    comparison: Comparison | None = None
+    ranking: Ranking = Ranking()  # noqa: RUF009 - frozen
 
     @property
     def name(self) -> str:
@@ -131,18 +131,57 @@ def build(paths: Sequence[Path], resamples: int = RESAMPLES) -> list[Board]:
 
 
 def _board(dataset: str, source: str, suite: str, given: Sequence[tuple[Path, Record]], resamples: int) -> Board:
+    given, notes = _once(given)
     models = [(path, record) for path, record in given if record.inputs.model not in (*FLOORS, *CEILINGS)]
     names = _names([record for _, record in models])
-    rows = [Row(name, record, path, marks=_marks(record)) for name, (path, record) in zip(names, models, strict=True)]
-    paired, notes = _paired(rows, resamples)
-    if paired is not None:
-        rows = [replace(row, ranks=_ranks(paired, row.name)) if row.name in paired.names else row for row in rows]
-    columns: dict[Key, Number] = {}
-    for record in [row.record for row in rows] or [record for _, record in given]:
-        columns |= {n.key: n for n in record.numbers if not n.detail and n.key not in columns}
-    ends = _ends([record for _, record in given], columns)
-    rows.sort(key=lambda row: (row.mean_rank() is None, row.mean_rank() or 0.0, row.name))
-    return Board(dataset, source, suite, columns, tuple(rows), ends, notes, paired)
+    candidates = [Candidate(name, record, path) for name, (path, record) in zip(names, models, strict=True)]
+    ranking = rank(candidates, resamples)
+    rows = [_row(one, ranking) for one in candidates]
+    rows.sort(key=lambda row: (row.mean is None, row.mean or 0.0, row.name))
+    # What those say who are ranked goes before what others say: only they certainly took the same exam.
+    first = sorted(candidates, key=lambda one: one.name not in ranking.ranks)
+    leading = [one for one in first if one.name in ranking.ranks] or first
+    columns = _columns(first or [Candidate(path.stem, record, path) for path, record in given])
+    ends, more = _ends(
+        [(one.name, one.record) for one in leading] or [(path.stem, record) for path, record in given], columns
+    )
+    return Board(dataset, source, suite, columns, tuple(rows), ends, (*notes, *ranking.notes, *more), ranking)
+
+
+def _once(given: Sequence[tuple[Path, Record]]) -> tuple[list[tuple[Path, Record]], list[str]]:
+    """(every record once, notes on copies)."""
+    found: dict[str, tuple[Path, Record]] = {}
+    notes = []
+    for path, record in given:
+        earlier = found.setdefault(record.inputs.hash, (path, record))
+        if earlier[0] != path:
+            notes.append(f"{path} is left out: it is the same evaluation as {earlier[0]}")
+    return list(found.values()), notes
+
+
+def _row(one: Candidate, ranking: Ranking) -> Row:
+    marks = list(_marks(one.record))
+    if lacking := ranking.lacking.get(one.name):
+        marks.append(f"no mean rank: {lacking} numbers of the others are missing or leaked")
+    ranks = ranking.ranks.get(one.name, {})
+    return Row(one.name, one.record, one.path, ranks, ranking.means.get(one.name), tuple(marks))
+
+
+def _columns(candidates: Sequence[Candidate]) -> dict[Key, Number]:
+    """The headline numbers; all records must mean the same by them."""
+    columns: dict[Key, tuple[str, Number]] = {}
+    for one in candidates:
+        for number in one.record.numbers:
+            if number.detail:
+                continue
+            name, known = columns.setdefault(number.key, (one.name, number))
+            if (known.direction, known.unit, known.kind) != (number.direction, number.unit, number.kind):
+                raise RecordError(
+                    f"{one.name} and {name} do not mean the same by {number.metric} {number.quantity}: {number.direction} is better, "
+                    f"{number.unit or 'no unit'}, against {known.direction}, {known.unit or 'no unit'}. Remove the one that is wrong "
+                    "(counterbench validate tells)."
+                )
+    return {key: number for key, (_, number) in columns.items()}
 
 
 def _names(records: Sequence[Record]) -> list[str]:
@@ -155,8 +194,8 @@ def _names(records: Sequence[Record]) -> list[str]:
 
 def _marks(record: Record) -> tuple[str, ...]:
     marks = []
-    if record.images < record.test_images:
-        marks.append(f"partial: {record.images:,} of {record.test_images:,} images")
+    if part := unfinished(record):
+        marks.append(f"partial: {part}")
     if record.leaked:
         marks.append(f"leaked: {len(record.leaked)} numbers come from judges that it was trained against")
     if record.inputs.plugins:
@@ -165,41 +204,26 @@ def _marks(record: Record) -> tuple[str, ...]:
     return tuple(marks)
 
 
-def _paired(rows: Sequence[Row], resamples: int) -> tuple[Comparison | None, tuple[str, ...]]:
-    """(the paired comparison of the largest set of records that answer the same questions, notes on the others)."""
-    if len(rows) < 2:
-        return None, ()
-    same: dict[str, list[Row]] = {}
-    for row in rows:
-        same.setdefault(row.record.inputs.plan, []).append(row)
-    chosen = max(same.values(), key=len)
-    notes = [
-        f"{row.name} answers other questions than the rest and has no rank"
-        for row in rows
-        if row.record.inputs.plan != chosen[0].record.inputs.plan
-    ]
-    if len(chosen) < 2:
-        return None, tuple(notes)
-    try:
-        entries = comparison.load([row.path for row in chosen])
-    except RecordError as error:
-        return None, (*notes, f"no ranks: {error}")
-    named = [comparison.Entry(row.name, entry.record, entry.ratios) for row, entry in zip(chosen, entries, strict=True)]
-    made = comparison.compare(named, resamples=resamples)
-    return made, (*notes, *made.notes)
-
-
-def _ranks(paired: Comparison, name: str) -> dict[Key, int]:
-    place = paired.names.index(name)
-    return {key: ranks[place] for key, ranks in paired.ranks.items()}
-
-
-def _ends(records: Sequence[Record], columns: Mapping[Key, Number]) -> dict[str, dict[Key, Estimate]]:
-    """Floors and ceilings, from whichever record has them: they are the same in all."""
-    found: dict[str, dict[Key, Estimate]] = {}
-    for record in records:
+def _ends(
+    given: Sequence[tuple[str, Record]], columns: Mapping[Key, Number]
+) -> tuple[dict[str, dict[Key, Estimate]], list[str]]:
+    """(floors and ceilings, from whichever record has them; notes on those that say otherwise)."""
+    found: dict[str, dict[Key, tuple[str, Estimate]]] = {}
+    notes: dict[str, str] = {}
+    for name, record in given:
         for number in record.numbers:
-            if number.key in columns:
-                for name, estimate in number.references.items():
-                    found.setdefault(name, {}).setdefault(number.key, estimate)
-    return {name: found[name] for name in (*FLOORS, *CEILINGS) if name in found}
+            for end, estimate in number.references.items() if number.key in columns else ():
+                said_by, said = found.setdefault(end, {}).setdefault(number.key, (name, estimate))
+                apart = abs(said.value - estimate.value)
+                if number.metric != "cost" and not apart <= 1e-3 * (1e-3 + abs(said.value)):
+                    notes.setdefault(
+                        name,
+                        f"{name} and {said_by} say different things of the baseline {end} ({number.metric} {number.quantity}: "
+                        f"{estimate.value:g} and {said.value:g}); one of them is wrong",
+                    )
+    ends = {
+        name: {key: estimate for key, (_, estimate) in found[name].items()}
+        for name in (*FLOORS, *CEILINGS)
+        if name in found
+    }
+    return ends, list(notes.values())

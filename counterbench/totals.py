@@ -124,11 +124,13 @@ def _read(path: Path, samples: Path) -> Totals:
         with safe_open(path, framework="numpy") as stored:
             keys = [tuple(key) for key in json.loads(stored.metadata()["keys"])]
             top, below = (stored.get_tensor(name).astype(np.float64) for name in ("numerator", "denominator"))
-        if top.shape != below.shape or top.shape[1] != len(keys):
+        if top.shape != below.shape or top.ndim != 2 or top.shape[1] != len(keys):
             raise ValueError("the table and its names do not fit")
+        if not (np.isfinite(top).all() and np.isfinite(below).all()):
+            raise ValueError("some totals are no numbers")
+        numbers = {key: Ratios(top[:, [k]], below[:, [k]]) for k, key in enumerate(keys)}
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise RecordError(f"{path} is damaged ({error}); make the record again.") from error
-    numbers = {key: Ratios(top[:, [k]], below[:, [k]]) for k, key in enumerate(keys)}
     return Totals(np.arange(len(top)), numbers, True)
 
 

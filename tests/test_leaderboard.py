@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -63,7 +65,7 @@ def test_who_cannot_be_told_apart_shares_a_rank(board):
     ranks = {row.name: row.ranks["composition", "l1", "", "", 10, "l1"] for row in board.rows}
     assert ranks == {"good": 1, "twin": 1, "bad_one": 3}
     assert board.rows[-1].name == "bad_one"
-    assert board.rows[-1].mean_rank() > board.rows[0].mean_rank()
+    assert board.rows[-1].mean > board.rows[0].mean
     assert board.rows[-1].mean_rank("composition") == 3
 
 
@@ -75,7 +77,8 @@ def test_other_questions_have_no_rank_and_are_marked(records, toy, tmp_path):
     assert not hasty.ranks
     assert "partial: 20 of 120 images" in hasty.marks
     assert board.rows[-1] is hasty
-    assert any("hasty answers other questions" in note for note in board.notes)
+    assert "hasty has no rank: it is partial (20 of 120 images)" in board.notes
+    assert {row.name for row in board.rows if row.mean} == {"good", "twin", "bad_one"}
 
 
 def test_without_scores_there_are_no_ranks_but_a_board(records, tmp_path):
@@ -83,18 +86,138 @@ def test_without_scores_there_are_no_ranks_but_a_board(records, tmp_path):
         shutil.copy(records / name / "record.json", tmp_path / f"{name}.json")
     (board,) = leaderboard.build(leaderboard.find(tmp_path), resamples=500)
     assert all(not row.ranks for row in board.rows)
-    assert any("no ranks" in note for note in board.notes)
+    assert any("good has no rank: Neither" in note for note in board.notes)
     for name in ("good", "bad_one"):
         shutil.copy(records / name / "totals.safetensors", tmp_path / f"{name}.totals.safetensors")
     (board,) = leaderboard.build(leaderboard.find(tmp_path), resamples=500)
     assert all(row.ranks for row in board.rows)
 
 
+def test_partial_records_never_push_whole_ones_aside(records, toy, tmp_path):
+    shutil.copytree(records / "good", tmp_path / "good")
+    for name in ("hasty", "hastier"):
+        made(toy, name, 0.99, tmp_path, limit=20)
+    (board,) = leaderboard.build(leaderboard.find(tmp_path), resamples=500)
+    assert not any(row.ranks for row in board.rows)
+    whole = read_record(records / "good" / "record.json")
+    assert {key: end.value for key, end in board.ends["identity"].items() if key[0] == "truth"} == {
+        n.key: n.references["identity"].value for n in whole.numbers if n.metric == "truth" and not n.detail
+    }
+    shutil.rmtree(tmp_path / "good")  # where all are partial, they are compared with each other
+    (board,) = leaderboard.build(leaderboard.find(tmp_path), resamples=500)
+    assert all(row.ranks for row in board.rows)
+
+
+def changed(path, **update):
+    """A copy of a record beside its scores, with other numbers or inputs."""
+    record = read_record(path / "record.json")
+    inputs = record.inputs.model_copy(update={k: v for k, v in update.items() if k in type(record.inputs).model_fields})
+    own = {k: v for k, v in update.items() if k in type(record).model_fields}
+    write_record(record.model_copy(update={**own, "inputs": inputs}), path / "record.json")
+
+
+def test_one_that_does_not_fit_costs_nobody_else_their_ranks(records, board, tmp_path):
+    expected = {row.name: row.ranks for row in board.rows}
+    for name, change in (("older", {"counterbench": "0.0.1"}), ("bare", {}), ("odd", {})):
+        shutil.copytree(records / "good", tmp_path / name)
+        changed(tmp_path / name, model=name, **change)
+    (tmp_path / "bare" / "samples.parquet").unlink()
+    (tmp_path / "bare" / "totals.safetensors").unlink()
+    (tmp_path / "odd" / "samples.parquet").unlink()
+    poison(tmp_path / "odd" / "totals.safetensors")
+    shutil.copytree(records, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(records / "good", tmp_path / "again")
+    (found,) = leaderboard.build(leaderboard.find(tmp_path), resamples=2000)
+    ranks = {row.name: row.ranks for row in found.rows}
+    assert {name: ranks.pop(name) for name in ("older", "bare", "odd")} == {"older": {}, "bare": {}, "odd": {}}
+    assert ranks == expected
+    told = "\n".join(found.notes)
+    assert re.search("older has no rank: .*'counterbench' differs", told)
+    assert "bare has no rank: Neither" in told
+    assert re.search("odd has no rank: .* is damaged .some totals are no numbers", told)
+    assert re.search("good.* is left out: it is the same evaluation as .*again", told)
+
+
+def poison(path):
+    """Totals that are no numbers: every comparison with them would be a tie."""
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    with safe_open(path, framework="numpy") as stored:
+        tensors, metadata = {name: stored.get_tensor(name) for name in stored.keys()}, stored.metadata()  # noqa: SIM118
+    tensors["numerator"][0] = np.nan
+    save_file(tensors, path, metadata)
+
+
+def test_who_lacks_numbers_has_no_mean_rank_and_costs_nobody_theirs(records, board, tmp_path):
+    shutil.copytree(records, tmp_path, dirs_exist_ok=True)
+    record = read_record(tmp_path / "twin" / "record.json")
+    changed(tmp_path / "twin", numbers=[n for n in record.numbers if n.metric == "composition"])
+    (found,) = leaderboard.build(leaderboard.find(tmp_path), resamples=2000)
+    rows = {row.name: row for row in found.rows}
+    assert rows["twin"].mean is None
+    assert rows["twin"].mean_rank("composition") == 1
+    assert any(mark.startswith("no mean rank") for mark in rows["twin"].marks)
+    assert rows["good"].mean is not None
+    assert rows["good"].ranks.keys() == next(row for row in board.rows if row.name == "good").ranks.keys()
+
+
+def test_leaked_numbers_have_no_rank(records, tmp_path):
+    shutil.copytree(records, tmp_path, dirs_exist_ok=True)
+    record = read_record(tmp_path / "good" / "record.json")
+    changed(
+        tmp_path / "good",
+        numbers=[n.model_copy(update={"leaked": n.metric == "effectiveness"}) for n in record.numbers],
+    )
+    (found,) = leaderboard.build(leaderboard.find(tmp_path), resamples=500)
+    rows = {row.name: row for row in found.rows}
+    assert not [key for key in rows["good"].ranks if key[0] == "effectiveness"]
+    assert [key for key in rows["twin"].ranks if key[0] == "effectiveness"]
+    assert rows["good"].mean is None
+    assert rows["good"].mean_rank("composition") == 1
+
+
+def test_mean_ranks_weigh_metrics_alike(board):
+    for row in board.rows:
+        means = [row.mean_rank(metric) for metric in METRICS]
+        assert row.mean == pytest.approx(sum(means) / len(means))
+    assert len({len([key for key in board.columns if key[0] == metric]) for metric in METRICS}) > 1
+
+
+def test_floors_that_differ_are_told(records, tmp_path):
+    shutil.copytree(records, tmp_path, dirs_exist_ok=True)
+    record = read_record(tmp_path / "twin" / "record.json")
+    numbers = [
+        n.model_copy(
+            update={
+                "references": {
+                    **n.references,
+                    "retrieve": n.references["retrieve"].model_copy(update={"value": 0.5, "low": 0.4, "high": 0.6}),
+                }
+            }
+        )
+        if n.metric == "truth" and n.quantity == "l1"
+        else n
+        for n in record.numbers
+    ]
+    changed(tmp_path / "twin", numbers=numbers)
+    (found,) = leaderboard.build(leaderboard.find(tmp_path), resamples=500)
+    assert any("say different things of the baseline retrieve" in note for note in found.notes)
+
+
+def test_records_that_mean_other_things_by_a_number_are_refused(records, tmp_path):
+    shutil.copytree(records, tmp_path, dirs_exist_ok=True)
+    record = read_record(tmp_path / "twin" / "record.json")
+    changed(tmp_path / "twin", numbers=[n.model_copy(update={"direction": "higher"}) for n in record.numbers])
+    with pytest.raises(RecordError, match="do not mean the same by composition l1"):
+        leaderboard.build(leaderboard.find(tmp_path), resamples=500)
+
+
 def test_one_model_needs_no_rank(records, tmp_path):
     shutil.copytree(records / "good", tmp_path / "good")
     (board,) = leaderboard.build(leaderboard.find(tmp_path))
-    assert board.comparison is None
-    assert board.rows[0].mean_rank() is None
+    assert board.ranking.differences == ()
+    assert board.rows[0].mean is None
     assert "| **good** | - |" in report.markdown(board)
 
 

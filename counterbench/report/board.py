@@ -79,7 +79,7 @@ def _summary(board: Board) -> list[str]:
         "|---|---|" + "---|" * len(metrics) + "---|---|",
     ]
     for row in board.rows:
-        ranks = [row.mean_rank(), *(row.mean_rank(metric) for metric in metrics)]
+        ranks = [row.mean, *(row.mean_rank(metric) for metric in metrics)]
         cells = [show_rank(rank) for rank in ranks]
         lines.append(
             f"| **{row.name}** | "
@@ -156,7 +156,7 @@ def _board(board: Board) -> dict[str, Any]:
             "device": row.record.device,
             "seconds": row.record.seconds.get("total"),
             "marks": list(row.marks),
-            "mean_rank": row.mean_rank(),
+            "mean_rank": row.mean,
         }
         for row in board.rows
     ]

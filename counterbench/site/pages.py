@@ -47,7 +47,7 @@ def index(boards: Sequence[Board]) -> dict[str, Any]:
                 "title": title(board),
                 "images": max((row.record.images for row in board.rows), default=0),
                 "metrics": [metric.replace("_", " ") for metric in board.metrics],
-                "rows": [{"name": row.name, "rank": show_rank(row.mean_rank())} for row in board.rows],
+                "rows": [{"name": row.name, "rank": show_rank(row.mean)} for row in board.rows],
             }
             for board in boards
         ]
@@ -74,7 +74,7 @@ def _summary(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
     return {
         "name": row.name,
         "title": record.title,
-        "rank": _cell_of(row.mean_rank()),
+        "rank": _cell_of(row.mean),
         "ranks": [_cell_of(row.mean_rank(metric)) for metric in metrics],
         "parameters": {"sort": record.parameters, "shown": f"{record.parameters:,}"},
         "seconds": {
@@ -243,14 +243,10 @@ def _warmth(number: Number | None) -> dict[str, Any]:
 
 def comparison(given: Board) -> dict[str, Any]:
     """Paired differences of every two models, for the script to choose from."""
-    made = given.comparison
-    page: dict[str, Any] = {"title": title(given), "models": [], "clusters": 0, "data": []}
-    if made is None:
-        return page
-    values = {key: dict(zip(made.names, numbers, strict=True)) for key, numbers in made.numbers.items()}
+    rows = {row.name: row for row in given.rows if row.name in given.ranking.ranks}
     data = []
-    for one in made.differences:
-        first, second = values[one.key][one.first], values[one.key][one.second]
+    for one in given.ranking.differences:
+        first, second = (rows[name].record.by_key[one.key] for name in (one.first, one.second))
         data.append(
             {
                 "first": one.first,
@@ -265,8 +261,7 @@ def comparison(given: Board) -> dict[str, Any]:
                 "better": one.better or "",
             }
         )
-    order = [row.name for row in given.rows if row.name in made.names]
-    return {**page, "models": order, "clusters": made.clusters, "data": data}
+    return {"title": title(given), "models": list(rows), "clusters": given.ranking.clusters, "data": data}
 
 
 def _told(estimate: Estimate) -> str:

@@ -1,0 +1,193 @@
+"""Ranks from paired comparisons: 1 and how many are better beyond chance; who cannot be told apart shares a rank. Imports no torch."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from counterbench import comparison, totals
+from counterbench.comparison import RESAMPLES, Difference, Entry
+from counterbench.errors import RecordError
+from counterbench.records import Record
+from counterbench.statistics import Ratios
+from counterbench.totals import Key
+
+NOT_RANKED = "cost"
+"""Seconds and weights are no matter of chance."""
+DIAGNOSES = "abduction"
+"""Ranked, but not counted in mean ranks: it says why a model answers as it does, and only of models that tell their noise."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A record that may be ranked.
+
+    Args:
+        name: unique on the board.
+        record: its numbers.
+        path: where it was read; its scores lie beside it.
+    """
+
+    name: str
+    record: Record
+    path: Path
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Who is better than whom.
+
+    Args:
+        ranks: model -> number -> rank; only of models that could be compared.
+        means: model -> mean rank: over the metrics, of the mean over each one's numbers; only of models that have all of them.
+        lacking: model -> how many numbers it lacks for a mean rank.
+        differences: every pair and number.
+        clusters: independent units behind them.
+        notes: who has no rank, and why.
+    """
+
+    ranks: Mapping[str, Mapping[Key, int]] = field(default_factory=dict)
+    means: Mapping[str, float] = field(default_factory=dict)
+    lacking: Mapping[str, int] = field(default_factory=dict)
+    differences: tuple[Difference, ...] = ()
+    clusters: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def unfinished(record: Record) -> str:
+    """Why a record is only part of one; empty if it is whole."""
+    if record.images < record.test_images:
+        return f"{record.images:,} of {record.test_images:,} images"
+    return "; ".join(note for note in record.notes if note.startswith(("rounds ", "left out")))
+
+
+def rank(candidates: Sequence[Candidate], resamples: int = RESAMPLES) -> Ranking:
+    """Compare all that answered the same questions, pair by pair, each number among those who have it.
+
+    Records of all images come first; only where there is none are partial ones compared with each other. A record that does not fit
+    (other questions, judges or versions, no scores beside it) has no rank, and costs nobody else theirs.
+    """
+    if len(candidates) < 2:
+        return Ranking()
+    chosen, notes = _alike(candidates)
+    entries, more = _entries(chosen)
+    notes += more
+    temperatures = {e.record.pixel_temperature for e in entries if e.record.pixel_temperature is not None}
+    if len(temperatures) > 1:
+        notes.append("composition has no ranks: the pixel-noise temperatures differ")
+        entries = [Entry(e.name, e.record, _without(e, "composition")) for e in entries]
+    clusters = {one.clusters for entry in entries for one in entry.ratios.values()}
+    if len(entries) < 2 or max(clusters, default=0) < 2:
+        return Ranking(
+            notes=(
+                *notes,
+                *(["no ranks: a single independent unit tells nothing of chance"] if clusters == {1} else []),
+            )
+        )
+    differences = [
+        one
+        for pair in combinations(entries, 2)
+        if pair[0].ratios.keys() & pair[1].ratios.keys()
+        for one in comparison.compare(pair, resamples).differences
+    ]
+    ranks = _ranks(entries, differences)
+    means, lacking = _means(entries, ranks)
+    return Ranking(ranks, means, lacking, tuple(differences), max(clusters), tuple(notes))
+
+
+def _alike(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[str]]:
+    """(the most that took the same exam, notes on the others)."""
+    whole = [one for one in candidates if not unfinished(one.record)] or list(candidates)
+    same: dict[str, list[Candidate]] = {}
+    for one in whole:
+        same.setdefault(_exam(one.record), []).append(one)
+    chosen = max(same.values(), key=len)
+    notes = []
+    for one in candidates:
+        if one not in whole:
+            notes.append(f"{one.name} has no rank: it is partial ({unfinished(one.record)})")
+        elif one not in chosen:
+            notes.append(f"{one.name} has no rank: {_difference(chosen[0], one)}")
+    return chosen, notes
+
+
+def _exam(record: Record) -> str:
+    inputs = record.inputs
+    data = {name: value for name, value in inputs.data.items() if name != "card"}
+    return json.dumps([inputs.plan, data, inputs.judges, inputs.counterbench], sort_keys=True)
+
+
+def _difference(first: Candidate, other: Candidate) -> str:
+    try:
+        comparison.require_comparable(first.record, other.record, first.path, other.path)
+    except RecordError as error:
+        return str(error)
+    return "it took another exam"
+
+
+def _entries(chosen: Sequence[Candidate]) -> tuple[list[Entry], list[str]]:
+    """(those with scores of their own, notes on the others)."""
+    there, notes = [], []
+    for one in chosen:
+        try:
+            comparison.require_comparable(chosen[0].record, one.record, chosen[0].path, one.path)
+            comparison.require_own(
+                one.path, Entry(one.name, one.record, dict(totals.read(one.path, merge=True).numbers))
+            )
+            there.append(one)
+        except RecordError as error:
+            notes.append(f"{one.name} has no rank: {error}")
+    try:
+        found = comparison.totals_of([one.path for one in there]) if there else []
+    except RecordError as error:
+        return [], [*notes, f"no ranks: {error}"]
+    entries = [Entry(one.name, one.record, dict(units.numbers)) for one, units in zip(there, found, strict=True)]
+    return [Entry(e.name, e.record, _without(e, NOT_RANKED)) for e in entries], notes
+
+
+def _without(entry: Entry, metric: str) -> dict[Key, Ratios]:
+    """An entry's headline numbers that count: not of that metric, and none of a judge that the model was trained against."""
+    known = entry.record.by_key
+    return {
+        key: ratios
+        for key, ratios in entry.ratios.items()
+        if key in known and key[0] != metric and not known[key].leaked and not known[key].detail
+    }
+
+
+def _ranks(entries: Sequence[Entry], differences: Sequence[Difference]) -> dict[str, dict[Key, int]]:
+    beaten = Counter(
+        (one.second if one.better == one.first else one.first, one.key) for one in differences if one.better is not None
+    )
+    known = Counter(key for entry in entries for key in entry.ratios)
+    return {
+        entry.name: {key: 1 + beaten[entry.name, key] for key in entry.ratios if known[key] > 1} for entry in entries
+    }
+
+
+def _means(entries: Sequence[Entry], ranks: Mapping[str, Mapping[Key, int]]) -> tuple[dict[str, float], dict[str, int]]:
+    """(mean ranks, how many numbers somebody lacks for one): what at least half of the models have is what is needed."""
+    known = Counter(key for found in ranks.values() for key in found)
+    kinds = {key: number.kind for entry in entries for key, number in entry.record.by_key.items()}
+    needed = [key for key, count in known.items() if 2 * count >= len(entries) and counts(key, kinds[key])]
+    metrics: dict[str, list[Key]] = {}
+    for key in needed:
+        metrics.setdefault(key[0], []).append(key)
+    means, lacking = {}, {}
+    for name, found in ranks.items():
+        if missing := sum(key not in found for key in needed):
+            lacking[name] = missing
+        elif needed:
+            means[name] = float(np.mean([np.mean([found[key] for key in keys]) for keys in metrics.values()]))
+    return means, lacking
+
+
+def counts(key: Key, kind: str) -> bool:
+    """Whether a number counts in mean ranks: no diagnosis, and no skill, for that is the same error once more."""
+    return key[0] != DIAGNOSES and kind != "skill"
