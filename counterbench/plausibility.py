@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -50,6 +51,10 @@ def _whole(record: Record) -> Iterator[str]:
         yield f"{record.images} images were asked about under a limit of {record.inputs.limit}"
     if not 1 <= record.clusters <= record.images:
         yield f"{record.clusters} independent units in {record.images} images"
+    if record.parameters < 0:
+        yield f"{record.parameters} weights"
+    if record.inputs.weights_sha256 is not None and not re.fullmatch("[0-9a-f]{64}", record.inputs.weights_sha256):
+        yield f"the weights' SHA-256 is {record.inputs.weights_sha256!r}"
     for kind, count in record.questions.items():
         if count <= 0 or count % record.images:
             yield f"{count} questions of the kind {kind} about {record.images} images: every image is asked the same"
@@ -92,8 +97,12 @@ def _estimate(estimate: Estimate, number: Number) -> Iterator[str]:
         yield f"{value:g} is negative"
     if (estimate.low is None) != (estimate.high is None):
         yield "half an interval"
-    elif estimate.low is not None and estimate.high is not None and not estimate.low <= estimate.high:
-        yield f"the interval [{estimate.low:g}, {estimate.high:g}] is upside down"
+    elif estimate.low is not None and estimate.high is not None:
+        slack = 1e-9 * (1 + abs(value))
+        if not estimate.low <= estimate.high:
+            yield f"the interval [{estimate.low:g}, {estimate.high:g}] is upside down"
+        elif not estimate.low - slack <= value <= estimate.high + slack:
+            yield f"{value:g} is not in its interval [{estimate.low:g}, {estimate.high:g}]"
 
 
 def _of_identity(number: Number) -> float | None:

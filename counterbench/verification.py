@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from counterbench import models, totals
+from counterbench.counterfactual import L1
 from counterbench.errors import RecordError
 from counterbench.evaluation import Evaluation, evaluate
 from counterbench.plausibility import problems
 from counterbench.records import SAMPLES, Estimate, Number, Record, file_of, read_record
+from counterbench.report.table import heading
 from counterbench.totals import BY, Key
-from counterbench.validation import differences, exam_of
+from counterbench.validation import differences, exam_of, scores, standard_error
 
 DEVIATIONS = 3.5
 """How many standard errors of the sample a claimed number may be away: rarer than once in two thousand by chance."""
@@ -63,6 +65,11 @@ class Verification:
     problems: tuple[str, ...]
 
     @property
+    def unchecked(self) -> int:
+        """How many of its numbers a part of the images says nothing about: costs, statistics of whole sets, what is undefined there."""
+        return len(self.record.numbers) - len(self.checks)
+
+    @property
     def disagreements(self) -> list[Check]:
         """Claims that do not stand."""
         return [check for check in self.checks if not check.agrees]
@@ -94,10 +101,17 @@ def verify(
     record = read_record(path)
     inputs, asked = record.inputs, min(count, record.images)
     whole = exam_of(record, data_dir, device)
-    wrong = [*problems(record), *differences(inputs, whole)]
+    wrong = [*problems(record), *scores(path, record)[0], *differences(record, whole)]
+    if model is None and any(note.startswith("answers from files") for note in record.notes):
+        raise RecordError(
+            f"{path} is of answers from files: there is no model to ask. Score their folder again: counterbench score."
+        )
     contestant = models.load(model or inputs.model, whole.dataset, whole.device, inputs.references)
     if contestant.weights_sha256 != inputs.weights_sha256:
         wrong.append(f"other weights: {_short(inputs.weights_sha256)}, here {_short(contestant.weights_sha256)}")
+    for name in ("parameters", "pixel_temperature"):
+        if (said := getattr(record, name)) != (ours := getattr(contestant, name)):
+            wrong.append(f"other {name.replace('_', ' ')}: {said}, here {ours}")
     exam = exam_of(record, data_dir, device, asked, whole.dataset)
     made = evaluate(contestant, exam)
     samples = totals.beside(path, SAMPLES)
@@ -105,7 +119,29 @@ def verify(
     # A part may have as large a share of the units as of the images, or fewer images of each: the smaller share says less.
     share = min(made.record.clusters / record.clusters, made.record.images / record.images)
     checks = [check for number in record.numbers if (check := _check(number, made, stored, share)) is not None]
+    wrong += [*_lacking(record, made.record), *_baselines(record, made.record, share)]
     return Verification(record, asked, bool(stored), tuple(checks), tuple(wrong))
+
+
+def _lacking(record: Record, again: Record) -> list[str]:
+    """Numbers that the exam gives and the record does not have."""
+    spaces = ("", L1, *record.inputs.features)  # others were not there when it was made
+    return [
+        f"the record lacks {heading(number)}"
+        for key, number in again.by_key.items()
+        if key not in record.by_key and number.space in spaces
+    ]
+
+
+def _baselines(record: Record, again: Record, share: float) -> Iterator[str]:
+    """Floors and ceilings that are not what they are here, as far as a part can tell."""
+    for key, number in record.by_key.items():
+        if key not in again.by_key or not _checkable(number):
+            continue
+        for name, claimed in number.references.items():
+            found = again.by_key[key].references.get(name)
+            if found is not None and abs(found.value - claimed.value) > _allowed(claimed, found, share):
+                yield f"{heading(number)}: {name} scores {claimed.value:.4g} in the record, {found.value:.4g} here"
 
 
 def _short(sha256: str | None) -> str:
@@ -133,18 +169,23 @@ def _claims(samples: Path, rows: Sequence[int]) -> dict[Key, float]:
 def _check(number: Number, made: Evaluation, stored: Mapping[Key, float], share: float) -> Check | None:
     """None for what another machine changes (costs), and for statistics of the whole set (their value depends on its size)."""
     again = made.record.by_key.get(number.key)
-    if again is None or number.kind not in ("mean", "skill") or number.metric in ("cost", "realism", "abduction"):
-        return None
-    if number.quantity in ("auroc", "f1", "balanced_accuracy"):
+    if again is None or not _checkable(number):
         return None
     if number.key in stored:
         claimed = 1 - stored[number.key] if number.kind == "skill" else stored[number.key]
         return Check(number, again.value, claimed, _TOLERANCE * (1 + abs(claimed)))
-    # A few samples may all be alike by chance: the claimed interval says how much they vary, too.
-    spread = max(_error(again), share**-0.5 * _error(number))
-    return Check(number, again.value, number.value, DEVIATIONS * spread + _TOLERANCE * (1 + abs(number.value)))
+    return Check(number, again.value, number.value, _allowed(number, again, share))
 
 
-def _error(estimate: Estimate) -> float:
-    """Standard error, as far as its interval says."""
-    return 0.0 if estimate.low is None or estimate.high is None else (estimate.high - estimate.low) / 3.92
+def _checkable(number: Number) -> bool:
+    return (
+        number.kind in ("mean", "skill")
+        and number.metric not in ("cost", "realism", "abduction")
+        and number.quantity not in ("auroc", "f1", "balanced_accuracy")
+    )
+
+
+def _allowed(claimed: Estimate, found: Estimate, share: float) -> float:
+    """How far a part may be from the whole. A few samples may all be alike by chance: the claimed interval says how much they vary, too."""
+    spread = max(standard_error(found), share**-0.5 * standard_error(claimed))
+    return DEVIATIONS * spread + _TOLERANCE * (1 + abs(claimed.value))

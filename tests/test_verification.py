@@ -10,6 +10,7 @@ from click.testing import CliRunner
 import counterbench
 from counterbench import verification
 from counterbench.cli import main
+from counterbench.errors import RecordError
 from counterbench.records import Number, Record, read_record, write_record
 from counterbench.verification import verify
 
@@ -50,6 +51,55 @@ def test_a_false_claim_is_found(home, tmp_path):
     assert done.exit_code == 1
     assert "DIFFERS  composition: l1 after 1 cycle" in done.output
     assert "could not be verified" in done.stderr
+
+
+def falsified(home, tmp_path, change):
+    """The record with its scores beside it, and something changed in it."""
+    shutil.copytree(home, tmp_path / "false")
+    plain = json.loads((home / "record.json").read_text())
+    change(plain)
+    write_record(Record.model_validate(plain), tmp_path / "false" / "record.json")
+    return verify(tmp_path / "false", 20, device="cpu")
+
+
+def smaller(plain):
+    for number in plain["numbers"]:
+        number.update({part: number[part] / 10 for part in ("value", "low", "high") if number[part] is not None})
+
+
+def without_truth(plain):
+    plain["numbers"] = [number for number in plain["numbers"] if number["metric"] != "truth"]
+
+
+def worse_floors(plain):
+    for number in plain["numbers"]:
+        for name in ("noise", "retrieve"):
+            if number["metric"] == "truth" and number["quantity"] == "l1":
+                end = number["references"][name]
+                end.update({part: end[part] * 3 for part in ("value", "low", "high") if end[part] is not None})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (smaller, "are not those of the record"),
+        (without_truth, "the record lacks truth do(thickness)"),
+        (worse_floors, "retrieve scores"),
+        (lambda plain: plain.update(parameters=3), "other parameters: 3, here"),
+        (lambda plain: plain.update(pixel_temperature=0.5), "other pixel temperature: 0.5, here 0.1"),
+        (lambda plain: plain["numbers"][0].update(quantity="beauty"), "no metric of the suite gives such a number"),
+    ],
+)
+def test_scores_beside_a_record_do_not_make_it_true(home, tmp_path, change, words):
+    found = falsified(home, tmp_path, change)
+    assert any(words in problem for problem in found.problems), found.problems
+
+
+def test_answers_from_files_have_no_model_to_ask(home, tmp_path):
+    record = read_record(home / "record.json")
+    write_record(record.model_copy(update={"notes": ["answers from files, round 1: ..."]}), tmp_path / "record.json")
+    with pytest.raises(RecordError, match="no model to ask"):
+        verify(tmp_path, 10, device="cpu")
 
 
 def test_other_weights_are_a_problem(home, tmp_path):
