@@ -12,6 +12,7 @@ from pathlib import Path
 
 from counterbench.comparison import RESAMPLES
 from counterbench.errors import RecordError
+from counterbench.files import slug
 from counterbench.plausibility import problems
 from counterbench.ranking import Candidate, Ranking, rank, unfinished
 from counterbench.records import CEILINGS, FLOORS, RECORD, Estimate, Number, Record, read_record
@@ -76,8 +77,8 @@ class Board:
 
     @property
     def name(self) -> str:
-        """Of its files."""
-        return f"{self.dataset}-{self.source}-{self.suite}"
+        """Of its files: whatever a record says, they stay in their folder."""
+        return slug(f"{self.dataset}-{self.source}-{self.suite}")
 
     @property
     def ranked(self) -> tuple[str, ...]:

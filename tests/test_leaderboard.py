@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from counterbench import evaluation, leaderboard, models, storing
+from counterbench import evaluation, leaderboard, models, site, storing
 from counterbench.cli import main
 from counterbench.errors import RecordError
 from counterbench.models import Contestant
@@ -211,6 +211,58 @@ def test_records_that_mean_other_things_by_a_number_are_refused(records, tmp_pat
     changed(tmp_path / "twin", numbers=[n.model_copy(update={"direction": "higher"}) for n in record.numbers])
     with pytest.raises(RecordError, match="do not mean the same by composition l1"):
         leaderboard.build(leaderboard.find(tmp_path), resamples=500)
+
+
+NASTY = "a|b `x` <img src=x> \\input{x} {\\bf $y$\n# and a line"
+
+
+def test_nobodys_words_are_taken_for_markup(records, tmp_path):
+    shutil.copytree(records, tmp_path, dirs_exist_ok=True)
+    changed(tmp_path / "twin", model=NASTY, training={"seconds": "abc"}, notes=[f"trained on {NASTY}"])
+    changed(tmp_path / "bad_one", suite="x/../../escaped")
+    record = read_record(tmp_path / "good" / "record.json")
+    numbers = [n.model_copy(update={"unit": r"$\frac$"}) if n.metric == "composition" else n for n in record.numbers]
+    for name in ("good", "twin"):
+        changed(tmp_path / name, numbers=numbers)
+    boards = leaderboard.build(leaderboard.find(tmp_path), resamples=100)
+    out = tmp_path / "site" / "boards"
+    site.build(boards, out)
+    assert not list(tmp_path.glob("escaped*"))
+    assert all(path.parent.parent in (out, out.parent) or path.parent == out for path in tmp_path.rglob("*.html"))
+    board = next(board for board in boards if len(board.rows) > 1)
+    text = report.latex(board)
+    assert r"\input" not in text
+    assert text.replace(r"\{", "").replace(r"\}", "").count("{") == text.replace(r"\{", "").replace(r"\}", "").count(
+        "}"
+    )
+    plain = report.markdown(board)
+    assert "<img" not in plain.replace(r"\<img", "")
+    assert "\n# and" not in plain
+    tables = [line for line in plain.splitlines() if line.startswith("| ")]
+    widths = {line.replace(r"\|", "").count("|") for line in tables if "**" not in line and "---" not in line}
+    assert len(widths) <= 2  # the summary, and the tables
+
+
+def test_what_floors_win_is_starred(board, records):
+    record = read_record(records / "good" / "record.json")
+    key = ("composition", "l1", "", "", 10, "l1")
+    assert record.by_key[key].references["identity"].value == 0
+    row = next(row for row in board.rows if row.name == "good")
+    assert report._cell(row, key).startswith(f"{report.show(record.by_key[key].value)}\\* (1)")
+    assert "$^*$" in report.latex(board)
+    assert any(not report.beaten(number) for number in record.numbers if number.metric == "truth")
+
+
+def test_latex_says_what_is_partial_and_leaked(records, toy, tmp_path):
+    shutil.copytree(records, tmp_path, dirs_exist_ok=True)
+    made(toy, "hasty", 0.99, tmp_path, limit=20)
+    record = read_record(tmp_path / "good" / "record.json")
+    changed(tmp_path / "good", numbers=[n.model_copy(update={"leaked": n.metric == "truth"}) for n in record.numbers])
+    (found,) = leaderboard.build(leaderboard.find(tmp_path), resamples=100)
+    text = report.latex(found)
+    assert r"hasty$^\ddagger$" in text
+    assert "partial: 20 of 120 images" in text
+    assert text.count(r"$^\dagger$") == 1 + sum(n.metric == "truth" and not n.detail for n in record.numbers)
 
 
 def test_one_model_needs_no_rank(records, tmp_path):

@@ -12,6 +12,7 @@ from counterbench.exam import SPLIT, Exam, prepare
 from counterbench.letters.answers import Answers, Coverage
 from counterbench.letters.questions import ANSWERS, QUESTIONS, read_exam, rounds_of, write_round
 from counterbench.models import Contestant
+from counterbench.records import CEILINGS, FLOORS
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ def ready(folder: Path, name: str | None = None, data_dir: Path | None = None, d
         DataError: if the folder is no exam, was made for other questions or pixels, holds no answer, or holds later answers that began
             with other ones than it has now.
     """
+    called = name or folder.resolve().name
+    if called in (*FLOORS, *CEILINGS):
+        raise DataError(
+            f"{called!r} is the name of a baseline, which boards do not list as a model; give another one with --name."
+        )
     letter = read_exam(folder)
     exam = prepare(letter.dataset, letter.suite, letter.source, data_dir, None, letter.seed, letter.limit, device)
     for what, theirs, ours in (
@@ -71,7 +77,6 @@ def ready(folder: Path, name: str | None = None, data_dir: Path | None = None, d
         write_round(exam, folder, answers.rounds + 1, answers)
         waiting = folder / f"round-{answers.rounds + 1}" / QUESTIONS
     metrics = {metric: options for metric, options in exam.metrics.items() if metric != "cost"}
-    called = name or folder.resolve().name
     contestant = Contestant(
         called,
         answers,

@@ -5,18 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from counterbench.leaderboard import BOARDS, Board, Row
 from counterbench.records import CEILINGS, Estimate
-from counterbench.report.table import ARROWS, label, show, show_rank, where
+from counterbench.report.table import ARROWS, beaten, label, show, show_rank, where
 from counterbench.totals import BY, Key
 
 SCHEMA = 1
 """Version of the JSON that :func:`to_json` gives."""
 _FIELDS = (*BY, "unit", "direction", "model", "kind", "value", "low", "high", "n", "rank", "leaked", "marks")
 _TEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     "&": r"\&",
     "%": r"\%",
     "_": r"\_",
@@ -50,6 +57,7 @@ def markdown(board: Board) -> str:
         *_summary(board),
         "",
         f"Behind a value its rank, in brackets the 95 % interval. Ranks are paired: 1 and how many models are better beyond chance. "
+        "A star: some baseline that answers nothing does at least as well, so the number alone proves nothing. "
         f"Right of the models, rows that answer nothing ({', '.join(name for name in ends if name not in CEILINGS)}) and ceilings "
         f"({', '.join(name for name in ends if name in CEILINGS)}).",
         "",
@@ -57,16 +65,21 @@ def markdown(board: Board) -> str:
     for metric in board.metrics:
         keys = [key for key in board.columns if key[0] == metric]
         lines += [f"## {metric.replace('_', ' ')}", ""]
-        lines.append("| | " + " | ".join([*(f"**{row.name}**" for row in board.rows), *ends]) + " |")
+        lines.append("| | " + " | ".join([*(f"**{_plain_text(row.name)}**" for row in board.rows), *ends]) + " |")
         lines.append("|---|" + "---|" * (len(board.rows) + len(ends)))
         for key in keys:
             number = board.columns[key]
             name = ", ".join(filter(None, (label(number), where(number))))
             cells = [_cell(row, key) for row in board.rows]
             cells += [_end(board.ends[end], key) for end in ends]
-            lines.append(f"| {name} {ARROWS[number.direction]} | " + " | ".join(cells) + " |")
+            lines.append(f"| {_plain_text(name)} {ARROWS[number.direction]} | " + " | ".join(cells) + " |")
         lines.append("")
-    return "\n".join([*lines, *(f"- {note}" for note in board.notes)]).rstrip() + "\n"
+    return "\n".join([*lines, *(f"- {_plain_text(note)}" for note in board.notes)]).rstrip() + "\n"
+
+
+def _plain_text(text: str) -> str:
+    """Somebody's words in a cell of a Markdown table: no markup, no column, no line of their own."""
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", " ".join(text.split()))
 
 
 def _summary(board: Board) -> list[str]:
@@ -82,9 +95,9 @@ def _summary(board: Board) -> list[str]:
         ranks = [row.mean, *(row.mean_rank(metric) for metric in metrics)]
         cells = [show_rank(rank) for rank in ranks]
         lines.append(
-            f"| **{row.name}** | "
+            f"| **{_plain_text(row.name)}** | "
             + " | ".join(cells)
-            + f" | {row.record.parameters:,} | {'; '.join(row.marks) or '-'} |"
+            + f" | {row.record.parameters:,} | {_plain_text('; '.join(row.marks)) or '-'} |"
         )
     return lines
 
@@ -96,7 +109,8 @@ def _cell(row: Row, key: Key) -> str:
     rank = f" ({row.ranks[key]})" if key in row.ranks else ""
     interval = "" if number.low is None or number.high is None else f" [{show(number.low)}, {show(number.high)}]"
     leaked = " LEAKED" if number.leaked else ""
-    return f"{show(number.value)}{rank}{interval}{leaked}"
+    star = r"\*" if beaten(number) else ""
+    return f"{show(number.value)}{star}{rank}{interval}{leaked}"
 
 
 def _end(estimates: Mapping[Key, Estimate], key: Key, missing: str = "-") -> str:
@@ -173,36 +187,43 @@ def _board(board: Board) -> dict[str, Any]:
 def latex(board: Board) -> str:
     r"""A table with booktabs: headline numbers in rows, models in columns, the best rank bold; floor and ceiling beside them."""
     ends = [name for name in ("identity", "truth", "real") if name in board.ends]
-    columns = [*(row.name for row in board.rows), *ends]
+    names = [_tex(row.name) + (r"$^\ddagger$" if row.marks else "") for row in board.rows]
+    width = len(names) + len(ends) + 1
     lines = [
         f"% {board.name}: made by counterbench; needs \\usepackage{{booktabs}}",
         r"\begin{tabular}{l" + "r" * len(board.rows) + ("|" if ends else "") + "r" * len(ends) + "}",
         r"\toprule",
-        " & ".join(["", *map(_tex, columns)]) + r" \\",
+        " & ".join(["", *names, *ends]) + r" \\",
     ]
     for metric in board.metrics:
         if metric == "cost":
             continue
-        lines += [
-            r"\midrule",
-            rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\emph{{{_tex(metric.replace('_', ' '))}}}}} \\",
-        ]
+        lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{_tex(metric.replace('_', ' '))}}}}} \\"]
         for key in (key for key in board.columns if key[0] == metric):
             number = board.columns[key]
-            where = f"do({number.intervened}) " if number.intervened else ""
             cells = [_tex_cell(row, key, board) for row in board.rows]
             cells += [_end(board.ends[name], key, "--") for name in ends]
-            lines.append(
-                " & ".join([_tex(where + label(number)) + f" {_TEX_ARROWS[number.direction]}", *cells]) + r" \\"
-            )
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+            name = " ".join(filter(None, (where(number), label(number))))
+            lines.append(" & ".join([f"{_tex(name)} {_TEX_ARROWS[number.direction]}", *cells]) + r" \\")
+    told = [
+        r"$^*$ a baseline that answers nothing (identity, noise, retrieve, resample) does at least as well",
+        *(
+            [r"$^\dagger$ trained against a judge behind this number"]
+            if any(row.record.leaked for row in board.rows)
+            else []
+        ),
+        *(rf"$^\ddagger$ {_tex(row.name)}: {_tex('; '.join(row.marks))}" for row in board.rows if row.marks),
+        *map(_tex, board.notes),
+    ]
+    lines += [r"\bottomrule", *(rf"\multicolumn{{{width}}}{{l}}{{\footnotesize {line}}} \\" for line in told)]
+    return "\n".join([*lines, r"\end{tabular}", ""])
 
 
 def _tex_cell(row: Row, key: Key, board: Board) -> str:
     number = row.number(key)
     if number is None:
         return "--"
-    shown = show(number.value)
+    shown = show(number.value) + (r"$^*$" if beaten(number) else "") + (r"$^\dagger$" if number.leaked else "")
     if number.low is not None and number.high is not None:
         shown = f"{shown}\\,{{\\scriptsize[{show(number.low)}, {show(number.high)}]}}"
     ranks = {other.ranks[key] for other in board.rows if key in other.ranks}
@@ -210,4 +231,4 @@ def _tex_cell(row: Row, key: Key, board: Board) -> str:
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(sign, sign) for sign in text)
+    return "".join(_TEX.get(sign, sign) for sign in " ".join(text.split()))

@@ -89,6 +89,11 @@ def beaten_by(number: Number, name: str) -> bool:
     return floor is not None and regret(floor.value, number.direction) <= number.regret
 
 
+def beaten(number: Number) -> list[str]:
+    """The baselines without an answer that are as good as the model, or better."""
+    return [name for name in FLOORS if beaten_by(number, name)]
+
+
 def as_text(record: Record, detail: bool = False) -> str:
     """The table as plain text, as wide as it needs."""
     return "\n".join(line.rstrip() for line in _recorded(record, detail).export_text().splitlines())
@@ -196,7 +201,7 @@ def footnotes(record: Record, detail: bool = False) -> Sequence[str]:
     ]
     if not _has_images(record):
         notes = ["identity: nothing changed but what is set; ceiling: the true counterfactual"]
-    if any(beaten_by(number, name) for number in shown_numbers(record, detail) for name in FLOORS):
+    if any(beaten(number) for number in shown_numbers(record, detail)):
         notes.append("*: this baseline does at least as well as the model, so the number alone proves nothing")
     if record.leaked:
         notes.append("LEAKED: the model was trained against a judge behind this number; it is no evidence")

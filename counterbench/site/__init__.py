@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 STATIC = (
     "pico.min.css",
     "sortable.min.js",
-    "sortable.a11y.min.js",
     "counterbench.css",
     "counterbench.js",
     "LICENSES.txt",
@@ -70,6 +69,10 @@ def build(boards: Sequence[Board], folder: Path, albums: Mapping[str, Album] | N
         write(f"{board.name}/index.html", "board.html.j2", page=pages.board(board))
         write(f"{board.name}/compare.html", "compare.html.j2", page=pages.comparison(board))
         write(f"{board.name}/viewer.html", "viewer.html.j2", page=pages.viewer(board, album))
+        of_models = {row.name: f"model-{slug(row.name)}.html" for row in board.rows}
         for row in board.rows:
-            write(f"{board.name}/model-{slug(row.name)}.html", "model.html.j2", page=pages.model(board, row, album))
+            write(f"{board.name}/{of_models[row.name]}", "model.html.j2", page=pages.model(board, row, album))
+        for stale in list((folder / board.name).glob("model-*.html")):
+            if stale.name not in of_models.values():
+                stale.unlink()  # of a model that is not on the board any more
     return folder / "index.html"

@@ -9,7 +9,7 @@ import yaml
 
 from counterbench.leaderboard import Board, Row
 from counterbench.records import CEILINGS, FLOORS, Estimate, Number, Record, regret
-from counterbench.report.table import ARROWS, interval, label, show, show_rank, shown_numbers, where
+from counterbench.report.table import ARROWS, beaten, interval, label, show, show_rank, shown_numbers, where
 from counterbench.site import charts
 from counterbench.totals import Key
 
@@ -71,6 +71,7 @@ def _summary(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
     record = row.record
     seconds = next((number.value for number in record.numbers if number.quantity == "seconds"), None)
     trained = record.training.get("seconds")
+    trained = trained if isinstance(trained, (int, float)) else None
     return {
         "name": row.name,
         "title": record.title,
@@ -106,12 +107,18 @@ def _table(given: Board, metric: str) -> dict[str, Any]:
                 "name": name,
                 "words": WORDS[name],
                 "kind": "ceiling" if name in CEILINGS else "floor",
-                "cells": [show(known[key].value) if key in known else "-" for key in keys],
+                "cells": [_end(known.get(key)) for key in keys],
             }
             for name, known in given.ends.items()
             if any(key in known for key in keys)
         ],
     }
+
+
+def _end(estimate: Estimate | None) -> dict[str, str]:
+    if estimate is None:
+        return {"shown": "-", "interval": ""}
+    return {"shown": show(estimate.value), "interval": interval(estimate) if estimate.low is not None else ""}
 
 
 def _column(number: Number) -> dict[str, str]:
@@ -127,7 +134,7 @@ def _column(number: Number) -> dict[str, str]:
 def _cell(row: Row, key: Key) -> dict[str, Any]:
     number = row.number(key)
     if number is None:
-        return {"sort": "", "shown": "-", "interval": "", "rank": "", "first": False, "leaked": False}
+        return {"sort": "", "shown": "-", "interval": "", "rank": "", "first": False, "leaked": False, "beaten": ""}
     rank = row.ranks.get(key)
     return {
         "sort": number.regret,
@@ -136,6 +143,7 @@ def _cell(row: Row, key: Key) -> dict[str, Any]:
         "rank": rank or "",
         "first": rank == 1,
         "leaked": number.leaked,
+        "beaten": " and ".join(beaten(number)),
     }
 
 
@@ -165,9 +173,7 @@ def model(given: Board, row: Row, album: Album | None) -> dict[str, Any]:
 
 
 def _why(row: Row, album: Album | None) -> str:
-    if album is None:
-        return "no pictures were made"
-    return album.missing.get(row.name, "no pictures were made")
+    return "no pictures were made" if album is None else album.missing.get(row.name, "no pictures were made")
 
 
 def _facts(record: Record) -> list[tuple[str, str]]:
@@ -207,7 +213,7 @@ def _numbers(record: Record, row: Row) -> list[dict[str, Any]]:
             "n": number.n,
             "ends": {name: show(end.value) for name, end in number.references.items()},
         }
-        for number in shown_numbers(record)
+        for number in shown_numbers(record, detail=True)
     ]
 
 

@@ -110,7 +110,7 @@ def draw_all(
         device: where models compute.
 
     Returns:
-        Name of a board -> its album. Boards with nothing to see are left out: no images, no models, or data that is not here.
+        Name of a board -> its album; an empty one, with the reason, where there is nothing to see or data is not here.
     """
     found: dict[str, Album] = {}
     loaded: dict[tuple[str, str], Dataset] = {}  # what a dataset has worked out serves all of its boards
@@ -123,9 +123,15 @@ def draw_all(
             loaded[key] = exam.dataset
             if exam.dataset.card.image and exam.plan.single:
                 found[board.name] = _draw(board, exam, folder / board.name)
-        except CounterbenchError:
-            continue
+            else:
+                found[board.name] = _nothing(board, "there are no images to show")
+        except CounterbenchError as why:
+            found[board.name] = _nothing(board, str(why))
     return found
+
+
+def _nothing(board: Board, why: str) -> Album:
+    return Album("", {}, {}, {}, {row.name: why for row in board.rows})
 
 
 def _draw(board: Board, exam: Exam, folder: Path) -> Album:

@@ -240,6 +240,13 @@ def test_claims_that_cannot_be(exported, column, value, message):
         evaluation.evaluate((found := ready(folder, device="cpu")).contestant, found.exam)
 
 
+def test_a_baselines_name_is_taken(exported):
+    exam, folder = exported
+    answer(exam, folder, 1)
+    with pytest.raises(DataError, match="'identity' is the name of a baseline"):
+        ready(folder, "identity", device="cpu")
+
+
 def test_folders_that_are_no_exam(exported, tmp_path, suite):
     exam, folder = exported
     with pytest.raises(DataError, match="holds no exam"):

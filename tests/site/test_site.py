@@ -237,8 +237,14 @@ def test_a_click_on_a_heading_sorts_best_first(built):
         const before = column(table, 1); heading.click(); await wait(50);
         const up = column(table, 1), said = heading.getAttribute("aria-sort"); heading.click(); await wait(50);
         const down = column(table, 1), ends = column({ tBodies: [table.tFoot] }, 0);
-        heading.focus();
-        return { before, up, down, said, ends, reachable: document.activeElement === heading };
+        const sorter = heading.querySelector("button");
+        sorter.focus();
+        const reachable = document.activeElement === sorter, called = sorter.textContent.trim();
+        const missing = table.tBodies[0].rows[0], name = missing.cells[0].textContent;
+        missing.cells[1].dataset.sort = "";
+        const last = [];
+        for (const _ of [1, 2]) { sorter.click(); await wait(50); last.push(table.tBodies[0].rows[2].cells[0].textContent === name); }
+        return { before, up, down, said, ends, reachable, called, last };
         """,
     )
     values = [float(value) for value in told["up"]]
@@ -247,6 +253,8 @@ def test_a_click_on_a_heading_sorts_best_first(built):
     assert told["said"] == "ascending"
     assert told["ends"][0] == "identity"
     assert told["reachable"]
+    assert "l1" in told["called"]
+    assert told["last"] == [True, True]  # what is missing is never first
 
 
 @needs_browser

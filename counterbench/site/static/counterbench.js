@@ -15,7 +15,12 @@
     try { localStorage.setItem("counterbench-theme", page.dataset.theme); } catch { /* a page from disk may not store */ }
   });
 
-  // --- sort: say which way, for those who cannot see the arrow
+  // --- sort: a heading is a button, so that keys work, and aria-sort says which way
+  all("table.sortable thead th:not(.no-sort)").forEach((heading) => {
+    const sorter = Object.assign(document.createElement("button"), { type: "button", className: "sort" });
+    sorter.append(...heading.childNodes);
+    heading.append(sorter);
+  });
   document.addEventListener("click", (event) => {
     const heading = event.target.closest("table.sortable thead th:not(.no-sort)");
     if (!heading) return;
@@ -86,7 +91,7 @@
       }));
       const won = (name) => rows.filter((one) => one.better === name).length;
       find("verdict").textContent = a === b ? "Choose two different models."
-        : `${a} is better in ${won(a)}, ${b} in ${won(b)} of ${rows.length} numbers; the rest is chance.`;
+        : `${a} is better in ${won(a)}, ${b} in ${won(b)} of ${rows.length} numbers; the rest cannot be told apart.`;
     };
     find("pair").addEventListener("submit", (event) => event.preventDefault());
     [first, second, only].forEach((input) => input.addEventListener("input", show));
