@@ -36,7 +36,10 @@ FIELD = 180
 FINAL = "registered"
 """What the name of the volume to be read begins with, where others lie beside it."""
 
-_SUBJECT = re.compile(r"\d{3}_S_\d{4}")
+_SUBJECT = re.compile(r"\d{3}_S_\d{4,}(?!\d)")
+_REPEAT = re.compile(r"MPR[^/]*-R|MP-?RAGE[^/]*(REPEAT|_2(?!\d))", re.IGNORECASE)
+"""What the series is called that was taken once more on the same day."""
+_MISSING = (None, "", "NA", "-4", "-4.0", "Unknown")
 _DATE = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)")
 _HOW = f"Give --data-dir, or set COUNTERBENCH_DATA, to the folder that holds {TABLE} and the volumes (docs/adni.md)"
 
@@ -75,8 +78,10 @@ def scans(data_dir: Path | None) -> tuple[list[Scan], list[str]]:
             unmatched += 1
             continue
         found.append(Scan(path, subject, day, near[1]))
-    found = _one_each(found)
+    found, repeats = _one_each(found)
     notes = []
+    if repeats:
+        notes.append(f"{repeats} volumes left out: scans repeated on the same day")
     if unnamed:
         notes.append(f"{unnamed} volumes left out: no subject (123_S_4567) and date (2006-04-18) in their path")
     if unmatched:
@@ -86,22 +91,35 @@ def scans(data_dir: Path | None) -> tuple[list[Scan], list[str]]:
     return found, notes
 
 
-def _one_each(found: Sequence[Scan]) -> list[Scan]:
-    """One volume per subject and day: preparing one leaves others beside it, which are not registered."""
-    groups: dict[tuple[str, date], list[Scan]] = {}
+def _one_each(found: Sequence[Scan]) -> tuple[list[Scan], int]:
+    """(one volume per subject and day, how many repeated scans were left out).
+
+    Preparing a scan leaves others beside it, which are not registered; and subjects were often scanned twice on a day, of which the
+    first scan is taken.
+    """
+    groups: dict[tuple[str, date], dict[Path, list[Scan]]] = {}
     for scan in found:
-        groups.setdefault((scan.subject, scan.day), []).append(scan)
+        groups.setdefault((scan.subject, scan.day), {}).setdefault(scan.path.parent, []).append(scan)
     kept: list[Scan] = []
-    for (subject, day), several in groups.items():
-        final = [scan for scan in several if scan.path.name.startswith(FINAL)] if len(several) > 1 else several
-        if len(final) != 1:
-            names = ", ".join(scan.path.name for scan in several)
-            raise DataError(
-                f"Subject {subject} has {len(several)} volumes of {day} ({names}), and {len(final)} of them are called {FINAL}*: "
-                "leave one per scan, or call the registered one so."
-            )
-        kept += final
-    return kept
+    repeats = 0
+    for folders in groups.values():
+        scans = [_final(several) for several in folders.values()]
+        scans.sort(key=lambda scan: (_REPEAT.search(str(scan.path)) is not None, str(scan.path)))
+        kept.append(scans[0])
+        repeats += len(scans) - 1
+    return kept, repeats
+
+
+def _final(several: Sequence[Scan]) -> Scan:
+    """The volume to be read among those in one folder."""
+    final = [scan for scan in several if scan.path.name.startswith(FINAL)] if len(several) > 1 else several
+    if len(final) != 1:
+        names = ", ".join(scan.path.name for scan in several)
+        raise DataError(
+            f"Subject {several[0].subject} has {len(several)} volumes of {several[0].day} in {several[0].path.parent} ({names}), and "
+            f"{len(final)} of them are called {FINAL}*: leave one per scan, or call the registered one so."
+        )
+    return final[0]
 
 
 def _named(path: Path) -> tuple[str, date] | None:
@@ -136,7 +154,7 @@ def _visits(path: Path) -> dict[str, list[tuple[date, dict[str, float]]]]:
 
 
 def _visit(row: Mapping[str, Any], where: str) -> tuple[date, dict[str, float]] | None:
-    if any(row[name] in (None, "", "NA") for name in COLUMNS):
+    if any(row[name] in _MISSING for name in COLUMNS):
         return None
     try:
         values = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ class Table(Dataset):
             )
         entry, home = self._entry, self._home
         path = home / entry.csv
-        table = _table(path)
+        table, lines = _table(path)
         column = {name: entry.columns.get(name, name) for name in self.card.attributes}
         column |= {name: entry.columns.get(name, default) for name, default in _PLACES.items()}
         known = {*self.card.attributes, *_PLACES}
@@ -93,16 +94,16 @@ class Table(Dataset):
                 have = ", ".join(table)
                 raise DataError(f"{path} has no column {column[name]!r} (for {name}); its columns are: {have}.")
         values = {
-            name: _values(self.variables[name], table[column[name]], f"{path}, column {column[name]!r}")
+            name: _values(self.variables[name], table[column[name]], lines, f"{path}, column {column[name]!r}")
             for name in self.card.attributes
         }
         files = [home / entry.images / name for name in table[column["image"]]]
-        for line, file in enumerate(files, 2):
+        for line, file in zip(lines, files, strict=True):
             if not file.is_file():
                 raise DataError(f"{path}, line {line}: there is no image {file}.")
         labels = table.get(column["group"]) or [str(number) for number in range(len(files))]
         split = table.get(column["split"]) or [split_by_hash(label, SHARES) for label in labels]
-        _check_splits(split, labels, self.splits, path)
+        _check_splits(split, labels, files, lines, self.splits, path)
         number = {label: position for position, label in enumerate(dict.fromkeys(labels))}
         return _Rows(files, values, split, torch.tensor([number[label] for label in labels]))
 
@@ -136,33 +137,34 @@ class Table(Dataset):
 _PLACES = {"image": "file", "split": "split", "group": "group"}
 
 
-def _table(path: Path) -> dict[str, list[str]]:
-    """column -> entries."""
+def _table(path: Path) -> tuple[dict[str, list[str]], list[int]]:
+    """(column -> entries, the line of the file that each row is on)."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream)
             header = [name.strip() for name in next(reader, [])]
-            rows = [row for row in reader if row]
+            numbered = [(reader.line_num, row) for row in reader if row]
     except OSError as error:
         raise DataError(
             f"{path} cannot be read: {error.strerror or error}. Give its folder with --data-dir."
         ) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is not a table of comma-separated values in UTF-8 ({error}).") from error
-    if not rows or len(set(header)) != len(header):
+    if not numbered or len(set(header)) != len(header):
         raise DataError(
             f"{path} needs a first line with the names of the columns, each once, and at least one row below it."
         )
-    for line, row in enumerate(rows, 2):
+    for line, row in numbered:
         if len(row) != len(header):
             raise DataError(f"{path}, line {line} has {len(row)} entries; the first line names {len(header)} columns.")
-    return {name: [row[position].strip() for row in rows] for position, name in enumerate(header)}
+    table = {name: [row[position].strip() for _, row in numbered] for position, name in enumerate(header)}
+    return table, [line for line, _ in numbered]
 
 
-def _values(variable: Variable, entries: Sequence[str], where: str) -> Tensor:
+def _values(variable: Variable, entries: Sequence[str], lines: Sequence[int], where: str) -> Tensor:
     """Natural values of one variable."""
     found: list[float] = []
-    for line, entry in enumerate(entries, 2):
+    for line, entry in zip(lines, entries, strict=True):
         if isinstance(variable, Continuous):
             found.append(_number(variable, entry, f"{where}, line {line}"))
         else:
@@ -189,23 +191,36 @@ def _class(variable: Variable, entry: str, where: str) -> int:
     names = {str(name): number for number, name in enumerate(getattr(variable, "classes", ()))}
     names = _NOUNS if isinstance(variable, Binary) else names
     key = entry.lower() if isinstance(variable, Binary) else entry
+    if key not in names and re.fullmatch(r"\d+\.0+", key):
+        key = key.partition(".")[0]  # how tables with a gap in a column write whole numbers
     if key not in names:
         raise DataError(f"{where}: {entry!r} is no class of {variable.name}; its classes are: {', '.join(names)}.")
     return names[key]
 
 
-def _check_splits(split: Sequence[str], labels: Sequence[str], known: Sequence[str], path: Path) -> None:
-    home: dict[str, str] = {}
-    for line, (name, label) in enumerate(zip(split, labels, strict=True), 2):
+def _check_splits(
+    split: Sequence[str],
+    labels: Sequence[str],
+    files: Sequence[Path],
+    lines: Sequence[int],
+    known: Sequence[str],
+    path: Path,
+) -> None:
+    """Raise DataError where a split has no such name, or shows a model what it will be asked about."""
+    home: dict[tuple[str, str], str] = {}
+    for line, name, label, file in zip(lines, split, labels, files, strict=True):
         if name not in known:
             raise DataError(
                 f"{path}, line {line}: {name!r} is no split; give {', '.join(known)}.{suggestion(name, known)}"
             )
-        if home.setdefault(label, name) != name:
-            raise DataError(
-                f"{path}, line {line}: the group {label!r} is in {home[label]!r} and in {name!r}; everything of a group must lie in "
-                "one split, or a model is asked about what it has seen."
-            )
+        if not label:
+            raise DataError(f"{path}, line {line}: the group is empty; every row needs one, be it a number of its own.")
+        for kind, what in (("group", label), ("image", str(file))):
+            if home.setdefault((kind, what), name) != name:
+                raise DataError(
+                    f"{path}, line {line}: the {kind} {what!r} is in {home[kind, what]!r} and in {name!r}; everything of a {kind} must "
+                    "lie in one split, or a model is asked about what it has seen."
+                )
 
 
 def _pictures(files: Sequence[Path], image: Image) -> Tensor:
@@ -222,6 +237,7 @@ def _pictures(files: Sequence[Path], image: Image) -> Tensor:
 
 def _picture(file: Path, image: Image) -> np.ndarray:
     import PIL.Image
+    import PIL.ImageOps
 
     try:
         with PIL.Image.open(file) as opened:
@@ -229,7 +245,14 @@ def _picture(file: Path, image: Image) -> np.ndarray:
                 raise DataError(
                     f"{file} has {opened.mode} pixels, more than 8 bits; reduce them to grey levels 0 to 255 yourself: how decides what is seen."
                 )
-            picture = opened.convert("L" if image.channels == 1 else "RGB")
+            if "A" in opened.getbands() or "transparency" in opened.info:
+                alpha = np.asarray(opened.convert("RGBA"))[..., 3]
+                if (alpha != 255).any():
+                    raise DataError(
+                        f"{file} has transparent pixels; put it on a background yourself: which one decides what is seen."
+                    )
+            upright = PIL.ImageOps.exif_transpose(opened)
+            picture = upright.convert("L" if image.channels == 1 else "RGB")
     except DataError:
         raise
     except Exception as error:  # Pillow raises a dozen kinds for damaged files

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -205,6 +207,45 @@ def test_what_preparation_leaves_beside_the_registered_volume_is_not_read(tmp_pa
     found, _ = _adni_files.scans(tmp_path)
     assert len(found) == 2
     assert sum(scan.path.name == "registered.nii.gz" for scan in found) == 1
+
+
+def scan_of(folder, day, name):
+    """The volume of one day, moved into the folder of a series."""
+    (whole,) = [path for path in folder.rglob("*.nii.gz") if day in str(path)][:1]
+    home = whole.parents[1] / name / f"{day}_08_20_30.0"
+    home.mkdir(parents=True)
+    whole.rename(home / "registered.nii.gz")
+    return home / "registered.nii.gz"
+
+
+def test_of_scans_repeated_on_a_day_the_first_is_read(tmp_path):
+    folder = write_adni(tmp_path / "adni", 1)
+    _adni_files.scans.cache_clear()
+    before, _ = _adni_files.scans(tmp_path)
+    first = scan_of(folder, before[0].day.isoformat(), "MPR__GradWarp")
+    for series in ("MPR-R__GradWarp", "MP-RAGE_REPEAT"):
+        other = first.parents[2] / series / first.parent.name
+        other.mkdir(parents=True)
+        (other / "registered.nii.gz").write_bytes(first.read_bytes())
+    _adni_files.scans.cache_clear()
+    found, notes = _adni_files.scans(tmp_path)
+    assert len(found) == len(before)
+    assert first in [scan.path for scan in found]
+    assert "2 volumes left out: scans repeated on the same day" in notes
+
+
+def test_numbers_of_subjects_may_have_five_digits():
+    """Cut to four, they would be those of somebody else."""
+    day = _adni_files.date(2012, 4, 18)
+    assert _adni_files._named(Path("002_S_10295/MPRAGE/2012-04-18/a.nii")) == ("002_S_10295", day)
+    assert _adni_files._named(Path("002_S_1029/MPRAGE/2012-04-18/a.nii")) == ("002_S_1029", day)
+
+
+def test_visits_with_codes_for_missing_are_incomplete(tmp_path):
+    path = tmp_path / "ADNIMERGE.csv"
+    rows = ["1,000_S_1000,bl,2006-04-18,70,0,Male,-4,1,1", "2,000_S_1001,bl,2006-04-18,70,0,Unknown,0,1,1"]
+    path.write_text(HEADER + "\n".join([*rows, "3,000_S_1002,bl,2006-04-18,70,0,Male,0,1,1"]) + "\n")
+    assert list(_adni_files._visits(path)) == ["000_S_1002"]
 
 
 def test_voxels_must_be_a_millimetre(tmp_path):

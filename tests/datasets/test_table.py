@@ -1,4 +1,5 @@
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -73,7 +74,8 @@ def test_a_folder_and_a_table_are_a_dataset(folder):
 def test_new_rows_move_no_old_ones(folder):
     rows = write(folder)
     before = datasets.load(str(folder / "leaves.yaml")).split("test").values["image"][:, 0, 0, 0].tolist()
-    save(folder, HEADER, [[rows[0][0], 3, "oak", 1, "another tree"], *rows])
+    shutil.copy(folder / "pictures" / rows[0][0], folder / "pictures" / "new.png")
+    save(folder, HEADER, [["new.png", 3, "oak", 1, "another tree"], *rows])
     after = datasets.load(str(folder / "leaves.yaml")).split("test").values["image"][:, 0, 0, 0].tolist()
     assert [pixel for pixel in after if pixel] == [pixel for pixel in before if pixel]
 
@@ -128,6 +130,16 @@ def change(column, value, row=4):
             "the group 'tree 0' is in 'train' and in 'test'",
         ),
         (lambda f, r: save(f, [*HEADER, "split"], [[*row, "test"] for row in r]), "no row in the split 'train'"),
+        (change("tree", ""), "line 6: the group is empty"),
+        (
+            lambda f, r: save(f, HEADER, [[r[0][0], *row[1:]] for row in r]),
+            r"the image '.*leaf 0\.png' is in '\w+' and in '\w+'",
+        ),
+        (
+            lambda f, r: (f / "leaves.csv").write_text((f / "leaves.csv").read_text().replace("\n", "\n\n") + "x\n"),
+            "line 123 has 1 entries",
+        ),
+        (lambda f, r: Image.new("RGBA", (16, 16)).save(f / "pictures/leaf 0.png"), "has transparent pixels"),
         (lambda f, r: (f / "pictures/leaf 0.png").write_bytes(b"x"), r"leaf 0\.png is no image"),
         (lambda f, r: Image.new("L", (16, 20)).save(f / "pictures/leaf 0.png"), "is 16 x 20 pixels"),
     ],
