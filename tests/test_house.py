@@ -46,3 +46,15 @@ def test_no_code_copies_the_habits_we_forbid():
                 assert excuse is not None, f"{path.name}: {habit}"
                 assert excuse in allowed.get(path.name, []), f"{path.name}: {habit}"
                 assert excuse in text
+
+
+def test_shipped_weights_stay_small():
+    """What everybody downloads: below 40 MB for the sources that need no data of one's own."""
+    weights = [
+        path
+        for folder in ("models", "datasets")
+        for path in (ROOT / folder).rglob("*.safetensors")
+        if not path.parent.name.endswith("-mnist")
+    ]
+    assert len(weights) > 15
+    assert sum(path.stat().st_size for path in weights) < 40_000_000
