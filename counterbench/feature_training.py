@@ -92,7 +92,9 @@ def train_posterior(
         "quality": {dataset.source: {"negative_elbo": _quality(network, dataset, seed)} for dataset in datasets},
     }
     shutil.rmtree(output / "unfinished", ignore_errors=True)
-    text = json.dumps({"posterior": report, "seed": seed, "fit": fit.model_dump(), "versions": versions()}, indent=1)
+    text = json.dumps(
+        {"features": {"posterior": report}, "seed": seed, "fit": fit.model_dump(), "versions": versions()}, indent=1
+    )
     write_text(output / "posterior.json", text)
     return report
 

@@ -135,9 +135,30 @@ def train_judges(
     shutil.rmtree(output / "unfinished", ignore_errors=True)
     write_text(
         output / "judges.json",
-        json.dumps({"judges": report, "seed": seed, "fit": fit.model_dump(), "versions": versions()}, indent=1),
+        json.dumps(
+            {"judges": _for_card(report), "seed": seed, "fit": fit.model_dump(), "versions": versions()}, indent=1
+        ),
     )
     return report
+
+
+def _for_card(report: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """The same as the key `judges` of a card: variable -> its judges, with their own figures."""
+    variables = dict.fromkeys(
+        name for entry in report.values() for figures in entry["quality"].values() for name in figures
+    )
+    return {
+        name: [
+            {
+                "judge": "classifier",
+                **entry,
+                "sources": list(entry["quality"]),
+                "quality": {source: figures[name] for source, figures in entry["quality"].items()},
+            }
+            for entry in report.values()
+        ]
+        for name in variables
+    }
 
 
 def joined_images(datasets: Sequence[Dataset], split: str, *names: str) -> dict[str, Tensor]:

@@ -121,6 +121,8 @@ def find_recipe(name: str, dataset: str) -> tuple[Recipe, Path]:
             raise ConfigError(f"{path} is a recipe for the dataset {recipe.dataset!r}, not for {dataset!r}.")
         return recipe, path
     known = recipe_paths(dataset)
+    if (dataset, name) not in known and name in (*baselines.BASELINES, *registry.models.names()):
+        raise ConfigError(f"{name} has no recipe, so there is nothing to train; evaluate it as it is.")
     if (dataset, name) not in known:
         raise UnknownNameError(f"model for {dataset}", name, names(dataset))
     path = known[dataset, name]
@@ -140,6 +142,10 @@ def load(name: str, dataset: Dataset, device: str | torch.device = "cpu", refere
         UnknownNameError: for an unknown name. CheckpointError: if there are no weights for this source, or they are damaged.
     """
     _reject_collisions(dataset.card.name)
+    if name.endswith(".py"):
+        raise ConfigError(
+            f"{name} is Python. Load it as a plug-in and name what it registers: counterbench --plugin {name} evaluate --model NAME."
+        )
     if name in baselines.BASELINES:
         baselines.require(name, dataset.card)
         return Contestant(name, baselines.BASELINES[name](dataset, references), title=f"baseline `{name}`")
@@ -166,6 +172,11 @@ def load(name: str, dataset: Dataset, device: str | torch.device = "cpu", refere
             "then evaluate --model FOLDER."
         )
     weights = path.parent / entry.path
+    if not weights.is_file():
+        raise CheckpointError(
+            f"{path} names weights that are not there ({weights}). Train the recipe first: counterbench train --model {name} "
+            f"--dataset {dataset.card.name} --source {dataset.source} --output FOLDER, then evaluate --model FOLDER."
+        )
     manifest = weights.parent / "manifest.json"
     training = _provenance(_read_manifest(manifest)) if manifest.is_file() else {}
     return _contestant(recipe, dataset, weights, entry.sha256, device, training)

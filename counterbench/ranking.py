@@ -14,7 +14,7 @@ import numpy as np
 from counterbench import comparison, totals
 from counterbench.comparison import RESAMPLES, Difference, Entry
 from counterbench.errors import RecordError
-from counterbench.records import Record
+from counterbench.records import GIVEN, Record
 from counterbench.statistics import Ratios
 from counterbench.totals import Key
 
@@ -152,12 +152,18 @@ def _entries(chosen: Sequence[Candidate]) -> tuple[list[Entry], list[str]]:
 
 
 def _without(entry: Entry, metric: str) -> dict[Key, Ratios]:
-    """An entry's headline numbers that count: not of that metric, and none of a judge that the model was trained against."""
+    """An entry's headline numbers that count: not of that metric, none of a judge that the model was trained against, and no error
+    of attributes that were never claimed."""
     known = entry.record.by_key
+    unclaimed = any(note.startswith("attributes that were not claimed") for note in entry.record.notes)
     return {
         key: ratios
         for key, ratios in entry.ratios.items()
-        if key in known and key[0] != metric and not known[key].leaked and not known[key].detail
+        if key in known
+        and key[0] != metric
+        and not known[key].leaked
+        and not known[key].detail
+        and not (unclaimed and key[1] in GIVEN)
     }
 
 

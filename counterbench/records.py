@@ -25,6 +25,9 @@ FLOORS = ("identity", "noise", "retrieve", "resample")
 CEILINGS = ("truth", "real")
 """What nobody can be better than: the true counterfactual; real images with their own attributes."""
 
+GIVEN = ("attribute_error", "attribute_accuracy")
+"""What baselines are told: their attributes are the true ones, so that they are asked for the same change as everybody."""
+
 Quantity = TypeVar("Quantity", float, "numpy.ndarray")
 
 

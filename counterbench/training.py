@@ -55,7 +55,7 @@ def train(
         seed: None for the recipe's.
         epochs: at most; None for the recipe's.
         limit: use only this many training samples (and as many for validation), to try things out.
-        resume: go on in a folder that an interrupted run has left.
+        resume: go on with what an interrupted run has left, if there is anything; a finished training of the same plan is left as it is.
 
     Returns:
         The folder.
@@ -75,6 +75,8 @@ def train(
     }
     scm = _untrained(recipe, dataset, seed)
     with claimed(output):
+        if resume and _finished(output, plan):
+            return output
         _require_free(output, resume)
         splits = dataset.split("train"), dataset.split("validation")
         plan["data"] = {split.name: split.fingerprint for split in splits}
@@ -126,8 +128,15 @@ def _require_free(output: Path, resume: bool) -> None:
         raise CheckpointError(
             f"{output} holds an interrupted training; add --resume to go on with it, or remove the folder."
         )
-    if resume and not begun:
-        raise CheckpointError(f"There is no interrupted training in {output}; leave --resume out to start one.")
+
+
+def _finished(output: Path, plan: Mapping[str, Any]) -> bool:
+    """Whether the folder holds this very training, finished: then a job that is submitted once more has nothing to do."""
+    try:
+        manifest = json.loads((output / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and all(manifest.get(key) == json.loads(json.dumps(plan[key])) for key in plan)
 
 
 def _mark(output: Path, plan: dict[str, Any]) -> None:

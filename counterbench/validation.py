@@ -66,7 +66,7 @@ def exam_of(
     data_dir: Path | None = None,
     device: str = "cpu",
     limit: int | None = None,
-    dataset: Dataset | None = None,
+    dataset: Dataset | str | None = None,
 ) -> Exam:
     """The exam that a record says it took.
 
@@ -75,7 +75,7 @@ def exam_of(
         data_dir: where published data lies.
         device: where judges compute.
         limit: ask about the first samples only; None for as many as the record did.
-        dataset: loaded already; None to load it.
+        dataset: loaded already, or where its card is; None to look it up by the name in the record.
 
     Raises:
         RecordError: for a suite that this version does not have. Whatever :func:`counterbench.exam.prepare` raises.

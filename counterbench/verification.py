@@ -81,6 +81,7 @@ def verify(
     data_dir: Path | None = None,
     device: str = "auto",
     model: str | None = None,
+    dataset: str | None = None,
 ) -> Verification:
     """Load the model of a record, ask it about the first `count` images, and compare.
 
@@ -93,6 +94,7 @@ def verify(
         data_dir: where published data lies.
         device: where model and judges compute.
         model: its name, recipe or folder, where that is another one here than in the record.
+        dataset: its card, where that is not in the catalogue.
 
     Raises:
         RecordError: for a file that is no record. CheckpointError, UnknownNameError: if the model is not here.
@@ -100,7 +102,7 @@ def verify(
     path = file_of(path)
     record = read_record(path)
     inputs, asked = record.inputs, min(count, record.images)
-    whole = exam_of(record, data_dir, device)
+    whole = exam_of(record, data_dir, device, dataset=dataset)
     wrong = [*problems(record), *scores(path, record)[0], *differences(record, whole)]
     if model is None and any(note.startswith("answers from files") for note in record.notes):
         raise RecordError(

@@ -122,11 +122,20 @@ def test_an_interrupted_run_resumes_to_the_very_same_result(trained, dataset, tm
     assert curves[0] == curves[1]
 
 
-def test_folders_are_not_overwritten(trained, dataset, tmp_path):
+def test_folders_are_not_overwritten(trained, dataset):
     with pytest.raises(CheckpointError, match="already holds a trained model"):
         training.train(recipe(), dataset, trained, CPU)
-    with pytest.raises(CheckpointError, match="no interrupted training"):
-        training.train(recipe(), dataset, tmp_path / "new", CPU, resume=True)
+
+
+def test_resume_begins_where_there_is_nothing_and_ends_where_all_is_done(trained, dataset, tmp_path, monkeypatch):
+    begun = training.train(recipe(), dataset, tmp_path / "new", CPU, resume=True)
+    assert (begun / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
+    monkeypatch.setattr(training, "_Run", None)  # nothing is left to be fitted
+    before = (begun / "manifest.json").read_bytes()
+    assert training.train(recipe(), dataset, begun, CPU, resume=True) == begun
+    assert (begun / "manifest.json").read_bytes() == before
+    with pytest.raises(CheckpointError, match="already holds a trained model"):
+        training.train(recipe(), dataset, begun, CPU, seed=7, resume=True)
 
 
 def test_two_trainings_into_one_folder(dataset, tmp_path):

@@ -190,10 +190,15 @@ def no_sample_depends_on_its_batch(case: Case) -> None:
 
 def chance_is_the_generators(case: Case) -> None:
     """the same generator gives the same noise, whatever the global seed is."""
-    found = []
+    found, sampled = [], []
     for outer in (1, 2):
         torch.manual_seed(outer)
         found.append(case.abduct(torch.Generator().manual_seed(5)))
+        sampled.append(case.mechanism.sample_noise(len(case.value), torch.Generator().manual_seed(5)))
+    require(
+        all(torch.equal(sampled[0][name], sampled[1][name]) for name in sampled[0]),
+        "sample_noise depends on torch's global seed; draw with counterbench.randomness.normal(size, generator, like)",
+    )
     same_noise = all(torch.equal(found[0][name], found[1][name]) for name in found[0])
     require(
         same_noise,

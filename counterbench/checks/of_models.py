@@ -79,7 +79,12 @@ def images_are_grey_levels(case: Case) -> None:
     image = case.dataset.card.image
     if not image:
         raise NotAskedError("the dataset has no images")
-    brightest, there = (float(values[image].max()) for values in (case.ask(_any(case)), case.factual))
+    answered = case.ask(_any(case))[image]
+    brightest, there = float(answered.max()), float(case.factual[image].max())
+    require(
+        float(answered.min()) > -32 and brightest < 255 + 32,
+        f"its answers have pixels from {float(answered.min()):.3g} to {brightest:.3g}; images are 0 to 255, so clamp or scale them",
+    )
     require(
         not seems_unscaled(brightest, there),
         f"the brightest pixel of its answers is {brightest:.3g} where that of the data is {there:.0f}: images are 0 to 255, so "

@@ -119,16 +119,19 @@ def validate(records: tuple[Path, ...], data_dir: Path | None, pixels: bool) -> 
     "--count", type=click.IntRange(min=10), default=100, show_default=True, help="How many images to ask about."
 )
 @click.option("--model", default=None, help="Where the model is, if it is not where the record says.")
+@click.option("--dataset", default=None, help="Its card, if the dataset is not in the catalogue.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
 @click.option("--device", default="auto", show_default=True)
 @quiet_option
-def verify(record: Path, count: int, model: str | None, data_dir: Path | None, device: str, quiet: bool) -> None:
+def verify(
+    record: Path, count: int, model: str | None, dataset: str | None, data_dir: Path | None, device: str, quiet: bool
+) -> None:
     """Ask the model of RECORD some of its questions again, and compare the numbers with those it claims."""
     from counterbench import verification
     from counterbench.report.table import heading, show
 
     show_progress(quiet)
-    found = verification.verify(record, count, data_dir, device, model)
+    found = verification.verify(record, count, data_dir, device, model, dataset)
     for problem in found.problems:
         click.echo(f"PROBLEM  {problem}")
     for check in found.checks:

@@ -33,7 +33,7 @@ _CLASSES = ("binary", "categorical", "ordinal")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True, help="How many of them.")
 @click.option("--precision", type=click.Choice(["32-true", "bf16-mixed"]), default="32-true", show_default=True)
-@click.option("--resume", is_flag=True, help="Go on with an interrupted training in --output.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted training in --output, if there is one.")
 @quiet_option
 def train(
     model: str,
@@ -64,7 +64,7 @@ def train(
     training.train(recipe, loaded, folder, Hardware(place, devices, precision), seed, epochs, limit, resume)
     click.echo(str(folder))
     say(
-        f"Trained. Evaluate it with: counterbench evaluate --model {folder} --dataset {loaded.card.name} --source {loaded.source}"
+        f"Trained. Evaluate it with: counterbench evaluate --model {folder} --dataset {dataset} --source {loaded.source}"
     )
 
 

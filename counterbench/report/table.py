@@ -9,11 +9,9 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from counterbench.records import FLOORS, Estimate, Number, Record, regret
+from counterbench.records import FLOORS, GIVEN, Estimate, Number, Record, regret
 
 ARROWS = {"lower": "↓", "higher": "↑", "one": "→1", "zero": "→0", "half": "→½"}
-_GIVEN = ("attribute_error", "attribute_accuracy")
-"""What baselines are told: their attributes are the true ones, so that they are asked for the same change as everybody."""
 WIDTH = 136
 """Characters that a table needs, where it is not shown on a terminal."""
 
@@ -83,7 +81,7 @@ def heading(number: Number) -> str:
 def beaten_by(number: Number, name: str) -> bool:
     """Whether a baseline is as good as the model, or better."""
     told = "noise" in number.references  # without images nobody is told the consequences
-    if number.metric == "cost" or (told and number.quantity in _GIVEN):
+    if number.metric == "cost" or (told and number.quantity in GIVEN):
         return False
     floor = number.references.get(name)
     return floor is not None and regret(floor.value, number.direction) <= number.regret
@@ -203,6 +201,8 @@ def footnotes(record: Record, detail: bool = False) -> Sequence[str]:
         notes = ["identity: nothing changed but what is set; ceiling: the true counterfactual"]
     if any(beaten(number) for number in shown_numbers(record, detail)):
         notes.append("*: this baseline does at least as well as the model, so the number alone proves nothing")
+    if any(number.quantity in GIVEN for number in shown_numbers(record, detail)) and _has_images(record):
+        notes.append("attribute errors have no star: baselines are told the true attributes")
     if record.leaked:
         notes.append("LEAKED: the model was trained against a judge behind this number; it is no evidence")
     worst = record.worst_cell

@@ -169,6 +169,8 @@ class _Session:
             CounterbenchError: if the model is not here, or is another one than the record's.
         """
         inputs = row.record.inputs
+        if any(note.startswith("answers from files") for note in row.record.notes):
+            raise CounterbenchError("answers from files: there is no model to ask")
         contestant = models.load(inputs.model, self.exam.dataset, self.exam.device, inputs.references)
         if contestant.weights_sha256 != inputs.weights_sha256:
             raise CounterbenchError("the weights here are not those of the record")

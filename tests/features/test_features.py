@@ -233,7 +233,7 @@ def test_training_the_autoencoder_of_a_card(tmp_path, morphomnist, monkeypatch):
     report = feature_training.train_posterior([datasets.load("morphomnist")], tmp_path, Hardware("cpu"), epochs=1)
     stored = tmp_path / report["weights"]
     assert hashlib.sha256(stored.read_bytes()).hexdigest() == report["sha256"]
-    assert json.loads((tmp_path / "posterior.json").read_text())["posterior"] == report
+    assert json.loads((tmp_path / "posterior.json").read_text())["features"]["posterior"] == report
     space = registry.features.get("posterior")((1, 32, 32), weights=stored, sha256=report["sha256"])
     assert space.extract(pictures()).shape == (5, 32)
     save_file({"x": torch.zeros(1)}, stored)

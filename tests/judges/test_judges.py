@@ -131,8 +131,14 @@ def test_training_judges(toy, tmp_path):
     report = judge_training.train_judges([toy.Toy()], ["c"], tmp_path / "j", fitting.Hardware("cpu"), epochs=1)
     assert set(report) == set(ARCHITECTURES)
     stored = json.loads((tmp_path / "j" / "judges.json").read_text())["judges"]
-    for name, entry in report.items():
-        assert stored[name] == entry
+    for (name, entry), pinned in zip(report.items(), stored["c"], strict=True):
+        # As the card wants it: a list per variable, each judge with its own figures.
+        assert pinned == {
+            "judge": "classifier",
+            **entry,
+            "sources": ["formula"],
+            "quality": {source: figures["c"] for source, figures in entry["quality"].items()},
+        }
         path = tmp_path / "j" / entry["weights"]
         judge = registry.judges.get("classifier")(
             toy.CARD.build_variables()["c"], name, weights=path, sha256=entry["sha256"]
