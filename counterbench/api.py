@@ -163,7 +163,7 @@ def evaluate(
         limit: ask about the first test samples only.
         seed: of plan and noise.
         device: auto, cpu, cuda, mps.
-        batch_size: changes the speed, never a number.
+        batch_size: changes the speed, and a network's answers in their last digits.
         name: of the model in the record; None for its own.
 
     Raises:
@@ -189,14 +189,10 @@ def _contestant(model: Any, name: str | None) -> Contestant:
     if inspect.isclass(model):
         raise ConfigError(f"{model.__name__} is a class; give an instance of it.")
     if isinstance(model, Model):
-        called = name or type(model).__name__
-    elif callable(model):
-        called = name or str(getattr(model, "__name__", type(model).__name__))
-        model = Wrapped(model)
-    else:
+        return models.foreign(name or type(model).__name__, model)
+    if not callable(model):
         raise ConfigError(
             f"{model!r} cannot be evaluated: give a name, an object with a method counterfactual(factual, interventions, generator), "
             "or that function."
         )
-    weights, parameters = models.fingerprint_of(model), models.count_weights(model)
-    return Contestant(called, model, title=called, weights_sha256=weights, parameters=parameters)
+    return models.foreign(name or str(getattr(model, "__name__", type(model).__name__)), Wrapped(model), model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -30,16 +30,16 @@ class Passes:
 
 
 @contextmanager
-def counted_passes(model: object, samples: int = 1) -> Iterator[Passes]:
-    """Count the forward passes of a model's layers inside the block.
+def counted_passes(networks: Sequence[nn.Module], samples: int = 1) -> Iterator[Passes]:
+    """Count the forward passes of some networks' layers inside the block.
 
     A pass of a part of the batch counts by its share, so that it is no matter how a model splits its work.
 
     Args:
-        model: a module, or an object with modules as attributes; anything else has no weights that could be counted.
+        networks: those of a model; see :func:`counterbench.reachable.modules_of`.
         samples: how many samples are answered inside the block.
     """
-    layers = {layer for module in modules_of(model) for layer in module.modules()}
+    layers = {layer for network in networks for layer in network.modules()}
     own = {layer: sum(weight.numel() for weight in layer.parameters(recurse=False)) for layer in layers}
     passes = Passes(weights=sum(own.values()))
 
@@ -53,14 +53,6 @@ def counted_passes(model: object, samples: int = 1) -> Iterator[Passes]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def modules_of(model: object) -> list[nn.Module]:
-    """The networks of a model: itself, or those among its attributes."""
-    if isinstance(model, nn.Module):
-        return [model]
-    attributes = list(vars(model).values()) if hasattr(model, "__dict__") else []
-    return [attribute for attribute in attributes if isinstance(attribute, nn.Module)]
 
 
 def peak_memory(device: torch.device) -> float | None:

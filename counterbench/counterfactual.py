@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -16,6 +16,10 @@ from counterbench.samples import Samples
 
 Kind = Literal["null", "single", "return", "pair"]
 L1 = "l1"
+_SPAN = 0.05
+"""Of the data's contrast: with less, images are not in grey levels."""
+_BEYOND = 32
+"""Grey levels below 0 or above 255 that a careless decoder may reach."""
 
 
 def l1(first: Tensor, second: Tensor) -> Tensor:
@@ -30,13 +34,25 @@ def l1(first: Tensor, second: Tensor) -> Tensor:
     return (first.double() - second.double()).abs().flatten(1).mean(1)
 
 
-def seems_unscaled(answered: float, factual: float) -> bool:
-    """Whether images are probably from 0 to 1 where grey levels from 0 to 255 are meant.
+def wrong_scale(reach: Sequence[float]) -> str:
+    """What is odd about the pixels of some answers: probably another scale than grey levels; empty if nothing is.
 
     Args:
-        answered, factual: the brightest pixel of some answers, and of the images that they are about.
+        reach: darkest and brightest pixel of the answers, then of the images that they are about.
+
+    >>> wrong_scale([-0.42, 2.8, 0, 255])
+    'its images span 3.22 grey levels where the data span 255: were they meant as 0 to 1, or normalised? Grey levels are 0 to 255'
     """
-    return factual >= 10 and 0 < answered <= 1.5
+    low, high, factual_low, factual_high = reach
+    span, due = high - low, factual_high - factual_low
+    if due >= 10 and 0 < span < _SPAN * due:
+        return (
+            f"its images span {span:.3g} grey levels where the data span {due:.3g}: were they meant as 0 to 1, or normalised? "
+            "Grey levels are 0 to 255"
+        )
+    if low < -_BEYOND or high > 255 + _BEYOND:
+        return f"its images reach from {low:.4g} to {high:.4g}; grey levels are 0 to 255"
+    return ""
 
 
 def picture(values: Mapping[str, Tensor], image: str) -> Tensor:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from counterbench import baselines, models, scoring
 from counterbench.columns import load_columns, prune, save_columns, touch
-from counterbench.counterfactual import seems_unscaled
+from counterbench.counterfactual import wrong_scale
 from counterbench.errors import ConfigError
 from counterbench.exam import SPLIT, Exam, choose_device, prepare
 from counterbench.examination import REAL, SHOWN, Examinee, Shown, examine, key_of, unanswered
@@ -20,6 +21,7 @@ from counterbench.files import cache_folder
 from counterbench.metrics.base import Column, Metric
 from counterbench.models import Contestant
 from counterbench.plans import Plan
+from counterbench.reachable import evaluation_mode
 from counterbench.records import Record
 from counterbench.versions import versions
 
@@ -55,7 +57,7 @@ def evaluate(
     Args:
         contestant: the model.
         exam: the questions and the judges.
-        batch_size: how many samples at a time, None to choose; changes the speed, never a number.
+        batch_size: how many samples at a time, None to choose; changes the speed, and the last digits of what a network answers.
         folder: where finished chunks are kept until the end, so that an interrupted run goes on; None for memory only.
 
     Raises:
@@ -66,18 +68,20 @@ def evaluate(
     if not any(metric.cells for metric in examinee.metrics):
         reasons = "; ".join(f"{what}: {why}" for what, why in _unavailable(examinee).items())
         raise ConfigError(f"Nothing can be computed. {reasons}.")
-    columns, waiting = _references(exam)
-    seconds = examine(exam, [examinee, *waiting], batch_size)
+    known, waiting = _references(exam)
+    with evaluation_mode(contestant.model) as switched:
+        seconds = examine(exam, [examinee, *waiting], batch_size)
     begun = time.perf_counter()
-    columns[MODEL] = _with_failures(examinee)
-    for reference in waiting:
-        columns[reference.name] = reference.columns()
-        _keep(reference, columns[reference.name])
-    if not columns[MODEL]:
-        raise ConfigError(f"{contestant.name} answered no question that {', '.join(exam.metrics)} could judge.")
-    seconds["metrics"] = time.perf_counter() - begun
-    group = exam.dataset.split(SPLIT).group
-    record = _record(exam, examinee, columns, group, {**seconds, "start": started})
+    with threadpool_limits(1):  # another number of threads is another order of summation
+        columns = {MODEL: _with_failures(examinee)}
+        if not columns[MODEL]:
+            raise ConfigError(f"{contestant.name} answered no question that {', '.join(exam.metrics)} could judge.")
+        fresh = {reference.name: reference for reference in waiting}
+        for name in (*baselines.available(exam.dataset.card), REAL):  # in one order, whatever was known before
+            columns[name] = known[name] if name in known else _kept(fresh[name])
+        seconds["metrics"] = time.perf_counter() - begun
+        group = exam.dataset.split(SPLIT).group
+        record = _record(exam, examinee, columns, group, {**seconds, "start": started}, switched)
     return Evaluation(record, columns[MODEL], group, exam.plan, examinee.shown())
 
 
@@ -119,13 +123,14 @@ def _references(exam: Exam) -> tuple[dict[str, list[Column]], list[Examinee]]:
 _COLUMNS = "columns.safetensors"
 
 
-def _keep(reference: Examinee, columns: list[Column]) -> None:
-    """Keep what a baseline scored; its chunks are not needed any more."""
-    if reference.folder is None or not save_columns(reference.folder / _COLUMNS, columns):
-        return
-    for path in reference.folder.glob("chunk-*"):
-        path.unlink(missing_ok=True)
-    prune(reference.folder.parent)
+def _kept(reference: Examinee) -> list[Column]:
+    """What a baseline scored, kept for the next model; its chunks are not needed any more."""
+    columns = reference.columns()
+    if reference.folder is not None and save_columns(reference.folder / _COLUMNS, columns):
+        for path in reference.folder.glob("chunk-*"):
+            path.unlink(missing_ok=True)
+        prune(reference.folder.parent)
+    return columns
 
 
 def _record(
@@ -134,6 +139,7 @@ def _record(
     columns: Mapping[str, list[Column]],
     group: Tensor,
     seconds: Mapping[str, float],
+    switched: bool,
 ) -> Record:
     contestant = examinee.contestant
     assert contestant is not None
@@ -159,7 +165,7 @@ def _record(
         seconds={name: round(value, 3) for name, value in spent.items()},
         device=str(exam.device),
         versions=versions(),
-        notes=[*exam.dataset.notes, *_notes(exam, contestant), *_too_dark(examinee)],
+        notes=[*exam.dataset.notes, *_notes(exam, contestant), *_oddities(examinee, switched)],
     )
 
 
@@ -192,16 +198,12 @@ def _notes(exam: Exam, contestant: Contestant) -> list[str]:
     return notes
 
 
-def _too_dark(examinee: Examinee) -> list[str]:
-    """A frequent mistake that no score names: images from 0 to 1 where grey levels from 0 to 255 are meant."""
-    shown = examinee.shown().values()
-    answered, factual = (
-        max((float(images.max()) for images in part), default=0.0)
-        for part in ([one.answered for one in shown], [one.factual for one in shown])
-    )
-    if not seems_unscaled(answered, factual):
-        return []
-    return ["its images are hardly brighter than 1 grey level: were they meant as 0 to 1? Grey levels are 0 to 255"]
+def _oddities(examinee: Examinee, switched: bool) -> list[str]:
+    """Frequent mistakes that no score names: images on another scale than grey levels; a network left in training mode."""
+    reach = examinee.reach
+    odd = "" if reach is None else wrong_scale(reach.tolist())
+    mode = "it was in training mode, where answers depend on the batch; it was asked in evaluation mode"
+    return [odd] * bool(odd) + [mode] * switched
 
 
 def _unavailable(examinee: Examinee) -> dict[str, str]:

@@ -189,18 +189,18 @@ def _make(name: str, setting: Setting, options: Mapping[str, Any]) -> Metric:
 
 
 def _spread(values: Tensor, kind: str) -> float:
-    """Standard deviation; of a class, sqrt((1 - sum p^2) / 2), which is the standard deviation of a binary one."""
+    """Standard deviation; of a class, sqrt((1 - sum p^2) / 2), which is the standard deviation of a binary one. 0 for a constant."""
     if kind == Continuous.kind:
-        return max(float(values.double().std()), 1e-12)
+        return float(values.double().std()) if len(values.unique()) > 1 else 0.0
     shares = values.long().bincount().double() / len(values)
-    return max(float(((1 - shares.square().sum()) / 2).sqrt()), 1e-12)
+    return float(((1 - shares.square().sum()) / 2).clamp(min=0).sqrt())
 
 
 def _noise_widths(contestant: Contestant | None) -> dict[str, int]:
     """How many numbers each part of a model's exogenous noise has; empty for a model without."""
     if contestant is None or not has_noise(contestant.model):
         return {}
-    with torch.inference_mode():
+    with torch.no_grad():
         drawn = contestant.model.sample_noise(1, torch.Generator().manual_seed(0))  # type: ignore[attr-defined]
     return {
         f"{variable}.{part}": value.flatten(1).shape[1]

@@ -15,10 +15,11 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from counterbench import models
 from counterbench.baselines import Identity, Truth
+from counterbench.blocks import BLOCK
 from counterbench.costs import counted_passes, out_of_memory, peak_memory
 from counterbench.counterfactual import Batch, Counterfactual, Instruments, NoiseSample, View, picture
 from counterbench.exam import SPLIT, Exam
@@ -28,11 +29,13 @@ from counterbench.metrics.base import Column, Metric
 from counterbench.models import Contestant
 from counterbench.progress import bar
 from counterbench.randomness import SampleNoise
+from counterbench.reachable import modules_of
 from counterbench.samples import Samples
 from counterbench.stored import read_tensors, write_tensors
 from counterbench.versions import source_hash, versions
 
 REAL = "real"
+_REACH = "reach"
 SHOWN = 8
 """Answers to each question that are kept for the picture."""
 _CHUNK = 500
@@ -105,6 +108,17 @@ class Examinee:
             metric.reset()
         return found
 
+    @cached_property
+    def networks(self) -> list[nn.Module]:
+        """Those of the model."""
+        return [] if self.contestant is None else modules_of(self.contestant.model)
+
+    @property
+    def reach(self) -> Tensor | None:
+        """Darkest and brightest pixel of all its answers, then of the images that they are about, (4,); None without images."""
+        parts = [chunk[_REACH] for chunk in self.chunks.values() if _REACH in chunk]
+        return _widest(parts) if parts else None
+
     def shown(self) -> dict[str, Shown]:
         """Answers to look at, by intervened variable."""
         first = self.chunks.get(0, {})
@@ -129,8 +143,8 @@ def examine(exam: Exam, examinees: Sequence[Examinee], batch_size: int | None = 
     Args:
         exam: the questions and the judges.
         examinees: who is asked; chunks that are stored already are read instead.
-        batch_size: samples at a time; None to choose by the size of an image. Changes the speed, never a number. It is
-            halved when an accelerator runs out of memory.
+        batch_size: samples at a time; None to choose by the size of an image. Changes the speed, and the last digits of what a
+            network answers; no score of a baseline. It is halved when an accelerator runs out of memory.
 
     Returns:
         Seconds spent by models, judges and truth.
@@ -145,16 +159,16 @@ def examine(exam: Exam, examinees: Sequence[Examinee], batch_size: int | None = 
     pending = _load(exam, examinees, positions)
     total = sum(len(part) * len(waiting) for part, waiting in pending)
     name = examinees[0].name if len(examinees) == 1 else f"{examinees[0].name} and baselines"
-    with torch.inference_mode(), bar(total, f"Evaluating {name}") as advance:
+    with torch.no_grad(), bar(total, f"Evaluating {name}") as advance:
         for part, waiting in pending:
             session.examine_chunk(part, waiting, advance)
     return session.seconds
 
 
 def default_batch(device: torch.device, pixels: int) -> int:
-    """How many samples at a time: fewer of larger images, more on an accelerator."""
+    """How many samples at a time, in whole blocks of what judges look at: fewer of larger images, more on an accelerator."""
     fitting = 400_000 // pixels * (8 if device.type != "cpu" else 1)
-    return max(8, min(fitting, 100 if device.type == "cpu" else 1024))
+    return max(1, min(fitting, 100 if device.type == "cpu" else 1024) // BLOCK) * BLOCK
 
 
 def chunk_size(pixels: int) -> int:
@@ -216,7 +230,7 @@ class _Session:
                 for positions in part.split(self.batch_size):
                     shared = _Shared(self, positions)
                     for examinee, tensors in zip(waiting, taken, strict=True):
-                        _Questions(shared, examinee).ask(tensors)
+                        _Questions(shared, examinee, tensors).ask()
                         advance(len(positions))
                 break
             except RuntimeError as error:
@@ -319,8 +333,8 @@ def partners(group: Tensor) -> Tensor:
 class _Questions:
     """One examinee and one batch: every question is asked once, and every metric looks at the answer."""
 
-    def __init__(self, shared: _Shared, examinee: Examinee):
-        self.shared, self.examinee = shared, examinee
+    def __init__(self, shared: _Shared, examinee: Examinee, taken: dict[str, Tensor]):
+        self.shared, self.examinee, self.taken = shared, examinee, taken
         self.exam, self.session = shared.exam, shared.session
         self.passes: float | None = None
         self.batch = Batch(
@@ -339,8 +353,8 @@ class _Questions:
         contestant = self.examinee.contestant
         return contestant is not None and models.can_answer(contestant.model, list(variables))
 
-    def ask(self, taken: dict[str, Tensor]) -> None:
-        """Ask everything; `taken` receives answers to look at."""
+    def ask(self) -> None:
+        """Ask everything; `taken` receives answers to look at, and how far their pixels reach."""
         asked = self.examinee.asks
         answers: dict[str, Samples] = {}
         if "null" in asked and self.examinee.contestant is not None:
@@ -350,7 +364,7 @@ class _Questions:
             for answer in self._single_questions(answers):
                 self._judge(answer)
                 if self.shared.positions[0] < SHOWN:
-                    self._show(answer, taken)
+                    self._show(answer)
         for kind, questions in (("return", self._return_questions), ("pair", self._pair_questions)):
             if kind in asked:
                 for answer in questions(answers):
@@ -425,16 +439,23 @@ class _Questions:
         noise = SampleNoise(self.exam.seed, [f"{question}/{row}" for row in given.index.tolist()])
         asked = (contestant.model, given, held, noise, self.exam.dataset.variables)
         if count:
-            with counted_passes(contestant.model, given.count) as passes:
+            with counted_passes(self.examinee.networks, given.count) as passes:
                 checked = models.ask(*asked)
             self.passes = passes.mean
         else:
             checked = models.ask(*asked)
         image = self.shared.image
+        self._note_reach(checked)
         if image and torch.equal(checked[image].to(self.shared.view.images.dtype), self.shared.view.images):
             checked[image] = self.shared.view.images  # so that it is not measured again
         self.session.seconds["model"] += time.perf_counter() - begun
         return checked
+
+    def _note_reach(self, answer: Mapping[str, Tensor]) -> None:
+        if self.shared.image:
+            pixels = answer[self.shared.image], self.shared.view.images
+            ends = torch.tensor([float(end) for images in pixels for end in images.aminmax()], dtype=torch.float64)
+            self.taken[_REACH] = _widest([ends, *([self.taken[_REACH]] if _REACH in self.taken else [])])
 
     def _cost(self, seconds: float) -> dict[str, float]:
         contestant = self.examinee.contestant
@@ -457,7 +478,7 @@ class _Questions:
         prior = contestant.model.sample_noise(len(rows), SampleNoise(self.exam.seed, [f"prior/{row}" for row in rows]))  # type: ignore[attr-defined]
         return NoiseSample(_flat(abducted), _flat(prior))
 
-    def _show(self, answer: Counterfactual, taken: dict[str, Tensor]) -> None:
+    def _show(self, answer: Counterfactual) -> None:
         if self.examinee.contestant is None or not self.shared.image:
             return
         (variable,) = answer.intervened
@@ -467,7 +488,13 @@ class _Questions:
             parts["truth"] = answer.truth[image]
         for part, value in parts.items():
             key, new = f"shown/{variable}/{part}", value[few].clone()
-            taken[key] = torch.cat([taken[key], new]) if key in taken else new
+            self.taken[key] = torch.cat([self.taken[key], new]) if key in self.taken else new
+
+
+def _widest(ends: Sequence[Tensor]) -> Tensor:
+    """(4,): smallest and largest of some (smallest, largest, smallest, largest)."""
+    whole = torch.stack(list(ends))
+    return torch.stack([whole[:, 0].min(), whole[:, 1].max(), whole[:, 2].min(), whole[:, 3].max()])
 
 
 def _flat(noise: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:

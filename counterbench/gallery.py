@@ -17,6 +17,7 @@ from counterbench.evaluation import SPLIT, Evaluation
 from counterbench.files import save_figure
 from counterbench.models import Contestant, can_answer
 from counterbench.randomness import SampleNoise
+from counterbench.reachable import evaluation_mode
 from counterbench.report.grid import Panel, captions, draw_grid, grid_figure
 from counterbench.report.sheet import draw_sheet
 from counterbench.samples import Samples
@@ -60,7 +61,7 @@ def panel(
         raise ConfigError(
             f"{contestant.name} does not answer questions about {', '.join(interventions)}. {dataset.card.truth.strip()}"
         )
-    with torch.inference_mode():
+    with torch.no_grad(), evaluation_mode(contestant.model):
         given = contestant.model.counterfactual(factual, interventions, noise)
     answer = checked_answer(given, dataset.variables, interventions, factual.count)
     truth = dataset.truth(SPLIT, factual.index, interventions)[image] if dataset.knows_truth(interventions) else None

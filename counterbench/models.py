@@ -16,14 +16,13 @@ from torch import Tensor
 from counterbench import baselines, registry
 from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
 from counterbench.checkpoints import load_weights
-from counterbench.costs import modules_of
 from counterbench.datasets.base import REFERENCES, Dataset
 from counterbench.errors import CheckpointError, ConfigError, UnknownNameError, suggestion
-from counterbench.files import sha256_of_tensors
 from counterbench.graph import CausalGraph
 from counterbench.mechanisms.base import Mechanism
 from counterbench.options import make
 from counterbench.randomness import Generator
+from counterbench.reachable import modules_of, state_hash
 from counterbench.samples import Samples
 from counterbench.scm import StructuralCausalModel, checked_answer
 from counterbench.variables import Variable
@@ -160,7 +159,7 @@ def load(name: str, dataset: Dataset, device: str | torch.device = "cpu", refere
         made = factory(dataset)
         if not isinstance(made, Model):
             raise ConfigError(f"The model {name!r} has no method counterfactual(factual, interventions, generator).")
-        return Contestant(name, made, title=name, weights_sha256=fingerprint_of(made), parameters=count_weights(made))
+        return foreign(name, made)
     if (dataset.card.name, name) not in recipe_paths() and Path(name).is_dir():
         return _from_folder(Path(name), dataset, device)
     recipe, path = find_recipe(name, dataset.card.name)
@@ -182,23 +181,27 @@ def load(name: str, dataset: Dataset, device: str | torch.device = "cpu", refere
     return _contestant(recipe, dataset, weights, entry.sha256, device, training)
 
 
-def fingerprint_of(model: Model) -> str | None:
-    """What decides a plug-in's answers beside its code: its own `fingerprint`, and the weights that can be seen."""
+def foreign(name: str, model: Model, code: object = None) -> Contestant:
+    """A model that no recipe describes: everything that it holds decides its answers, beside its code.
+
+    Args:
+        name: in the record.
+        model: it may have an attribute `fingerprint`, text or a hash of what cannot be seen in it, such as files that it reads.
+        code: what was given, where `model` wraps it.
+    """
+    held, unseen = state_hash(model if code is None else code)
     own = getattr(model, "fingerprint", None)
-    weights = {
-        f"{number}/{name}": value
-        for number, module in enumerate(modules_of(model))
-        for name, value in module.state_dict().items()
-        if isinstance(value, Tensor)
-    }
-    if own is None and not weights:
-        return None
-    return hashlib.sha256(f"{own} {sha256_of_tensors(weights)}".encode()).hexdigest()
-
-
-def count_weights(model: Model) -> int:
-    """Numbers in all networks of a model."""
-    return sum(weight.numel() for module in modules_of(model) for weight in module.parameters())
+    if own is not None and unseen:
+        held, unseen = "", ""  # it says itself what decides its answers
+    notes = (f"nothing is reused: what the model holds cannot be seen ({unseen})",) if unseen else ()
+    return Contestant(
+        name,
+        model,
+        title=name,
+        weights_sha256=hashlib.sha256(f"{own} {held}".encode()).hexdigest(),
+        parameters=sum(weight.numel() for network in modules_of(code or model) for weight in network.parameters()),
+        notes=notes,
+    )
 
 
 def _reject_collisions(dataset: str) -> None:

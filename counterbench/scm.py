@@ -177,6 +177,8 @@ def checked_answer(
         if value.ndim == 0 or len(value) != count:
             given = "one number" if value.ndim == 0 else f"{len(value)} values"
             raise ModelError(f"The model answered {given} of {name!r} for {count} questions.")
+        if value.layout != torch.strided or value.is_meta:
+            raise ModelError(f"The model answered {name!r} with a tensor without plain values; give a dense one.")
         checked[name] = value.detach().cpu()
         try:
             variable.check(checked[name])

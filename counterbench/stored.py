@@ -42,10 +42,10 @@ def write_tensors(
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
-    """(tensors, metadata) as :func:`write_tensors` has left them, or None if they are not there or not intact."""
-    if not path.is_file():
-        return None
+    """(tensors, metadata) as :func:`write_tensors` has left them, or None if they are not there, not intact or may not be read."""
     try:
+        if not path.is_file():
+            return None
         with safe_open(path, framework="pt") as stored:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
             metadata = dict(stored.metadata() or {})

@@ -35,16 +35,126 @@ def test_the_true_model_gets_perfect_scores(exact):
         assert number.value == pytest.approx(perfect, abs=2e-3), (metric, quantity, intervened, measured, cycles)
 
 
-@pytest.mark.parametrize(("scale", "told"), [(1.0, False), (1 / 255, True), (0.0, False)])
-def test_images_from_0_to_1_are_suspected(toy, dataset, scale, told):
+@pytest.mark.parametrize(
+    ("scale", "shift", "told"),
+    [
+        (1.0, 0.0, ""),
+        (1 / 255, 0.0, "were they meant as 0 to 1"),
+        (2 / 255, -1.0, "were they meant as 0 to 1, or normalised"),
+        (1 / 255 / 0.3081, -0.1307 / 0.3081, "were they meant as 0 to 1, or normalised"),
+        (0.0, 7.0, ""),
+        (255.0, 0.0, "its images reach from"),
+    ],
+)
+@pytest.mark.parametrize("metric", ["truth", "composition"])
+def test_images_on_another_scale_are_suspected(toy, dataset, scale, shift, told, metric):
     class Scaled(toy.ExactModel):
-        def counterfactual(self, *asked):
-            answer = super().counterfactual(*asked)
-            return {**answer, "image": answer["image"] * scale}
+        def counterfactual(self, factual, interventions, generator=None):
+            answer = super().counterfactual(factual, interventions, generator)
+            return {**answer, "image": answer["image"] * scale + shift}
 
-    made = counterbench.evaluate(Scaled(), dataset, suite="quick", metrics=["truth"], limit=8, device="cpu")
-    assert any("Grey levels are 0 to 255" in note for note in made.record.notes) == told
-    assert ("Grey levels are 0 to 255" in str(made.table())) == told
+    made = counterbench.evaluate(Scaled(), dataset, suite="quick", metrics=[metric], limit=8, device="cpu")
+    for place in (" ".join(made.record.notes), " ".join(str(made.table()).split())):
+        assert told in place
+        assert ("grey levels" in place.lower() and "its images" in place) == bool(told)
+
+
+def test_a_network_left_in_training_mode_is_asked_in_evaluation_mode(toy, dataset):
+    class Forgotten(toy.ExactModel):
+        def __init__(self):
+            super().__init__()
+            self.layers = {"norm": torch.nn.BatchNorm2d(1)}
+
+        def counterfactual(self, factual, interventions, generator=None):
+            answer = super().counterfactual(factual, interventions, generator)
+            return {**answer, "image": self.layers["norm"](answer["image"] / 255) * 60 + 30}
+
+    model = Forgotten()
+    made = [
+        counterbench.evaluate(model, dataset, suite="quick", metrics=["truth"], limit=20, device="cpu", batch_size=size)
+        for size in (4, 20)
+    ]
+    values = [[number.value for number in one.record.numbers] for one in made]
+    assert values[0] == pytest.approx(values[1], rel=1e-6)
+    assert all("it was in training mode" in " ".join(one.record.notes) for one in made)
+    assert model.layers["norm"].training
+    assert model.layers["norm"].num_batches_tracked == 0
+
+
+def test_a_model_may_need_gradients(toy, dataset):
+    """Guidance by a classifier's gradient, say; and what it is given may be used after the evaluation."""
+    kept = []
+
+    class Guided(toy.ExactModel):
+        def counterfactual(self, factual, interventions, generator=None):
+            with torch.enable_grad():
+                image = factual["image"].clone().requires_grad_()
+                (slope,) = torch.autograd.grad(image.square().sum(), image)
+            kept.append(factual["image"])
+            answer = super().counterfactual(factual, interventions, generator)
+            return {**answer, "image": answer["image"] + 0 * slope}
+
+    counterbench.evaluate(Guided(), dataset, suite="quick", metrics=["truth"], limit=4, device="cpu")
+    assert not any(image.is_inference() for image in kept)
+
+
+@pytest.mark.parametrize("made", [torch.Tensor.to_sparse, lambda value: value.to("meta")])
+def test_tensors_without_plain_values_are_no_answer(toy, dataset, made):
+    class Odd(toy.ExactModel):
+        def counterfactual(self, factual, interventions, generator=None):
+            answer = super().counterfactual(factual, interventions, generator)
+            return {**answer, "image": made(answer["image"])}
+
+    with pytest.raises(ModelError, match="a tensor without plain values; give a dense one"):
+        counterbench.evaluate(Odd(), dataset, suite="quick", limit=4, device="cpu")
+
+
+def test_a_constant_variable_has_no_change_in_standard_deviations(toy):
+    class Cohort(toy.Toy):
+        def _noise(self, name):
+            drawn = super()._noise(name)
+            return {**drawn, "c": torch.ones_like(drawn["c"])}
+
+    class Negative:
+        def counterfactual(self, factual, interventions, generator=None):
+            return {**factual, **interventions, "image": 255 - factual["image"]}
+
+    card = toy.CARD.model_copy(
+        update={
+            "variables": {
+                name: entry.model_copy(update={"intervenable": name in "ab"})
+                for name, entry in toy.CARD.variables.items()
+            }
+        }
+    )
+    record = counterbench.evaluate(Negative(), Cohort(card), metrics=["off_target"], limit=20, device="cpu").record
+    assert record.skipped["off target (c)"] == "c is constant in the training split: a change has no scale"
+    assert {number.measured for number in record.numbers} == {"", "a"}
+    assert all(number.value < 100 for number in record.numbers)
+
+
+def own_and_references(made):
+    """Every number as it is stored, without cost."""
+    return [number.model_dump(exclude={"detail"}) for number in made.record.numbers if number.metric != "cost"]
+
+
+def test_baselines_move_with_nothing(tmp_path, monkeypatch):
+    """Batch size, threads and what the cache held before are no part of the question: not a bit of a baseline's score changes."""
+    records = {}
+    before = torch.get_num_threads()
+    try:
+        for name, threads, size in (("cold", 1, None), ("warm", 1, None), ("small", 1, 1), ("threads", 2, 7)):
+            if name != "warm":
+                monkeypatch.setenv("COUNTERBENCH_CACHE", str(tmp_path / name))
+            torch.set_num_threads(threads)
+            exam = evaluation.prepare("morphomnist", "quick", device="cpu", limit=20)
+            records[name] = own_and_references(
+                evaluation.evaluate(models.load("retrieve", exam.dataset, "cpu", exam.suite.references), exam, size)
+            )
+    finally:
+        torch.set_num_threads(before)
+    for name, record in records.items():
+        assert record == records["cold"], name
 
 
 def test_floor_and_ceiling_are_the_baselines_own_numbers(exam, exact):
@@ -79,7 +189,7 @@ class Noisy:
         return {**answer, "image": answer["image"] + normal(tuple(answer["image"].shape), generator, answer["image"])}
 
 
-def test_the_batch_size_changes_no_number(toy, exam):
+def test_the_batch_size_changes_no_number_of_a_model_without_networks(toy, exam):
     """Defects 8 and 11 of the anchor."""
     made = [evaluation.evaluate(Contestant("noisy", Noisy(toy)), exam, size) for size in (1, 7, 64, 500)]
     for other in made[1:]:

@@ -225,11 +225,11 @@ def test_passes_count_by_the_share_of_the_batch(toy):
 
     layer = torch.nn.Linear(3, 3)
     for parts in (1, 4, 20):
-        with counted_passes(layer, 20) as passes:
+        with counted_passes([layer], 20) as passes:
             for rows in torch.zeros(20, 3).chunk(parts):
                 layer(rows)
         assert passes.mean == pytest.approx(1)
-    with counted_passes(object(), 20) as passes:
+    with counted_passes([], 20) as passes:
         pass
     assert passes.mean is None
 

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from counterbench import models
 from counterbench.checks.base import Finding, NotAskedError, require, run, unlike
-from counterbench.counterfactual import seems_unscaled
+from counterbench.counterfactual import wrong_scale
 from counterbench.datasets.base import Dataset
 from counterbench.models import Contestant
 from counterbench.randomness import SampleNoise
+from counterbench.reachable import evaluation_mode
 from counterbench.samples import Samples
 
 COUNT = 8
@@ -74,22 +75,22 @@ def answers_every_intervention(case: Case) -> None:
         raise NotAskedError(f"it declines {', '.join(f'do({name})' for name in declined)}; the table will say so")
 
 
+def is_in_evaluation_mode(case: Case) -> None:
+    """its networks are in evaluation mode."""
+    with evaluation_mode(case.contestant.model) as switched:
+        require(
+            not switched, "a network of it is in training mode, where answers depend on the batch; call eval() on it"
+        )
+
+
 def images_are_grey_levels(case: Case) -> None:
     """images are grey levels from 0 to 255."""
     image = case.dataset.card.image
     if not image:
         raise NotAskedError("the dataset has no images")
-    answered = case.ask(_any(case))[image]
-    brightest, there = float(answered.max()), float(case.factual[image].max())
-    require(
-        float(answered.min()) > -32 and brightest < 255 + 32,
-        f"its answers have pixels from {float(answered.min()):.3g} to {brightest:.3g}; images are 0 to 255, so clamp or scale them",
-    )
-    require(
-        not seems_unscaled(brightest, there),
-        f"the brightest pixel of its answers is {brightest:.3g} where that of the data is {there:.0f}: images are 0 to 255, so "
-        "scale 0..1 by 255, or -1..1 by (x + 1) * 127.5",
-    )
+    pixels = case.ask(_any(case))[image], case.factual[image]
+    odd = wrong_scale([float(end) for images in pixels for end in images.aminmax()])
+    require(not odd, f"{odd}; clamp them, or scale 0..1 by 255 and -1..1 by (x + 1) * 127.5")
 
 
 def only_descendants_change(case: Case) -> None:
@@ -172,6 +173,7 @@ def _any(case: Case) -> dict[str, Tensor]:
 CHECKS = (
     answers_nothing_asked,
     answers_every_intervention,
+    is_in_evaluation_mode,
     images_are_grey_levels,
     only_descendants_change,
     no_answer_depends_on_its_batch,

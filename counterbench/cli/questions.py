@@ -30,7 +30,12 @@ from counterbench.errors import RecordError
     help="Ask the questions in this file (plan.parquet of a record).",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=None, help="Samples at a time; changes no number.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Samples at a time; changes the speed, and a network's answers in their last digits.",
+)
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder for records."
 )

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from counterbench.blocks import in_blocks
 from counterbench.features._files import Needed
 
 
@@ -34,8 +35,8 @@ class FeatureSpace(ABC):
         Returns:
             (N, D), float32, on the CPU.
         """
-        with torch.inference_mode():
-            return self._extract(images.to(torch.float32)).to("cpu", torch.float32)
+        with torch.no_grad():
+            return in_blocks(self._extract, images.to(torch.float32)).to("cpu", torch.float32)
 
     def distance(self, first: Tensor, second: Tensor) -> Tensor:
         """How far apart two batches of images are, pair by pair: (N,), float64. Default: 1 - cosine of their vectors."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from counterbench.blocks import in_blocks
 from counterbench.features._files import Needed, find, require_package
 from counterbench.features.base import FeatureSpace, as_rgb
 from counterbench.files import sha256_of_file
@@ -47,9 +48,12 @@ class LPIPS(FeatureSpace):
         return f"lpips v0.1 vgg sha256={self.sha256}"
 
     def distance(self, first: Tensor, second: Tensor) -> Tensor:
-        with torch.inference_mode():
-            scaled = [as_rgb(images.float().to(self.device)) / 127.5 - 1 for images in (first, second)]
-            return self.network(*scaled).flatten(1)[:, 0].double().cpu()
+        with torch.no_grad():
+            return in_blocks(self._apart, first, second).double().cpu()
+
+    def _apart(self, first: Tensor, second: Tensor) -> Tensor:
+        scaled = [as_rgb(images.float().to(self.device)) / 127.5 - 1 for images in (first, second)]
+        return self.network(*scaled).flatten(1)[:, 0]
 
 
 def build(backbone: dict[str, Tensor]) -> torch.nn.Module:

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from counterbench.blocks import in_blocks
 from counterbench.variables import Variable
 
 
@@ -38,13 +39,13 @@ class Judge(ABC):
 
     def look(self, images: Tensor) -> Tensor:
         """The part of measuring that judges with the same `eye` share: (N, C, H, W), grey levels 0-255 -> (N, ...)."""
-        with torch.inference_mode():
-            return self._look(images.to(torch.float32))
+        with torch.no_grad():
+            return in_blocks(self._look, images.to(torch.float32))
 
     def read(self, seen: Tensor) -> Tensor:
         """What :meth:`measure` returns, from what :meth:`look` does."""
-        with torch.inference_mode():
-            return self._measure(seen).to(torch.float32)
+        with torch.no_grad():
+            return in_blocks(self._measure, seen).to(torch.float32)
 
     def measure(self, images: Tensor) -> Tensor:
         """Measure a batch; each image's result depends on that image alone.

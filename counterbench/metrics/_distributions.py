@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 _BLOCK = 1024
+_TIE = 1e-6
+"""Relative to a radius: who is that near to its rim is inside. A retrieved image is one of the real ones, and rounding must not decide."""
 
 
 def moments(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,7 +148,7 @@ def prdc(answered: Tensor, real: Tensor, k: int = 5) -> dict[str, Tensor]:
         precision, density: (N,), per answer; recall, coverage: (M,), per real image; the means are the statistics.
     """
     x, y = answered.double(), real.double()
-    real_radii, radii = _radii(y, k), _radii(x, k)
+    real_radii, radii = (own * (1 + _TIE) for own in (_radii(y, k), _radii(x, k)))
     inside, covered = torch.zeros(len(x), dtype=torch.float64), torch.zeros(len(y), dtype=torch.bool)
     recalled = torch.zeros(len(y), dtype=torch.bool)
     for start in range(0, len(x), _BLOCK):

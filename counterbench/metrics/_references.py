@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from counterbench.blocks import BLOCK
 from counterbench.datasets.base import REFERENCES, Dataset
 from counterbench.features.base import FeatureSpace
 from counterbench.files import cache_folder
@@ -78,7 +79,7 @@ class References:
             whole: of the whole training split.
         """
         split = self.dataset.split("train") if whole else self.dataset.reference(self.count)
-        key = hashlib.sha256(f"{split.fingerprint} {space.fingerprint}".encode()).hexdigest()[:24]
+        key = hashlib.sha256(f"{split.fingerprint} {space.fingerprint} {BLOCK}".encode()).hexdigest()[:24]
         path = cache_folder() / "features" / f"{key}.safetensors"
         stored = read_tensors(path)
         if stored is not None:

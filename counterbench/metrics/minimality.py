@@ -18,6 +18,8 @@ from counterbench.registry import metrics
 
 _SPACE = "posterior"
 _BLOCK = 512  # queries whose distances to one group are held at once
+_TIE = 1e-5
+"""Relative to 1 + the divergence: nearer ones are equally far. A retrieved image is one of the references, and rounding must not decide."""
 
 
 class Neighbourhood:
@@ -51,7 +53,7 @@ class Neighbourhood:
             queries: (N, 2 L), mean and log standard deviation.
             groups: (N,), which references each is compared with.
             divergence: (N,), in nats.
-            below: count distances <= divergence, else >= divergence.
+            below: count distances <= divergence, else >= divergence; those within :data:`_TIE` of it count both ways.
 
         Returns:
             (N,), float64, 0 to 1; NaN where there is no reference of the group.
@@ -68,7 +70,8 @@ class Neighbourhood:
             for rows in (groups == group).nonzero()[:, 0].split(_BLOCK):
                 distances = (0.5 * (weights[rows] @ references.T)).clamp(min=0)  # rounding can make 0 negative
                 limit = divergence[rows].double()[:, None]
-                hits = distances <= limit if below else distances >= limit
+                slack = _TIE * (1 + limit)
+                hits = distances <= limit + slack if below else distances >= limit - slack
                 found[rows] = hits.double().mean(1)
         return found
 

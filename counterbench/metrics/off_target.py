@@ -35,7 +35,7 @@ class OffTarget(SampleMetric):
     formula = r"$\mathbb{E}_x\, |\mathrm{judge}_j(x^*) - \mathrm{judge}_j(x)| / \mathrm{std}_j$ for $j \notin \{k\} \cup \mathrm{de}(k)$"
     definition = (
         "How far the judges' measurements of attributes move that the intervention must leave alone, in standard deviations of "
-        "the training split; per pair of variables, and the mean over them."
+        "the training split; per pair of variables, and the mean over them. A variable that is constant there is left out."
     )
     blind_to = (
         "Whether the intended change was made: returning the input is perfect. It trusts the judges: what no judge measures "
@@ -45,24 +45,30 @@ class OffTarget(SampleMetric):
 
     def make_cells(self) -> list[Cell]:
         cells = []
+        for name in (name for name in self.setting.judged if not self.setting.spread[name]):
+            self.skipped[f"off target ({name})"] = f"{name} is constant in the training split: a change has no scale"
         for intervened in self.setting.intervenable:
-            others = self.setting.unaffected(intervened)
+            others = self._others(intervened)
             if others:
                 cells.append(Cell("mean_change", "std", "lower", intervened))
             cells += [self._cell(intervened, name, detail=len(others) == 1) for name in others]
         return cells
 
+    def _others(self, intervened: str) -> tuple[str, ...]:
+        """Variables that must stay and whose change has a scale."""
+        return tuple(name for name in self.setting.unaffected(intervened) if self.setting.spread[name])
+
     def _cell(self, intervened: str, measured: str, detail: bool) -> Cell:
         return Cell("change", "std", "lower", intervened, measured, detail=detail)
 
     def judges_of(self, cell: Cell) -> tuple[str, ...]:
-        return (cell.measured,) if cell.measured else self.setting.unaffected(cell.intervened)
+        return (cell.measured,) if cell.measured else self._others(cell.intervened)
 
     def update(self, answers: Counterfactual) -> None:
         if answers.kind != "single":
             return
         (intervened,) = answers.intervened
-        others = self.setting.unaffected(intervened)
+        others = self._others(intervened)
         moved = []
         for name in others:
             before, after = answers.batch.view.measured[name], answers.view.measured[name]

@@ -22,6 +22,7 @@ from counterbench.leaderboard import Board, Row
 from counterbench.models import Contestant
 from counterbench.progress import bar
 from counterbench.randomness import SampleNoise
+from counterbench.reachable import evaluation_mode
 from counterbench.report.grid import captions
 from counterbench.report.sheet import tiled
 from counterbench.validation import exam_of
@@ -187,7 +188,7 @@ class _Session:
     def _answer(self, contestant: Contestant, name: str) -> Tensor:
         held = {name: self.exam.plan.single[name]}
         noise = SampleNoise(self.exam.seed, [f"single/{name}/{row}" for row in self.rows.tolist()])
-        with torch.inference_mode():
+        with torch.no_grad(), evaluation_mode(contestant.model):
             return models.ask(contestant.model, self.factual, held, noise, self.exam.dataset.variables)[self.image]
 
     def _extreme(self, model: str, name: str, answered: Tensor) -> Extreme:
