@@ -120,12 +120,11 @@ def mnist(data_dir: Path | None, train: bool) -> Glyphs:
         DataError: if it is neither there nor to be had, or is no handwriting in MNIST's manner: white digits on black.
     """
     stem = "train" if train else "t10k"
-    folder = data_dir if _find(data_dir, f"{stem}-images-idx3-ubyte") else _download()
-    images, labels = _find(folder, f"{stem}-images-idx3-ubyte"), _find(folder, f"{stem}-labels-idx1-ubyte")
+    names = (f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte")
+    folder = data_dir if any(_find(data_dir, name) for name in names) else _download()
+    images, labels = (_find(folder, name) for name in names)
     if images is None or labels is None:
-        raise DataError(
-            f"{folder} lacks {stem}-images-idx3-ubyte or {stem}-labels-idx1-ubyte (.gz or not); both are needed."
-        )
+        raise DataError(f"{folder} lacks {' or '.join(names)} (.gz or not); both are needed.")
     pixels, digits = read_idx(images), read_idx(labels)
     if pixels.shape[1:] != (28, 28) or digits.shape != pixels.shape[:1] or not len(pixels):
         raise DataError(

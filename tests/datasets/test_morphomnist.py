@@ -6,9 +6,11 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from scipy import stats
 
 from counterbench import datasets
+from counterbench.cli import main
 from counterbench.datasets import _glyphs, _idx
 from counterbench.datasets.morphomnist import intensity_of, noise_of_intensity
 from counterbench.errors import DataError, UnknownNameError
@@ -231,6 +233,14 @@ def test_no_more_is_unpacked_than_the_header_announces(published):
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize("name", ["images-idx3", "labels-idx1"])
+def test_half_of_mnist_is_not_replaced_by_a_download(published, monkeypatch, name):
+    monkeypatch.setattr(_glyphs, "_download", lambda: pytest.fail("looked elsewhere"))
+    (published / f"mnist/t10k-{name}-ubyte.gz").unlink()
+    with pytest.raises(DataError, match="lacks t10k-images-idx3-ubyte or t10k-labels-idx1-ubyte"):
+        datasets.load("morphomnist", "mnist", published).split("test")
+
+
 def test_names_with_a_point_are_found(published, monkeypatch):
     first = datasets.load("morphomnist", "mnist", published).split("test").fingerprint
     for path in list((published / "mnist").glob("*.gz")):
@@ -249,6 +259,13 @@ def test_other_handwriting_is_told(published, monkeypatch):
     images, labels = map(_idx.read_idx, files)
     monkeypatch.setitem(_glyphs.PUBLISHED, False, sha256_of_tensors({"images": images, "labels": labels}))
     assert dataset.notes[1:] == ["handwriting: not MNIST as published (other images or labels in the files train)"]
+
+
+def test_prepare_prints_what_to_know(published):
+    arguments = ["data", "prepare", "--source", "mnist", "--data-dir", str(published), "--split", "test", "-q"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0
+    assert "attributes: published (csv files)\nhandwriting: not MNIST as published" in result.output
 
 
 def test_missing_mnist_says_what_to_do(tmp_path, monkeypatch):
