@@ -170,5 +170,5 @@ def sha256_of_tensors(tensors: dict[str, Tensor]) -> str:
     for name in sorted(tensors):
         array = tensors[name].detach().cpu().contiguous().numpy()
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.tobytes())
+        digest.update(array.reshape(-1).view("u1").data)  # where it lies: `tobytes` would copy gigabytes
     return digest.hexdigest()

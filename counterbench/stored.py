@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from counterbench.errors import RecordError
@@ -32,13 +32,20 @@ def write_tensors(
     content = {name: tensor.contiguous() for name, tensor in tensors.items()}
     try:
         with atomic(path) as temporary:
-            temporary.write_bytes(save(content, {**(metadata or {}), _HASH: sha256_of_tensors(content)}))
+            _save(content, {**(metadata or {}), _HASH: sha256_of_tensors(content)}, temporary)
     except RecordError as error:
         if not optional:
             raise
         warn_of_cache(error.__cause__ or error)
         return False
     return True
+
+
+def _save(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> None:
+    try:
+        save_file(tensors, path, metadata)
+    except SafetensorError as error:  # a full disk, in safetensors' own words
+        raise OSError(str(error)) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:

@@ -32,6 +32,8 @@ def prepare(
     for name in split or loaded.splits:
         part = loaded.split(name)
         click.echo(f"{name:<12}{len(part):>7} samples  {part.fingerprint}")
+    for note in loaded.notes:
+        click.echo(note, err=True)
 
 
 @data.command("draw")

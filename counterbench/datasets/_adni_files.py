@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from counterbench.datasets._adni_volumes import CORNER, FIELD, slices
 from counterbench.datasets._cache import cached
 from counterbench.datasets._published import folder_of, split_by_hash
 from counterbench.datasets.base import Split
@@ -30,18 +31,33 @@ DAYS_APART = 120
 """A scan belongs to the visit of the same subject that is nearest in time, and to none if that is further away."""
 SHARES = {"train": 0.65, "validation": 0.1, "judge": 0.1, "test": 0.15}
 """Shares of the subjects."""
-FIELD = 180
-"""Side of the central part of a slice that is kept, in voxels of 1 mm."""
-
 FINAL = "registered"
 """What the name of the volume to be read begins with, where others lie beside it."""
 
 _SUBJECT = re.compile(r"\d{3}_S_\d{4,}(?!\d)")
 _REPEAT = re.compile(r"MPR[^/]*-R|MP-?RAGE[^/]*(REPEAT|_2(?!\d))", re.IGNORECASE)
 """What the series is called that was taken once more on the same day."""
-_MISSING = (None, "", "NA", "-4", "-4.0", "Unknown")
+_MISSING = {"", "na", "n/a", "#n/a", "nan", "null", "none", "unknown", "."}
+_CODE = -4
+"""What ADNI writes for a number that is missing."""
 _DATE = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)")
+_ARCHIVED = re.compile(r"\d{4}-\d{2}-\d{2}_\d{2}_\d{2}_\d{2}(\.\d+)?")
+"""How the archive calls the folder of a scan: its day and its time."""
 _HOW = f"Give --data-dir, or set COUNTERBENCH_DATA, to the folder that holds {TABLE} and the volumes (docs/adni.md)"
+
+
+Ranges = tuple[tuple[str, float, float], ...]
+"""(variable, lowest, highest value that can be)."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One line of the table: the values in the units of the card, and the years since the first visit."""
+
+    day: date
+    line: int
+    years: float
+    values: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -55,14 +71,18 @@ class Scan:
 
 
 @cache
-def scans(data_dir: Path | None) -> tuple[list[Scan], list[str]]:
-    """(every volume with a complete visit, sorted; sentences about those left out).
+def scans(data_dir: Path | None, ranges: Ranges = ()) -> tuple[list[Scan], list[str]]:
+    """(every volume with a complete visit, sorted; sentences about visits and volumes left out).
+
+    Args:
+        data_dir: a folder that holds everything, or has a folder `adni` that does.
+        ranges: visits with other values are left out.
 
     Raises:
         DataError: if the table or the volumes are missing, or none belongs to a visit.
     """
     folder = folder_of("adni", data_dir, TABLE, _HOW)
-    visits = _visits(folder / TABLE)
+    visits, notes = _plausible(_visits(folder / TABLE), ranges)
     files = sorted(path for path in folder.rglob("*.nii*") if path.name.endswith((".nii", ".nii.gz")))
     if not files:
         raise DataError(f"{folder} holds no NIfTI volumes (*.nii, *.nii.gz). {_HOW}.")
@@ -73,17 +93,18 @@ def scans(data_dir: Path | None) -> tuple[list[Scan], list[str]]:
             unnamed += 1
             continue
         subject, day = named
-        near = min(visits.get(subject, []), key=lambda visit: abs((visit[0] - day).days), default=None)
-        if near is None or abs((near[0] - day).days) > DAYS_APART:
+        near = min(visits.get(subject, []), key=lambda visit: abs((visit.day - day).days), default=None)
+        if near is None or abs((near.day - day).days) > DAYS_APART:
             unmatched += 1
             continue
-        found.append(Scan(path, subject, day, near[1]))
+        found.append(Scan(path, subject, day, near.values))
     found, repeats = _one_each(found)
-    notes = []
     if repeats:
         notes.append(f"{repeats} volumes left out: scans repeated on the same day")
     if unnamed:
-        notes.append(f"{unnamed} volumes left out: no subject (123_S_4567) and date (2006-04-18) in their path")
+        notes.append(
+            f"{unnamed} volumes left out: no one subject (123_S_4567) and, below it, one day (2006-04-18) in their path"
+        )
     if unmatched:
         notes.append(f"{unmatched} volumes left out: no complete visit within {DAYS_APART} days")
     if not found:
@@ -123,53 +144,94 @@ def _final(several: Sequence[Scan]) -> Scan:
 
 
 def _named(path: Path) -> tuple[str, date] | None:
-    """(subject, day) as the path says."""
-    subject, days = _SUBJECT.search(str(path)), _DATE.findall(_SUBJECT.sub("", str(path)))
-    for numbers in days:
-        try:
+    """(subject, day) as the path says: the archive's folder of the scan, else the one day in the names from the subject on.
+
+    Days above the subject are not those of a scan: whole downloads are called like that.
+    """
+    named = [number for number, part in enumerate(path.parts) if _SUBJECT.search(part)]
+    subjects = set(_SUBJECT.findall(str(path)))
+    if len(subjects) != 1:
+        return None
+    parts = path.parts[named[0] :]
+    archived = [part for part in parts if _ARCHIVED.fullmatch(part)]
+    days = {day for part in archived or parts for day in _days(_SUBJECT.sub("", part))}
+    return (subjects.pop(), days.pop()) if len(days) == 1 else None
+
+
+def _days(text: str) -> Iterator[date]:
+    for numbers in _DATE.findall(text):
+        with suppress(ValueError):
             day = date(*map(int, numbers))
-        except ValueError:
-            continue
-        if subject and 1990 < day.year < 2100:
-            return subject.group(), day
-    return None
+            if 1990 < day.year < 2100:
+                yield day
 
 
-def _visits(path: Path) -> dict[str, list[tuple[date, dict[str, float]]]]:
-    """subject -> (day, values) of every visit in which nothing is missing."""
+def _visits(path: Path) -> dict[str, list[Visit]]:
+    """subject -> every visit in which nothing is missing."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
                 raise DataError(f"{path} has no column {', '.join(missing)}; it is not the table that ADNI offers.")
-            visits: dict[str, list[tuple[date, dict[str, float]]]] = {}
-            for number, row in enumerate(reader, 2):
-                values = _visit(row, f"{path}, line {number}")
-                if values is not None:
-                    visits.setdefault(row["PTID"], []).append(values)
+            visits: dict[str, list[Visit]] = {}
+            for row in reader:
+                if not any(_is_missing(row[name]) for name in COLUMNS):
+                    visits.setdefault(row["PTID"], []).append(_visit(row, path, reader.line_num))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read: {error}.") from error
     return visits
 
 
-def _visit(row: Mapping[str, Any], where: str) -> tuple[date, dict[str, float]] | None:
-    if any(row[name] in _MISSING for name in COLUMNS):
-        return None
+def _is_missing(entry: str | None) -> bool:
+    if entry is None or entry.strip().lower() in _MISSING:
+        return True
     try:
+        return math.isnan(float(entry)) or float(entry) == _CODE
+    except ValueError:
+        return False
+
+
+def _visit(row: Mapping[str, Any], path: Path, line: int) -> Visit:
+    try:
+        years = float(row["Years_bl"])
         values = {
-            "apoe": float(int(float(row["APOE4"]))),
-            "age": float(row["AGE"]) + float(row["Years_bl"]),
+            "apoe": float(row["APOE4"]),
+            "age": float(row["AGE"]) + years,
             "sex": {"Male": 1.0, "Female": 0.0}[row["PTGENDER"]],
             "brain_volume": float(row["WholeBrain"]) / 1000,
             "ventricular_volume": float(row["Ventricles"]) / 1000,
         }
-        day = date.fromisoformat(row["EXAMDATE"])
+        return Visit(date.fromisoformat(row["EXAMDATE"]), line, years, values)
     except (ValueError, KeyError) as error:
-        raise DataError(f"{where} cannot be understood ({error}).") from None
-    if values["apoe"] not in (0, 1, 2):
-        raise DataError(f"{where}: APOE4 is {row['APOE4']}; it must be 0, 1 or 2.")
-    return day, values
+        raise DataError(f"{path}, line {line} cannot be understood ({error}).") from None
+
+
+def _plausible(visits: Mapping[str, Sequence[Visit]], ranges: Ranges) -> tuple[dict[str, list[Visit]], list[str]]:
+    """(visits whose values can be; sentences about the others)."""
+    kept: dict[str, list[Visit]] = {}
+    impossible: dict[str, list[str]] = {}
+    for subject, several in visits.items():
+        for visit in several:
+            odd = _impossible(visit, ranges)
+            if odd is None:
+                kept.setdefault(subject, []).append(visit)
+            else:
+                impossible.setdefault(odd[0], []).append(f"{odd[1]:g} in line {visit.line}")
+    notes = [f"{len(those)} visits of {TABLE} left out: {what} ({those[0]})" for what, those in impossible.items()]
+    return kept, notes
+
+
+def _impossible(visit: Visit, ranges: Ranges) -> tuple[str, float] | None:
+    """(what cannot be about a visit, the value); None if everything can."""
+    if visit.values["apoe"] not in (0, 1, 2):
+        return "APOE4 is not 0, 1 or 2", visit.values["apoe"]
+    if visit.years < 0:
+        return "Years_bl is negative", visit.years
+    for name, low, high in ranges:
+        if not low <= visit.values[name] <= high:
+            return f"{name} is not within {low:g} to {high:g}", visit.values[name]
+    return None
 
 
 def split_of(subjects: Sequence[str]) -> dict[str, str]:
@@ -177,14 +239,15 @@ def split_of(subjects: Sequence[str]) -> dict[str, str]:
     return {name: split_by_hash(name, SHARES) for name in set(subjects)}
 
 
-def load(data_dir: Path | None, name: str, side: int) -> Split:
+def load(data_dir: Path | None, name: str, side: int, ranges: Ranges = ()) -> Split:
     """One split: slices of every scan of its subjects."""
-    everything, _ = scans(data_dir)
+    everything, notes = scans(data_dir, ranges)
     homes = split_of([scan.subject for scan in everything])
     chosen = [scan for scan in everything if homes[scan.subject] == name]
     if not chosen:
-        raise DataError(f"The {name} split is empty: {len(homes)} subjects are too few for four splits.")
-    digest = hashlib.sha256(f"{side} {FIELD} {SLICES}\n".encode())
+        left_out = "".join(f" {note}." for note in notes)
+        raise DataError(f"The {name} split is empty: {len(homes)} subjects are too few for four splits.{left_out}")
+    digest = hashlib.sha256(f"{side} {FIELD} {CORNER} {SLICES}\n".encode())
     for scan in chosen:
         digest.update(
             f"{scan.path} {scan.path.stat().st_size} {scan.path.stat().st_mtime_ns} {sorted(scan.values.items())}\n".encode()
@@ -208,45 +271,3 @@ def _prepare(chosen: Sequence[Scan], name: str, side: int) -> Split:
     values["slice"] = torch.arange(SLICES).repeat(len(chosen))
     group = torch.tensor([number[scan.subject] for scan in chosen]).repeat_interleave(SLICES)
     return Split(name, {**values, "image": torch.cat(pictures)}, group)
-
-
-def slices(path: Path, side: int) -> Tensor:
-    """The central axial slices of a volume, low to high: (10, 1, side, side), uint8.
-
-    The central 180 x 180 mm, nose up, reduced with antialiasing; the brightest 0.5 % of the brain is white.
-
-    Raises:
-        DataError: for a volume that cannot be read or is too small.
-    """
-    try:
-        import nibabel
-    except ImportError:
-        raise DataError("Reading NIfTI needs nibabel: pip install 'counterbench[adni]'.") from None
-    try:
-        image = nibabel.as_closest_canonical(nibabel.load(path))
-        volume = np.asarray(image.dataobj, dtype=np.float32)
-        voxel = tuple(float(size) for size in image.header.get_zooms()[:3])
-    except Exception as error:  # nibabel raises a dozen kinds for damaged files
-        raise DataError(f"{path} is no volume that can be read ({error}); fetch or prepare it again.") from error
-    if volume.ndim != 3 or volume.shape[2] < SLICES or not np.isfinite(volume).all():
-        raise DataError(f"{path} is {volume.shape}; expected three axes, at least {SLICES} slices, and finite voxels.")
-    if any(abs(size - 1) > 0.05 for size in voxel):
-        raise DataError(
-            f"{path} has voxels of {' x '.join(f'{s:.2f}' for s in voxel)} mm; register it to MNI space, 1 mm (docs/adni.md)."
-        )
-    first = (volume.shape[2] - SLICES) // 2
-    picked = torch.from_numpy(volume[:, :, first : first + SLICES].copy()).permute(2, 1, 0).flip(1)
-    brain = volume[volume > 0]
-    white = float(np.percentile(brain, 99.5)) if brain.size else 1.0
-    square = _central(picked / white)[:, None]
-    small = functional.interpolate(square, (side, side), mode="bilinear", antialias=True, align_corners=False)
-    return (255 * small).round().clamp(0, 255).to(torch.uint8)
-
-
-def _central(slices: Tensor) -> Tensor:
-    """Cut or pad with black to FIELD x FIELD."""
-    edges = []
-    for length in (slices.shape[2], slices.shape[1]):
-        before = (FIELD - length) // 2
-        edges += [before, FIELD - length - before]
-    return functional.pad(slices, edges)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,14 +11,19 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import torch
 from torch import Tensor
 
+from counterbench.datasets._cache import cached
 from counterbench.datasets._published import folder_of
+from counterbench.datasets.base import Split
 from counterbench.errors import DataError
-from counterbench.files import atomic, cache_folder
+from counterbench.image_files import PictureError, PictureSizeError, read_picture
 from counterbench.progress import bar
 
+ALIGNED = (178, 218)
+"""Width and height of the published pictures, in pixels."""
 CROP, SIDE = 150, 64
 _PICTURES = "img_align_celeba"
 _LISTS = {
@@ -101,8 +107,36 @@ def listing(data_dir: Path | None, wanted: tuple[str, ...]) -> Listing:
                 f"{odd[0]} for one); they must come from the same release."
             )
         others[which] = torch.from_numpy(numbers[np.argsort(said, kind="stable"), 0])
+    _require_partition(others["partition"], others["identity"], names, folder)
     chosen = {name: torch.from_numpy(values[sorting, columns.index(name)] > 0).long() for name in wanted}
     return Listing(folder, names, chosen, others["partition"], others["identity"])
+
+
+def _require_partition(partition: Tensor, identity: Tensor, names: Sequence[str], folder: Path) -> None:
+    """Raise DataError unless all three parts are there and nobody is in two of them, as in what was published."""
+    path = folder / _LISTS["partition"]
+    unknown = ((partition < 0) | (partition > 2)).nonzero()[:, 0]
+    if len(unknown):
+        row = int(unknown[0])
+        raise DataError(
+            f"{path}: {names[row]} is in part {int(partition[row])}; expected 0 (train), 1 (validation) or 2 (test)."
+        )
+    missing = [str(part) for part in range(3) if not (partition == part).any()]
+    if missing:
+        raise DataError(
+            f"{path} has no picture in part {', '.join(missing)}; expected 0 (train), 1 (validation) and 2 (test)."
+        )
+    # In order of the person and then of the part, somebody of two parts has neighbours that differ.
+    order = torch.from_numpy(np.lexsort((partition.numpy(), identity.numpy())))
+    same, moved = identity[order].diff() == 0, partition[order].diff() != 0
+    both = (same & moved).nonzero()[:, 0]
+    if len(both):
+        first, second = int(order[both[0]]), int(order[both[0] + 1])
+        raise DataError(
+            f"{path}: {names[first]} is in part {int(partition[first])} and {names[second]} in part {int(partition[second])}, but both show "
+            f"person {int(identity[first])} by {_LISTS['identity']} ({len(both)} persons are in two parts); a model would be asked about "
+            "whom it has seen."
+        )
 
 
 def _home(data_dir: Path | None) -> Path:
@@ -131,7 +165,7 @@ def _table(path: Path, header: int = 0) -> tuple[list[str], np.ndarray]:
         width = len(rows[0][1].split())
         if any(len(rest.split()) != width for _, rest in rows):
             raise ValueError
-    except ValueError:
+    except (ValueError, OverflowError):
         raise DataError(_first_odd(path, header)) from None
     return [name for name, _ in rows], numbers.reshape(len(rows), width)
 
@@ -143,8 +177,10 @@ def _first_odd(path: Path, header: int) -> str:
         _, *rest = line.split() or [""]
         if not line.strip():
             continue
-        if not all(entry.removeprefix("-").isdecimal() for entry in rest):
-            return f"{path}, line {number}: {line.strip()[:60]!r} is no file name with whole numbers."
+        if not all(re.fullmatch(r"-?[0-9]{1,18}", entry) for entry in rest):
+            return (
+                f"{path}, line {number}: {line.strip()[:60]!r} is no file name with whole numbers of at most 18 digits."
+            )
         width = width or len(rest)
         if not rest or len(rest) != width:
             return f"{path}, line {number} has {len(rest)} numbers; it may be truncated."
@@ -152,54 +188,51 @@ def _first_odd(path: Path, header: int) -> str:
 
 
 def pictures(listed: Listing, rows: Tensor, name: str) -> Tensor:
-    """(N, 3, 64, 64), uint8, memory-mapped: decoded once, then kept in the cache.
+    """(N, 3, 64, 64), uint8: decoded once, then kept in the cache.
 
     Raises:
-        DataError: for a picture that is missing or damaged.
+        DataError: for a picture that is missing or damaged, or has another size than aligned pictures have.
     """
-    chosen = [listed.names[row] for row in rows.tolist()]
-    path = cache_folder() / "data" / f"celeba-{_key(listed.folder, chosen)}" / f"{name}.npy"
-    if not path.is_file():
-        with atomic(path) as temporary:
-            array = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(chosen), 3, SIDE, SIDE))
-            _decode(listed.folder / _PICTURES, chosen, array, name)
-            array.flush()
-            del array
-    # Copy on write: the pages are shared and loaded when they are looked at, and nobody can change the file.
-    return torch.from_numpy(np.load(path, mmap_mode="c"))
+    names = [listed.names[row] for row in rows.tolist()]
+    folder, people = listed.folder / _PICTURES, listed.identity[rows]
+    key = f"celeba-{_key(folder, names)}"
+    return cached(key, name, lambda: Split(name, {"image": _decode(folder, names, name)}, people)).values["image"]
 
 
 def _key(folder: Path, names: Sequence[str]) -> str:
-    """Follows from which pictures there are and how large their files are."""
+    """Follows from which pictures there are, how large their files are, and when they were written."""
     digest = hashlib.sha256(f"{CROP} {SIDE}\n".encode())
     for name in names:
-        path = folder / _PICTURES / name
+        path = folder / name
         try:
-            digest.update(f"{name} {path.stat().st_size}\n".encode())
+            status = path.stat()
         except OSError:
             raise DataError(f"{path} is listed but missing; unpack img_align_celeba.zip again.") from None
+        digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def _decode(folder: Path, names: Sequence[str], array: np.ndarray, what: str) -> None:
+def _decode(folder: Path, names: Sequence[str], what: str) -> Tensor:
+    images = torch.empty((len(names), 3, SIDE, SIDE), dtype=torch.uint8)
     with ThreadPoolExecutor() as pool, bar(len(names), f"Decoding celeba ({what})") as advance:
         for start in range(0, len(names), _BLOCK):
             block = names[start : start + _BLOCK]
-            array[start : start + len(block)] = list(pool.map(lambda name: _picture(folder / name), block))
+            decoded = list(pool.map(lambda name: _picture(folder / name), block))
+            images[start : start + len(block)] = torch.from_numpy(np.stack(decoded))
             advance(len(block))
+    return images
 
 
 def _picture(path: Path) -> np.ndarray:
     """The central 150 x 150 pixels, reduced to 64 x 64 with antialiasing, (3, 64, 64)."""
-    from PIL import Image, UnidentifiedImageError
-
     try:
-        with Image.open(path) as opened:
-            picture = opened.convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
-        raise DataError(f"{path} is no picture that can be read ({error}); fetch it again.") from error
-    if min(picture.size) < CROP:
-        raise DataError(f"{path} is {picture.width} x {picture.height}; aligned CelebA pictures are 178 x 218.")
+        picture = read_picture(path, 3, size=ALIGNED)
+    except PictureSizeError as error:
+        raise DataError(
+            f"{error}: aligned CelebA pictures are needed (img_align_celeba), neither those in the wild nor CelebA-HQ."
+        ) from None
+    except PictureError as error:
+        raise DataError(f"{error}; fetch it again.") from None
     left, top = round((picture.width - CROP) / 2), round((picture.height - CROP) / 2)
     cropped = picture.crop((left, top, left + CROP, top + CROP))
-    return np.asarray(cropped.resize((SIDE, SIDE), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    return np.asarray(cropped.resize((SIDE, SIDE), PIL.Image.Resampling.BILINEAR)).transpose(2, 0, 1)

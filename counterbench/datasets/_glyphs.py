@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +15,19 @@ from torch.nn import functional
 
 from counterbench.datasets._idx import read_idx
 from counterbench.errors import DataError
-from counterbench.files import cache_folder
+from counterbench.files import cache_folder, sha256_of_tensors
 from counterbench.renderers.strokes import OUTLINE, upsample
 
 _CELL = 10  # samples per cell of an 8 x 8 digit: a cell is 2.5 px, a px is 4 samples
 _MARGIN = 2  # empty cells around it
 _PEN = 4.4  # half the width of the traced stroke, in samples
+_BRIGHT = 128  # grey level that every digit reaches and no edge of an image does
+
+PUBLISHED = {
+    True: "b267d954b8c5c8dd85f07f78f1f43f9c0c8a68eae2b50e3430a845a9339aeb46",
+    False: "019f0a166d12727a16ab199dd227dfa586d928ba98b1af7a3543e61271701192",
+}
+"""SHA-256 of MNIST's images and labels: of its training files, of its test files."""
 
 
 @dataclass(frozen=True)
@@ -109,27 +117,55 @@ def mnist(data_dir: Path | None, train: bool) -> Glyphs:
     """MNIST from the user's folder, else from torchvision's download.
 
     Raises:
-        DataError: if it is neither there nor to be had.
+        DataError: if it is neither there nor to be had, or is no handwriting in MNIST's manner: white digits on black.
     """
     stem = "train" if train else "t10k"
-    folder = data_dir if _find(data_dir, f"{stem}-images-idx3-ubyte") else _download()
-    images, labels = _find(folder, f"{stem}-images-idx3-ubyte"), _find(folder, f"{stem}-labels-idx1-ubyte")
+    names = (f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte")
+    folder = data_dir if any(_find(data_dir, name) for name in names) else _download()
+    images, labels = (_find(folder, name) for name in names)
     if images is None or labels is None:
+        raise DataError(f"{folder} lacks {' or '.join(names)} (.gz or not); both are needed.")
+    pixels, digits = read_idx(images), read_idx(labels)
+    if pixels.shape[1:] != (28, 28) or digits.shape != pixels.shape[:1] or not len(pixels):
         raise DataError(
-            f"{folder} lacks {stem}-images-idx3-ubyte or {stem}-labels-idx1-ubyte (.gz or not); both are needed."
+            f"{images} holds {tuple(pixels.shape)} and {labels} {' x '.join(map(str, digits.shape))} labels; expected (N, 28, 28) and N, "
+            "at least 1."
         )
-    glyphs = Glyphs(read_idx(images), read_idx(labels).long())
-    if glyphs.images.shape[1:] != (28, 28) or len(glyphs.images) != len(glyphs.labels):
-        raise DataError(
-            f"{images} holds {tuple(glyphs.images.shape)} and {labels} {len(glyphs.labels)} labels; expected (N, 28, 28) and N."
-        )
-    return glyphs
+    _require(digits <= 9, labels, lambda row: f"label {row} is {digits[row]}; MNIST's labels are the digits 0 to 9")
+    _require_white_on_black(pixels, images)
+    return Glyphs(pixels, digits.long())
+
+
+def _require_white_on_black(pixels: Tensor, path: Path) -> None:
+    """Raise DataError for the first image with a bright edge, or without ink."""
+    edge = torch.ones(28, 28, dtype=torch.bool)
+    edge[1:-1, 1:-1] = False
+    wanted = "MNIST's images are white digits on black, 0 to 255"
+    _require(
+        pixels[:, edge].double().mean(1) < _BRIGHT, path, lambda row: f"image {row} is bright at its edge; {wanted}"
+    )
+    _require(pixels.amax((1, 2)) >= _BRIGHT, path, lambda row: f"image {row} has no bright pixel; {wanted}")
+
+
+def _require(fine: Tensor, path: Path, said: Callable[[int], str]) -> None:
+    """Raise DataError about the first row, counted from 0, that is not fine."""
+    odd = (~fine).nonzero()[:, 0]
+    if len(odd):
+        raise DataError(f"{path}: {said(int(odd[0]))} ({len(odd)} of {len(fine)} are like that).")
+
+
+def is_published(glyphs: Glyphs, train: bool) -> bool:
+    """Whether these are MNIST's own images and labels: the same bytes, however they were packed."""
+    content = {"images": glyphs.images, "labels": glyphs.labels.to(torch.uint8)}
+    return sha256_of_tensors(content) == PUBLISHED[train]
 
 
 def _find(folder: Path | None, stem: str) -> Path | None:
+    """The file called `stem`, or with a point before its format, as unpacking programs write it."""
     if folder is None:
         return None
-    places = [folder / place / f"{stem}{end}" for place in ("", "mnist", "MNIST/raw") for end in (".gz", "")]
+    names = [f"{name}{end}" for name in (stem, stem.replace("-idx", ".idx")) for end in (".gz", "")]
+    places = [folder / place / name for place in ("", "mnist", "MNIST/raw") for name in names]
     return next((place for place in places if place.is_file()), None)
 
 
@@ -154,11 +190,8 @@ def published_attributes(data_dir: Path | None, train: bool) -> tuple[Tensor, Te
         DataError: if the file is not what it should be.
     """
     name = f"{'train' if train else 't10k'}-morpho.csv"
-    path = (
-        next((p for p in ((data_dir / sub / name) for sub in ("", "morphomnist")) if p.is_file()), None)
-        if data_dir
-        else None
-    )
+    places = [data_dir / folder / name for folder in ("", "morphomnist")] if data_dir else []
+    path = next((place for place in places if place.is_file()), None)
     if path is None:
         return None
     partner = path.with_name(f"{'t10k' if train else 'train'}-morpho.csv")
@@ -166,18 +199,26 @@ def published_attributes(data_dir: Path | None, train: bool) -> tuple[Tensor, Te
         raise DataError(f"{path} is there but {partner.name} is not; the published attributes need both, or neither.")
     try:
         with path.open(newline="", encoding="utf-8") as stream:
-            rows = sorted(
+            rows = [
                 (int(row["index"]), float(row["thickness"]), float(row["intensity"])) for row in csv.DictReader(stream)
-            )
-    except (KeyError, ValueError, TypeError, UnicodeDecodeError) as error:
+            ]
+    except (KeyError, ValueError, TypeError, OSError, csv.Error) as error:
         raise DataError(
             f"{path} must have the columns index, thickness and intensity, all numbers ({error})."
         ) from error
-    table = torch.tensor(rows, dtype=torch.float64)
-    if (
-        not rows
-        or not table.isfinite().all()
-        or not torch.equal(table[:, 0], torch.arange(len(rows), dtype=torch.float64))
-    ):
-        raise DataError(f"{path} must number its rows 0, 1, 2, ... and hold finite values only.")
-    return table[:, 1].float(), table[:, 2].float()
+    index = [row[0] for row in rows]
+    table = torch.tensor([row[1:] for row in rows], dtype=torch.float32).reshape(-1, 2)
+    if not rows or not table.isfinite().all() or index != list(range(len(rows))):
+        raise DataError(
+            f"{path} must number its rows 0, 1, 2, ... in this order, one per image, and hold finite values only."
+        )
+    thickness, intensity = table.unbind(1)
+    _require(
+        thickness > 0.5, path, lambda row: f"thickness of row {row} is {thickness[row]:g}; expected more than 0.5 px"
+    )
+    _require(
+        (intensity > 64) & (intensity < 255),
+        path,
+        lambda row: f"intensity of row {row} is {intensity[row]:g}; expected grey levels between 64 and 255",
+    )
+    return thickness, intensity

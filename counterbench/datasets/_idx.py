@@ -13,26 +13,35 @@ from torch import Tensor
 
 from counterbench.errors import DataError
 
+LARGEST = 2**30
+"""Bytes that are read at most; MNIST's largest file has 47 million."""
+
 
 def read_idx(path: Path) -> Tensor:
-    """Read an IDX file of unsigned bytes.
+    """Read an IDX file of unsigned bytes with one to three axes; never more of it than its header announces.
 
     Raises:
-        DataError: if it is truncated, damaged or something else.
+        DataError: if it is truncated, damaged, larger than :data:`LARGEST`, or something else.
     """
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            head = stream.read(4)
+            if head[:3] != b"\0\0\x08" or head[3:] not in (b"\1", b"\2", b"\3"):
+                raise DataError(
+                    f"{path} is not an IDX file of unsigned bytes (it must begin with 00 00 08 and 1 to 3 axes)."
+                )
+            sizes = stream.read(4 * head[3])
+            shape = tuple(np.frombuffer(sizes, ">u4").tolist()) if len(sizes) == 4 * head[3] else (0,)
+            announced = " x ".join(map(str, shape))
+            if math.prod(shape) > LARGEST:
+                raise DataError(
+                    f"{path} announces {announced} bytes, more than {LARGEST}; it is damaged, fetch it again."
+                )
+            body = stream.read(math.prod(shape) + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({error}); it may be truncated, fetch it again.") from error
-    if len(raw) < 4 or raw[:3] != b"\0\0\x08":
-        raise DataError(f"{path} is not an IDX file of unsigned bytes (it must begin with 00 00 08).")
-    axes = raw[3]
-    shape = (
-        tuple(int(size) for size in np.frombuffer(raw, ">i4", count=axes, offset=4)) if len(raw) >= 4 + 4 * axes else ()
-    )
-    body = len(raw) - 4 - 4 * axes
-    if not shape or body != math.prod(shape):
-        raise DataError(
-            f"{path} announces {' x '.join(map(str, shape)) or 'nothing'} bytes but holds {max(body, 0)}; it is truncated."
-        )
-    return torch.from_numpy(np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(shape).copy())
+    if len(sizes) < 4 * head[3] or len(body) < math.prod(shape):
+        raise DataError(f"{path} announces {announced} bytes but holds {len(body)}; it is truncated.")
+    if len(body) > math.prod(shape):
+        raise DataError(f"{path} announces {announced} bytes but holds more; it is damaged, fetch it again.")
+    return torch.from_numpy(np.frombuffer(body, np.uint8).reshape(shape).copy())

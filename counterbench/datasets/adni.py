@@ -12,11 +12,12 @@ from torch import Tensor
 
 from counterbench.datasets import _adni_files
 from counterbench.datasets._cache import cached, is_cached
-from counterbench.datasets.base import REFERENCES, Dataset, Split
+from counterbench.datasets.base import REFERENCES, Dataset, Split, plausible_range
 from counterbench.files import sha256_of_tensors
 from counterbench.progress import bar
 from counterbench.registry import datasets
 from counterbench.renderers.phantom import SCANNERS, SHOT, SLICES, TRAITS, lesion_boxes, parts, render
+from counterbench.variables import Continuous
 
 RENDERING = 1
 """Number of the rendering; a change of any pixel it makes must raise it."""
@@ -68,8 +69,14 @@ class ADNI(Dataset):
 
     @property
     def notes(self) -> list[str]:
-        """How many scans were left out, and why."""
-        return [] if self.source == "phantom" else _adni_files.scans(self.data_dir)[1]
+        """How many visits and scans were left out, and why."""
+        return [] if self.source == "phantom" else _adni_files.scans(self.data_dir, self._ranges)[1]
+
+    @property
+    def _ranges(self) -> _adni_files.Ranges:
+        """What the card's quantities can be."""
+        quantities = [variable for variable in self.variables.values() if isinstance(variable, Continuous)]
+        return tuple((variable.name, *plausible_range(variable)) for variable in quantities)
 
     def split(self, name: str) -> Split:
         self._require_split(name)
@@ -79,7 +86,7 @@ class ADNI(Dataset):
     def _loaded(self, name: str) -> Split:
         if self.source == "phantom":
             return cached(self._home(name), name, lambda: self._prepare(name))
-        return _adni_files.load(self.data_dir, name, self.side)
+        return _adni_files.load(self.data_dir, name, self.side, self._ranges)
 
     @cache  # noqa: B019
     def reference(self, count: int = REFERENCES) -> Split:

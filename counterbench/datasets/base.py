@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, wraps
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,9 +16,20 @@ from counterbench.catalog.cards import Card
 from counterbench.errors import DataError, suggestion
 from counterbench.files import sha256_of_tensors
 from counterbench.samples import Samples
+from counterbench.variables import Continuous
 
 REFERENCES = 10_000
 """How many real training images answers are compared with, unless a suite says otherwise."""
+
+MARGIN = 0.5
+"""How far beyond the card's range values of published data may lie, in widths of the range."""
+
+
+def plausible_range(variable: Continuous) -> tuple[float, float]:
+    """The card's range and a margin of half its width; where the range is positive, no less than half its lower end."""
+    margin = MARGIN * (variable.high - variable.low)
+    low = variable.low - margin
+    return max(low, variable.low / 2) if variable.low > 0 else low, variable.high + margin
 
 
 @dataclass(frozen=True)
@@ -64,8 +75,15 @@ class Dataset(ABC):
 
     splits: ClassVar[tuple[str, ...]] = ("train", "validation", "judge", "test")
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Whatever a reader's `split` and `attributes` return is checked against the card: built in or from outside."""
+        super().__init_subclass__(**options)
+        for method in {"split", "attributes"} & vars(cls).keys():
+            setattr(cls, method, _checked(vars(cls)[method]))
+
     def __init__(self, card: Card, source: str | None = None, data_dir: Path | None = None):
         self.card, self.source, self.data_dir = card, card.source(source), data_dir
+        self._sound: set[tuple[str, str]] = set()
         self.graph, self.variables = card.graph, card.build_variables()
 
     @property
@@ -176,6 +194,49 @@ class Dataset(ABC):
     def _true_image(self, split: str, index: Tensor, attributes: Mapping[str, Tensor]) -> Tensor:
         raise NotImplementedError("a dataset that knows the truth renders it")
 
+    def _require_sound(self, name: str, values: Mapping[str, Tensor]) -> None:
+        """Raise DataError unless these are natural values of the attributes, plausible ones where they were read from files."""
+        where = f"{self.card.name}/{self.source}, split {name!r}"
+        for attribute in self.card.attributes:
+            if attribute not in values:
+                raise DataError(f"{where}: there are no values of {attribute!r}, which the card declares.")
+            value, variable = values[attribute], self.variables[attribute]
+            if not len(value):
+                raise DataError(f"{where} is empty; it needs at least one sample.")
+            try:
+                variable.check(value)
+            except DataError as error:
+                raise DataError(f"{where}: {error}") from error
+            if isinstance(variable, Continuous) and not self.card.sources[self.source].embedded:
+                _require_plausible(variable, value, where)
+
     def _require_split(self, name: str) -> None:
         if name not in self.splits:
             raise DataError(f"{self.card.name} has no split {name!r}.{suggestion(name, self.splits)}")
+
+
+def _require_plausible(variable: Continuous, values: Tensor, where: str) -> None:
+    low, high = plausible_range(variable)
+    outside = ((values < low) | (values > high)).nonzero()[:, 0]
+    if len(outside):
+        row = int(outside[0])
+        raise DataError(
+            f"{where}: {variable.name} of sample {row} is {float(values[row]):g} {variable.unit}".rstrip()
+            + f", far outside the card's range {variable.low:g} to {variable.high:g} ({len(outside)} of {len(values)} are); correct "
+            "the data, or the range."
+        )
+
+
+def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A reader's `split` or `attributes`, whose values are checked when they are given out for the first time."""
+
+    @wraps(method)
+    def checked(self: Dataset, name: str) -> Any:
+        content = method(self, name)
+        key = (method.__name__, name)
+        if key not in self._sound:
+            self._require_sound(name, content.values if isinstance(content, Split) else content)
+            self._sound.add(key)
+        return content
+
+    return checked

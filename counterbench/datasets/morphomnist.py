@@ -96,17 +96,22 @@ class MorphoMNIST(Dataset):
 
     @property
     def notes(self) -> list[str]:
+        """Where handwriting and attributes are not the published ones."""
         if self.source != "mnist":
             return []
-        found = _glyphs.published_attributes(self.data_dir, train=False) is not None
-        return [
-            "attributes: "
-            + (
-                "published (csv files)"
-                if found
-                else "drawn from the published process; no csv files in the data folder"
-            )
+        published = _glyphs.published_attributes(self.data_dir, train=False) is not None
+        drawn = "drawn from the published process; no csv files in the data folder"
+        notes = [f"attributes: {'published (csv files)' if published else drawn}"]
+        others = [
+            files
+            for files, train in (("train", True), ("t10k", False))
+            if not _glyphs.is_published(self._mnist(train), train)
         ]
+        if others:
+            notes.append(
+                f"handwriting: not MNIST as published (other images or labels in the files {' and '.join(others)})"
+            )
+        return notes
 
     def attributes(self, name: str) -> dict[str, Tensor]:
         self._require_split(name)

@@ -12,6 +12,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import torch
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from counterbench.datasets._cache import cached
 from counterbench.datasets._published import split_by_hash
 from counterbench.datasets.base import Dataset, Split
 from counterbench.errors import ConfigError, DataError, suggestion
+from counterbench.image_files import read_picture
 from counterbench.progress import bar
 from counterbench.registry import datasets
 from counterbench.variables import Binary, Continuous, Image, Variable
@@ -43,7 +45,7 @@ class _Rows:
 class Table(Dataset):
     """Reader for cards whose sources have the key `table`; no Python needed (docs/bring-your-own.md).
 
-    Images of any format that Pillow reads, as large as the card says, or larger and of the same proportions. Without a column `split`, groups (or rows,
+    Images of the formats PNG, JPEG, BMP, GIF, WEBP, TIFF and PPM, as large as the card says, or larger and of the same proportions. Without a column `split`, groups (or rows,
     where there are none) are divided 60 / 10 / 15 / 15 by a hash of their name, so that new rows move no old ones.
     """
 
@@ -236,28 +238,8 @@ def _pictures(files: Sequence[Path], image: Image) -> Tensor:
 
 
 def _picture(file: Path, image: Image) -> np.ndarray:
-    import PIL.Image
-    import PIL.ImageOps
-
-    try:
-        with PIL.Image.open(file) as opened:
-            if opened.mode[0] in "IF":
-                raise DataError(
-                    f"{file} has {opened.mode} pixels, more than 8 bits; reduce them to grey levels 0 to 255 yourself: how decides what is seen."
-                )
-            if "A" in opened.getbands() or "transparency" in opened.info:
-                alpha = np.asarray(opened.convert("RGBA"))[..., 3]
-                if (alpha != 255).any():
-                    raise DataError(
-                        f"{file} has transparent pixels; put it on a background yourself: which one decides what is seen."
-                    )
-            upright = PIL.ImageOps.exif_transpose(opened)
-            picture = upright.convert("L" if image.channels == 1 else "RGB")
-    except DataError:
-        raise
-    except Exception as error:  # Pillow raises a dozen kinds for damaged files
-        raise DataError(f"{file} is no image that can be read ({error}).") from error
     channels, height, width = image.shape
+    picture = read_picture(file, channels)
     if picture.size != (width, height):
         if picture.width < width or picture.width * height != picture.height * width:
             raise DataError(

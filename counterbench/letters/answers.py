@@ -19,6 +19,7 @@ from counterbench.baselines import Identity
 from counterbench.errors import DataError
 from counterbench.exam import SPLIT, Exam
 from counterbench.files import sha256_of_file
+from counterbench.image_files import PictureError, PictureSizeError, read_picture
 from counterbench.letters.questions import (
     ANSWERS,
     BEGUN,
@@ -367,26 +368,11 @@ def _array(path: Path, image: Image) -> np.ndarray:
 
 def _picture(path: Path, image: Image) -> np.ndarray:
     """A PNG, as long as nothing is lost in reading it: neither bits, nor colours, nor what shines through."""
-    import PIL.Image
-
-    with PIL.Image.open(path) as opened:
-        if opened.size != (image.width, image.height):
-            raise WrongSizeError(f"is {opened.width} x {opened.height} pixels; expected {image.width} x {image.height}")
-        if opened.format != "PNG":
-            raise ValueError(f"it is a {opened.format}, not a PNG")
-        if _bits(path) > 8:
-            raise ValueError("it has more than 8 bits per channel")
-        *colours, alpha = np.asarray(opened.convert("RGBA"), np.float32).transpose(2, 0, 1)
-    if (alpha != 255).any():
-        raise ValueError("it has transparent pixels")
-    if image.channels > 1:
-        return np.stack(colours)
-    if any((colour != colours[0]).any() for colour in colours):
-        raise ValueError("it has colours; expected one channel")
-    return colours[0][None]
-
-
-def _bits(path: Path) -> int:
-    """Per channel, by the header of a PNG; what pillow opens it as does not tell."""
-    with path.open("rb") as stream:
-        return stream.read(25)[24]
+    try:
+        picture = read_picture(path, image.channels, size=(image.width, image.height), formats=("PNG",))
+    except PictureSizeError as error:
+        raise WrongSizeError(error.why) from None
+    except PictureError as error:
+        raise ValueError(f"it {error.why}") from None
+    pixels = np.asarray(picture, np.float32)
+    return pixels[None] if image.channels == 1 else pixels.transpose(2, 0, 1)

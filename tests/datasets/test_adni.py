@@ -140,11 +140,81 @@ def test_no_subject_is_in_two_splits(published):
     }
 
 
+def save(path, volume, origin, turned=0.0):
+    """A volume of 1 mm whose first voxel lies at `origin`, turned round the axis from left to right by some degrees."""
+    affine = np.eye(4)
+    cosine, sine = np.cos(np.deg2rad(turned)), np.sin(np.deg2rad(turned))
+    affine[1:3, 1:3] = [[cosine, -sine], [sine, cosine]]
+    affine[:3, 3] = origin
+    nibabel.save(nibabel.Nifti1Image(volume, affine), path)
+
+
+@pytest.fixture
+def brain():
+    """An uneven brain of 140 x 170 x 130 mm in the box of MNI152, whose first voxel lies at (-91, -126, -72)."""
+    volume = np.zeros((182, 218, 182), np.float32)
+    volume[20:160, 24:194, 22:152] = np.random.default_rng(0).uniform(50, 200, (140, 170, 130))
+    return volume
+
+
+def test_the_box_of_mni152_shows_its_central_slices(tmp_path, brain):
+    """Slices 86 to 95, voxels 1 to 180 from the left and 19 to 198 from the back."""
+    save(tmp_path / "a.nii.gz", brain, (-91, -126, -72))
+    white = np.percentile(brain[brain > 0], 99.5)
+    central = torch.from_numpy(brain[1:181, 19:199, 86:96] / white).permute(2, 1, 0).flip(1)
+    square = torch.nn.functional.interpolate(central[:, None], (64, 64), mode="bilinear", antialias=True)
+    assert torch.equal(
+        _adni_files.slices(tmp_path / "a.nii.gz", 64), (255 * square).round().clamp(0, 255).to(torch.uint8)
+    )
+
+
+def test_slices_are_counted_in_space_and_not_in_the_array(tmp_path, brain):
+    save(tmp_path / "whole.nii.gz", brain, (-91, -126, -72))
+    neck = np.concatenate([np.zeros((182, 218, 30), np.float32), brain], 2)
+    save(tmp_path / "neck.nii.gz", neck, (-91, -126, -102))
+    save(tmp_path / "cropped.nii.gz", brain[15:165, 20:200, 30:], (-76, -106, -42))
+    whole, neck, cropped = (_adni_files.slices(tmp_path / f"{n}.nii.gz", 64) for n in ("whole", "neck", "cropped"))
+    assert torch.equal(neck, whole)
+    assert (cropped.float() - whole.float()).abs().max() <= 3  # the white level is taken from what is left
+
+
+@pytest.mark.parametrize(
+    ("origin", "turned", "message"),
+    [
+        ((-91, -126, -372), 0, "reaches from -372 to -191 mm in height, and the slices from 14 to 23 mm are needed"),
+        ((-91, -126, 60), 0, "reaches from 60 to 241 mm in height"),
+        ((-51, -126, -72), 0, r"has 205700 of 238000 bright voxels in the 180 x 180 mm where MNI space has the brain"),
+        ((-91, 500, -72), 0, r"has 0 of \d+ bright voxels"),
+        ((-591, -126, -72), 0, r"has 0 of \d+ bright voxels"),
+        ((-91, -126, -72), 10, "lies oblique in space"),
+    ],
+)
+def test_what_is_not_in_mni_space_is_refused(tmp_path, brain, origin, turned, message):
+    save(tmp_path / "a.nii.gz", brain, origin, turned)
+    with pytest.raises(DataError, match=rf"a\.nii\.gz {message}.*register it to MNI space, 1 mm"):
+        _adni_files.slices(tmp_path / "a.nii.gz", 64)
+
+
+def test_a_volume_that_says_not_where_it_lies_is_refused(tmp_path, brain):
+    """Nobody knows which side is left."""
+    nibabel.save(nibabel.Nifti1Image(brain, None), tmp_path / "a.nii.gz")
+    with pytest.raises(DataError, match="does not say where it lies nor which side is left"):
+        _adni_files.slices(tmp_path / "a.nii.gz", 64)
+
+
+def test_a_scan_with_its_skull_in_noise_is_refused(tmp_path, brain):
+    save(tmp_path / "a.nii.gz", np.maximum(brain, 30), (-91, -126, -72))
+    with pytest.raises(DataError, match="strip the skull"):
+        _adni_files.slices(tmp_path / "a.nii.gz", 64)
+
+
 def test_the_nose_points_up_whatever_the_orientation_of_the_file(tmp_path):
     volume = np.zeros((181, 181, 20), np.float32)
     volume[60:120, 120:170] = 100  # in front (positive y), in RAS
-    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "a.nii.gz")
-    nibabel.save(nibabel.Nifti1Image(volume[:, ::-1], np.diag([1.0, -1.0, 1.0, 1.0])), tmp_path / "b.nii.gz")
+    save(tmp_path / "a.nii.gz", volume, (-90, -107, 10))
+    backwards = np.diag([1.0, -1.0, 1.0, 1.0])
+    backwards[:3, 3] = (-90, -107 + 180, 10)
+    nibabel.save(nibabel.Nifti1Image(volume[:, ::-1], backwards), tmp_path / "b.nii.gz")
     first, second = (_adni_files.slices(tmp_path / name, 64) for name in ("a.nii.gz", "b.nii.gz"))
     assert torch.equal(first, second)
     assert first[:, :, :32].float().mean() > 10 * first[:, :, 32:].float().mean()
@@ -234,6 +304,24 @@ def test_of_scans_repeated_on_a_day_the_first_is_read(tmp_path):
     assert "2 volumes left out: scans repeated on the same day" in notes
 
 
+@pytest.mark.parametrize(
+    ("path", "day"),
+    [
+        ("002_S_1029/MPRAGE/2012-04-18_08_20_30.0/I7/a.nii", "2012-04-18"),
+        ("download_2023-05-17/002_S_1029/MPRAGE/2012-04-18_08_20_30.0/I7/a.nii", "2012-04-18"),
+        ("002_S_1029/MPRAGE/2012-04-18_08_20_30.0/I7/made_20230517.nii", "2012-04-18"),
+        ("002_S_1029_20120418.nii", "2012-04-18"),
+        ("2023-05-17/002_S_1029_2012-04-18/a.nii", "2012-04-18"),
+        ("2023-05-17/002_S_1029/a.nii", None),  # the day of a scan, or of a download
+        ("002_S_1029/2012-04-18/registered_2023-05-17.nii", None),
+        ("002_S_1029/2012-04-18/002_S_1030.nii", None),
+    ],
+)
+def test_the_day_of_a_scan_stands_below_its_subject(path, day):
+    named = _adni_files._named(Path(path))
+    assert named == (day and ("002_S_1029", _adni_files.date.fromisoformat(day)))
+
+
 def test_numbers_of_subjects_may_have_five_digits():
     """Cut to four, they would be those of somebody else."""
     day = _adni_files.date(2012, 4, 18)
@@ -253,3 +341,60 @@ def test_voxels_must_be_a_millimetre(tmp_path):
     nibabel.save(nibabel.Nifti1Image(volume, np.diag([0.94, 0.94, 1.2, 1.0])), tmp_path / "a.nii.gz")
     with pytest.raises(DataError, match=r"voxels of 0\.94 x 0\.94 x 1\.20 mm; register it"):
         _adni_files.slices(tmp_path / "a.nii.gz", 64)
+
+
+ADNI = "1,{subject},bl,2006-04-18,{age},{years},Male,{apoe},{brain},40456"
+SOUND = {"age": 70.5, "years": 0, "apoe": 1, "brain": 1000123}
+
+
+def table(folder, **odd):
+    """Ten sound visits and one that is odd, which stands in line 12."""
+    lines = [ADNI.format(subject=f"000_S_{number}", **SOUND) for number in range(2000, 2010)]
+    (folder / "ADNIMERGE.csv").write_text(
+        HEADER + "\n".join([*lines, ADNI.format(subject="000_S_1000", **SOUND | odd)]) + "\n"
+    )
+
+
+@pytest.mark.parametrize("code", ["NaN", "nan", "NA", "N/A", "NULL", " ", "-4", "-4.00", "-4.0 "])
+@pytest.mark.parametrize("column", ["age", "years", "apoe", "brain"])
+def test_codes_of_missing_values_are_no_values(tmp_path, column, code):
+    table(tmp_path, **{column: code})
+    assert "000_S_1000" not in _adni_files._visits(tmp_path / "ADNIMERGE.csv")
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        ({"brain": -9999}, "brain_volume is not within 325 to 1775 (-9.999 in line 12)"),
+        ({"brain": 0}, "brain_volume is not within 325 to 1775 (0 in line 12)"),
+        ({"brain": 1000}, "brain_volume is not within 325 to 1775 (1 in line 12)"),  # millilitres
+        ({"brain": "inf"}, "brain_volume is not within 325 to 1775 (inf in line 12)"),
+        ({"age": -1}, "age is not within 37.5 to 107.5 (-1 in line 12)"),
+        ({"apoe": 1.5}, "APOE4 is not 0, 1 or 2 (1.5 in line 12)"),
+        ({"apoe": -1}, "APOE4 is not 0, 1 or 2 (-1 in line 12)"),
+        ({"years": -1}, "Years_bl is negative (-1 in line 12)"),
+    ],
+)
+def test_visits_that_cannot_be_are_left_out_aloud(tmp_path, odd, message):
+    folder = write_adni(tmp_path / "adni", 1)
+    table(folder, **odd)
+    dataset = datasets.load("adni", "adni", tmp_path)
+    with pytest.raises(DataError) as caught:
+        dataset.split("train")
+    assert f"1 visits of ADNIMERGE.csv left out: {message}" in str(caught.value)
+    table(folder)
+    _adni_files.scans.cache_clear()
+    assert len(_adni_files.scans(tmp_path, dataset._ranges)[0]) == 1
+
+
+def test_what_was_left_out_stands_in_the_record(tmp_path):
+    folder = write_adni(tmp_path / "adni", 40)
+    path = folder / "ADNIMERGE.csv"
+    path.write_text(path.read_text().replace("1000123", "NaN", 2).replace("1000123", "1000", 2))
+    dataset = datasets.load("adni", "adni", tmp_path)
+    assert dataset.notes == [
+        "2 visits of ADNIMERGE.csv left out: brain_volume is not within 325 to 1775 (1 in line 4)",
+        "4 volumes left out: no complete visit within 120 days",
+    ]
+    for name in dataset.splits:
+        assert dataset.attributes(name)["brain_volume"].unique().tolist() == pytest.approx([1000.123])

@@ -1,3 +1,5 @@
+import resource
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from PIL import Image
 
 from counterbench import datasets
 from counterbench.datasets.celeba import BALD, NO_BEARD, SIZES
-from counterbench.errors import DataError
+from counterbench.errors import CacheWarning, DataError
 
 NAMES = ["Smiling", "Eyeglasses", "Young", "Male", "No_Beard", "Bald", "Wavy_Hair"]
 
@@ -88,6 +90,15 @@ def write_celeba(folder, count=24):
     return labels
 
 
+def replace(path, old, new):
+    path.write_text(path.read_text().replace(old, new))
+
+
+def write_bomb(path):
+    """A header that promises 400 million pixels."""
+    Image.new("1", (20_000, 20_000)).save(path, format="PNG")
+
+
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
     monkeypatch.setenv("COUNTERBENCH_CACHE", str(tmp_path / "cache"))
@@ -127,6 +138,45 @@ def test_pictures_are_decoded_once_and_mapped(tree, monkeypatch):
     assert again.fingerprint == first.fingerprint
 
 
+@pytest.mark.parametrize("damage", ["cut", "emptied", "overwritten"])
+def test_a_damaged_cache_is_decoded_anew(tree, damage):
+    first = datasets.load("celeba-simple", "celeba", tree[0]).split("train").fingerprint
+    (stored,) = (tree[0].parent / "cache").rglob("train.safetensors")
+    content = stored.read_bytes()
+    half = len(content) // 2
+    stored.write_bytes({"cut": content[:half], "emptied": b"", "overwritten": content[:half] + bytes(half)}[damage])
+    assert datasets.load("celeba-simple", "celeba", tree[0]).split("train").fingerprint == first
+
+
+def test_other_pictures_of_the_same_size_are_not_taken_for_the_old_ones(tree):
+    path = tree[0] / "celeba/img_align_celeba/000001.jpg"
+    Image.new("RGB", (178, 218), (9, 9, 9)).save(path, format="BMP")
+    size = path.stat().st_size
+    first = datasets.load("celeba-simple", "celeba", tree[0]).split("train").values["image"][0]
+    Image.new("RGB", (178, 218), (99, 99, 99)).save(path, format="BMP")
+    assert path.stat().st_size == size
+    second = datasets.load("celeba-simple", "celeba", tree[0]).split("train").values["image"][0]
+    assert first.unique().tolist() == [9]
+    assert second.unique().tolist() == [99]
+
+
+@pytest.mark.parametrize("limit", ["folder", "disk"])
+def test_a_cache_that_cannot_be_written_costs_a_warning(tree, monkeypatch, limit):
+    cache = tree[0].parent / "cache"
+    if limit == "folder":
+        monkeypatch.setenv("COUNTERBENCH_CACHE", "/dev/null/cache")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit == "disk":  # files end where the disk would
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.warns(CacheWarning, match="cannot be written"):
+            image = datasets.load("celeba-simple", "celeba", tree[0]).split("train").values["image"]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert image.shape == (12, 3, 64, 64)
+    assert not [path for path in cache.rglob("*") if path.is_file()]
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -135,8 +185,23 @@ def test_pictures_are_decoded_once_and_mapped(tree, monkeypatch):
         (lambda f: (f / "list_eval_partition.txt").write_text("000001.jpg 0\n"), "name different pictures"),
         (lambda f: (f / "list_eval_partition.txt").write_text("000001.jpg x\n"), "line 1"),
         (lambda f: (f / "img_align_celeba/000003.jpg").unlink(), "000003.jpg is listed but missing"),
-        (lambda f: (f / "img_align_celeba/000003.jpg").write_bytes(b"no jpeg"), "is no picture that can be read"),
+        (lambda f: (f / "img_align_celeba/000003.jpg").write_bytes(b"no jpeg"), "is no image that can be read"),
         (lambda f: Image.new("RGB", (64, 64)).save(f / "img_align_celeba/000003.jpg"), "is 64 x 64"),
+        (
+            lambda f: Image.new("RGB", (1024, 1024)).save(f / "img_align_celeba/000003.jpg"),
+            "expected 178 x 218: aligned",
+        ),
+        (lambda f: write_bomb(f / "img_align_celeba/000003.jpg"), "is no image that can be read"),
+        (lambda f: replace(f / "identity_CelebA.txt", " 12", f" {10**30}"), "identity_CelebA.txt, line 23"),
+        (
+            lambda f: replace(f / "list_eval_partition.txt", "24.jpg 2", "24.jpg 7"),
+            "000024.jpg is in part 7; expected 0",
+        ),
+        (lambda f: replace(f / "list_eval_partition.txt", " 2", " 0"), "has no picture in part 2"),
+        (
+            lambda f: replace(f / "identity_CelebA.txt", "13.jpg 7", "13.jpg 2"),
+            r"000004.jpg is in part 0 and 000013.jpg in part 1, but both show person 2 .*1 persons are in two parts",
+        ),
     ],
 )
 def test_damage_is_named(tree, damage, message):

@@ -1,14 +1,20 @@
 import gzip
+import io
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from scipy import stats
 
 from counterbench import datasets
+from counterbench.cli import main
+from counterbench.datasets import _glyphs, _idx
 from counterbench.datasets.morphomnist import intensity_of, noise_of_intensity
 from counterbench.errors import DataError, UnknownNameError
+from counterbench.files import sha256_of_tensors
 
 
 def test_sizes_are_as_the_card_says(morphomnist):
@@ -155,7 +161,7 @@ def test_published_layout(published):
 
 def test_without_the_csv_attributes_are_drawn(published):
     dataset = datasets.load("morphomnist", "mnist", published)
-    assert dataset.notes == ["attributes: published (csv files)"]
+    assert dataset.notes[0] == "attributes: published (csv files)"
     (published / "t10k-morpho.csv").unlink()
     with pytest.raises(DataError, match="need both, or neither"):
         datasets.load("morphomnist", "mnist", published).attributes("train")
@@ -181,6 +187,28 @@ def test_without_the_csv_attributes_are_drawn(published):
         ("t10k-morpho.csv", b"index,thick\n0,1", "must have the columns"),
         ("t10k-morpho.csv", b"index,thickness,intensity\n0,nan,100", "finite values"),
         ("t10k-morpho.csv", b"index,thickness,intensity\n0,2,100", "1 rows for 12 images"),
+        ("t10k-morpho.csv", b"index,thickness,intensity\n1,2,100\n0,3,90", "0, 1, 2, ... in this order"),
+        ("t10k-morpho.csv", b"index,thickness,intensity\n0,2,100\n1,-5,90", "thickness of row 1 is -5; expected more"),
+        (
+            "t10k-morpho.csv",
+            b"index,thickness,intensity\n0,2,255",
+            "intensity of row 0 is 255; expected grey levels between",
+        ),
+        ("mnist/t10k-labels-idx1-ubyte.gz", gzip.compress(idx(np.full(12, 200))), "label 0 is 200; MNIST's labels are"),
+        (
+            "mnist/t10k-images-idx3-ubyte.gz",
+            gzip.compress(idx(np.full((12, 28, 28), 255))),
+            "image 0 is bright at its edge",
+        ),
+        ("mnist/t10k-images-idx3-ubyte.gz", gzip.compress(idx(np.ones((12, 28, 28)))), "image 0 has no bright pixel"),
+        (
+            "mnist/t10k-images-idx3-ubyte.gz",
+            gzip.compress(idx(np.ones((0, 28, 28)))),
+            "expected (N, 28, 28) and N, at least 1",
+        ),
+        ("mnist/t10k-images-idx3-ubyte.gz", gzip.compress(b"\0\0\x08\x03" + b"\xff" * 12), "more than 1073741824"),
+        ("mnist/t10k-images-idx3-ubyte.gz", gzip.compress(b"\0\0\x08\x46" + b"\0\0\0\x01" * 70), "not an IDX file"),
+        ("mnist/t10k-images-idx3-ubyte.gz", gzip.compress(b"\0\0\x08\x03\0"), "it is truncated"),
     ],
 )
 def test_damaged_files_are_named(published, name, content, words):
@@ -188,6 +216,56 @@ def test_damaged_files_are_named(published, name, content, words):
     with pytest.raises(DataError) as caught:
         datasets.load("morphomnist", "mnist", published).split("test")
     assert words in str(caught.value)
+
+
+def test_no_more_is_unpacked_than_the_header_announces(published):
+    """200 MB of zeros in 200 KB."""
+    packed = io.BytesIO()
+    with gzip.open(packed, "wb", compresslevel=1) as stream:
+        stream.write(idx(np.zeros(12)))
+        for _ in range(200):
+            stream.write(bytes(1_000_000))
+    (published / "mnist/t10k-labels-idx1-ubyte.gz").write_bytes(packed.getvalue())
+    tracemalloc.start()
+    with pytest.raises(DataError, match="announces 12 bytes but holds more"):
+        _idx.read_idx(published / "mnist/t10k-labels-idx1-ubyte.gz")
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["images-idx3", "labels-idx1"])
+def test_half_of_mnist_is_not_replaced_by_a_download(published, monkeypatch, name):
+    monkeypatch.setattr(_glyphs, "_download", lambda: pytest.fail("looked elsewhere"))
+    (published / f"mnist/t10k-{name}-ubyte.gz").unlink()
+    with pytest.raises(DataError, match="lacks t10k-images-idx3-ubyte or t10k-labels-idx1-ubyte"):
+        datasets.load("morphomnist", "mnist", published).split("test")
+
+
+def test_names_with_a_point_are_found(published, monkeypatch):
+    first = datasets.load("morphomnist", "mnist", published).split("test").fingerprint
+    for path in list((published / "mnist").glob("*.gz")):
+        path.with_name(path.stem.replace("-idx", ".idx")).write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    monkeypatch.setattr(_glyphs, "_download", lambda: pytest.fail("looked elsewhere"))
+    assert datasets.load("morphomnist", "mnist", published).split("test").fingerprint == first
+
+
+def test_other_handwriting_is_told(published, monkeypatch):
+    dataset = datasets.load("morphomnist", "mnist", published)
+    assert dataset.notes[1:] == [
+        "handwriting: not MNIST as published (other images or labels in the files train and t10k)"
+    ]
+    files = (published / f"mnist/t10k-{name}-ubyte.gz" for name in ("images-idx3", "labels-idx1"))
+    images, labels = map(_idx.read_idx, files)
+    monkeypatch.setitem(_glyphs.PUBLISHED, False, sha256_of_tensors({"images": images, "labels": labels}))
+    assert dataset.notes[1:] == ["handwriting: not MNIST as published (other images or labels in the files train)"]
+
+
+def test_prepare_prints_what_to_know(published):
+    arguments = ["data", "prepare", "--source", "mnist", "--data-dir", str(published), "--split", "test", "-q"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0
+    assert "attributes: published (csv files)\nhandwriting: not MNIST as published" in result.output
 
 
 def test_missing_mnist_says_what_to_do(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from counterbench import datasets
+from counterbench.datasets.table import Table
 from counterbench.errors import ConfigError, DataError
 
 CARD = """
@@ -175,3 +176,21 @@ def test_pictures_of_more_than_eight_bits_are_refused(folder):
         Image.fromarray(np.full((16, 16), 4000, np.uint16)).save(path)
     with pytest.raises(DataError, match="more than 8 bits; reduce them to grey levels 0 to 255 yourself"):
         datasets.load(str(folder / "leaves.yaml")).split("test")
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG"])
+def test_pictures_of_several_frames_are_refused(folder, kind):
+    write(folder)
+    frames = [Image.fromarray(np.full((16, 16), level, np.uint8)) for level in (10, 90)]
+    for path in (folder / "pictures").glob("*.png"):
+        frames[0].save(path, format=kind, save_all=True, append_images=frames[1:])
+    with pytest.raises(DataError, match=r"leaf \d+\.png holds 2 pictures, of which only the first would be seen"):
+        datasets.load(str(folder / "leaves.yaml")).split("test")
+
+
+def test_colours_do_not_become_grey_levels_without_a_word(folder):
+    write(folder)
+    Image.new("RGB", (16, 16), (10, 20, 30)).save(folder / "pictures" / "leaf 0.png")
+    with pytest.raises(DataError, match=r"leaf 0\.png has colours; expected one channel"):
+        for name in Table.splits:
+            datasets.load(str(folder / "leaves.yaml")).split(name)
