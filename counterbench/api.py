@@ -101,8 +101,7 @@ class Result:
                 f"{folder} holds another model's record with the same inputs; give yours a name of its own: evaluate(..., name=...)."
             )
         folder.mkdir(parents=True, exist_ok=True)
-        storing.save(self.evaluation, folder)
-        gallery.draw_evaluation(self.evaluation, self.dataset, folder / storing.GRID)
+        storing.save(self.evaluation, folder, gallery.evaluation_figure(self.evaluation, self.dataset))
         return folder
 
     def __repr__(self) -> str:

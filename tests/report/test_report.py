@@ -1,11 +1,16 @@
+import io
+import re
+
 import pytest
 import torch
 from rich.console import Console
 
 from counterbench import evaluation
+from counterbench.cli.base import print_record
+from counterbench.comparison import Comparison, Difference
 from counterbench.errors import ConfigError
 from counterbench.models import Contestant
-from counterbench.report import curves, graphs, grid, table
+from counterbench.report import curves, graphs, grid, table, versus
 from counterbench.report.sheet import tiled
 from counterbench.samples import Samples
 
@@ -80,11 +85,82 @@ def test_graph_and_curves(tmp_path, toy):
         assert png(tmp_path / name)
 
 
-def test_a_narrow_terminal_loses_no_number(record):
-    text = "".join(rendered(record, 80).split())
-    assert "theotherbaselinesneedawiderterminal" in text
+@pytest.mark.parametrize("width", [28, 44, 60, 80, 100, 120])
+def test_a_narrow_terminal_cuts_no_value(record, width):
+    """References go first, and how many is said; then the interval; the value never does."""
+    long = record.numbers[0].model_copy(
+        update={"value": -1234567.0, "measured": "a", "low": -2345678.0, "high": -1111111.0}
+    )
+    record = record.model_copy(update={"numbers": [*record.numbers, long]})
+    text = rendered(record, width)
+    assert "…" not in text
+    assert all(len(line) <= width for line in text.splitlines())
+    header = next(line for line in text.splitlines() if " value" in line)
+    assert ("95 % interval" in header) == (width >= 60)
+    shown = [name for name in (*table.floors_of(record), table.CEILING) if f" {name}" in header]
+    assert len(shown) == {28: 0, 44: 0, 60: 0, 80: 1, 100: 2, 120: 4}[width]
+    flat = " ".join(text.split())
+    assert f"{5 - len(shown)} reference column" in flat
+    rows = text.splitlines()
     for number in table.shown_numbers(record):
-        assert table.interval(number).replace(" ", "") in text
+        assert any(re.search(rf"(^|\s){re.escape(table.show(number.value))}(\s|$)", row) for row in rows)
+        if width >= 60:
+            assert table.interval(number) in text
+
+
+def test_hidden_baselines_that_win_are_counted(record):
+    number = next(n for n in record.numbers if n.metric == "composition")
+    won = number.model_copy(update={"value": 3.0})
+    lost = number.model_copy(update={"value": -1.0, "cycles": 2})
+    text = " ".join(rendered(record.model_copy(update={"numbers": [won, lost]}), 60).split())
+    assert "hidden baselines do at least as well as the model in 1 of 2 rows" in text
+    assert "hidden" not in rendered(record)
+
+
+def test_without_arrows_a_table_is_ascii_and_stays_aligned(record):
+    console = Console(width=table.WIDTH, record=True, file=io.StringIO())
+    console.print(table.build(record, symbols=False))
+    text = console.export_text()
+    assert text.isascii()
+    start = next(line for line in text.splitlines() if "95 % interval" in line).index("95 %")
+    assert {line[start - 1 : start + 1] for line in text.splitlines() if "[" in line} == {" ["}
+
+
+def compared(record, names):
+    """The numbers of a record as those of several models."""
+    numbers = {number.key: [number] * len(names) for number in record.numbers}
+    ranks = {key: list(range(1, len(names) + 1)) for key in numbers}
+    effect = (0.3, -0.1, 0.7)
+    differences = [Difference(key, *names[:2], 1.25, -0.5, 3.0, 0.2, effect, 0.3, 0.4) for key in numbers]
+    return Comparison(tuple(names), numbers, ranks, differences, 10)
+
+
+@pytest.mark.parametrize(
+    ("names", "width", "hidden"),
+    [
+        (["one", "two"], 60, "95 % interval, p bootstrap, p Wilcoxon, best baseline"),
+        (["one", "two"], 200, ""),
+        ([f"model-number-{n}" for n in range(6)], 60, "model-number-3 (rank), model-number-4 (rank)"),
+        ([f"model-number-{n}" for n in range(6)], 200, ""),
+    ],
+)
+def test_a_narrow_comparison_cuts_no_value(record, names, width, hidden):
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(versus.build(compared(record, names), width))
+    text = console.export_text()
+    assert "…" not in text
+    assert all(len(line) <= width for line in text.splitlines())
+    assert (f"no room for: {hidden}" in " ".join(text.split())) if hidden else ("no room for" not in text)
+    for number in record.numbers:
+        assert f" {table.show(number.value)} (1)" in text
+
+
+def test_names_on_a_terminal_cannot_steer_it(record, capsys):
+    evil = record.model_copy(update={"title": "\x1b]0;owned\x07model\nname\x9b2J"})
+    print_record(evil, as_json=False, detail=False)
+    out = capsys.readouterr().out
+    assert out.startswith("]0;ownedmodelname2J\ntoy/formula, ")
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", out)
 
 
 def test_what_a_baseline_wins_is_marked_and_what_was_leaked_as_well(record):
