@@ -22,7 +22,8 @@ def l1(first: Tensor, second: Tensor) -> Tensor:
     """Mean absolute difference per image.
 
     Args:
-        first, second: (N, C, H, W), grey levels 0-255. Unsigned bytes are widened first: their differences wrap around.
+        first: (N, C, H, W), grey levels 0-255. Unsigned bytes are widened first: their differences wrap around.
+        second: the same shape.
 
     Returns:
         (N,), float64, in grey levels.
@@ -34,7 +35,8 @@ def seems_unscaled(answered: float, factual: float) -> bool:
     """Whether images are probably from 0 to 1 where grey levels from 0 to 255 are meant.
 
     Args:
-        answered, factual: the brightest pixel of some answers, and of the images that they are about.
+        answered: the brightest pixel of some answers.
+        factual: the brightest pixel of the images that they are about.
     """
     return factual >= 10 and 0 < answered <= 1.5
 

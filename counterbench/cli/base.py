@@ -145,12 +145,12 @@ def show_progress(quiet: bool) -> None:
 
 def say(message: str) -> None:
     """A message to stderr; stdout is for results."""
-    click.echo(printable_lines(message), err=True)
+    click.echo(printable_lines(message), file=sys.stderr)  # named, or click writes UTF-8 where ASCII is asked for
 
 
 def put(result: object, bold: bool = False) -> None:
     """A line or more of a result to stdout."""
-    click.secho(printable_lines(str(result)), bold=bold)
+    click.secho(printable_lines(str(result)), file=sys.stdout, bold=bold)
 
 
 def put_json(text: str) -> None:

@@ -10,7 +10,7 @@ from counterbench.cli.base import print_record
 from counterbench.comparison import Comparison, Difference
 from counterbench.errors import ConfigError
 from counterbench.models import Contestant
-from counterbench.report import curves, graphs, grid, table, versus
+from counterbench.report import curves, graphs, grid, sheet, table, versus
 from counterbench.report.sheet import tiled
 from counterbench.samples import Samples
 
@@ -202,3 +202,42 @@ def test_tiles_are_the_samples_in_their_order():
     assert sheet[0, 0, 5] == 20
     assert sheet[0, 5, 0] == 30
     assert sheet[0, 5, 5] == 255  # no fourth
+
+
+DOLLARS = "a $ b $ c $^{"
+
+
+def draw_everything(folder, toy, record):
+    """One picture of every kind, with words that matplotlib could take for formulas."""
+    factual = Samples({"image": torch.linspace(0, 255, 128).reshape(2, 1, 8, 8)}, torch.arange(2))
+    captions = [DOLLARS, DOLLARS]
+    panel = grid.Panel(DOLLARS, captions, factual["image"], None)
+    grid.draw_grid(factual, "image", [panel], DOLLARS, folder / "grid.png")
+    sheet.draw_sheet(
+        factual["image"], factual["image"], [(DOLLARS, captions, factual["image"])], DOLLARS, folder / "sheet.png"
+    )
+    graphs.draw_graph(toy.CARD.graph, toy.CARD.build_variables(), folder / "graph.png", DOLLARS)
+    curves.draw_curves({DOLLARS: {"train": [3, 2, 1.0], "validation": [3, 2, 2.0]}}, folder / "curves.png")
+    versus.draw(compared(record, ["one", DOLLARS]), folder / "versus.png")
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_a_users_matplotlibrc_changes_no_picture_and_dollars_are_no_formulas(tmp_path, toy, record):
+    import matplotlib
+
+    for name in ("plain", "strange"):
+        (tmp_path / name).mkdir()
+    plain = draw_everything(tmp_path / "plain", toy, record)
+    settings = {
+        "text.usetex": True,
+        "savefig.dpi": 10,
+        "savefig.bbox": "tight",
+        "font.size": 30,
+        "figure.facecolor": "red",
+    }
+    with matplotlib.rc_context(settings):
+        strange = draw_everything(tmp_path / "strange", toy, record)
+        assert matplotlib.rcParams["font.size"] == 30
+    assert len(plain) == 5
+    assert strange == plain
+    assert not matplotlib.rcParams["text.usetex"]
