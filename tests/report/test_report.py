@@ -72,6 +72,14 @@ def test_grid(tmp_path, channels):
     panels = [grid.Panel("do(a)", ["= 1", "= 2"], answer, answer), grid.Panel("do(b)", ["= 1", "= 2"], answer, None)]
     grid.draw_grid(factual, "image", panels, "title", tmp_path / "g.png")
     assert png(tmp_path / "g.png")
+    figure = grid.grid_figure(factual, "image", panels, "title")
+    first, second = figure.axes[:7], figure.axes[7:]
+    titles = ["factual", "do(a)", "truth", "change", "do(b)", "no truth", "change"]
+    assert [axis.get_title() for axis in first] == titles
+    assert [axis.texts[0].get_text() for axis in (first[1], second[1])] == ["= 1", "= 2"]
+    change = (answer - factual["image"])[1].mean(0)
+    assert torch.allclose(torch.as_tensor(second[3].images[0].get_array().data), change)
+    assert not first[5].images
 
 
 def test_graph_and_curves(tmp_path, toy):
