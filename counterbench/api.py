@@ -101,8 +101,7 @@ class Result:
                 f"{folder} holds another model's record with the same inputs; give yours a name of its own: evaluate(..., name=...)."
             )
         folder.mkdir(parents=True, exist_ok=True)
-        storing.save(self.evaluation, folder)
-        gallery.draw_evaluation(self.evaluation, self.dataset, folder / storing.GRID)
+        storing.save(self.evaluation, folder, gallery.evaluation_figure(self.evaluation, self.dataset))
         return folder
 
     def __repr__(self) -> str:
@@ -158,7 +157,8 @@ def evaluate(
         model: a name; an object with a method `counterfactual(factual, interventions, generator)`; or that function itself.
         dataset: a name, or a loaded dataset.
         suite: the exam.
-        source, data_dir: where the pixels come from.
+        source: where the pixels come from; None for the card's default.
+        data_dir: folder of published data; None for $COUNTERBENCH_DATA.
         metrics: None for the suite's.
         limit: ask about the first test samples only.
         seed: of plan and noise.

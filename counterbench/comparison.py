@@ -46,11 +46,15 @@ class Difference:
 
     Args:
         key: which number.
-        first, second: names of the models.
-        value, low, high: first - second with its 95 % interval (paired BCa bootstrap).
+        first: name of a model.
+        second: name of the other.
+        value: first - second.
+        low: lower end of its 95 % interval (paired BCa bootstrap).
+        high: upper end.
         advantage: how much nearer to the best possible `first` is than `second`, in the number's unit.
         effect: the advantage in standard deviations of the clusters' paired differences, with its interval.
-        p_bootstrap, p_wilcoxon: adjusted by Holm over all numbers of the pair.
+        p_bootstrap: of the bootstrap, adjusted by Holm over all numbers of the pair.
+        p_wilcoxon: of Wilcoxon's test, likewise.
     """
 
     key: Key

@@ -26,7 +26,8 @@ def l1(first: Tensor, second: Tensor) -> Tensor:
     """Mean absolute difference per image.
 
     Args:
-        first, second: (N, C, H, W), grey levels 0-255. Unsigned bytes are widened first: their differences wrap around.
+        first: (N, C, H, W), grey levels 0-255. Unsigned bytes are widened first: their differences wrap around.
+        second: the same shape.
 
     Returns:
         (N,), float64, in grey levels.

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 UNFINISHED = "unfinished"
 """Subfolder of what a run has made so far; gone when the run has come to its end."""
+_PART = ".part"
+"""In the name of a file that is being written, before its ending."""
 
 
 def cache_folder() -> Path:
@@ -54,7 +56,7 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=_PART + path.suffix)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -111,7 +113,8 @@ def require_writable(folder: Path) -> None:
 def claimed(folder: Path) -> Iterator[None]:
     """Keep a folder of results to this process for the length of a block; a process that dies gives it back.
 
-    If it is empty at the end, it is removed, and so is its subfolder of unfinished things.
+    What such a process was writing is removed. If the folder is empty at the end, it is removed, and so is its subfolder of
+    unfinished things.
 
     Raises:
         RecordError: if another process has it, or nothing can be written there.
@@ -125,6 +128,7 @@ def claimed(folder: Path) -> Iterator[None]:
             f"{folder} is in use by another run. Wait until it ends, or choose another --output."
         ) from None
     try:
+        _remove_parts(folder)
         yield
     finally:
         # Removed while it is held: whoever comes next makes a new one.
@@ -136,6 +140,13 @@ def claimed(folder: Path) -> Iterator[None]:
                 empty.rmdir()
 
 
+def _remove_parts(folder: Path) -> None:
+    """Remove the half-written files of runs that were killed; the folder must be claimed, so that nobody writes there now."""
+    for part in (*folder.glob(f".*{_PART}*"), *(folder / UNFINISHED).glob(f".*{_PART}*")):
+        with suppress(OSError):
+            part.unlink()
+
+
 def require_picture(path: Path) -> None:
     """Fail now for a picture that could not be drawn later.
 
@@ -144,12 +155,6 @@ def require_picture(path: Path) -> None:
     """
     if path.suffix.lower() not in (".png", ".svg", ".pdf", ".jpg"):
         raise ConfigError(f"{path}: a picture's name must end with .png, .svg, .pdf or .jpg.")
-
-
-def save_figure(figure: Any, path: Path, dpi: int = 150) -> None:
-    """Write a matplotlib figure atomically."""
-    with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=dpi)
 
 
 def sha256_of_file(path: Path) -> str:

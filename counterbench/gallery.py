@@ -14,7 +14,6 @@ from counterbench.catalog.suites import find_suite
 from counterbench.datasets.base import Dataset, Split
 from counterbench.errors import ConfigError, DataError, suggestion
 from counterbench.evaluation import SPLIT, Evaluation
-from counterbench.files import save_figure
 from counterbench.models import Contestant, can_answer
 from counterbench.randomness import SampleNoise
 from counterbench.reachable import evaluation_mode
@@ -29,13 +28,6 @@ if TYPE_CHECKING:
 
 MOST, ROWS = 256, 64
 """Images on a sheet of samples, and rows of a grid of answers."""
-
-
-def draw_evaluation(evaluation: Evaluation, dataset: Dataset, path: Path) -> None:
-    """:func:`evaluation_figure` in a .png file; nothing where there is nothing to see."""
-    figure = evaluation_figure(evaluation, dataset)
-    if figure is not None:
-        save_figure(figure, path)
 
 
 def evaluation_figure(evaluation: Evaluation, dataset: Dataset) -> Figure | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from counterbench.errors import GraphError, suggestion
@@ -33,13 +35,13 @@ class CausalGraph:
         self._reject_cycles()
 
     def _reject_cycles(self) -> None:
-        import networkx
-
-        if not networkx.is_directed_acyclic_graph(self._digraph):
-            cycle = [edge[0] for edge in networkx.find_cycle(self._digraph)]
+        try:
+            TopologicalSorter(self._parents).prepare()
+        except CycleError as error:
+            cycle = error.args[1]
             raise GraphError(
-                f"The graph has a cycle: {' -> '.join([*cycle, cycle[0]])}. A causal graph must be acyclic; remove one of these arrows."
-            )
+                f"The graph has a cycle: {' -> '.join(cycle)}. A causal graph must be acyclic; remove one of these arrows."
+            ) from None
 
     @cached_property
     def _digraph(self) -> networkx.DiGraph:
@@ -53,10 +55,16 @@ class CausalGraph:
     @cached_property
     def order(self) -> tuple[str, ...]:
         """Names, parents before children, in declaration order where the graph leaves a choice."""
-        import networkx
-
-        position = {name: index for index, name in enumerate(self._parents)}
-        return tuple(networkx.lexicographical_topological_sort(self._digraph, key=position.__getitem__))
+        names, sorter = list(self._parents), TopologicalSorter(self._parents)
+        sorter.prepare()
+        order: list[str] = []
+        ready: list[int] = []  # a heap of positions in the declaration
+        while sorter.is_active():
+            for name in sorter.get_ready():
+                heappush(ready, names.index(name))
+            order.append(names[heappop(ready)])
+            sorter.done(order[-1])
+        return tuple(order)
 
     def parents(self, name: str) -> tuple[str, ...]:
         """Direct causes, in declaration order."""

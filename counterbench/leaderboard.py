@@ -58,7 +58,9 @@ class Board:
     """All records of one dataset, source and suite.
 
     Args:
-        dataset, source, suite: of all records.
+        dataset: of all records.
+        source: of all records.
+        suite: of all records.
         columns: the headline numbers, in the order of the tables; each as the first record that has it says.
         rows: the models, best mean rank first.
         ends: baseline -> number -> its estimate, floors first.

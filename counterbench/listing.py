@@ -5,14 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from counterbench import datasets, registry
+from counterbench import datasets, registry, summaries
 from counterbench.catalog.cards import Card, JudgeEntry, SourceEntry
 from counterbench.catalog.reading import declared_in
 from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
 from counterbench.catalog.suites import Suite, find_suite, suite_paths
 from counterbench.errors import UnknownNameError
-from counterbench.plans import Question
+
+if TYPE_CHECKING:
+    from counterbench.plans import Question
 
 Lines = list[tuple[str, str]]
 
@@ -24,9 +27,11 @@ def _models() -> Lines:
 
 
 def _baselines() -> Lines:
-    from counterbench.baselines import BASELINES
-
-    return [(name, f"baseline: {_first_line(baseline)}") for name, baseline in BASELINES.items()]
+    """From the source: the baselines themselves need torch."""
+    return [
+        (name, f"baseline: {words}")
+        for name, words in summaries.of_members("counterbench.baselines", "BASELINES").items()
+    ]
 
 
 def _weights(recipe: Recipe) -> str:
@@ -43,11 +48,7 @@ def _suites() -> Lines:
 
 
 def _components(kind: registry.Registry) -> Lines:
-    return [(name, _first_line(kind.get(name))) for name in kind.names()]
-
-
-def _first_line(component: object) -> str:
-    return (inspect.getdoc(component) or "").split("\n")[0]
+    return [(name, kind.summary(name)) for name in kind.names()]
 
 
 KINDS: dict[str, Callable[[], Lines]] = {

@@ -33,11 +33,13 @@ PUBLISHED_CELLS = 9
 class Question(NamedTuple):
     """One row of a plan.
 
-    Args:
+    Attributes:
         kind: null, single, return or pair.
         row: of the test split.
-        variable, value: the first intervention; for a null question, "" and the number of repetitions.
-        then, then_value: the second intervention, "" and NaN where there is none. A pair is asked in both orders.
+        variable: what the first intervention sets; "" for a null question.
+        value: what it is set to; for a null question the number of repetitions.
+        then: what the second intervention sets; "" where there is none. A pair is asked in both orders.
+        then_value: what that is set to; NaN where there is none.
     """
 
     kind: str

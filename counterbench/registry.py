@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from counterbench import summaries
 from counterbench.errors import ConfigError, UnknownNameError
 
 Component = TypeVar("Component", bound=Callable[..., Any])
@@ -41,8 +42,9 @@ class Registry:
     def _builtins(self) -> dict[str, str]:
         if self.package is None:
             return {}
-        package = importlib.import_module(self.package)
-        modules = (module.name for module in pkgutil.iter_modules(package.__path__))
+        package = importlib.util.find_spec(self.package)
+        folders = package.submodule_search_locations if package is not None else None
+        modules = (module.name for module in pkgutil.iter_modules(folders or []))
         return {name: f"{self.package}.{name}" for name in modules if name != "base" and not name.startswith("_")}
 
     @cached_property
@@ -100,6 +102,12 @@ class Registry:
         if name not in self._loaded:
             raise UnknownNameError(self.kind, name, self.names())
         return self._loaded[name]
+
+    def summary(self, name: str) -> str:
+        """The first line of a component's docstring; a built-in is not imported for it."""
+        if name in self._builtins and name not in self._loaded:
+            return summaries.of_registered(self._builtins[name])
+        return (inspect.getdoc(self.get(name)) or "").split("\n")[0]
 
 
 mechanisms = Registry("mechanism", "counterbench.mechanisms")

@@ -40,7 +40,8 @@ class Ratios:
     A mean is the ratio of the sum of scores to their number; 1 - skill is the ratio of two sums of errors.
 
     Args:
-        numerator, denominator: (G, K), totals per cluster.
+        numerator: (G, K), totals per cluster.
+        denominator: (G, K), likewise.
     """
 
     numerator: np.ndarray
@@ -69,7 +70,8 @@ class Differences:
     """first - second, statistic by statistic, on the same resamples: a paired comparison.
 
     Args:
-        first, second: over the same clusters.
+        first: the statistics of one side.
+        second: those of the other side, over the same clusters.
         transform: applied to the values of both before subtracting, e.g. the distance from a target.
     """
 

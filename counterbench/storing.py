@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from counterbench import totals
 from counterbench.errors import RecordError
 from counterbench.evaluation import Evaluation
 from counterbench.files import UNFINISHED, atomic
 from counterbench.records import RECORD, SAMPLES, TOTALS, Inputs, Record, read_record, write_record
+from counterbench.report.figures import save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PLAN, GRID = "plan.parquet", "grid.png"
 
@@ -37,11 +41,13 @@ def stored(folder: Path, inputs: Inputs) -> Record | None:
     return record
 
 
-def save(evaluation: Evaluation, folder: Path) -> None:
-    """Write the scores, then the record: where there is a record, everything else is there too."""
+def save(evaluation: Evaluation, folder: Path, picture: Figure | None = None) -> None:
+    """Write the scores, the questions and the picture, then the record: where there is a record, everything else is there too."""
     scores = write_samples(evaluation, folder / SAMPLES)
     totals.write(totals.of_table(scores, merge=True), folder / TOTALS)
     evaluation.plan.save(folder / PLAN)
+    if picture is not None:
+        save_figure(picture, folder / GRID)
     write_record(evaluation.record, folder / RECORD)
     discard_chunks(folder)
 

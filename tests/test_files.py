@@ -58,6 +58,20 @@ def test_a_process_that_dies_gives_its_folder_back(tmp_path):
         pass
 
 
+def test_what_a_killed_process_was_writing_is_removed_by_the_next_one(tmp_path):
+    """And nothing else: neither finished files nor somebody's hidden ones."""
+    (tmp_path / ".settings.json").write_text("")
+    for path in (tmp_path / "grid.png", tmp_path / files.UNFINISHED / "chunk-0.safetensors"):
+        code = f"import os, pathlib; from counterbench import files; writing = files.atomic(pathlib.Path({str(path)!r})); writing.__enter__(); os._exit(9)"
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+        files.write_text(path, "finished")
+        assert len(list(path.parent.glob(".*.part*"))) == 1
+    with files.claimed(tmp_path):
+        pass
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {".settings.json", "grid.png", "unfinished/chunk-0.safetensors"}
+
+
 def test_a_file_in_the_way_of_a_folder(tmp_path):
     (tmp_path / "f").write_text("")
     with pytest.raises(RecordError, match="Cannot write"):

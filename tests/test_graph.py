@@ -54,3 +54,16 @@ def test_impossible_graphs(parents, words):
 def test_unknown_variable(ask):
     with pytest.raises(GraphError, match="Did you mean 'digit'"):
         getattr(CausalGraph(MORPHO), ask)("digits")
+
+
+@given(st.data())
+def test_order_is_the_first_in_declaration_order_that_the_graph_allows(data):
+    """As networkx sorts."""
+    count = data.draw(st.integers(1, 8))
+    names = data.draw(st.permutations([f"v{index}" for index in range(count)]))
+    rank = {name: index for index, name in enumerate(data.draw(st.permutations(names)))}
+    edges = [(a, b) for a in names for b in names if rank[a] < rank[b] and data.draw(st.booleans())]
+    graph = CausalGraph({name: [a for a, b in edges if b == name] for name in names})
+    reference = networkx.DiGraph(edges)
+    reference.add_nodes_from(names)
+    assert graph.order == tuple(networkx.lexicographical_topological_sort(reference, key=names.index))

@@ -2,47 +2,69 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from counterbench import __version__
+from counterbench.cli import environment
 from counterbench.errors import CounterbenchError, UnknownNameError
+from counterbench.terminal import discard_stdout, is_unicode, open_streams, printable_lines
 
 _INTERRUPTED = 130
+_NOBODY_READS = 141
+"""What a shell says of a program whose reader has gone: 128 + SIGPIPE."""
 
 
 class _Commands(click.Group):
     """Turns a user's mistake into one sentence and an exit code; everything else keeps its traceback."""
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        open_streams()
+        environment.settle(os.environ)
+        return super().main(*args, **extra)
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _output_errors():  # --help and --version write as well
+            return super().make_context(*args, **extra)
+
     def invoke(self, context: click.Context) -> Any:
         try:
-            return super().invoke(context)
+            with _output_errors():
+                return super().invoke(context)
         except CounterbenchError as error:
-            click.echo(f"counterbench: {error}", err=True)
+            say(f"counterbench: {error}")
             context.exit(2 if isinstance(error, UnknownNameError) else 1)
         except KeyboardInterrupt:
-            click.echo(f"counterbench: interrupted. {_what_is_kept(context)}", err=True)
+            say(f"counterbench: interrupted. {_what_is_kept(context)}")
             context.exit(_INTERRUPTED)
-        except BrokenPipeError:
-            sys.stderr.close()
-            context.exit(1)
-        except OSError as error:
-            # A full disk or a vanished folder can strike in any library below.
-            click.echo(
-                f"counterbench: {error.strerror or error}{f': {error.filename}' if error.filename else ''}.", err=True
-            )
-            context.exit(1)
 
     def resolve_command(self, context: click.Context, args: list[str]) -> Any:
         name = args[0] if args else ""
         if name and not name.startswith("-") and self.get_command(context, name) is None:
             raise UnknownNameError("command", name, self.list_commands(context))
         return super().resolve_command(context, args)
+
+
+@contextmanager
+def _output_errors() -> Iterator[None]:
+    """End with a status where something cannot be written: in silence where the reader has gone, else in one sentence."""
+    try:
+        yield
+    except BrokenPipeError:
+        discard_stdout()
+        raise click.exceptions.Exit(_NOBODY_READS) from None
+    except OSError as error:
+        # A full disk or a vanished folder can strike in any library below.
+        discard_stdout()
+        say(f"counterbench: {error.strerror or error}{f': {error.filename}' if error.filename else ''}.")
+        raise click.exceptions.Exit(1) from None
 
 
 _KEPT = "counterbench.kept"
@@ -63,7 +85,7 @@ def _what_is_kept(context: click.Context) -> str:
 
 
 def _warned(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> str:
-    return f"counterbench: {message}\n"
+    return printable_lines(f"counterbench: {message}\n")
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -82,6 +104,8 @@ def main(plugin: tuple[str, ...]) -> None:
     counterbench list models
     """
     warnings.formatwarning = _warned
+    if os.environ.get("NO_COLOR"):
+        click.get_current_context().color = False
     if plugin:
         from counterbench.registry import load_plugin
 
@@ -121,7 +145,32 @@ def show_progress(quiet: bool) -> None:
 
 def say(message: str) -> None:
     """A message to stderr; stdout is for results."""
-    click.echo(message, err=True)
+    click.echo(printable_lines(message), file=sys.stderr)  # named, or click writes UTF-8 where ASCII is asked for
+
+
+def put(result: object, bold: bool = False) -> None:
+    """A line or more of a result to stdout."""
+    click.secho(printable_lines(str(result)), file=sys.stdout, bold=bold)
+
+
+def put_json(text: str) -> None:
+    """JSON to stdout, in UTF-8 whatever the terminal's encoding: it is read by programs."""
+    click.echo(text.encode(), nl=not text.endswith("\n"))
+
+
+def put_table(build: Callable[[int, bool], Any], width: int) -> None:
+    """A table of rich to stdout, as wide as the terminal.
+
+    Args:
+        build: takes the number of characters there are and whether the encoding has all characters; returns the table.
+        width: characters, where stdout is no terminal.
+    """
+    from rich.console import Console
+    from rich.segment import Segment, Segments
+
+    console = Console(width=None if sys.stdout.isatty() else width, highlight=False)
+    table = console.render(build(console.width, is_unicode(console.encoding)))
+    console.print(Segments(Segment(printable_lines(part.text), part.style) for part in table), end="")
 
 
 def evaluate_into(folder: Path, contestant: Any, exam: Any, batch_size: int | None = None, afresh: bool = False) -> Any:
@@ -134,8 +183,7 @@ def evaluate_into(folder: Path, contestant: Any, exam: Any, batch_size: int | No
         if afresh:
             storing.discard_chunks(folder)
         made = evaluation.evaluate(contestant, exam, batch_size, folder / UNFINISHED)
-        storing.save(made, folder)
-    gallery.draw_evaluation(made, exam.dataset, folder / storing.GRID)
+        storing.save(made, folder, gallery.evaluation_figure(made, exam.dataset))
     return made.record
 
 
@@ -144,11 +192,8 @@ def print_record(record: Any, as_json: bool, detail: bool) -> None:
     from counterbench.records import to_json
 
     if as_json:
-        click.echo(to_json(record), nl=False)
+        put_json(to_json(record))
         return
-    from rich.console import Console
-
     from counterbench.report import table
 
-    console = Console(width=None if sys.stdout.isatty() else table.WIDTH, highlight=False)
-    console.print(table.build(record, detail, console.width))
+    put_table(lambda width, symbols: table.build(record, detail, width, symbols), table.WIDTH)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from counterbench.cli.base import data_options, main, quiet_option, say, show_progress
+from counterbench.cli.base import data_options, main, put, quiet_option, say, show_progress
 
 
 @main.command("list")
@@ -21,9 +21,9 @@ def list_(kind: str | None) -> None:
 
     for chosen in [kind] if kind else list(listing.KINDS):
         if kind is None:
-            click.secho(chosen, bold=True)
+            put(chosen, bold=True)
         for name, words in listing.KINDS[chosen]():
-            click.echo(f"{'' if kind else '  '}{name:<24}{words}".rstrip())
+            put(f"{'' if kind else '  '}{name:<24}{words}".rstrip())
 
 
 @main.command()
@@ -42,7 +42,7 @@ def show(name: str, picture: Path | None) -> None:
 
     if picture is not None:
         require_picture(picture)
-    click.echo(listing.describe(name))
+    put(listing.describe(name))
     if picture is not None:
         listing.draw(name, picture)
         say(f"drawn: {picture}")
@@ -54,7 +54,7 @@ def doctor(dataset: str, source: str | None, data_dir: Path | None) -> None:
     """Say what works on this machine, which pretrained files are missing, and where they go."""
     from counterbench import listing
 
-    click.echo(listing.diagnose(dataset, source, data_dir))
+    put(listing.diagnose(dataset, source, data_dir))
 
 
 @main.command()
@@ -77,15 +77,15 @@ def check(name: str, kind: str | None, dataset: str, source: str | None, data_di
     broken = 0
     for chosen in [kind] if kind else found:
         loaded = datasets.load(name if chosen == "dataset" else dataset, source, data_dir)
-        click.secho(f"{name} ({chosen}), on {loaded.card.name}/{loaded.source}", bold=True)
+        put(f"{name} ({chosen}), on {loaded.card.name}/{loaded.source}", bold=True)
         for finding in checks.check(name, chosen, loaded):
             broken += finding.status == "broken"
-            click.echo(f"  {finding.status:<11}{finding.subject}: {finding.title}")
+            put(f"  {finding.status:<11}{finding.subject}: {finding.title}")
             if finding.advice:
-                click.echo(f"  {'':<11}  {finding.advice}")
+                put(f"  {'':<11}  {finding.advice}")
     if broken:
         raise ConfigError(f"{name} does not keep its contract yet: {broken} broken.")
-    click.echo("All that was asked holds.")
+    put("All that was asked holds.")
 
 
 @main.command()
@@ -97,5 +97,5 @@ def new(kind: str, name: str, output: Path | None) -> None:
     from counterbench import scaffold
 
     for path in scaffold.create(kind, name, output):
-        click.echo(path)
+        put(path)
     say(f"Next: cd {output or name} && pip install -e '.[dev]' && pytest")

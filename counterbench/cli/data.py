@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from counterbench.cli.base import data_options, main, quiet_option, show_progress
+from counterbench.cli.base import data_options, main, put, quiet_option, say, show_progress
 
 
 @main.group()
@@ -31,9 +31,9 @@ def prepare(
         loaded.download()
     for name in split or loaded.splits:
         part = loaded.split(name)
-        click.echo(f"{name:<12}{len(part):>7} samples  {part.fingerprint}")
+        put(f"{name:<12}{len(part):>7} samples  {part.fingerprint}")
     for note in loaded.notes:
-        click.echo(note, err=True)
+        say(note)
 
 
 @data.command("draw")
@@ -52,7 +52,7 @@ def draw(
     require_picture(out)
     show_progress(quiet)
     gallery.draw_dataset(datasets.load(dataset, source, data_dir), count, seed, out)
-    click.echo(out)
+    put(out)
 
 
 @main.command()
@@ -102,4 +102,4 @@ def generate(
     loaded = datasets.load(dataset, source, data_dir)
     contestant = models.load(model, loaded, choose_device(device))
     gallery.generate(contestant, loaded, wanted, count, seed, out)
-    click.echo(str(out))
+    put(str(out))

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from counterbench.cli.base import data_options, evaluate_into, main, print_record, quiet_option, say, show_progress
+from counterbench.cli.base import data_options, evaluate_into, main, print_record, put, quiet_option, say, show_progress
 from counterbench.errors import RecordError
 
 
@@ -119,7 +119,7 @@ def plan_show(
     from counterbench import listing
 
     show_progress(quiet)
-    click.echo(listing.describe_plan(dataset, source, data_dir, suite, seed, limit))
+    put(listing.describe_plan(dataset, source, data_dir, suite, seed, limit))
 
 
 @plan.command("export")
@@ -151,7 +151,7 @@ def plan_export(
     if not output.suffix.removeprefix(".").isalpha():  # exam, exam.v1; but plan.txt is a mistake
         exam = evaluation.prepare(dataset, suite, source, data_dir, None, seed, limit, "cpu")
         count = questions.export(exam, output)
-        click.echo(exam.plan.hash)
+        put(exam.plan.hash)
         say(
             f"{count} questions of round 1 of {questions.rounds_of(exam.plan)}: {output / 'README.txt'} says how to answer."
         )
@@ -159,7 +159,7 @@ def plan_export(
     plans.require_format(output)
     drawn = plans.draw(datasets.load(dataset, source, data_dir), find_suite(suite), seed, limit)
     drawn.save(output)
-    click.echo(drawn.hash)
+    put(drawn.hash)
     say(f"{len(drawn)} questions: {output}")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
-from counterbench.cli.base import main, quiet_option, say, show_progress
+from counterbench.cli.base import main, put, put_json, put_table, quiet_option, say, show_progress
 from counterbench.errors import RecordError
+from counterbench.terminal import printable
 
 
 @main.command()
@@ -32,13 +32,11 @@ def compare(records: tuple[Path, ...], picture: Path, detail: bool, as_json: boo
     require_picture(picture)
     made = comparison.compare(comparison.load(records), detail=detail)
     if as_json:
-        click.echo(json.dumps(made.to_json(), indent=1))
+        put_json(json.dumps(made.to_json(), indent=1))
         return
-    from rich.console import Console
-
     from counterbench.report import versus
 
-    Console(width=None if sys.stdout.isatty() else versus.WIDTH, highlight=False).print(versus.build(made))
+    put_table(lambda room, symbols: versus.build(made, room, symbols), versus.WIDTH)
     versus.draw(made, picture)
     say(f"drawn: {picture}")
 
@@ -82,7 +80,8 @@ def leaderboard_build(
     for name, text in report.pages(boards).items():
         write_text(output / name, text)
     for board in boards:
-        click.echo(f"{board.name:<32} {', '.join(row.name for row in board.rows) or 'baselines only'}")
+        names = ", ".join(printable(row.name) for row in board.rows) if board.rows else "baselines only"
+        put(f"{board.name:<32} {names}")
     albums = None
     if pictures:
         from counterbench.site.pictures import draw_all
@@ -106,9 +105,9 @@ def validate(records: tuple[Path, ...], data_dir: Path | None, pixels: bool) -> 
     for path in records:
         verdict = validation.validate(path, data_dir, pixels)
         invalid += bool(verdict.problems)
-        click.echo(f"{'INVALID' if verdict.problems else 'valid':<8} {path}")
+        put(f"{'INVALID' if verdict.problems else 'valid':<8} {path}")
         for line in (*verdict.problems, *verdict.notes):
-            click.echo(f"         {line}")
+            put(f"         {line}")
     if invalid:
         raise RecordError(f"{invalid} of {len(records)} records are invalid.")
 
@@ -133,19 +132,17 @@ def verify(
     show_progress(quiet)
     found = verification.verify(record, count, data_dir, device, model, dataset)
     for problem in found.problems:
-        click.echo(f"PROBLEM  {problem}")
+        put(f"PROBLEM  {problem}")
     for check in found.checks:
         if not check.agrees:
-            click.echo(
+            put(
                 f"DIFFERS  {heading(check.number)}: {show(check.claimed)} claimed, {show(check.found)} found, {show(check.allowed)} allowed"
             )
     how = "sample by sample" if found.exact else "within the sample's error"
     agreeing = len(found.checks) - len(found.disagreements)
-    click.echo(
-        f"{agreeing} of {len(found.checks)} numbers agree {how}, on {found.images} of {found.record.images} images"
-    )
+    put(f"{agreeing} of {len(found.checks)} numbers agree {how}, on {found.images} of {found.record.images} images")
     if found.unchecked:
-        click.echo(
+        put(
             f"{found.unchecked} numbers were not checked: a part of the images says nothing about costs and about statistics of whole sets"
         )
     if found.problems or found.disagreements:

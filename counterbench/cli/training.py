@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from counterbench.cli.base import data_options, keep, main, quiet_option, say, show_progress
+from counterbench.cli.base import data_options, keep, main, put, put_json, quiet_option, say, show_progress
 
 _CLASSES = ("binary", "categorical", "ordinal")
 
@@ -62,7 +62,7 @@ def train(
     folder = output or Path("runs") / f"{recipe.name}-{loaded.card.name}-{loaded.source}"
     keep(folder, training.MARKER, " with --resume")
     training.train(recipe, loaded, folder, Hardware(place, devices, precision), seed, epochs, limit, resume)
-    click.echo(str(folder))
+    put(str(folder))
     say(
         f"Trained. Evaluate it with: counterbench evaluate --model {folder} --dataset {dataset} --source {loaded.source}"
     )
@@ -134,7 +134,7 @@ def train_judges(
             raise ConfigError(
                 f"--variable {label}: choose a categorical variable of {dataset}: {', '.join(k for k, v in kinds.items() if v in _CLASSES)}."
             )
-    click.echo(json.dumps(judge_training.train_judges(loaded, labels, output, place, seed, epochs), indent=1))
+    put_json(json.dumps(judge_training.train_judges(loaded, labels, output, place, seed, epochs), indent=1))
 
 
 @main.command("train-features")
@@ -159,4 +159,4 @@ def train_features(
     show_progress(quiet)
     place = Hardware(str(choose_device(device)))
     loaded = _sources(dataset, source, data_dir)
-    click.echo(json.dumps(feature_training.train_posterior(loaded, output, place, seed, epochs), indent=1))
+    put_json(json.dumps(feature_training.train_posterior(loaded, output, place, seed, epochs), indent=1))

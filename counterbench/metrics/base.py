@@ -26,7 +26,9 @@ class Setting:
     """What a metric may know before the first answer.
 
     Args:
-        graph, variables, image: of the dataset; the image is empty where it has none.
+        graph: of the dataset.
+        variables: of the dataset, by name.
+        image: name of the dataset's image; empty where it has none.
         intervenable: variables that single questions set.
         judged: variables that judges measure.
         cycles: how often the null intervention is composed.

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from counterbench.files import save_figure
+from counterbench.report.figures import own_style, save_figure
 
 _COLOURS = ("#7a8794", "#c8452c", "#2b6ca3", "#4f8f4a", "#8a5fa8")
 _UNITS = {"likelihood": "nats per sample"}
 _GAME = "adversarial"
 
 
+@own_style()
 def draw_curves(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """One column per stage: the loss against epochs, and below it whatever else the objective has logged.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from counterbench.files import save_figure
 from counterbench.graph import CausalGraph
+from counterbench.report.figures import own_style, save_figure
 from counterbench.variables import Variable
 
 _LINE = "#5b6770"
 
 
+@own_style()
 def draw_graph(graph: CausalGraph, variables: Mapping[str, Variable], path: Path, title: str = "") -> None:
     """Causes on the left, effects on the right.
 

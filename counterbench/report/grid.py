@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from counterbench.files import save_figure
+from counterbench.report.figures import own_style, save_figure
 from counterbench.samples import Samples
 from counterbench.variables import Variable
 
@@ -41,6 +41,7 @@ def draw_grid(factual: Samples, image: str, panels: Sequence[Panel], title: str,
     save_figure(grid_figure(factual, image, panels, title), path)
 
 
+@own_style()
 def grid_figure(factual: Samples, image: str, panels: Sequence[Panel], title: str) -> Figure:
     """One row per sample; for each intervention the answer, the truth and the difference answer - factual.
 

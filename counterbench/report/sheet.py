@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from counterbench.files import save_figure
+from counterbench.report.figures import own_style, save_figure
 from counterbench.report.grid import show_image
 
 _CELL = 0.8  # inches
 _GAP = 2  # pixels between the samples of a sheet
 
 
+@own_style()
 def draw_sheet(
     samples: Tensor, factual: Tensor, changed: Sequence[tuple[str, Sequence[str], Tensor]], title: str, path: Path
 ) -> None:

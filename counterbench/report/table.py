@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
 from counterbench.records import FLOORS, GIVEN, Estimate, Number, Record, regret
+from counterbench.terminal import printable
 
 ARROWS = {"lower": "↓", "higher": "↑", "one": "→1", "zero": "→0", "half": "→½"}
+ASCII_ARROWS = {"lower": "v", "higher": "^", "one": "->1", "zero": "->0", "half": "->0.5"}
 WIDTH = 136
 """Characters that a table needs, where it is not shown on a terminal."""
+CEILING = "ceiling"
+_LABEL, _LABEL_BESIDE_REFERENCES, _LEAST_LABEL = 40, 24, 16
+"""Characters of a row's label: at most, before a reference gets a column, and before the unit and the interval do."""
 
 
 def show(value: float) -> str:
@@ -120,75 +126,149 @@ def _has_images(record: Record) -> bool:
     return "noise" in floors_of(record)
 
 
-def build(record: Record, detail: bool = False, width: int = WIDTH) -> Group:
+def build(record: Record, detail: bool = False, width: int = WIDTH, symbols: bool = True) -> Group:
     """The table with its heading and its notes.
 
     Args:
         record: what to show.
         detail: every number, not only the headline ones.
-        width: characters there are; where they are few, only the first baseline keeps its column.
+        width: characters there are; where they are few, baselines are left out first, then the interval, then the unit.
+        symbols: whether arrows can be shown; else they are spelt in ASCII.
     """
-    there = floors_of(record)
-    floors = there if width >= WIDTH - 8 else there[:1]
+    numbers = shown_numbers(record, detail)
+    arrows = ARROWS if symbols else ASCII_ARROWS
+    layout = Layout.of(numbers, floors_of(record), width, arrows)
+    parts: list[Text | Table] = [layout.table(header=True)]
+    above = ""
+    for number in numbers:
+        if section(number) != above:
+            # A table of its own for each section: a heading may be wider than the column below it.
+            parts += [Text(("\n" if above else "") + section(number), style="cyan"), layout.table()]
+            above = section(number)
+        table = parts[-1]
+        assert isinstance(table, Table)
+        table.add_row(*layout.row(number))
+    notes = Text("\n".join([*footnotes(record, detail), *layout.hidden_note(numbers)]), style="dim")
+    return Group(_heading(record), Text(), *parts, Text(), notes)
+
+
+def _heading(record: Record) -> Text:
     inputs = record.inputs
     whole = record.images == record.test_images
     what = "test images" if _has_images(record) else "test samples"
     sample = f"all {record.images} {what}" if whole else f"{record.images} of {record.test_images} {what}"
     asked = ", ".join(f"{count} {kind}" for kind, count in record.questions.items())
-    heading = Text.assemble(
-        (record.title, "bold"),
+    return Text.assemble(
+        (printable(record.title), "bold"),
         f"\n{inputs.dataset}/{inputs.source}, suite {inputs.suite}, {sample}, seed {inputs.seed}\n",
         f"questions: {asked}; {record.clusters} independent units",
     )
-    numbers = shown_numbers(record, detail)
-    widest = max((len(_named(number)) for number in numbers), default=20)
-    parts: list[Text | Table] = [_table(widest, floors, header=True)]
-    above = ""
-    for number in numbers:
-        if section(number) != above:
-            # A table of its own for each section: a heading may be wider than the column below it.
-            parts += [Text(("\n" if above else "") + section(number), style="cyan"), _table(widest, floors)]
-            above = section(number)
-        table = parts[-1]
-        assert isinstance(table, Table)
-        table.add_row(*_row(number, floors))
-    hidden = [] if floors == there else ["the other baselines need a wider terminal; they are in the record"]
-    notes = Text("\n".join([*footnotes(record, detail), *hidden]), style="dim")
-    return Group(heading, Text(), *parts, Text(), notes)
 
 
-def _table(widest: int, floors: Sequence[str], header: bool = False) -> Table:
-    """Columns that are equally wide in every section."""
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=header, header_style="bold")
-    table.add_column("", width=min(widest, 40))
-    table.add_column("value", justify="right", width=9, no_wrap=True)
-    table.add_column("95 % interval", width=20, no_wrap=True)
-    for name in (*floors, "ceiling"):
-        table.add_column(name, justify="right", width=10, no_wrap=True)
-    table.add_column("unit")
-    return table
+@dataclass(frozen=True)
+class Layout:
+    """Which columns there are, and how wide: the same in every section.
+
+    Args:
+        widths: heading -> characters, in the order of the table; "" is the label.
+        hidden: references without a column.
+        arrows: direction -> how it is shown.
+    """
+
+    widths: Mapping[str, int]
+    hidden: Sequence[str]
+    arrows: Mapping[str, str]
+
+    @classmethod
+    def of(cls, numbers: Sequence[Number], floors: Sequence[str], room: int, arrows: Mapping[str, str]) -> Layout:
+        """The columns that fit: label and value always, then unit, interval and references in the order of their weight."""
+        label_width = min(max((len(_named(number, arrows)) for number in numbers), default=20), _LABEL)
+        references, units = [*floors, CEILING], {number.unit for number in numbers}
+        facts = {
+            _VALUE: max([9, *(len(show(number.value)) for number in numbers)]),
+            _UNIT: max((len(word) for unit in units for word in unit.split()), default=0),
+            _INTERVAL: max([20, *(len(interval(number)) for number in numbers)]),
+        }
+        fitting = fit(facts, room - min(label_width, _LEAST_LABEL)) or [_VALUE]
+        left = room - sum(facts[name] + 1 for name in fitting)
+        weighed = dict.fromkeys([*floors[:1], CEILING, *floors[1:]], 10)
+        if len(fitting) == len(facts):
+            fitting += fit(weighed, left - min(label_width, _LABEL_BESIDE_REFERENCES))
+        wanted = {**facts, **weighed}
+        left = room - sum(wanted[name] + 1 for name in fitting)
+        label_width = max(1, min(label_width, left))
+        # What the label leaves is for units of several words.
+        wanted[_UNIT] = min(max(map(len, units), default=0), wanted[_UNIT] + max(0, left - label_width))
+        order = [name for name in (_VALUE, _INTERVAL, *references, _UNIT) if name in fitting]
+        widths = {"": label_width, **{name: wanted[name] for name in order}}
+        return cls(widths, [name for name in references if name not in fitting], arrows)
+
+    def table(self, header: bool = False) -> Table:
+        """An empty table."""
+        table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=header, header_style="bold")
+        for name, width in self.widths.items():
+            words = name in ("", _INTERVAL, _UNIT)
+            table.add_column(
+                name,
+                width=width,
+                no_wrap=name not in ("", _UNIT),
+                justify="left" if words else "right",
+                overflow="fold",
+            )
+        return table
+
+    def row(self, number: Number) -> list[str | Text]:
+        """The cells of a number."""
+        cells: dict[str, str | Text] = {
+            "": _named(number, self.arrows),
+            _VALUE: Text(show(number.value), style="bold"),
+            _INTERVAL: interval(number),
+            CEILING: show(number.ceiling.value) if number.ceiling else "-",
+            _UNIT: number.unit,
+        }
+        return [cells[name] if name in cells else _floor_cell(number, name) for name in self.widths]
+
+    def hidden_note(self, numbers: Sequence[Number]) -> list[str]:
+        """What is not shown for want of room, and what it would say."""
+        notes = []
+        if self.hidden:
+            count = f"{len(self.hidden)} reference column{'s' if len(self.hidden) > 1 else ''}"
+            notes.append(f"{count} hidden ({', '.join(self.hidden)}): a wider terminal shows more, the record has all")
+        beaten_rows = sum(any(beaten_by(number, name) for name in self.hidden) for number in numbers)
+        if beaten_rows:
+            notes.append(f"hidden baselines do at least as well as the model in {beaten_rows} of {len(numbers)} rows")
+        if _INTERVAL not in self.widths:
+            notes.append("intervals hidden for want of room")
+        return notes
 
 
-def _named(number: Number) -> str:
+_VALUE, _INTERVAL, _UNIT = "value", "95 % interval", "unit"
+
+
+def fit(wanted: Mapping[str, int], room: int) -> list[str]:
+    """Columns that fit side by side, one character apart: each only if all before it do.
+
+    >>> fit({"value": 9, "unit": 4, "interval": 20}, 20)
+    ['value', 'unit']
+    """
+    fitting: list[str] = []
+    for name, width in wanted.items():
+        room -= width + 1
+        if room < 0:
+            break
+        fitting.append(name)
+    return fitting
+
+
+def _named(number: Number, arrows: Mapping[str, str]) -> str:
     mark = " LEAKED" if number.leaked else ""
-    return f"  {label(number)} {ARROWS[number.direction]}{mark}"
+    return f"  {label(number)} {arrows[number.direction]}{mark}"
 
 
-def _row(number: Number, floors: Sequence[str]) -> list[str | Text]:
-    cells: list[str | Text] = []
-    for name in floors:
-        estimate = number.references.get(name)
-        words = "-" if estimate is None else show(estimate.value)
-        cells.append(Text(f"{words}*", style="yellow") if beaten_by(number, name) else f"{words} ")
-    ceiling = number.ceiling
-    return [
-        _named(number),
-        Text(show(number.value), style="bold"),
-        interval(number),
-        *cells,
-        show(ceiling.value) if ceiling else "-",
-        number.unit,
-    ]
+def _floor_cell(number: Number, name: str) -> str | Text:
+    estimate = number.references.get(name)
+    words = "-" if estimate is None else show(estimate.value)
+    return Text(f"{words}*", style="yellow") if beaten_by(number, name) else f"{words} "
 
 
 def footnotes(record: Record, detail: bool = False) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Group
@@ -9,44 +10,85 @@ from rich.table import Table
 from rich.text import Text
 
 from counterbench.comparison import LEVEL, Comparison, Difference
-from counterbench.files import save_figure
 from counterbench.records import FLOORS, Number, regret
-from counterbench.report.table import ARROWS, label, section, show
+from counterbench.report.figures import own_style, save_figure
+from counterbench.report.table import ARROWS, ASCII_ARROWS, fit, label, section, show
+from counterbench.terminal import printable
 
-WIDTH = 165
-"""Characters that a comparison needs, where it is not shown on a terminal."""
+WIDTH = 10_000
+"""Characters that a comparison may take where it is not shown on a terminal: it has a column for every model."""
+_INTERVAL = "95 % interval"
+_LEAST_LABEL, _LEAST_VALUE = 16, 9
 
 
-def build(comparison: Comparison) -> Group:
-    """Values with tied ranks for every model; for two models also the difference with its interval and tests."""
-    pair = len(comparison.names) == 2
+def build(comparison: Comparison, room: int = WIDTH, symbols: bool = True) -> Group:
+    """Values with tied ranks for every model; for two models also the difference with its interval and tests.
+
+    Args:
+        comparison: what to show.
+        room: characters there are; where they are few, columns at the right are left out.
+        symbols: whether arrows can be shown; else they are spelt in ASCII.
+    """
+    arrows = ARROWS if symbols else ASCII_ARROWS
+    labels = [_named(comparison, numbers, arrows) for numbers in comparison.numbers.values()]
+    sections = [section(numbers[0]) for numbers in comparison.numbers.values()]
+    columns = _columns(comparison)
+    label_width, widths = _widths(max(map(len, [*labels, *sections]), default=30), columns, len(comparison.names), room)
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    # Headings stand in the first column: it is made wide enough for them.
-    table.add_column(
-        "", min_width=max((len(section(numbers[0])) for numbers in comparison.numbers.values()), default=30)
-    )
-    for name in comparison.names:
-        table.add_column(f"{name} (rank)", justify="right", no_wrap=True)
-    if pair:
-        for column in ("difference", "95 % interval", "p bootstrap", "p Wilcoxon"):
-            table.add_column(column, justify="left" if column.startswith("95") else "right", no_wrap=True)
-    table.add_column("best baseline", justify="right", no_wrap=True)
-    by_key = {one.key: one for one in comparison.differences}
+    # Headings of sections stand in the first column as well.
+    table.add_column("", width=label_width, overflow="fold")
+    for name, width in widths.items():
+        table.add_column(name, width=width, justify="left" if name == _INTERVAL else "right", overflow="fold")
     above = ""
-    for key, numbers in comparison.numbers.items():
-        if section(numbers[0]) != above:
-            above = section(numbers[0])
-            table.add_row(Text(above, style="cyan"))
-        ranks = comparison.ranks[key]
-        values = [
-            Text(f"{show(number.value)} ({rank})", style="bold" if rank == 1 and len(set(ranks)) > 1 else "")
-            for number, rank in zip(numbers, ranks, strict=True)
+    for position, (heading, words) in enumerate(zip(sections, labels, strict=True)):
+        if heading != above:
+            table.add_row(Text(heading, style="cyan"))
+            above = heading
+        table.add_row(words, *(columns[name][position] for name in widths))
+    hidden = [name for name in columns if name not in widths]
+    notes = [*_notes(comparison), *([f"no room for: {', '.join(hidden)}; --json has all"] if hidden else [])]
+    return Group(table, Text(), Text("\n".join(notes), style="dim"))
+
+
+def _widths(
+    label_width: int, columns: Mapping[str, Sequence[Text]], models: int, room: int
+) -> tuple[int, dict[str, int]]:
+    """Characters of the labels, and of every column that fits."""
+    widths = {name: max([len(name), *(cell.cell_len for cell in cells)]) for name, cells in columns.items()}
+    if label_width + sum(width + 1 for width in widths.values()) <= room:
+        return label_width, widths
+    # The heading of a model may break into lines, a value may not.
+    for name in list(columns)[:models]:
+        widths[name] = max([_LEAST_VALUE, *(cell.cell_len for cell in columns[name])])
+    widths = {name: widths[name] for name in fit(widths, room - _LEAST_LABEL)}
+    return max(1, min(label_width, room - sum(width + 1 for width in widths.values()))), widths
+
+
+def _columns(comparison: Comparison) -> dict[str, list[Text]]:
+    """Heading -> cells, one per number: the models first."""
+    columns: dict[str, list[Text]] = {}
+    for position, name in enumerate(comparison.names):
+        columns[f"{printable(name)} (rank)"] = [
+            _ranked(numbers[position], comparison.ranks[key], position) for key, numbers in comparison.numbers.items()
         ]
-        leaked = [name for name, number in zip(comparison.names, numbers, strict=True) if number.leaked]
-        mark = f" LEAKED: {', '.join(leaked)}" if leaked else ""
-        row: list[str | Text] = [f"  {label(numbers[0])} {ARROWS[numbers[0].direction]}{mark}", *values]
-        table.add_row(*row, *(_tests(by_key[key]) if pair else ()), _best_floor(numbers[0]))
-    return Group(table, Text(), Text("\n".join(_notes(comparison)), style="dim"))
+    if len(comparison.names) == 2:
+        by_key = {one.key: one for one in comparison.differences}
+        tests = [_tests(by_key[key]) for key in comparison.numbers]
+        headings = ("difference", _INTERVAL, "p bootstrap", "p Wilcoxon")
+        columns |= {name: [Text(row[place]) for row in tests] for place, name in enumerate(headings)}
+    columns["best baseline"] = [Text(_best_floor(numbers[0])) for numbers in comparison.numbers.values()]
+    return columns
+
+
+def _ranked(number: Number, ranks: Sequence[int], position: int) -> Text:
+    best = ranks[position] == 1 and len(set(ranks)) > 1
+    return Text(f"{show(number.value)} ({ranks[position]})", style="bold" if best else "")
+
+
+def _named(comparison: Comparison, numbers: Sequence[Number], arrows: Mapping[str, str]) -> str:
+    leaked = [name for name, number in zip(comparison.names, numbers, strict=True) if number.leaked]
+    mark = f" LEAKED: {', '.join(leaked)}" if leaked else ""
+    return f"  {label(numbers[0])} {arrows[numbers[0].direction]}{mark}"
 
 
 def _best_floor(number: Number) -> str:
@@ -80,6 +122,7 @@ def _notes(comparison: Comparison) -> list[str]:
     return [*notes, *comparison.notes]
 
 
+@own_style()
 def draw(comparison: Comparison, path: Path) -> None:
     """One row per number: the advantage of every model over the first, in standard deviations, with its interval.
 

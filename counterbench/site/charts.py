@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping
-from functools import wraps
+from collections.abc import Mapping
 from typing import Any
 
 from counterbench.records import Record
+from counterbench.report.figures import own_style
 
 _COLOURS = {"model": "#c8452c", "identity": "#7a8794", "noise": "#b08d57"}
 _INK = "#010203"  # replaced by the colour of the page's text
 
 
-def _plain(draw: Callable[[Any], str]) -> Callable[[Any], str]:
-    """Words from records are words, not mathematics to be set."""
-
-    @wraps(draw)
-    def drawn(given: Any) -> str:
-        import matplotlib
-
-        with matplotlib.rc_context({"text.parse_math": False}):
-            return draw(given)
-
-    return drawn
-
-
-@_plain
+@own_style()
 def cycles(record: Record) -> str:
     """L1 after 1, 2, ... null interventions; empty where there is no such curve."""
     numbers = [number for number in record.numbers if number.metric == "composition" and number.space in ("", "l1")]
@@ -47,7 +34,7 @@ def cycles(record: Record) -> str:
     return _svg(figure)
 
 
-@_plain
+@own_style()
 def training(curves: Mapping[str, Mapping[str, Any]]) -> str:
     """Loss on training and held-out samples against epochs, stage after stage."""
     stages = {

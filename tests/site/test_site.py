@@ -152,7 +152,10 @@ def test_building_again_gives_the_same_pages(built, tmp_path):
 
 def test_models_that_are_not_here_are_said_to_be_missing(built):
     (viewer,) = built.rglob("viewer.html")
-    assert "is not shown" in viewer.read_text() or "No pictures were made" in viewer.read_text()
+    text = html.unescape(viewer.read_text())
+    for name in ("exact", "blurred", "<b>&co"):
+        assert re.search(rf"{re.escape(name)}[^.]*is not shown", text), name
+    assert "No pictures were made" not in text
 
 
 def test_pictures_show_the_models_answers(toy, tmp_path, monkeypatch):
