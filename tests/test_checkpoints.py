@@ -93,3 +93,11 @@ def test_what_single_precision_cannot_hold_is_infinite(tmp_path):
     save_file({"weight": torch.full((2, 3), 1e300, dtype=torch.float64), "bias": torch.zeros(2)}, path)
     with pytest.raises(CheckpointError, match="'weight' hold NaN or infinite"):
         load_weights(nn.Linear(3, 2), path)
+
+
+@pytest.mark.parametrize("curves", [{"t": True}, {"t": {"seconds": "9"}}, {"t": {"seconds": float("inf")}}, [1], {}])
+def test_a_manifest_whose_curves_are_none_tells_no_seconds(curves):
+    from counterbench import models
+
+    assert models._provenance({"source": "s", "curves": curves})["seconds"] is None
+    assert models._provenance({"curves": {"t": {"seconds": 1.24}, "u": {"seconds": 2}}})["seconds"] == 3.2
