@@ -9,8 +9,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
-from counterbench.errors import CheckpointError
+from counterbench.errors import CheckpointError, short
 from counterbench.files import atomic, sha256_of_file
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def save_weights(module: nn.Module, path: Path, half: bool = False) -> str:
@@ -55,19 +57,33 @@ def load_weights(module: nn.Module, path: Path, sha256: str | None = None) -> st
         ) from error
     expected = module.state_dict()
     _compare(path, state, expected)
+    for name, tensor in state.items():
+        if not tensor.to(expected[name].dtype).isfinite().all():
+            raise CheckpointError(f"{path}: the weights {short(name)} hold NaN or infinite values; train again.")
     module.load_state_dict(state)
-    if bad := [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
-        raise CheckpointError(f"{path}: the weights {bad[0]!r} hold NaN or infinite values; train again.")
     return found
 
 
 def _compare(path: Path, state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
     missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     if missing or extra:
-        parts = [f"lacks {missing[0]!r}"] * bool(missing) + [f"has an unknown {extra[0]!r}"] * bool(extra)
+        parts = [f"lacks {name!r}" for name in missing[:1]] + [f"has an unknown {short(name)}" for name in extra[:1]]
         raise CheckpointError(f"{path} was made for another model: it {' and '.join(parts)}.")
     for name, tensor in expected.items():
         if state[name].shape != tensor.shape:
             raise CheckpointError(
                 f"{path} was made for another model: {name!r} has shape {tuple(state[name].shape)}, expected {tuple(tensor.shape)}."
             )
+        if not _may_become(state[name].dtype, tensor.dtype):
+            raise CheckpointError(
+                f"{path} was made for another model: {name!r} holds {_words(state[name].dtype)}, expected {_words(tensor.dtype)}."
+            )
+
+
+def _may_become(stored: torch.dtype, wanted: torch.dtype) -> bool:
+    """Whether numbers may be read as another type: one precision of floating point as another, everything else as itself."""
+    return stored == wanted or (wanted in _FLOATS and stored in _FLOATS)
+
+
+def _words(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

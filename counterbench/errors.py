@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+
+_ECHO = 80
+"""How many characters of what was given a message repeats, at most."""
+_repr = reprlib.Repr()
+_repr.maxlevel, _repr.maxlong, _repr.maxstring, _repr.maxother = 3, 40, _ECHO - 2, _ECHO
 
 
 class CounterbenchError(Exception):
@@ -15,7 +21,7 @@ class UnknownNameError(CounterbenchError, LookupError):
 
     def __init__(self, kind: str, name: object, known: Iterable[str]):
         self.kind, self.name, self.known = kind, name, sorted(known)
-        super().__init__(f"Unknown {kind} {str(name)!r}.{suggestion(str(name), self.known)}")
+        super().__init__(f"Unknown {kind} {short(str(name))}.{suggestion(str(name), self.known)}")
 
 
 class ConfigError(CounterbenchError, ValueError):
@@ -51,6 +57,15 @@ class RecordError(CounterbenchError, ValueError):
 
 class CacheWarning(UserWarning):
     """The cache cannot be written: nothing is lost, but what could be kept is made anew each time."""
+
+
+def short(value: object) -> str:
+    """What was given, as a message repeats it: its repr, cut to 80 characters whatever its size."""
+    try:
+        text = _repr.repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        text = f"({type(value).__name__})"
+    return text if len(text) <= _ECHO else f"{text[: _ECHO - 3]}..."
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

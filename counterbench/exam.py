@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +16,7 @@ import counterbench
 from counterbench import datasets, features, judges, plans, registry
 from counterbench.catalog.suites import Suite, find_suite
 from counterbench.datasets.base import Dataset
-from counterbench.errors import ConfigError, UnavailableError, UnknownNameError
+from counterbench.errors import ConfigError, UnavailableError, UnknownNameError, short
 from counterbench.features.base import FeatureSpace
 from counterbench.judges import Panel
 from counterbench.metrics._references import References
@@ -280,9 +281,9 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?", name):
+        raise ConfigError(f"Unknown device {short(name)}; give auto, cpu, cuda, cuda:0 or mps.")
     kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
-        raise ConfigError(f"Unknown device {name!r}; give auto, cpu, cuda, cuda:0 or mps.")
     there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
     if int(number or 0) >= there:
         raise ConfigError(f"This machine has no device {name!r}; give --device cpu, or auto to take what there is.")

@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from counterbench.errors import GraphError, suggestion
+from counterbench.errors import GraphError, short, suggestion
 
 if TYPE_CHECKING:
     import networkx
@@ -29,9 +29,11 @@ class CausalGraph:
         for name, listed in self._parents.items():
             for parent in listed:
                 if parent not in self._parents:
-                    raise GraphError(f"{name!r} has the unknown parent {parent!r}.{suggestion(parent, self._parents)}")
+                    raise GraphError(
+                        f"{short(name)} has the unknown parent {short(parent)}.{suggestion(parent, self._parents)}"
+                    )
             if len(set(listed)) != len(listed):
-                raise GraphError(f"{name!r} lists a parent twice: {', '.join(listed)}.")
+                raise GraphError(f"{short(name)} lists a parent twice: {', '.join(listed)}.")
         self._reject_cycles()
 
     def _reject_cycles(self) -> None:
@@ -93,7 +95,7 @@ class CausalGraph:
 
     def _known(self, name: str) -> str:
         if name not in self._parents:
-            raise GraphError(f"Unknown variable {name!r}.{suggestion(name, self._parents)}")
+            raise GraphError(f"Unknown variable {short(name)}.{suggestion(name, self._parents)}")
         return name
 
     @property

@@ -49,13 +49,17 @@ class Matcher:
     @cached_property
     def _trees(self) -> dict[tuple[int, ...], tuple[np.ndarray, cKDTree]]:
         count = len(next(iter(self._known.values())))
-        labels = np.stack([self._known[name] for name in self.classes], 1) if self.classes else np.zeros((count, 0))
+        labels = self._labels(self._known, count)
         points = self._points(self._known, count)
         trees = {}
         for combination in np.unique(labels, axis=0):
             rows = np.flatnonzero((labels == combination).all(1))
             trees[tuple(int(value) for value in combination)] = (rows, cKDTree(points[rows]))
         return trees
+
+    def _labels(self, values: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+        """(count, classes): no classes are one combination of classes."""
+        return np.stack([values[name] for name in self.classes], 1) if self.classes else np.zeros((count, 0))
 
     def _points(self, values: Mapping[str, np.ndarray], count: int) -> np.ndarray:
         if not self.quantities:
@@ -74,8 +78,7 @@ class Matcher:
         """
         wanted = {name: attributes[name].cpu().numpy() for name in (*self.quantities, *self.classes)}
         size = len(next(iter(wanted.values())))
-        points = self._points(wanted, size)
-        labels = np.stack([wanted[name] for name in self.classes], 1) if self.classes else np.zeros((size, 0))
+        points, labels = self._points(wanted, size), self._labels(wanted, size)
         found = np.zeros((size, count), dtype=np.int64)
         for combination in np.unique(labels, axis=0):
             asked = np.flatnonzero((labels == combination).all(1))
@@ -96,7 +99,7 @@ class Matcher:
             (N,), rows of the reference images.
         """
         chosen = torch.zeros(len(drawn), dtype=torch.long)
-        for asked, candidates in self._candidates(attributes):
+        for asked, candidates in self._candidates(attributes, len(drawn)):
             count = candidates.shape[1]
             position = (drawn[asked].double() * count).long().clamp(max=count - 1)
             rows = candidates.expand(len(asked), -1)
@@ -114,7 +117,7 @@ class Matcher:
             (N,), rows of the reference images.
         """
         chosen = torch.zeros(len(images), dtype=torch.long)
-        for asked, candidates in self._candidates(attributes):
+        for asked, candidates in self._candidates(attributes, len(images)):
             wanted = images[asked].float()
             # A few candidates of one's own are compared at once; of thousands that are shared, most are far at first sight.
             bound = torch.zeros(candidates.shape) if self.quantities else self._coarse_distance(candidates[0], wanted)
@@ -170,13 +173,13 @@ class Matcher:
     def _coarse(self) -> Tensor:
         return torch.cat([_coarse(part) for part in self._pixels.split(1000)])
 
-    def _candidates(self, attributes: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    def _candidates(self, attributes: Mapping[str, Tensor], count: int) -> Iterator[tuple[Tensor, Tensor]]:
         """(positions among the samples, (their number or 1, K) rows of the images that have their attributes)."""
         if self.quantities:
             nearest = self.nearest(attributes)
             yield torch.arange(len(nearest)), nearest
             return
-        labels = np.stack([attributes[name].cpu().numpy() for name in self.classes], 1)
+        labels = self._labels({name: attributes[name].cpu().numpy() for name in self.classes}, count)
         for combination in np.unique(labels, axis=0):
             asked = np.flatnonzero((labels == combination).all(1))
             rows, _ = self._trees.get(tuple(int(value) for value in combination)) or self._everything

@@ -227,8 +227,10 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:
     kept = {key: manifest.get(key) for key in ("source", "seed", "epochs", "limit", "data", "judges_used_in_training")}
     curves = manifest.get("curves")
-    seconds = [curve.get("seconds") for curve in curves.values()] if isinstance(curves, dict) else []
-    return {**kept, "seconds": round(sum(seconds), 1) if seconds and all(seconds) else None}
+    parts = list(curves.values()) if isinstance(curves, dict) else []
+    told = [part.get("seconds") for part in parts if isinstance(part, dict)]
+    seconds = [number for number in told if isinstance(number, (int, float)) and 0 < number < float("inf")]
+    return {**kept, "seconds": round(sum(seconds), 1) if seconds and len(seconds) == len(parts) else None}
 
 
 def _from_folder(folder: Path, dataset: Dataset, device: str | torch.device) -> Contestant:

@@ -15,19 +15,30 @@ import inspect
 import pkgutil
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from counterbench import summaries
 from counterbench.errors import ConfigError, UnknownNameError
 
+if TYPE_CHECKING:
+    from counterbench.datasets.base import Dataset
+    from counterbench.features.base import FeatureSpace
+    from counterbench.judges.base import Judge
+    from counterbench.mechanisms.base import Mechanism
+    from counterbench.metrics.base import Metric
+    from counterbench.models import Model
+    from counterbench.objectives.base import Objective
+
+T = TypeVar("T")
 Component = TypeVar("Component", bound=Callable[..., Any])
 
 
-class Registry:
-    """The components of one kind.
+class Registry(Generic[T]):
+    """The components of one kind: classes, or functions, of type T.
 
     Args:
         kind: the singular, as it appears in messages ("mechanism").
@@ -36,7 +47,7 @@ class Registry:
 
     def __init__(self, kind: str, package: str | None = None):
         self.kind, self.package = kind, package
-        self._loaded: dict[str, Any] = {}
+        self._loaded: dict[str, T] = {}
 
     @cached_property
     def _builtins(self) -> dict[str, str]:
@@ -67,19 +78,41 @@ class Registry:
             key = name or component.__module__.rpartition(".")[2]
             home = f"{self.package}.{key}" if self.package else None
             taken = self._loaded.get(key)
-            same = taken is not None and (taken.__module__, taken.__qualname__) == (
-                component.__module__,
-                component.__qualname__,
-            )
+            same = taken is not None and _address(taken) == _address(component)
             foreign = key in self._builtins and component.__module__ != home
             if (taken is not None and not same) or foreign:
                 raise ConfigError(
                     f"The {self.kind} {key!r} of {component.__module__!r} collides with an existing one; choose another name."
                 )
-            self._loaded[key] = component
+            self._loaded[key] = component  # type: ignore[assignment]
             return component
 
         return decorate
+
+    def builtins(self) -> list[str]:
+        """Names of what this package brings itself, sorted; imports nothing."""
+        return sorted(self._builtins)
+
+    def is_builtin(self, name: str) -> bool:
+        """Whether `name` is that of a component of this package."""
+        return name in self._builtins
+
+    def plugged(self) -> dict[str, T]:
+        """The components in use that are not built in."""
+        return {name: component for name, component in self._loaded.items() if name not in self._builtins}
+
+    @contextmanager
+    def temporarily(self, name: str, component: T | None = None) -> Iterator[None]:
+        """Know a component, or what the block registers, as `name` for the length of the block, whatever that name meant before."""
+        before = self._loaded.pop(name, None)
+        if component is not None:
+            self._loaded[name] = component
+        try:
+            yield
+        finally:
+            self._loaded.pop(name, None)
+            if before is not None:
+                self._loaded[name] = before
 
     def names(self) -> list[str]:
         """Every known name, sorted; imports nothing."""
@@ -88,17 +121,19 @@ class Registry:
     def __contains__(self, name: object) -> bool:
         return name in self.names()
 
-    def get(self, name: str) -> Any:
+    def get(self, name: str) -> T:
         """The component called `name`.
 
         Raises:
-            UnknownNameError: with the closest match and the list.
+            UnknownNameError: with the closest match and the list. ConfigError: for a plug-in that cannot be imported.
         """
         if name not in self._loaded:
             if name in self._builtins:
                 importlib.import_module(self._builtins[name])
             elif name in self._plugins:
-                self._loaded[name] = self._plugins[name].load()
+                entry = self._plugins[name]
+                with _importing(f"The {self.kind} {name!r} of the plug-in {entry.value!r}"):
+                    self._loaded[name] = entry.load()
         if name not in self._loaded:
             raise UnknownNameError(self.kind, name, self.names())
         return self._loaded[name]
@@ -110,22 +145,40 @@ class Registry:
         return (inspect.getdoc(self.get(name)) or "").split("\n")[0]
 
 
-mechanisms = Registry("mechanism", "counterbench.mechanisms")
-datasets = Registry("dataset", "counterbench.datasets")
-metrics = Registry("metric", "counterbench.metrics")
-judges = Registry("judge", "counterbench.judges")
-features = Registry("feature", "counterbench.features")
-objectives = Registry("objective", "counterbench.objectives")
-models = Registry("model")
+def _address(component: Any) -> tuple[str, str]:
+    return component.__module__, component.__qualname__
+
+
+@contextmanager
+def _importing(what: str) -> Iterator[None]:
+    """Turn whatever somebody's code does while it is imported into one sentence; Ctrl-C stays what it is.
+
+    Raises:
+        ConfigError: if the block ends with an exception, sys.exit included.
+    """
+    try:
+        yield
+    except (ConfigError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise ConfigError(f"{what}: importing it failed with {reason}") from error
+
+
+mechanisms: Registry[type[Mechanism]] = Registry("mechanism", "counterbench.mechanisms")
+datasets: Registry[type[Dataset]] = Registry("dataset", "counterbench.datasets")
+metrics: Registry[type[Metric]] = Registry("metric", "counterbench.metrics")
+judges: Registry[type[Judge]] = Registry("judge", "counterbench.judges")
+features: Registry[type[FeatureSpace]] = Registry("feature", "counterbench.features")
+objectives: Registry[type[Objective]] = Registry("objective", "counterbench.objectives")
+models: Registry[Callable[[Dataset], Model]] = Registry("model")
 
 
 def plugin_hashes() -> dict[str, str]:
     """SHA-256 of the source of every component in use that is not built in: "kind name" -> hash."""
     found = {}
     for registry in KINDS.values():
-        for name, component in registry._loaded.items():
-            if name in registry._builtins:
-                continue
+        for name, component in registry.plugged().items():
             found[f"{registry.kind} {name}"] = source_hash_of(component)
     return dict(sorted(found.items()))
 
@@ -148,7 +201,9 @@ def source_hash_of(component: Any) -> str:
 _PROCESS = uuid.uuid4().hex
 
 
-KINDS = {registry.kind: registry for registry in (mechanisms, datasets, metrics, judges, features, objectives, models)}
+KINDS: dict[str, Registry[Any]] = {
+    registry.kind: registry for registry in (mechanisms, datasets, metrics, judges, features, objectives, models)
+}
 
 
 def load_plugin(target: str) -> None:
@@ -157,28 +212,25 @@ def load_plugin(target: str) -> None:
     Raises:
         ConfigError: if there is no such module or file, or importing it fails.
     """
-    path = Path(target)
-    try:
-        if path.suffix != ".py":
+    path, what = Path(target), f"--plugin {target}"
+    if path.suffix != ".py":
+        with _importing(what):
             importlib.import_module(target)
-            return
-        if not path.is_file():
-            raise ConfigError(f"--plugin {target}: there is no such file.")
-        # The last part is the file's own name: that is what a bare `register()` takes.
-        name = f"counterbench_plugin_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}.{path.stem}"
-        if name in sys.modules:
-            return
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            raise ConfigError(f"--plugin {target} is not a Python file.")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
+        return
+    if not path.is_file():
+        raise ConfigError(f"{what}: there is no such file.")
+    # The last part is the file's own name: that is what a bare `register()` takes.
+    name = f"counterbench_plugin_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}.{path.stem}"
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{what} is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        with _importing(what):
             spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-    except ConfigError:
+    except BaseException:
+        del sys.modules[name]
         raise
-    except Exception as error:  # a plug-in is somebody's code: anything can go wrong in it
-        raise ConfigError(f"--plugin {target}: importing it failed with {type(error).__name__}: {error}") from error

@@ -17,6 +17,13 @@ Values = Mapping[str, Tensor]
 """Natural values by variable name; see :mod:`counterbench.variables`."""
 
 
+class _Mechanisms(nn.ModuleDict):
+    """Mechanisms by variable, whatever it is called: a variable `type` or `values` is a key here, and no attribute."""
+
+    def __setitem__(self, key: str, module: nn.Module) -> None:
+        self._modules[key] = module
+
+
 class StructuralCausalModel(nn.Module):
     """Answers *what if* by abduction, action and prediction (Pearl, *Causality*, 2009, theorem 7.1.7).
 
@@ -44,7 +51,7 @@ class StructuralCausalModel(nn.Module):
                 f"There is a mechanism for {extra[0]!r}, which is not in the graph.{suggestion(extra[0], graph)}"
             )
         self.graph = graph
-        self.mechanisms: Mapping[str, Mechanism] = nn.ModuleDict({name: given[name] for name in graph.order})  # type: ignore[assignment]
+        self.mechanisms: Mapping[str, Mechanism] = _Mechanisms({name: given[name] for name in graph.order})  # type: ignore[assignment]
         self.variables: dict[str, Variable] = {name: given[name].variable for name in graph.order}
 
     @property

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from counterbench import totals
 from counterbench.errors import RecordError
 from counterbench.evaluation import Evaluation
-from counterbench.files import UNFINISHED, atomic
+from counterbench.files import UNFINISHED, atomic, slug
 from counterbench.records import RECORD, SAMPLES, TOTALS, Inputs, Record, read_record, write_record
 from counterbench.report.figures import save_figure
 
@@ -21,7 +21,8 @@ PLAN, GRID = "plan.parquet", "grid.png"
 
 def folder_of(inputs: Inputs, output: Path) -> Path:
     """Where the evaluation with these inputs lies: other inputs lie elsewhere, so nothing is ever replaced by accident."""
-    return output / f"{inputs.dataset}-{inputs.source}" / inputs.suite / f"{Path(inputs.model).name}-{inputs.hash[:10]}"
+    parts = (f"{inputs.dataset}-{inputs.source}", inputs.suite, f"{Path(inputs.model).name}-{inputs.hash[:10]}")
+    return output.joinpath(*map(slug, parts))
 
 
 def stored(folder: Path, inputs: Inputs) -> Record | None:

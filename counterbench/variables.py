@@ -14,11 +14,12 @@ levels 0-255. A mechanism works on *encoded* values: roughly [-1, 1] for quantit
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from counterbench.errors import ConfigError, DataError
+from counterbench.errors import ConfigError, DataError, short
 
 if TYPE_CHECKING:
     import torch
@@ -84,6 +85,8 @@ class Continuous(Variable):
             raise ConfigError(
                 f"{self.name}: range [{self.low}, {self.high}] is empty; the first number must be smaller."
             )
+        if not math.isfinite(self.high - self.low):
+            raise ConfigError(f"{self.name}: range [{self.low}, {self.high}] has no width; give two finite numbers.")
 
     @property
     def size(self) -> int:
@@ -176,6 +179,10 @@ class Categorical(_Discrete):
         if len(self.classes) < 2:
             raise ConfigError(
                 f"{self.name}: {len(self.classes)} classes given; a {self.kind} variable needs at least two."
+            )
+        if twice := [name for place, name in enumerate(self.classes) if name in self.classes[:place]]:
+            raise ConfigError(
+                f"{self.name}: the class {short(twice[0])} is given twice; each class needs its own name."
             )
 
     @property

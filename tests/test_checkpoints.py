@@ -57,3 +57,47 @@ def test_pickles_are_not_opened(tmp_path):
     torch.save({"weight": torch.zeros(2, 3)}, tmp_path / "w.pt")
     with pytest.raises(CheckpointError, match="not an intact safetensors file"):
         load_weights(nn.Linear(3, 2), tmp_path / "w.pt")
+
+
+def test_a_tensor_too_few_or_too_many(saved, tmp_path):
+    _, path, _ = saved
+    weight, bias = torch.zeros(2, 3), torch.zeros(2)
+    save_file({"weight": weight}, path)
+    with pytest.raises(CheckpointError, match=r"made for another model: it lacks 'bias'\."):
+        load_weights(nn.Linear(3, 2), path)
+    save_file({"weight": weight, "bias": bias, "x" * 500: bias.clone()}, path)
+    with pytest.raises(CheckpointError, match=r"another model: it has an unknown 'xxx.{0,80}\.$"):
+        load_weights(nn.Linear(3, 2), path)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.complex64, torch.float8_e4m3fn])
+def test_numbers_of_another_kind_are_not_cast(tmp_path, dtype):
+    path, module = tmp_path / "w.safetensors", nn.Linear(3, 2)
+    before = module.weight.clone()
+    save_file({"weight": torch.ones(2, 3).to(dtype), "bias": torch.zeros(2)}, path)
+    with pytest.raises(CheckpointError, match=rf"'weight' holds {str(dtype).removeprefix('torch.')}, expected float32"):
+        load_weights(module, path)
+    assert torch.equal(module.weight, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_another_precision_is_read(tmp_path, dtype):
+    path, module = tmp_path / "w.safetensors", nn.Linear(3, 2)
+    save_file({"weight": torch.ones(2, 3).to(dtype), "bias": torch.zeros(2)}, path)
+    load_weights(module, path)
+    assert torch.equal(module.weight, torch.ones(2, 3))
+
+
+def test_what_single_precision_cannot_hold_is_infinite(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_file({"weight": torch.full((2, 3), 1e300, dtype=torch.float64), "bias": torch.zeros(2)}, path)
+    with pytest.raises(CheckpointError, match="'weight' hold NaN or infinite"):
+        load_weights(nn.Linear(3, 2), path)
+
+
+@pytest.mark.parametrize("curves", [{"t": True}, {"t": {"seconds": "9"}}, {"t": {"seconds": float("inf")}}, [1], {}])
+def test_a_manifest_whose_curves_are_none_tells_no_seconds(curves):
+    from counterbench import models
+
+    assert models._provenance({"source": "s", "curves": curves})["seconds"] is None
+    assert models._provenance({"curves": {"t": {"seconds": 1.24}, "u": {"seconds": 2}}})["seconds"] == 3.2

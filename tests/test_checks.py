@@ -400,14 +400,14 @@ class Nameless(SampleMetric):
         (Nameless, "has a title, says what it computes, and what it cannot tell", "title, definition, blind_to"),
     ],
 )
-def test_broken_metrics_are_told_what_to_mend(family, title, words, dataset, monkeypatch):
-    monkeypatch.setitem(registry.metrics._loaded, "mine", family)
-    assert words in broken(of_metrics.check("mine", dataset))[title]
+def test_broken_metrics_are_told_what_to_mend(family, title, words, dataset):
+    with registry.metrics.temporarily("mine", family):
+        assert words in broken(of_metrics.check("mine", dataset))[title]
 
 
-def test_a_right_metric_passes(dataset, monkeypatch):
-    monkeypatch.setitem(registry.metrics._loaded, "mine", Change)
-    assert broken(of_metrics.check("mine", dataset)) == {}
+def test_a_right_metric_passes(dataset):
+    with registry.metrics.temporarily("mine", Change):
+        assert broken(of_metrics.check("mine", dataset)) == {}
 
 
 # --- instruments ------------------------------------------------------------------------------------------------------
@@ -448,12 +448,12 @@ class Dropped(ToyReader):
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-def test_the_command_speaks_and_fails(monkeypatch):
+def test_the_command_speaks_and_fails():
     said = CliRunner().invoke(main, ["check", "toy-linear", "--dataset", "toy"])
     assert "ok" in said.output
     assert "class attributes" not in said.output
-    monkeypatch.setitem(registry.models._loaded, "mine", lambda dataset: Scaled())
-    said = CliRunner().invoke(main, ["check", "mine", "--dataset", "toy"])
+    with registry.models.temporarily("mine", lambda dataset: Scaled()):
+        said = CliRunner().invoke(main, ["check", "mine", "--dataset", "toy"])
     assert said.exit_code == 1
     assert "scale 0..1 by 255" in said.output
     assert "does not keep its contract yet: 1 broken" in said.output

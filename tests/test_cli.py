@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
 from counterbench import summaries
 from counterbench.cli import environment, main
+from counterbench.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 
@@ -586,3 +588,30 @@ def test_where_there_is_a_record_there_is_everything_else(run, monkeypatch, tmp_
     assert list(tmp_path.rglob("record.json")) == []
     assert run(*EVALUATE).exit_code == 0
     assert len(list(tmp_path.rglob("record.json"))) == 1
+
+
+@pytest.mark.parametrize(
+    "command", [["evaluate", "--model", "identity"], ["train", "--model", "vae"], ["data", "draw"], ["plan", "show"]]
+)
+def test_a_seed_beyond_32_bits_is_refused_everywhere(command):
+    said = CliRunner().invoke(main, [*command, "--seed", str(2**32)])
+    assert said.exit_code == 2
+    assert "is not in the range 0<=x<=4294967295" in said.output
+
+
+@pytest.mark.parametrize("name", ["cuda:²", "cuda:", "cuda:00", "cpu:0", "cuda:1" + "0" * 5000])
+def test_devices_that_there_are_not(name):
+    from counterbench.evaluation import choose_device
+
+    with pytest.raises(ConfigError, match="Unknown device") as caught:
+        choose_device(name)
+    assert len(str(caught.value)) < 200
+
+
+def test_no_name_leads_out_of_the_output(tmp_path):
+    from counterbench import storing
+
+    inputs = SimpleNamespace(dataset="../../a", source="../b", suite="quick", model="../c", hash="0" * 64)
+    folder = storing.folder_of(inputs, tmp_path)
+    assert folder.parents[2] == tmp_path
+    assert folder.resolve().is_relative_to(tmp_path.resolve())

@@ -290,16 +290,13 @@ def test_metrics_with_equal_cells_keep_their_own_numbers(toy, dataset):
 
     truth = registry.metrics.get("truth")
 
-    @registry.metrics.register("twin")
     class Twin(truth):
         def add(self, cell, index, score, relative_to=None):
             super().add(cell, index, score * 0 + 777, relative_to)
 
-    try:
+    with registry.metrics.temporarily("twin", Twin):
         exam = evaluation.prepare(dataset, device="cpu", metrics=["truth", "twin"], limit=10)
         record = evaluation.evaluate(Contestant("exact", toy.ExactModel()), exam).record
-    finally:
-        del registry.metrics._loaded["twin"]
     assert {n.value for n in record.numbers if n.metric == "twin"} == {777.0}
     assert all(n.value < 2 for n in record.numbers if n.metric == "truth")
     assert record.skipped == {}

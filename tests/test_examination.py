@@ -212,10 +212,9 @@ def test_keys_follow_the_card_and_the_weights_of_plugins(toy, exam):
 
     hashes = []
     for weight in (1.0, 1.0, 2.0):
-        registry.models._loaded["plugged"] = lambda dataset, weight=weight: Plugged(dataset, weight)
-        contestant = models.load("plugged", toy.Toy())
+        with registry.models.temporarily("plugged", lambda dataset, weight=weight: Plugged(dataset, weight)):
+            contestant = models.load("plugged", toy.Toy())
         hashes.append(contestant.weights_sha256)
-        del registry.models._loaded["plugged"]
     assert hashes[0] == hashes[1] != hashes[2]
     assert contestant.parameters == 2
 

@@ -52,3 +52,16 @@ def test_a_class_with_few_images_repeats_the_last_and_an_unheard_of_one_takes_an
     assert set(found[0].tolist()) == {0, 1, 2}
     assert found[0, 2] == found[0, 3] == found[0, 4]
     assert len(set(found[1].tolist())) == 5
+
+
+def test_an_image_that_nothing_causes_matches_any_real_one(dataset):
+    matcher = Matcher(dataset)
+    matcher.quantities, matcher.classes = [], []
+    images = dataset.split("test").take(slice(0, 5))["image"]
+    assert matcher.random({}, torch.tensor([0.0, 0.999999])).tolist() == [
+        0,
+        len(dataset.reference_rows(matcher.count)) - 1,
+    ]
+    known = dataset.reference(matcher.count).values["image"].float()
+    expected = torch.cdist(images.flatten(1).float(), known.flatten(1)).argmin(1)
+    assert torch.equal(matcher.most_alike({}, images), expected)

@@ -1,6 +1,7 @@
 """Options that a user wrote: unknown ones and wrong types are told apart, in one sentence."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pytest
 
@@ -31,9 +32,42 @@ def test_it_is_made():
         ({"names": "judge"}, "the option names is 'judge'; .*str"),
         ({"pairs": 0.5}, "the option pairs is 0.5;"),
         ({"pairs": [[1], ["x"]]}, r"the option pairs\[1\]\[0\] is 'x';"),
+        ({"width": "x" * 1000}, r"the option width is 'xxx.{0,90}; input"),
+        ({"pairs": [[float("inf")]]}, "finite number"),
         ({"width": -1}, r"It cannot be made with width=-1 \(a width below zero\)"),
     ],
 )
 def test_one_sentence_says_what_is_wrong(given, words):
     with pytest.raises(ConfigError, match=words):
         make("It", Thing, ("x",), given)
+
+
+@dataclass(frozen=True)
+class Context:
+    device: str
+    weights: str | None = None
+
+
+class Placed:
+    def __init__(self, first, *, scale: float = 1.0, device: str = "cpu"):
+        self.scale, self.device = scale, device
+
+
+def test_a_component_gets_what_it_names_of_its_context():
+    made = make("It", Placed, ("x",), {"scale": 2}, Context("meta"))
+    assert (made.scale, made.device) == (2.0, "meta")
+
+
+def test_a_user_sets_no_context():
+    with pytest.raises(ConfigError, match=r"It has no option 'device'\. Known: scale"):
+        make("It", Placed, ("x",), {"device": "cuda"}, Context("meta"))
+
+
+def test_what_is_pinned_must_be_taken():
+    with pytest.raises(ConfigError, match="It takes no 'weights'"):
+        make("It", Placed, ("x",), {}, Context("meta", "file"), ["weights"])
+
+
+def test_a_component_that_hides_what_it_needs_is_told():
+    with pytest.raises(ConfigError, match=r"takes \*\*options, .* each of device, weights that it uses"):
+        make("It", Thing, ("x",), {}, Context("meta"))

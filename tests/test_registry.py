@@ -13,7 +13,8 @@ def test_builtins_are_found_by_file_name():
     assert {"bernoulli", "categorical", "empirical", "flow", "vae"} <= set(registry.mechanisms.names())
     assert "base" not in registry.mechanisms.names()
     for kind in (registry.mechanisms, registry.metrics, registry.judges):
-        for name in kind._builtins:
+        for name in kind.builtins():
+            assert kind.is_builtin(name)
             assert kind.get(name).__module__ == f"{kind.package}.{name}"
 
 
@@ -74,6 +75,35 @@ def test_entry_point_collisions(monkeypatch):
         Registry("mechanism", "counterbench.mechanisms").names()
 
 
+def test_entry_point_that_cannot_be_imported(monkeypatch):
+    class Broken(_Entry):
+        def load(self):
+            raise SystemExit("no licence")
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [Broken("mine", "x:y")])
+    with pytest.raises(
+        ConfigError, match="gadget 'mine' of the plug-in 'x:y': importing it failed with SystemExit: no licence"
+    ):
+        Registry("gadget").get("mine")
+
+
+def test_a_component_for_the_length_of_a_block():
+    kind = Registry("gadget")
+
+    def first(): ...
+
+    def second(): ...
+
+    kind.register("g")(first)
+    with kind.temporarily("g", second), kind.temporarily("h"):
+        kind.register("h")(second)
+        assert (kind.get("g"), kind.get("h")) == (second, second)
+        assert kind.plugged() == {"g": second, "h": second}
+        assert not kind.is_builtin("g")
+    assert kind.get("g") is first
+    assert kind.names() == ["g"]
+
+
 def test_plugin_file(tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(
@@ -86,7 +116,14 @@ def test_plugin_file(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "no such file"), ("import nothing_of_this_name", "ModuleNotFoundError"), ("1/0", "ZeroDivisionError")],
+    [
+        (None, "no such file"),
+        ("import nothing_of_this_name", "ModuleNotFoundError"),
+        ("1/0", "ZeroDivisionError"),
+        ("import sys; sys.exit(0)", "SystemExit: 0"),
+        ("raise GeneratorExit", "failed with GeneratorExit"),
+        ("raise BaseException('x')", "BaseException: x"),
+    ],
 )
 def test_broken_plugin_files(tmp_path, content, words):
     plugin = tmp_path / "broken.py"

@@ -6,6 +6,7 @@ from counterbench import registry
 from counterbench.errors import DataError, GraphError, ModelError
 from counterbench.graph import CausalGraph
 from counterbench.scm import StructuralCausalModel, checked_answer
+from counterbench.variables import Binary
 
 
 @pytest.fixture(scope="module")
@@ -178,3 +179,14 @@ def test_an_answer_must_show_what_was_set(dataset, factual):
         checked_answer(dict(factual), dataset.variables, {"a": factual["a"] + 1}, 40)
     answer = {**factual, "a": factual["a"] + 1, "extra": "anything"}
     assert set(checked_answer(answer, dataset.variables, {"a": factual["a"] + 1}, 40)) == set(dataset.variables)
+
+
+def test_a_variable_may_be_called_as_something_of_torch(generator):
+    """`type`, `values` and `keys` are names of methods; the columns of many tables are called so."""
+    names = ("type", "values", "keys", "forward")
+    family = registry.mechanisms.get("bernoulli")
+    graph = CausalGraph({name: [] for name in names})
+    scm = StructuralCausalModel(graph, [family(Binary(name), []) for name in names]).train().eval()
+    assert set(scm.sample(3, generator=generator)) == set(names)
+    assert {key.split(".")[1] for key in scm.state_dict()} == set(names)
+    scm.load_state_dict(scm.state_dict())

@@ -71,6 +71,10 @@ def test_declarations_that_make_no_sense():
         Continuous("v", 2, 1)
     with pytest.raises(ConfigError, match="at least two"):
         Categorical("v", ("only",))
+    with pytest.raises(ConfigError, match="the class 'x' is given twice"):
+        Categorical("v", ("x", "y", "x"))
+    with pytest.raises(ConfigError, match="two finite numbers"):
+        Continuous("v", 0, float("inf"))
 
 
 def test_values_in_words():

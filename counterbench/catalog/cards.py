@@ -10,8 +10,9 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from counterbench.catalog import section
+from counterbench.catalog.names import ClassName, Name, Unit, VariableName, require_name
 from counterbench.catalog.reading import Declaration, load_yaml, validate
-from counterbench.errors import ConfigError, CounterbenchError, UnknownNameError
+from counterbench.errors import ConfigError, CounterbenchError, UnknownNameError, short
 from counterbench.graph import CausalGraph
 from counterbench.variables import Binary, Categorical, Continuous, Image, Ordinal, Variable
 
@@ -22,10 +23,11 @@ class VariableEntry(Declaration):
     kind: Literal["continuous", "binary", "categorical", "ordinal", "image"]
     parents: tuple[str, ...] = ()
     description: str = ""
-    unit: str = ""
+    unit: Unit = ""
     range: tuple[float, float] | None = None
-    classes: tuple[str, ...] = ()
+    classes: tuple[ClassName, ...] = ()
     shape: tuple[int, int, int] | None = None
+    """Of an image: channels, height, width."""
     intervenable: bool = True
 
     @model_validator(mode="after")
@@ -35,6 +37,8 @@ class VariableEntry(Declaration):
         )
         if needed and not getattr(self, needed):
             raise ValueError(f"a {self.kind} variable needs the key {needed!r}.")
+        if self.shape is not None:
+            _require_picture(self.shape)
         return self
 
     def build(self, name: str) -> Variable:
@@ -47,6 +51,16 @@ class VariableEntry(Declaration):
         if self.kind == "binary":
             return Binary(name)
         return (Categorical if self.kind == "categorical" else Ordinal)(name, classes=self.classes)
+
+
+def _require_picture(shape: tuple[int, int, int]) -> None:
+    channels, height, width = shape
+    if min(shape) >= 1 and channels in (1, 3):
+        return
+    said = f"shape {list(shape)} is not channels, height, width of an image"
+    if min(shape) >= 1 and width in (1, 3):
+        raise ValueError(f"{said}; write [{width}, {channels}, {height}].")
+    raise ValueError(f"{said}; give 1 channel (grey) or 3 (colours), and at least one pixel.")
 
 
 class TableEntry(Declaration):
@@ -70,45 +84,35 @@ class SourceEntry(Declaration):
     table: TableEntry | None = None
 
 
-class JudgeEntry(Declaration):
+class Instrument(Declaration):
+    """Something that looks at images, as a card pins it."""
+
+    options: dict[str, Any] = Field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+    """Whose images it can read; empty for those of all sources."""
+    weights: str | None = None
+    sha256: str | None = None
+    quality: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """source -> name of a figure -> value, on real test images."""
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _pinned(self) -> Instrument:
+        if (self.weights is None) != (self.sha256 is None):
+            raise ValueError("weights and sha256 go together: weights are pinned by their hash.")
+        return self
+
+
+class JudgeEntry(Instrument):
     """How one variable is measured in an image."""
 
     judge: str
-    options: dict[str, Any] = Field(default_factory=dict)
     by_source: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """source -> options for that source, e.g. a calibration."""
-    sources: tuple[str, ...] = ()
-    """Whose images it can read; empty for those of all sources."""
-    weights: str | None = None
-    sha256: str | None = None
-    quality: dict[str, dict[str, float]] = Field(default_factory=dict)
-    """source -> name of a figure -> value, on real test images."""
-    note: str = ""
-
-    @model_validator(mode="after")
-    def _pinned(self) -> JudgeEntry:
-        if (self.weights is None) != (self.sha256 is None):
-            raise ValueError("weights and sha256 go together: a judge is pinned by its hash.")
-        return self
 
 
-class FeatureEntry(Declaration):
+class FeatureEntry(Instrument):
     """What a feature space needs to know about a dataset."""
-
-    options: dict[str, Any] = Field(default_factory=dict)
-    sources: tuple[str, ...] = ()
-    """Whose images it can read; empty for those of all sources."""
-    weights: str | None = None
-    sha256: str | None = None
-    quality: dict[str, dict[str, float]] = Field(default_factory=dict)
-    """source -> name of a figure -> value, on real test images."""
-    note: str = ""
-
-    @model_validator(mode="after")
-    def _pinned(self) -> FeatureEntry:
-        if (self.weights is None) != (self.sha256 is None):
-            raise ValueError("weights and sha256 go together: a feature space is pinned by its hash.")
-        return self
 
 
 class RoleEntry(Declaration):
@@ -129,12 +133,12 @@ Role = Literal["identity", "domain", "mask", "boxes", "label", "caption"]
 class Card(Declaration):
     """A dataset: its variables, graph, sources and judges."""
 
-    name: str
+    name: Name
     title: str
     description: str
     reader: str
-    variables: dict[str, VariableEntry]
-    sources: dict[str, SourceEntry]
+    variables: dict[VariableName, VariableEntry]
+    sources: dict[Name, SourceEntry]
     default_source: str
     group: str | None = None
     """What several samples may share (a subject, a base digit); intervals are clustered by it."""
@@ -153,7 +157,7 @@ class Card(Declaration):
     def _consistent(self) -> Card:
         if self.default_source not in self.sources:
             raise ValueError(
-                f"default_source {self.default_source!r} is not among the sources: {', '.join(self.sources)}."
+                f"default_source {short(self.default_source)} is not among the sources: {', '.join(self.sources)}."
             )
         try:
             self.graph, self.build_variables()
@@ -163,6 +167,8 @@ class Card(Declaration):
         images = [name for name, entry in self.variables.items() if entry.kind == "image"]
         if len(images) > 1:
             raise ValueError(f"a card declares one image, or none; this one has {len(images)}.")
+        if images and len(self.variables) == 1:
+            raise ValueError("this card declares an image alone; a counterfactual needs a variable that can be set.")
         if not images and (self.judges or self.features):
             raise ValueError("judges and feature spaces look at an image, and this card declares none.")
         return self
@@ -174,7 +180,9 @@ class Card(Declaration):
         said |= {f"role {name}": entry.sources for name, entry in self.roles.items()}
         for what, sources in said.items():
             if unknown := set(sources) - set(self.sources):
-                raise ValueError(f"{what}: no source {sorted(unknown)[0]!r} here; there is {', '.join(self.sources)}.")
+                raise ValueError(
+                    f"{what}: no source {short(sorted(unknown)[0])} here; there is {', '.join(self.sources)}."
+                )
 
     @property
     def graph(self) -> CausalGraph:
@@ -199,6 +207,11 @@ class Card(Declaration):
         return next((name for name, entry in self.variables.items() if entry.kind == "image"), "")
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the image; zeros for a dataset without images."""
+        return (self.variables[self.image].shape if self.image else None) or (0, 0, 0)
+
+    @property
     def attributes(self) -> tuple[str, ...]:
         """Names of all variables but the image, in the order of the graph."""
         return tuple(name for name in self.graph.order if name != self.image)
@@ -207,6 +220,18 @@ class Card(Declaration):
     def intervenable(self) -> tuple[str, ...]:
         """Names of the attributes that a plan may set."""
         return tuple(name for name in self.attributes if self.variables[name].intervenable)
+
+    def weights_of(self, entry: Instrument) -> Path | None:
+        """The file that a judge or feature space of this card is pinned to, or None.
+
+        Raises:
+            ConfigError: for a card that names weights but was not read from a file.
+        """
+        if entry.weights is None:
+            return None
+        if self.path is None:
+            raise ConfigError(f"Card {self.name!r} names weights but was not read from a file; set its `path`.")
+        return Path(self.path).parent / entry.weights
 
     def source(self, name: str | None) -> str:
         """`name`, or the default; UnknownNameError for one that the card does not declare."""
@@ -233,11 +258,15 @@ def _extended(content: Any, path: Path, seen: tuple[Path, ...] = ()) -> Any:
     if not isinstance(content, dict) or "extends" not in content:
         return content
     own = {key: value for key, value in content.items() if key != "extends"}
-    beside, known = path.parent / f"{content['extends']}.yaml", section("datasets") / f"{content['extends']}.yaml"
+    try:
+        name = require_name(content["extends"])
+    except ValueError as error:
+        raise ConfigError(f"{path}: extends: {error}") from error
+    beside, known = path.parent / f"{name}.yaml", section("datasets") / f"{name}.yaml"
     base = beside if beside.is_file() and beside.resolve() != path.resolve() else known
     if not base.is_file() or base.resolve() in (path.resolve(), *seen):
         raise ConfigError(
-            f"{path}: extends {content['extends']!r}, but there is no other card {beside}, and none of that name in the catalogue."
+            f"{path}: extends {name!r}, but there is no other card {beside}, and none of that name in the catalogue."
         )
     return _merged(_extended(load_yaml(base), base, (*seen, path.resolve())), own)
 

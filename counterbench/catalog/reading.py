@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from counterbench.errors import ConfigError, suggestion
+from counterbench.catalog.plain_yaml import parse
+from counterbench.errors import ConfigError, short, suggestion
 
 
 class Declaration(BaseModel):
-    """Base of everything that is declared in YAML: immutable, and an unknown key is an error."""
+    """Base of everything that is declared in YAML: immutable, an unknown key is an error, and numbers are finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 Declared = TypeVar("Declared", bound=Declaration)
@@ -40,17 +40,17 @@ def validate(content: Any, kind: type[Declared], path: Path) -> Declared:
 
 
 def load_yaml(path: Path) -> Any:
-    """Plain YAML data; never constructs objects."""
+    """Plain YAML data; see :mod:`counterbench.catalog.plain_yaml`."""
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"Cannot read {path}: it is not a file.")
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"Cannot read {path}: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not a text file in UTF-8.") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(f"{path} is not valid YAML{place}: {getattr(error, 'problem', error)}.") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not valid YAML{error}.") from error
 
 
 def declared_in(path: Path) -> Literal["recipe", "card", "suite"]:
@@ -65,15 +65,18 @@ def declared_in(path: Path) -> Literal["recipe", "card", "suite"]:
 def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
     # A misspelt key is also a missing one: name the one that was typed.
     first, *others = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-    place = ".".join(str(part) for part in first["loc"]) or "the file"
+    place = ".".join(str(part) for part in first["loc"] if part != "[key]") or "the file"
     if first["type"] == "extra_forbidden":
         fields = _fields_at(kind, first["loc"][:-1])
-        said = f"unknown key {place!r}.{suggestion(str(first['loc'][-1]), fields)}"
+        said = f"unknown key {short(place)}.{suggestion(str(first['loc'][-1]), fields)}"
     elif first["type"] == "missing":
-        said = f"the key {place!r} is missing."
+        said = f"the key {short(place)} is missing."
     else:
-        said = f"{place}: {first['msg'].removeprefix('Value error, ')}"
-        said += "" if said.endswith(".") else f" (got {first['input']!r})."
+        said = f"{short(place)[1:-1]}: " if first["loc"] else ""
+        said += first["msg"].removeprefix("Value error, ")
+        if not said.endswith("."):
+            quotes = "; words that YAML reads as something else need quotes" if first["type"] == "string_type" else ""
+            said += f" (got {short(first['input'])}{quotes})."
     return said + (f" {len(others)} more problem(s) follow." if others else "")
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from counterbench.catalog import section
+from counterbench.catalog.names import Name, VariableName
 from counterbench.catalog.reading import Declaration, read
 
 
@@ -75,15 +76,15 @@ class WeightsEntry(Declaration):
 class Recipe(Declaration):
     """A model: one YAML file, `models/<dataset>/<name>.yaml`."""
 
-    name: str
+    name: Name
     title: str
     kind: Literal["scm"] = "scm"
-    dataset: str
+    dataset: Name
     description: str = ""
     citation: str = ""
-    seed: int = 0
-    mechanisms: dict[str, MechanismEntry]
-    weights: dict[str, WeightsEntry] = Field(default_factory=dict)
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+    mechanisms: dict[VariableName, MechanismEntry]
+    weights: dict[Name, WeightsEntry] = Field(default_factory=dict)
     """source -> weights; paths are relative to the recipe."""
 
     def content(self) -> dict[str, Any]:

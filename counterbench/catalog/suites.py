@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from counterbench.catalog import section
+from counterbench.catalog.names import Name
 from counterbench.catalog.reading import Declaration, read
 from counterbench.errors import UnknownNameError
 
@@ -15,7 +16,7 @@ from counterbench.errors import UnknownNameError
 class Suite(Declaration):
     """An exam, for any dataset."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    name: Name
     title: str
     description: str = ""
     cycles: int = Field(10, ge=0, le=50)

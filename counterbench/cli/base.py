@@ -113,6 +113,10 @@ def main(plugin: tuple[str, ...]) -> None:
             load_plugin(target)
 
 
+SEED = click.IntRange(min=0, max=2**32 - 1)
+"""Of every `--seed`: what numpy, torch and Lightning all take."""
+
+
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--dataset`, `--source` and `--data-dir`."""
     for option in reversed(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from counterbench.cli.base import data_options, main, put, quiet_option, say, show_progress
+from counterbench.cli.base import SEED, data_options, main, put, quiet_option, say, show_progress
 
 
 @main.group()
@@ -39,7 +39,7 @@ def prepare(
 @data.command("draw")
 @data_options
 @click.option("--count", default=64, show_default=True, help="How many test images.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which ones.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Which ones.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("samples.png"), show_default=True)
 @quiet_option
 def draw(
@@ -67,9 +67,7 @@ def draw(
     help="Set a variable; repeat for several.",
 )
 @click.option("--count", default=8, show_default=True, help="How many test images.")
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which test images, and the noise."
-)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Which test images, and the noise.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("grid.png"), show_default=True)
 @quiet_option

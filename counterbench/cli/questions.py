@@ -8,7 +8,17 @@ from typing import Any
 
 import click
 
-from counterbench.cli.base import data_options, evaluate_into, main, print_record, put, quiet_option, say, show_progress
+from counterbench.cli.base import (
+    SEED,
+    data_options,
+    evaluate_into,
+    main,
+    print_record,
+    put,
+    quiet_option,
+    say,
+    show_progress,
+)
 from counterbench.errors import RecordError
 
 
@@ -20,9 +30,7 @@ from counterbench.errors import RecordError
 @click.option("--suite", default="standard", show_default=True, help="Name of a suite, or a suite file.")
 @click.option("--metrics", default=None, metavar="A,B", help="Only these metrics; default: the suite's.")
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="Ask about the first N test images only.")
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the questions and of the noise."
-)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the questions and of the noise.")
 @click.option(
     "--plan",
     type=click.Path(path_type=Path),
@@ -99,7 +107,7 @@ def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         [
             click.option("--suite", default="standard", show_default=True, help="Name of a suite, or a suite file."),
-            click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+            click.option("--seed", type=SEED, default=0, show_default=True),
             click.option(
                 "--limit", type=click.IntRange(min=1), default=None, help="About the first N test images only."
             ),

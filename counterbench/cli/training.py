@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from counterbench.cli.base import data_options, keep, main, put, put_json, quiet_option, say, show_progress
+from counterbench.cli.base import SEED, data_options, keep, main, put, put_json, quiet_option, say, show_progress
 
 _CLASSES = ("binary", "categorical", "ordinal")
 
@@ -22,7 +22,7 @@ _CLASSES = ("binary", "categorical", "ordinal")
     default=None,
     help="Folder for the result; default: runs/MODEL-DATASET-SOURCE.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=None, help="Default: the recipe's.")
+@click.option("--seed", type=SEED, default=None, help="Default: the recipe's.")
 @click.option("--epochs", type=click.IntRange(min=1), default=None, help="At most; default: the recipe's.")
 @click.option(
     "--limit",
@@ -77,7 +77,7 @@ def _instrument_options(seed: int) -> Callable[..., Any]:
         click.option(
             "--output", type=click.Path(path_type=Path), required=True, help="Folder for weights and a report."
         ),
-        click.option("--seed", type=click.IntRange(min=0), default=seed, show_default=True),
+        click.option("--seed", type=SEED, default=seed, show_default=True),
         click.option("--epochs", type=click.IntRange(min=1), default=None),
         click.option("--device", default="auto", show_default=True),
         click.option("--quiet", "-q", is_flag=True, help="No progress on stderr."),

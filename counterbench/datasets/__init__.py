@@ -23,7 +23,7 @@ def _plugged_cards() -> dict[str, Card]:
     """Cards that plug-in readers bring along, as an attribute `plugin_card` (a Card, or the path of one)."""
     found: dict[str, Card] = {}
     for name in registry.datasets.names():
-        if name in registry.datasets._builtins:  # a built-in reader's cards lie in the catalogue
+        if registry.datasets.is_builtin(name):  # a built-in reader's cards lie in the catalogue
             continue
         card = getattr(registry.datasets.get(name), "plugin_card", None)
         if card is not None:

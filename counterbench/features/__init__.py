@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from counterbench import registry
-from counterbench.errors import ConfigError, UnavailableError, suggestion
+from counterbench.catalog.cards import Card, FeatureEntry
+from counterbench.errors import UnavailableError
+from counterbench.options import PINNED, make
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import torch
 
-    from counterbench.catalog.cards import Card
     from counterbench.features.base import FeatureSpace
     from counterbench.judges import Panel
+
+
+@dataclass(frozen=True)
+class FeatureContext:
+    """What a feature space is given if its `__init__` has a parameter of that name; its other parameters are options of the card.
+
+    Args:
+        shape: (C, H, W) of the images.
+        panels: the judges of the dataset.
+        card: name of the dataset, for messages.
+        weights: the file that the card pins, or None.
+        sha256: what its hash must be, or None.
+        device: where it computes.
+    """
+
+    shape: tuple[int, int, int]
+    panels: Mapping[str, Panel]
+    card: str
+    weights: Path | None
+    sha256: str | None
+    device: str | torch.device
 
 
 def load(
@@ -42,21 +63,10 @@ def load(
     family = registry.features.get(name)
     if not card.image:
         raise UnavailableError(f"{card.name!r} has no images")
-    accepted = inspect.signature(family.__init__).parameters
-    entry = card.features.get(name)
-    if entry is not None and entry.sources and card.source(source) not in entry.sources:
+    entry = card.features.get(name, FeatureEntry())
+    if entry.sources and card.source(source) not in entry.sources:
         raise UnavailableError(f"the card {card.name!r} pins none for the source {card.source(source)!r}")
-    options = dict(entry.options) if entry else {}
-    for option in options:
-        if option not in accepted:
-            raise ConfigError(
-                f"Card {card.name!r}: the feature space {name!r} has no option {option!r}.{suggestion(option, list(accepted)[1:])}"
-            )
-    if entry is not None and entry.weights is not None:
-        if card.path is None:
-            raise ConfigError(f"Card {card.name!r} names weights but was not read from a file; set its `path`.")
-        options |= {"weights": Path(card.path).parent / entry.weights, "sha256": entry.sha256}
-    shape = card.variables[card.image].shape
-    given = {"shape": shape, "panels": panels, "device": device, "card": card.name}
-    space: FeatureSpace = family(**options, **{key: value for key, value in given.items() if key in accepted})
+    context = FeatureContext(card.image_shape, panels, card.name, card.weights_of(entry), entry.sha256, device)
+    what = f"Card {card.name!r}: the feature space {name!r}"
+    space: FeatureSpace = make(what, family, (), entry.options, context, PINNED if entry.weights else ())
     return space

@@ -30,14 +30,14 @@ class FolderEncoder(FeatureSpace):
     spread: ClassVar[tuple[float, float, float]]
     """Normalisation of red, green and blue, on the scale [0, 1]."""
 
-    def __init__(self, weights: Path | None = None, device: str | torch.device = "cpu"):
+    def __init__(self, *, weights: Path | None = None, device: str | torch.device = "cpu"):
         needed: Needed = self.needs[0]
         require_package(needed, self.space)
         folder = weights or find(needed, self.space)
-        self.network = self._read(folder).to(device).eval().requires_grad_(False)
+        self.network = self._read(folder).to(device, torch.float32).eval().requires_grad_(False)
         self.sha256 = ",".join(sha256_of_file(folder / name) for name in ("model.safetensors", "config.json"))
         self.device = device
-        self.side = int(getattr(self.network.config, "image_size", 224))
+        self.side = self._side()
 
     def _read(self, folder: Path) -> Any:
         import transformers
@@ -51,6 +51,10 @@ class FolderEncoder(FeatureSpace):
             )
         except (OSError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{folder} cannot be read as {self.model} ({error}).") from error
+
+    def _side(self) -> int:
+        """Height and width, in pixels, of the images that it reads."""
+        return int(getattr(self.network.config, "image_size", 224))
 
     @property
     def fingerprint(self) -> str:

@@ -29,9 +29,8 @@ class DINOv2(FolderEncoder):
         ),
     )
 
-    def __init__(self, *arguments: Any, **options: Any):
-        super().__init__(*arguments, **options)
-        self.side = 224  # the stored size is that of the position table, not of the usual input
+    def _side(self) -> int:
+        return 224  # the stored size is that of the position table, not of the usual input
 
     def _output(self, result: Any) -> Tensor:
         token: Tensor = result.pooler_output

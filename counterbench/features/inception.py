@@ -34,10 +34,10 @@ class Inception(FeatureSpace):
     title = "Inception v3, 2048 pooled features"
     needs = (_WEIGHTS,)
 
-    def __init__(self, weights: Path | None = None, device: str | torch.device = "cpu"):
+    def __init__(self, *, weights: Path | None = None, device: str | torch.device = "cpu"):
         require_package(_WEIGHTS, "inception")
         path = weights or find(_WEIGHTS, "inception")
-        self.network = build(path).to(device)
+        self.network = build(path).to(device, torch.float32)
         self.sha256, self.device = sha256_of_file(path), device
 
     @property

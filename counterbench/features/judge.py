@@ -18,9 +18,9 @@ class JudgeFeatures(FeatureSpace):
     """The layer below the output of a trained judge: it is always at hand, and knows these images.
 
     Args:
-        panels: the judges of the dataset.
         variable: whose judge; None for the first variable with a trained one.
         member: which of its judges.
+        panels: the judges of the dataset.
         card: name of the dataset, for messages.
 
     Raises:
@@ -29,7 +29,7 @@ class JudgeFeatures(FeatureSpace):
 
     title = "features of the dataset's pinned judge"
 
-    def __init__(self, panels: Mapping[str, Panel], variable: str | None = None, member: int = 0, card: str = ""):
+    def __init__(self, variable: str | None = None, member: int = 0, *, panels: Mapping[str, Panel], card: str = ""):
         trained = {
             name: [judge for judge in panel.members if isinstance(judge, Classifier)]
             for name, panel in panels.items()

@@ -37,10 +37,10 @@ class LPIPS(FeatureSpace):
     vectors = False
     needs = (_VGG,)
 
-    def __init__(self, weights: Path | None = None, device: str | torch.device = "cpu"):
+    def __init__(self, *, weights: Path | None = None, device: str | torch.device = "cpu"):
         require_package(_VGG, "lpips")
         path = weights or find(_VGG, "lpips")
-        self.network = build(torch.load(path, map_location="cpu", weights_only=True)).to(device)
+        self.network = build(torch.load(path, map_location="cpu", weights_only=True)).to(device, torch.float32)
         self.sha256, self.device = sha256_of_file(path), device
 
     @property

@@ -20,8 +20,8 @@ class Posterior(FeatureSpace):
     """Mean and log standard deviation of q(z | image), side by side; the distance is KL(q(. | first) || q(. | second)).
 
     Args:
-        shape: (C, H, W) of the images.
         latent, channels, hidden: of the network; see :class:`counterbench.networks.autoencoder.Recogniser`.
+        shape: (C, H, W) of the images.
         weights: safetensors file.
         sha256: what its hash must be.
         device: where it computes.
@@ -35,10 +35,11 @@ class Posterior(FeatureSpace):
 
     def __init__(
         self,
-        shape: Sequence[int],
         latent: int = 16,
         channels: Sequence[int] = (16, 32, 64),
         hidden: int = 128,
+        *,
+        shape: Sequence[int],
         weights: Path | None = None,
         sha256: str | None = None,
         device: str | torch.device = "cpu",
@@ -48,7 +49,7 @@ class Posterior(FeatureSpace):
             raise UnavailableError(f"the dataset {card!r} pins no unconditional autoencoder")
         self.network = Recogniser(shape, latent, channels, hidden)
         self.sha256 = load_weights(self.network, weights, sha256)
-        self.network.to(device).eval().requires_grad_(False)
+        self.network.to(device, torch.float32).eval().requires_grad_(False)
         self.device = device
 
     @property

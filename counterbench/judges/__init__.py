@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from counterbench import registry
 from counterbench.catalog.cards import Card, JudgeEntry
-from counterbench.errors import ConfigError, CounterbenchError, suggestion
+from counterbench.errors import ConfigError, short, suggestion
+from counterbench.options import PINNED, make
 
 if TYPE_CHECKING:
     import torch
@@ -112,12 +112,29 @@ def load(card: Card, source: str, device: str | torch.device = "cpu") -> dict[st
     panels = {}
     for name, entries in card.judges.items():
         if name not in card.attributes:
-            raise ConfigError(f"Card {card.name!r} has judges for {name!r}.{suggestion(name, card.attributes)}")
+            raise ConfigError(f"Card {card.name!r} has judges for {short(name)}.{suggestion(name, card.attributes)}")
         there = [entry for entry in entries if not entry.sources or source in entry.sources]
         if there:
             members = tuple(_build(entry, variables[name], card, source, device) for entry in there)
             panels[name] = Panel(variables[name], members)
     return panels
+
+
+@dataclass(frozen=True)
+class JudgeContext:
+    """What a judge is given if its `__init__` has a parameter of that name; its other parameters are options of the card.
+
+    Args:
+        channels: of the images.
+        weights: the file that the card pins, or None.
+        sha256: what its hash must be, or None.
+        device: where it computes.
+    """
+
+    channels: int
+    weights: Path | None
+    sha256: str | None
+    device: str | torch.device
 
 
 def _build(entry: JudgeEntry, variable: Variable, card: Card, source: str, device: str | torch.device) -> Judge:
@@ -126,29 +143,9 @@ def _build(entry: JudgeEntry, variable: Variable, card: Card, source: str, devic
         raise ConfigError(
             f"The judge {entry.judge!r} cannot measure {variable.name!r}, which is {variable.kind}; it measures: {', '.join(family.kinds)}."
         )
-    accepted = inspect.signature(family.__init__).parameters
-    options = {**entry.options, **entry.by_source.get(source, {})}
-    for option in options:
-        if option not in accepted:
-            raise ConfigError(
-                f"Card {card.name!r}: the judge {entry.judge!r} has no option {option!r}.{suggestion(option, list(accepted)[2:])}"
-            )
-    if entry.weights is not None:
-        if card.path is None:
-            raise ConfigError(f"Card {card.name!r} names weights but was not read from a file; set its `path`.")
-        options |= {"weights": Path(card.path).parent / entry.weights, "sha256": entry.sha256}
-    if "channels" in accepted:
-        shape = card.variables[card.image].shape
-        assert shape is not None
-        options.setdefault("channels", shape[0])
-    if "device" in accepted:
-        options["device"] = device
-    try:
-        judge: Judge = family(variable, **options)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, CounterbenchError):
-            raise
-        raise ConfigError(
-            f"Card {card.name!r}: the judge {entry.judge!r} of {variable.name!r} cannot be made ({error})."
-        ) from error
+    channels = card.image_shape[0]
+    context = JudgeContext(channels, card.weights_of(entry), entry.sha256, device)
+    what = f"Card {card.name!r}: the judge {entry.judge!r} of {variable.name!r}"
+    given = {**entry.options, **entry.by_source.get(source, {})}
+    judge: Judge = make(what, family, (variable,), given, context, PINNED if entry.weights else ())
     return judge

@@ -38,11 +38,11 @@ class Classifier(Judge):
     Args:
         variable: binary, categorical or ordinal.
         architecture: name of the network.
-        channels: of the images.
         stride: of the network's first convolution.
         pool: side of the squares of pixels that are averaged first.
         heads: name -> number of classes, of all variables that the network was trained for together, in their order; default:
             this one alone.
+        channels: of the images.
         weights: safetensors file.
         sha256: what its hash must be.
         device: where it computes.
@@ -57,10 +57,11 @@ class Classifier(Judge):
         self,
         variable: Variable,
         architecture: str,
-        channels: int = 1,
         stride: int = 1,
         pool: int = 1,
         heads: Mapping[str, int] | None = None,
+        *,
+        channels: int = 1,
         weights: Path | None = None,
         sha256: str | None = None,
         device: str | torch.device = "cpu",
@@ -77,7 +78,7 @@ class Classifier(Judge):
         self.columns = columns(heads)[variable.name]
         self.network = build(architecture, channels, sum(heads.values()), stride, pool)
         self.sha256 = load_weights(self.network, weights, sha256)
-        self.network.to(device).eval().requires_grad_(False)
+        self.network.to(device, torch.float32).eval().requires_grad_(False)
         self.device = device
 
     @property

@@ -1,4 +1,5 @@
 import pytest
+import yaml
 
 from counterbench import catalog, datasets
 from counterbench.catalog.cards import Card, card_paths, read_card
@@ -83,6 +84,13 @@ def card_text():
         ("    range: [0.5, 7.0]\n", "    range: [7.0, 0.5]\n", "is empty"),
         ("    kind: categorical", "    kind: categoric", "variables.digit.kind"),
         ("reader: morphomnist", "reader: [morphomnist", "is not valid YAML at line"),
+        ("    range: [0.5, 7.0]\n", "    range: [0.5, .inf]\n", "should be a finite number (got inf)"),
+        ("    shape: [1, 32, 32]", "    shape: [2, 32, 32]", "give 1 channel (grey) or 3 (colours)"),
+        ("    shape: [1, 32, 32]", "    shape: [32, 32, 1]", "write [1, 32, 32]."),
+        ("    shape: [1, 32, 32]", "    shape: [1, 0, 32]", "at least one pixel"),
+        ("    unit: px", "    unit: $px$", "'$px$' cannot be the name of a class or of a unit"),
+        ("title: MorphoMNIST", "title: MorphoMNIST\ntitle: twice", "line 3, column 1: a key is there twice"),
+        ("reader: morphomnist", "reader: 2020", "(got 2020; words that YAML reads as something else need quotes)"),
     ],
 )
 def test_a_broken_card_names_file_key_and_remedy(tmp_path, card_text, old, new, words):
@@ -155,3 +163,99 @@ def test_a_card_may_extend_another(tmp_path):
     path.write_text("extends: mine\nname: mine\n")
     with pytest.raises(ConfigError, match="no other card"):
         read_card(path)
+
+
+BAD_NAMES = ["../../x", "/x", "..", ".x", "a/b", "", " ", "a b", "a\nb", "a\x1b[0m", "$a$", "a" * 65, "-x", "né"]
+
+
+def toy_card(**changes):
+    one = {"description": "d", "licence": "none", "embedded": True}
+    card = {
+        "name": "mine",
+        "title": "t",
+        "description": "d",
+        "reader": "toy",
+        "variables": {"a": {"kind": "continuous", "range": [0, 1]}, "b": {"kind": "binary", "parents": ["a"]}},
+        "default_source": "s",
+        "sources": {"s": one},
+    }
+    return {
+        **card,
+        **{key: dict.fromkeys(value, one) if key == "sources" else value for key, value in changes.items()},
+    }
+
+
+def told(content, kind, tmp_path):
+    """The one sentence that refuses a declaration."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    with pytest.raises(ConfigError) as caught:
+        read(path, kind)
+    sentence = str(caught.value).removeprefix(str(path))
+    assert sentence.isprintable()
+    assert len(sentence) < 400
+    return sentence
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_names_that_are_no_names_are_refused_where_they_enter(name, tmp_path):
+    variable = {"kind": "binary"}
+    suite = {"name": name, "title": "t", "metrics": ["cost"]}
+    recipe = {"name": "r", "title": "t", "dataset": "d", "mechanisms": {"a": {"family": "flow"}}}
+    for content, kind in (
+        (toy_card(name=name), Card),
+        (toy_card(sources=[name], default_source=name), Card),
+        (suite, Suite),
+        ({**recipe, "name": name}, Recipe),
+        ({**recipe, "dataset": name}, Recipe),
+        ({**recipe, "weights": {name: {"path": "w", "sha256": 64 * "0"}}}, Recipe),
+    ):
+        assert "cannot be a name; give 1 to 64 letters" in told(content, kind, tmp_path)
+    for content, kind in (
+        (toy_card(variables={name: variable}), Card),
+        ({**recipe, "mechanisms": {name: {"family": "flow"}}}, Recipe),
+    ):
+        assert "cannot be the name of a variable; give 1 to 64 letters" in told(content, kind, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.b", "id", "training"])
+def test_names_that_are_none_of_a_variable(name, tmp_path):
+    assert "cannot be the name of a variable" in told(toy_card(variables={name: {"kind": "binary"}}), Card, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", " x", "x\ny", "$x$", "x" * 65, "x\x07"])
+def test_class_names_are_one_line_without_mathematics(name, tmp_path):
+    said = told(toy_card(variables={"a": {"kind": "categorical", "classes": ["no", name]}}), Card, tmp_path)
+    assert "cannot be the name of a class" in said
+
+
+def test_class_names_in_any_language_but_each_once(tmp_path):
+    card = toy_card(variables={"a": {"kind": "categorical", "classes": ["Größe 5", "T2*-weighted", "病変"]}})
+    assert Card.model_validate(card).variables["a"].classes[0] == "Größe 5"
+    said = told(toy_card(variables={"a": {"kind": "ordinal", "classes": ["x", "y", "x"]}}), Card, tmp_path)
+    assert "a: the class 'x' is given twice" in said
+
+
+def test_an_image_alone_is_no_card_of_counterfactuals(tmp_path):
+    variables = {"image": {"kind": "image", "shape": [1, 8, 8]}}
+    assert "a counterfactual needs a variable that can be set" in told(toy_card(variables=variables), Card, tmp_path)
+
+
+def test_extends_takes_the_name_of_a_card_and_no_path(tmp_path):
+    (tmp_path / "base.yaml").write_text("name: base")
+    path = tmp_path / "sub" / "mine.yaml"
+    path.parent.mkdir()
+    path.write_text("extends: ../base\nname: mine\n")
+    with pytest.raises(ConfigError, match=r"extends: '\.\./base' cannot be a name"):
+        read_card(path)
+
+
+def test_a_message_repeats_a_line_of_what_was_given_at_most(tmp_path):
+    long = "x" * 5000
+    for content in (
+        toy_card(default_source=long),
+        toy_card(**{long: 1}),
+        toy_card(title=[long] * 1000),
+        toy_card(variables={"a": {"kind": "binary", "parents": [long]}}),
+    ):
+        told(content, Card, tmp_path)

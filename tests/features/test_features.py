@@ -68,11 +68,11 @@ def test_posterior_is_pinned_by_its_hash(tmp_path):
     path = tmp_path / "p.safetensors"
     sha256 = save_weights(Recogniser((1, 32, 32)), path)
     family = registry.features.get("posterior")
-    assert family((1, 32, 32), weights=path, sha256=sha256).extract(pictures()).shape == (5, 32)
+    assert family(shape=(1, 32, 32), weights=path, sha256=sha256).extract(pictures()).shape == (5, 32)
     with pytest.raises(CheckpointError, match="altered or cut short"):
-        family((1, 32, 32), weights=path, sha256="0" * 64)
+        family(shape=(1, 32, 32), weights=path, sha256="0" * 64)
     with pytest.raises(UnavailableError, match="pins no unconditional autoencoder"):
-        family((1, 32, 32), card="mine")
+        family(shape=(1, 32, 32), card="mine")
 
 
 def test_what_a_card_lacks_is_said(toy):
@@ -225,6 +225,56 @@ def test_the_autoencoders_bound_is_below_the_likelihood_and_its_divergence_that_
     assert torch.allclose(0.5 * (mean.square() + (2 * log_scale).exp() - 1).sum(1) - log_scale.sum(1), exact, atol=1e-5)
 
 
+def pretend(name, monkeypatch, folder):
+    """Tiny networks in the place of pretrained ones, which need packages and files."""
+    from counterbench.features import _transformers, inception, lpips
+
+    for file in ("model.safetensors", "config.json"):
+        (folder / file).write_text("{}")
+    for module in (_transformers, inception, lpips):
+        monkeypatch.setattr(module, "require_package", lambda *_: None)
+        monkeypatch.setattr(module, "find", lambda *_: folder if name in ("clip", "dinov2") else folder / "config.json")
+    tiny = torch.nn.Linear(1, 1)
+    tiny.config = None
+    monkeypatch.setattr(_transformers.FolderEncoder, "_read", lambda *_: tiny)
+    for module in (inception, lpips):
+        monkeypatch.setattr(module, "build", lambda *_: tiny)
+    monkeypatch.setattr(lpips.torch, "load", lambda *_, **__: {})
+
+
+@pytest.mark.parametrize("name", sorted(set(registry.features.builtins()) - {"pixel"}))
+def test_the_device_arrives_in_every_space_with_a_network(name, morphomnist, monkeypatch, tmp_path):
+    panels = judges.load(morphomnist.card, "digits", "meta")
+    pretend(name, monkeypatch, tmp_path)
+    space = features.load(name, morphomnist.card, panels, "meta")
+    assert {weight.device.type for weight in space.network.parameters()} == {"meta"}
+    assert torch.device(space.judge.device if name == "judge" else space.device).type == "meta"
+
+
+def test_spaces_compute_in_single_precision_whatever_torchs_default(morphomnist):
+    images = morphomnist.split("test").take(slice(0, 3))["image"]
+    expected = {name: space.extract(images) for name, space in make_spaces(morphomnist).items()}
+    torch.set_default_dtype(torch.float64)
+    try:
+        for name, space in make_spaces(morphomnist).items():
+            assert torch.equal(space.extract(images), expected[name])
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_weights_that_a_space_does_not_take_are_no_silent_pin(toy, tmp_path):
+    pinned = FeatureEntry(weights="w.safetensors", sha256="0" * 64)
+    odd = toy.CARD.model_copy(update={"features": {"pixel": pinned}, "path": tmp_path / "card.yaml"})
+    with pytest.raises(ConfigError, match="'pixel' takes no 'weights'"):
+        features.load("pixel", odd, {})
+
+
+def test_options_of_a_space_are_checked(toy):
+    odd = toy.CARD.model_copy(update={"features": {"judge": FeatureEntry(options={"member": "first"})}})
+    with pytest.raises(ConfigError, match="the option member is 'first'; input should be a valid integer"):
+        features.load("judge", odd, {})
+
+
 @pytest.mark.slow
 def test_training_the_autoencoder_of_a_card(tmp_path, morphomnist, monkeypatch):
     from counterbench import datasets, feature_training
@@ -234,8 +284,8 @@ def test_training_the_autoencoder_of_a_card(tmp_path, morphomnist, monkeypatch):
     stored = tmp_path / report["weights"]
     assert hashlib.sha256(stored.read_bytes()).hexdigest() == report["sha256"]
     assert json.loads((tmp_path / "posterior.json").read_text())["features"]["posterior"] == report
-    space = registry.features.get("posterior")((1, 32, 32), weights=stored, sha256=report["sha256"])
+    space = registry.features.get("posterior")(shape=(1, 32, 32), weights=stored, sha256=report["sha256"])
     assert space.extract(pictures()).shape == (5, 32)
     save_file({"x": torch.zeros(1)}, stored)
     with pytest.raises(CheckpointError):
-        registry.features.get("posterior")((1, 32, 32), weights=stored, sha256=report["sha256"])
+        registry.features.get("posterior")(shape=(1, 32, 32), weights=stored, sha256=report["sha256"])

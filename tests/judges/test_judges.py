@@ -7,10 +7,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from counterbench import fitting, judge_training, judges, registry
-from counterbench.catalog.cards import Card, JudgeEntry
+from counterbench.catalog.cards import Card, JudgeEntry, read_card
 from counterbench.errors import CheckpointError, ConfigError, UnknownNameError
 from counterbench.judges.classifier import build, reduction
 from counterbench.networks.classifiers import ARCHITECTURES
+from counterbench.options import options_of
 from counterbench.variables import Binary, Categorical, Continuous
 
 DIGIT = Categorical("digit", tuple("0123456789"))
@@ -99,6 +100,51 @@ def test_a_card_with_an_impossible_judge(morphomnist, entry, error, words):
     with pytest.raises(error) as caught:
         judges.load(card, "digits")
     assert words in str(caught.value)
+
+
+def test_the_device_arrives_in_every_judge_with_a_network(morphomnist):
+    networks = [
+        judge
+        for panel in judges.load(morphomnist.card, "digits", "meta").values()
+        for judge in panel.members
+        if hasattr(judge, "network")
+    ]
+    assert networks
+    for judge in networks:
+        assert judge.device == "meta"
+        assert {weight.device.type for weight in judge.network.parameters()} == {"meta"}
+
+
+@pytest.mark.parametrize("name", registry.judges.builtins())
+def test_a_judge_with_a_network_names_the_device(name):
+    """A new judge either says that it has no network, here, or gets its device."""
+    closed_form = {"brain", "intensity", "thickness"}
+    assert (name in closed_form) != ("device" in options_of(registry.judges.get(name), 1))
+
+
+def test_options_of_a_judge_are_checked_and_may_be_written_with_an_exponent(morphomnist, tmp_path):
+    def card(slope):
+        (tmp_path / "mine.yaml").write_text(
+            f"extends: morphomnist\nname: mine\njudges:\n  digit: null\n  thickness: [{{judge: thickness, options: {{slope: {slope}}}}}]\n"
+        )
+        return read_card(tmp_path / "mine.yaml")
+
+    assert judges.load(card("8e-2"), "digits")["thickness"].members[0].slope == 0.08
+    with pytest.raises(
+        ConfigError, match="of 'thickness': the option slope is 'steep'; input should be a valid number"
+    ):
+        judges.load(card("steep"), "digits")
+
+
+def test_judges_compute_in_single_precision_whatever_torchs_default(morphomnist):
+    images = morphomnist.split("test").take(slice(0, 3))["image"]
+    expected = judges.load(morphomnist.card, "digits")["digit"].measure(images).members
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = judges.load(morphomnist.card, "digits")["digit"].measure(images).members
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)
 
 
 def test_a_classifier_needs_weights():

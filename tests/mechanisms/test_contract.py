@@ -33,7 +33,7 @@ COUNT = 6
 
 
 def cases():
-    for name in registry.mechanisms._builtins:
+    for name in registry.mechanisms.builtins():
         family = registry.mechanisms.get(name)
         for kind in family.kinds:
             for options in [SMALL.get(name, {}), *EXTRA.get(name, [])]:
@@ -74,7 +74,7 @@ def test_a_mechanism_keeps_its_promises(case, promise):
         pytest.skip(str(why))
 
 
-@pytest.mark.parametrize("name", registry.mechanisms._builtins)
+@pytest.mark.parametrize("name", registry.mechanisms.builtins())
 @pytest.mark.parametrize("promise", FAMILY_CHECKS, ids=lambda promise: promise.__name__)
 def test_a_family_keeps_its_promises(name, promise):
     promise(registry.mechanisms.get(name))

@@ -7,7 +7,7 @@ import torch
 from counterbench import registry
 from counterbench.variables import Variable
 
-NAMES = [name for name in registry.metrics.names() if name in registry.metrics._builtins]
+NAMES = registry.metrics.builtins()
 COUNT = 30
 
 

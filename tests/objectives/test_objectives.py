@@ -40,7 +40,7 @@ GAME = {
 }
 
 
-@pytest.mark.parametrize("name", registry.objectives._builtins)
+@pytest.mark.parametrize("name", registry.objectives.builtins())
 def test_every_option_has_a_default_and_is_documented(name):
     family = registry.objectives.get(name)
     for option, default in options_of(family, 4).items():
