@@ -135,7 +135,7 @@ def published(tmp_path, monkeypatch):
         images = np.zeros((count, 28, 28))
         images[:, 8:20, 12:15] = 255
         (folder / f"{stem}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images), mtime=0))
-        (folder / f"{stem}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(rng.integers(0, 10, count))))
+        (folder / f"{stem}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(rng.integers(0, 10, count)), mtime=0))
         rows = [f"{i},{2 + 0.01 * i},{150 + i}" for i in range(count)]
         (tmp_path / "data" / f"{stem}-morpho.csv").write_text("index,thickness,intensity\n" + "\n".join(rows))
     return tmp_path / "data"
@@ -194,21 +194,37 @@ def test_without_the_csv_attributes_are_drawn(published):
             b"index,thickness,intensity\n0,2,255",
             "intensity of row 0 is 255; expected grey levels between",
         ),
-        ("mnist/t10k-labels-idx1-ubyte.gz", gzip.compress(idx(np.full(12, 200))), "label 0 is 200; MNIST's labels are"),
+        (
+            "mnist/t10k-labels-idx1-ubyte.gz",
+            gzip.compress(idx(np.full(12, 200)), mtime=0),
+            "label 0 is 200; MNIST's labels are",
+        ),
         (
             "mnist/t10k-images-idx3-ubyte.gz",
-            gzip.compress(idx(np.full((12, 28, 28), 255))),
+            gzip.compress(idx(np.full((12, 28, 28), 255)), mtime=0),
             "image 0 is bright at its edge",
         ),
-        ("mnist/t10k-images-idx3-ubyte.gz", gzip.compress(idx(np.ones((12, 28, 28)))), "image 0 has no bright pixel"),
         (
             "mnist/t10k-images-idx3-ubyte.gz",
-            gzip.compress(idx(np.ones((0, 28, 28)))),
+            gzip.compress(idx(np.ones((12, 28, 28))), mtime=0),
+            "image 0 has no bright pixel",
+        ),
+        (
+            "mnist/t10k-images-idx3-ubyte.gz",
+            gzip.compress(idx(np.ones((0, 28, 28))), mtime=0),
             "expected (N, 28, 28) and N, at least 1",
         ),
-        ("mnist/t10k-images-idx3-ubyte.gz", gzip.compress(b"\0\0\x08\x03" + b"\xff" * 12), "more than 1073741824"),
-        ("mnist/t10k-images-idx3-ubyte.gz", gzip.compress(b"\0\0\x08\x46" + b"\0\0\0\x01" * 70), "not an IDX file"),
-        ("mnist/t10k-images-idx3-ubyte.gz", gzip.compress(b"\0\0\x08\x03\0"), "it is truncated"),
+        (
+            "mnist/t10k-images-idx3-ubyte.gz",
+            gzip.compress(b"\0\0\x08\x03" + b"\xff" * 12, mtime=0),
+            "more than 1073741824",
+        ),
+        (
+            "mnist/t10k-images-idx3-ubyte.gz",
+            gzip.compress(b"\0\0\x08\x46" + b"\0\0\0\x01" * 70, mtime=0),
+            "not an IDX file",
+        ),
+        ("mnist/t10k-images-idx3-ubyte.gz", gzip.compress(b"\0\0\x08\x03\0", mtime=0), "it is truncated"),
     ],
 )
 def test_damaged_files_are_named(published, name, content, words):
