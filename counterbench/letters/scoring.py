@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import counterbench
-from counterbench.errors import DataError
+from counterbench import datasets
+from counterbench.errors import DataError, UnknownNameError
 from counterbench.exam import SPLIT, Exam, prepare
 from counterbench.letters.answers import Answers, Coverage
-from counterbench.letters.questions import ANSWERS, QUESTIONS, read_exam, rounds_of, write_round
+from counterbench.letters.questions import ANSWERS, QUESTIONS, Letter, read_exam, rounds_of, write_round
 from counterbench.models import Contestant
 from counterbench.records import CEILINGS, FLOORS
 
@@ -34,7 +35,13 @@ class Scoring:
     waiting: Path | None
 
 
-def ready(folder: Path, name: str | None = None, data_dir: Path | None = None, device: str = "auto") -> Scoring:
+def ready(
+    folder: Path,
+    name: str | None = None,
+    data_dir: Path | None = None,
+    device: str = "auto",
+    dataset: str | None = None,
+) -> Scoring:
     """Check the answers of a folder, write the next round's questions, and make the exam of what can be judged.
 
     Args:
@@ -42,6 +49,7 @@ def ready(folder: Path, name: str | None = None, data_dir: Path | None = None, d
         name: of the model; None for the folder's.
         data_dir: where published data lies.
         device: where judges compute.
+        dataset: its card, where that is not in the catalogue.
 
     Raises:
         DataError: if the folder is no exam, was made for other questions or pixels, holds no answer, or holds later answers that began
@@ -53,7 +61,8 @@ def ready(folder: Path, name: str | None = None, data_dir: Path | None = None, d
             f"{called!r} is the name of a baseline, which boards do not list as a model; give another one with --name."
         )
     letter = read_exam(folder)
-    exam = prepare(letter.dataset, letter.suite, letter.source, data_dir, None, letter.seed, letter.limit, device)
+    asked_about = _dataset(letter, folder, dataset)
+    exam = prepare(asked_about, letter.suite, letter.source, data_dir, None, letter.seed, letter.limit, device)
     for what, theirs, ours in (
         ("questions", letter.plan, exam.plan.hash),
         ("images", letter.pixels, exam.dataset.split(SPLIT).fingerprint),
@@ -86,6 +95,20 @@ def ready(folder: Path, name: str | None = None, data_dir: Path | None = None, d
     )
     judged = replace(exam, plan=answers.plan, metrics=metrics)
     return Scoring(judged, contestant, (answers.rounds, total), answers.coverage, waiting)
+
+
+def _dataset(letter: Letter, folder: Path, card: str | None) -> str:
+    """What the questions are about: of the catalogue, or the card that was given. A path in the folder is not followed."""
+    if card is None and letter.dataset not in datasets.names():
+        error = UnknownNameError("dataset", letter.dataset, datasets.names())
+        raise DataError(
+            f"{folder}: {error} If its card is in a file, give it: counterbench score {folder} --dataset CARD."
+        )
+    if card is not None and (declared := datasets.card(card).name) != letter.dataset:
+        raise DataError(
+            f"{folder} asks about {letter.dataset!r}, and {card} declares {declared!r}; give the card of the former."
+        )
+    return card or letter.dataset
 
 
 def _notes(exam: Exam, answers: Answers, total: int) -> tuple[str, ...]:
