@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from counterbench.errors import RecordError
-from counterbench.files import write_text
+from counterbench.files import read_bounded, write_text
 
 if TYPE_CHECKING:
     import numpy
@@ -104,11 +104,11 @@ class Inputs(_Part):
     dataset: str
     source: str
     suite: str
-    seed: int
-    limit: int | None
+    seed: int = Field(ge=0)
+    limit: int | None = Field(ge=1)
     metrics: dict[str, dict[str, Any]] = Field(description="metric -> its options")
-    references: int = Field(description="real training images that answers are compared with")
-    resamples: int
+    references: int = Field(ge=1, description="real training images that answers are compared with")
+    resamples: int = Field(ge=1)
     data: dict[str, str] = Field(
         description="SHA-256 of the card, of the test split, of the training split's attributes, and of the real images that answers are compared with"
     )
@@ -164,6 +164,16 @@ class Record(_Part):
         return [number for number in self.numbers if number.leaked]
 
 
+def printable(text: str) -> str:
+    """Somebody's words on one line, without signs that a terminal or a page obeys instead of showing them."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+
+
+def called(record: Record) -> str:
+    """A record's model as tables call it: the last part of its name, never empty."""
+    return printable(Path(record.inputs.model).name) or "(no name)"
+
+
 def to_json(record: Record) -> str:
     """The record as it is stored: indented, one trailing newline, NaN as null."""
     return record.model_dump_json(indent=1) + "\n"
@@ -186,12 +196,12 @@ def read_record(path: Path) -> Record:
         RecordError: if the file is missing, truncated, or not a record of this schema.
     """
     try:
-        return Record.model_validate_json(path.read_text(encoding="utf-8"))
+        return Record.model_validate_json(read_bounded(path))
     except OSError as error:
         raise RecordError(f"Cannot read {path}: {error.strerror or error}.") from error
-    except (ValidationError, UnicodeDecodeError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "not UTF-8 text"}
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = printable(".".join(str(part) for part in first["loc"]))[:80] or "the file"
         raise RecordError(
             f"{path} is not a record of schema {SCHEMA_VERSION}: {place}: {first['msg']}. If it was cut short, make it again "
             "with evaluate --overwrite always."

@@ -65,15 +65,29 @@ def leaderboard() -> None:
     show_default=True,
     help="Ask the models again for pictures, where recipe, weights and data are here.",
 )
+@click.option(
+    "--trained",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FOLDER",
+    help="Ask the model in this folder of `train` too, for the record of its weights; may be repeated. Paths in records are not followed.",
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
 @click.option("--device", default="auto", show_default=True, help="Of the models that are asked for pictures.")
 @quiet_option
 def leaderboard_build(
-    records: Path, output: Path, pictures: bool, data_dir: Path | None, device: str, quiet: bool
+    records: Path,
+    output: Path,
+    pictures: bool,
+    trained: tuple[Path, ...],
+    data_dir: Path | None,
+    device: str,
+    quiet: bool,
 ) -> None:
     """Build boards from all records in a folder: a website that opens from disk, Markdown, CSV, LaTeX and JSON."""
     from counterbench import leaderboard, site
     from counterbench.files import require_writable, write_text
+    from counterbench.records import printable
     from counterbench.report import board as report
 
     show_progress(quiet)
@@ -87,28 +101,30 @@ def leaderboard_build(
     if pictures:
         from counterbench.site.pictures import draw_all
 
-        albums = draw_all(boards, output, data_dir, device)
+        albums = draw_all(boards, output, data_dir, device, trained, lambda line: say(printable(line)))
     page = site.build(boards, output, albums)
     say(f"{len(boards)} boards; open {page}")
 
 
 @main.command()
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--dataset", default=None, help="Their card, if the dataset is not in the catalogue.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
 @click.option(
     "--data", "pixels", is_flag=True, help="Compare the fingerprints of images too, which renders or reads them."
 )
-def validate(records: tuple[Path, ...], data_dir: Path | None, pixels: bool) -> None:
-    """Check RECORDS: schema, plausibility, and whether questions and judges are those of this version."""
+def validate(records: tuple[Path, ...], dataset: str | None, data_dir: Path | None, pixels: bool) -> None:
+    """Check RECORDS: schema, plausibility, scores, and whether questions and judges are those of this version (else: partly)."""
     from counterbench import validation
+    from counterbench.records import printable
 
     invalid = 0
     for path in records:
-        verdict = validation.validate(path, data_dir, pixels)
+        verdict = validation.validate(path, data_dir, pixels, dataset)
         invalid += bool(verdict.problems)
-        click.echo(f"{'INVALID' if verdict.problems else 'valid':<8} {path}")
-        for line in (*verdict.problems, *verdict.notes):
-            click.echo(f"         {line}")
+        click.echo(f"{verdict.word:<8} {printable(str(path))}")
+        for line in (*verdict.problems, *verdict.unchecked, *verdict.notes):
+            click.echo(f"         {printable(line)}")
     if invalid:
         raise RecordError(f"{invalid} of {len(records)} records are invalid.")
 
@@ -128,16 +144,17 @@ def verify(
 ) -> None:
     """Ask the model of RECORD some of its questions again, and compare the numbers with those it claims."""
     from counterbench import verification
+    from counterbench.records import printable
     from counterbench.report.table import heading, show
 
     show_progress(quiet)
     found = verification.verify(record, count, data_dir, device, model, dataset)
     for problem in found.problems:
-        click.echo(f"PROBLEM  {problem}")
+        click.echo(f"PROBLEM  {printable(problem)}")
     for check in found.checks:
         if not check.agrees:
             click.echo(
-                f"DIFFERS  {heading(check.number)}: {show(check.claimed)} claimed, {show(check.found)} found, {show(check.allowed)} allowed"
+                f"DIFFERS  {printable(heading(check.number))}: {show(check.claimed)} claimed, {show(check.found)} found, {show(check.allowed)} allowed"
             )
     how = "sample by sample" if found.exact else "within the sample's error"
     agreeing = len(found.checks) - len(found.disagreements)
