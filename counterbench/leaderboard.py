@@ -17,7 +17,7 @@ from counterbench.comparison import RESAMPLES
 from counterbench.errors import RecordError, RecordWarning
 from counterbench.files import slug, without_folders
 from counterbench.plausibility import problems
-from counterbench.ranking import Candidate, Ranking, rank, unfinished
+from counterbench.ranking import Candidate, Ranking, rank
 from counterbench.records import CEILINGS, FLOORS, RECORD, Estimate, Number, Record, called, printable, read_record
 from counterbench.totals import Key
 
@@ -236,14 +236,18 @@ def _names(records: Sequence[Record]) -> list[str]:
 
 def _marks(record: Record) -> tuple[str, ...]:
     marks = []
-    if part := unfinished(record):
-        marks.append(f"partial: {part}")
+    if record.partial:
+        marks.append(f"partial: {record.partial}")
     if record.leaked:
         marks.append(f"leaked: {len(record.leaked)} numbers come from judges that it was trained against")
     if record.inputs.plugins:
         marks.append(f"plug-in: {', '.join(record.inputs.plugins)}")
-    marks += [note for note in record.notes if note.startswith(("answers from files", "trained on"))]
-    return tuple(marks)
+    if record.coverage is not None:
+        usable, asked = (sum(counts.get(name, 0) for counts in record.coverage.rounds) for name in ("usable", "asked"))
+        marks.append(f"answers from files: {usable:,} of {asked:,} can be used")
+    if record.trained_on not in (None, record.inputs.source):
+        marks.append(f"trained on the source {record.trained_on}, evaluated on {record.inputs.source}")
+    return tuple(map(printable, marks))
 
 
 def _ends(

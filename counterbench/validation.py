@@ -63,7 +63,7 @@ def validate(path: Path, data_dir: Path | None = None, data: bool = False, datas
         found += differences(record, exam_of(record, data_dir, dataset=dataset), data)
     except CounterbenchError as error:
         unchecked.append(f"questions, judges and data cannot be checked here: {error}")
-    notes += [f"partial: {note}" for note in left_out(record)]
+    notes += [f"partial: {part}" for part in record.left_out]
     if record.inputs.plugins:
         notes.append(f"made with plug-ins: {', '.join(record.inputs.plugins)}")
     return Verdict(path, tuple(found), tuple(notes), tuple(unchecked))
@@ -118,7 +118,7 @@ def differences(record: Record, exam: Exam, data: bool = False) -> Iterator[str]
         data: also compare what needs the pixels.
     """
     inputs = record.inputs
-    if not left_out(record):
+    if not record.left_out:
         yield from _questions(record, exam)
     if record.test_images != (there := len(next(iter(exam.dataset.attributes(SPLIT).values())))):
         yield f"{record.test_images} test images, here {there}"
@@ -139,11 +139,6 @@ def differences(record: Record, exam: Exam, data: bool = False) -> Iterator[str]
         clusters = len(exam.dataset.split(SPLIT).group[exam.plan.index].unique())
         if record.clusters != clusters:
             yield f"{record.clusters} independent units, here {clusters}"
-
-
-def left_out(record: Record) -> list[str]:
-    """What a record of answers from files says of questions that were not answered: its plan is only a part."""
-    return [note for note in record.notes if note.startswith(("rounds ", "left out"))]
 
 
 def _questions(record: Record, exam: Exam) -> Iterator[str]:

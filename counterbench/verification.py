@@ -105,7 +105,7 @@ def verify(
     inputs, asked = record.inputs, min(count, record.images)
     whole = exam_of(record, data_dir, device, dataset=dataset)
     wrong = [*problems(record), *scores(path, record)[0], *differences(record, whole)]
-    if model is None and any(note.startswith("answers from files") for note in record.notes):
+    if model is None and record.origin == "answers":
         raise RecordError(
             f"{path} is of answers from files: there is no model to ask. Score their folder again: counterbench score."
         )

@@ -275,7 +275,7 @@ def test_names_of_any_kind_stay_in_their_folder_and_are_seen(records, tmp_path):
     for text in (done.output, (tmp_path / "out" / "toy-formula-standard" / "index.html").read_text()):
         assert not re.search("[\x1b\x07\u202e]", text)
     assert "(no name)" in (tmp_path / "out" / "index.html").read_text()
-    with pytest.raises(RecordError, match="There is nothing to show: .* is not a record"):
+    with pytest.raises(RecordError, match=r"There is nothing to show: .* is not a record"):
         (tmp_path / "none.json").write_text("{}")
         leaderboard.build([tmp_path / "none.json"])
 
@@ -300,7 +300,7 @@ NASTY = "a|b `x` <img src=x> \\input{x} {\\bf $y$\n# and a line"
 
 def test_nobodys_words_are_taken_for_markup(records, tmp_path):
     shutil.copytree(records, tmp_path, dirs_exist_ok=True)
-    changed(tmp_path / "twin", model=NASTY, training={"seconds": "abc"}, notes=[f"trained on {NASTY}"])
+    changed(tmp_path / "twin", model=NASTY, training={"seconds": "abc"}, trained_on=NASTY)
     changed(tmp_path / "bad_one", suite="x/../../escaped")
     record = read_record(tmp_path / "good" / "record.json")
     numbers = [n.model_copy(update={"unit": r"$\frac$"}) if n.metric == "composition" else n for n in record.numbers]

@@ -97,7 +97,7 @@ def test_scores_beside_a_record_do_not_make_it_true(home, tmp_path, change, word
 
 def test_answers_from_files_have_no_model_to_ask(home, tmp_path):
     record = read_record(home / "record.json")
-    write_record(record.model_copy(update={"notes": ["answers from files, round 1: ..."]}), tmp_path / "record.json")
+    write_record(record.model_copy(update={"origin": "answers"}), tmp_path / "record.json")
     with pytest.raises(RecordError, match="no model to ask"):
         verify(tmp_path, 10, device="cpu")
 

@@ -11,7 +11,6 @@ from counterbench.catalog import section
 from counterbench.catalog.reading import Declaration, read
 from counterbench.errors import UnknownNameError
 
-
 MOST_CYCLES = 50
 """Null interventions in a row that may be asked."""
 

@@ -13,7 +13,7 @@ from counterbench.exam import SPLIT, Exam, prepare
 from counterbench.letters.answers import Answers, Coverage
 from counterbench.letters.questions import ANSWERS, QUESTIONS, Letter, read_exam, rounds_of, write_round
 from counterbench.models import Contestant
-from counterbench.records import CEILINGS, FLOORS
+from counterbench.records import CEILINGS, FLOORS, Answered
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,14 @@ def ready(
         write_round(exam, folder, answers.rounds + 1, answers)
         waiting = folder / f"round-{answers.rounds + 1}" / QUESTIONS
     metrics = {metric: options for metric, options in exam.metrics.items() if metric != "cost"}
+    covered = _covered(exam, answers, total)
     contestant = Contestant(
         called,
         answers,
         title=f"{called} (answers from files)",
         weights_sha256=answers.fingerprint,
-        notes=_notes(exam, answers, total),
+        notes=_notes(answers, covered),
+        coverage=covered,
     )
     judged = replace(exam, plan=answers.plan, metrics=metrics)
     return Scoring(judged, contestant, (answers.rounds, total), answers.coverage, waiting)
@@ -111,10 +113,8 @@ def _dataset(letter: Letter, folder: Path, card: str | None) -> str:
     return card or letter.dataset
 
 
-def _notes(exam: Exam, answers: Answers, total: int) -> tuple[str, ...]:
-    said = [f"answers from files, round {number}: {found}" for number, found in answers.coverage.items()]
-    if answers.rounds < total:
-        said.append(f"rounds {answers.rounds + 1} to {total} are not answered; what they ask is not judged")
+def _covered(exam: Exam, answers: Answers, total: int) -> Answered:
+    """Which questions the answers are about, for the record."""
     whole, there = exam.plan, answers.plan
     left = [f"do({name})" for name in whole.single if name not in there.single]
     if answers.rounds >= 2:
@@ -122,9 +122,20 @@ def _notes(exam: Exam, answers: Answers, total: int) -> tuple[str, ...]:
         left += [f"do({a}) and do({b}) in both orders" for a, b in whole.pairs if (a, b) not in there.pairs]
     if there.cycles < min(answers.rounds, whole.cycles):
         left.append(f"null interventions after {there.cycles} cycles")
-    if left:
-        said.append(f"left out: {', '.join(left)}")
-    if not answers.claims_all:
+    rounds = [found.counts for found in answers.coverage.values()]
+    return Answered(rounds=rounds, rounds_asked=total, left_out=left, claimed=answers.claims_all)
+
+
+def _notes(answers: Answers, covered: Answered) -> tuple[str, ...]:
+    """The same in words, for people."""
+    said = [f"answers from files, round {number}: {found}" for number, found in answers.coverage.items()]
+    if answers.rounds < covered.rounds_asked:
+        said.append(
+            f"rounds {answers.rounds + 1} to {covered.rounds_asked} are not answered; what they ask is not judged"
+        )
+    if covered.left_out:
+        said.append(f"left out: {', '.join(covered.left_out)}")
+    if not covered.claimed:
         said.append(
             "attributes that were not claimed (answers.csv) are those that are known to be true: their errors say nothing"
         )

@@ -212,7 +212,7 @@ class _Session:
             CounterbenchError: if the model is not here, or is another one than the record's.
         """
         inputs = row.record.inputs
-        if any(note.startswith("answers from files") for note in row.record.notes):
+        if row.record.origin == "answers":
             raise NotShownError("answers from files: there is no model to ask")
         folder = self.trained.get(inputs.weights_sha256 or "")
         if folder is None and inputs.model not in models.names(inputs.dataset):

@@ -111,6 +111,8 @@ def test_answers_from_files_get_the_numbers_of_the_model_itself(exported):
     native = evaluation.evaluate(Contestant("native", Blurred(exam.dataset)), exam).record
     assert numbers(by_letter) == numbers(native)
     assert "answers from files, round 1: 36 of 36 answers can be used" in by_letter.notes
+    assert (by_letter.origin, by_letter.left_out) == ("answers", [])
+    assert (native.origin, native.coverage) == ("model", None)
 
 
 def test_a_round_that_is_not_answered_yet_is_not_judged(exported):
@@ -122,6 +124,7 @@ def test_a_round_that_is_not_answered_yet_is_not_judged(exported):
     assert {number.metric for number in record.numbers} == {"composition", "effectiveness", "off_target", "truth"}
     assert {number.cycles for number in record.numbers if number.metric == "composition"} == {1}
     assert "rounds 2 to 3 are not answered; what they ask is not judged" in record.notes
+    assert record.left_out == ["rounds 2 to 3 are not answered"]
     native = evaluation.evaluate(Contestant("native", Blurred(exam.dataset)), exam).record
     assert numbers(record).items() <= numbers(native).items()
 
@@ -164,6 +167,7 @@ def test_wrong_answers_are_told_apart_counted_and_fail(exported):
     assert str(found.coverage[1]) == said
     record = evaluation.evaluate(found.contestant, found.exam).record
     assert any(said in note for note in record.notes)
+    assert record.coverage.rounds == [found.coverage[1].counts]
     whole = evaluation.evaluate(Contestant("native", Blurred(exam.dataset)), exam).record
     key = ("truth", "l1", "a", "", 0, "l1")
     assert record.by_key[key].n == whole.by_key[key].n  # failures count
@@ -215,6 +219,7 @@ def test_without_claims_what_is_known_to_be_true_counts(exported):
     errors = [n.value for n in record.numbers if n.quantity == "attribute_error"]
     assert errors
     assert max(errors) == 0
+    assert not record.coverage.claimed
 
 
 @pytest.mark.parametrize(
@@ -384,6 +389,7 @@ def test_kinds_of_questions_that_were_left_out_are_not_asked(exported):
     assert not [n for n in record.numbers if n.metric == "commutativity"]
     assert not [n for n in record.numbers if n.intervened == "c"]
     assert any(note.startswith("left out: do(c), do(b) taken back") for note in record.notes)
+    assert record.coverage.left_out[:2] == ["do(c)", "do(b) taken back"]
 
 
 def test_what_has_no_usable_answer_is_not_gone_on_from(exported):
@@ -510,7 +516,7 @@ def test_nothing_is_written_through_a_link(exported, tmp_path, link, where):
     before = everything_under(elsewhere)
     (folder / link).parent.mkdir(exist_ok=True)
     (folder / link).symlink_to(elsewhere)
-    with pytest.raises(DataError, match="round-2.* is a link"):
+    with pytest.raises(DataError, match=r"round-2.* is a link"):
         ready(folder, device="cpu")
     assert everything_under(elsewhere) == before
     assert not (elsewhere / "answers").exists()
@@ -579,12 +585,12 @@ def test_a_card_in_a_file_is_given_by_whoever_scores(card, suite, tmp_path):
         target = folder / "round-1" / "answers" / f"{row['id']}.png"
         target.write_bytes((folder / row["image"]).read_bytes())
     assert ready(folder, device="cpu", dataset=str(card)).coverage[1].counts["usable"] == 8
-    with pytest.raises(DataError, match="Unknown dataset 'squares'.*--dataset CARD"):
+    with pytest.raises(DataError, match=r"Unknown dataset 'squares'.*--dataset CARD"):
         ready(folder, device="cpu")
     letter = json.loads((folder / "exam.json").read_text())
     (folder / "exam.json").write_text(json.dumps({**letter, "dataset": str(card)}))
     with pytest.raises(DataError, match="Unknown dataset"):
         ready(folder, device="cpu")  # a path in a folder of answers is not followed
     (folder / "exam.json").write_text(json.dumps({**letter, "dataset": "circles"}))
-    with pytest.raises(DataError, match="asks about 'circles', and .* declares 'squares'"):
+    with pytest.raises(DataError, match=r"asks about 'circles', and .* declares 'squares'"):
         ready(folder, device="cpu", dataset=str(card))
