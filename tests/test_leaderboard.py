@@ -325,6 +325,27 @@ def test_nobodys_words_are_taken_for_markup(records, tmp_path):
     assert len(widths) <= 2  # the summary, and the tables
 
 
+def test_headings_and_cells_are_words(records, tmp_path):
+    """Markdown headings hold no markup, and no spreadsheet computes a cell."""
+    shutil.copytree(records, tmp_path, dirs_exist_ok=True)
+    formula = '=HYPERLINK("http://x","y")'
+    for name in ("good", "twin", "bad_one", "identity"):
+        changed(tmp_path / name, dataset="<img src=x onerror=alert(1)>", source=formula, suite="@a\x1b[31m")
+    changed(tmp_path / "twin", model=f"/{formula.replace('/', '|')}")
+    (board,) = leaderboard.build(leaderboard.find(tmp_path), resamples=100)
+    heading = report.markdown(board).splitlines()[0]
+    assert heading.startswith(r"# \<img src=x onerror=alert(1)\>")
+    lines = list(csv.reader(io.StringIO(report.to_csv([board]))))
+    assert not any(cell.startswith(("=", "+", "@")) for line in lines for cell in line)
+    assert any(cell == f"'{formula}" for line in lines for cell in line)
+    assert any(
+        float(cell) < 0 for line in lines for cell in line if re.fullmatch(r"-\d.*", cell)
+    )  # numbers stay numbers
+    site.build([board], tmp_path / "site")
+    for text in (*report.pages([board]).values(), *(page.read_text() for page in (tmp_path / "site").rglob("*.html"))):
+        assert "\x1b" not in text
+
+
 def test_what_floors_win_is_starred(board, records):
     record = read_record(records / "good" / "record.json")
     key = ("composition", "l1", "", "", 10, "l1")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from counterbench.leaderboard import Board, Row
-from counterbench.records import CEILINGS, FLOORS, Estimate, Number, Record, regret
+from counterbench.records import CEILINGS, FLOORS, Estimate, Number, Record, printable, regret
 from counterbench.report.table import ARROWS, beaten, interval, label, show, show_rank, shown_numbers, where
 from counterbench.site import charts
 from counterbench.totals import Key
@@ -35,7 +35,7 @@ BETTER = {
 
 def title(board: Board) -> str:
     """What a board is about."""
-    return f"{board.dataset} / {board.source}, suite {board.suite}"
+    return printable(f"{board.dataset} / {board.source}, suite {board.suite}")
 
 
 def index(boards: Sequence[Board]) -> dict[str, Any]:
