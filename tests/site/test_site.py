@@ -327,6 +327,27 @@ def test_a_click_on_a_heading_sorts_best_first(built):
 
 
 @needs_browser
+@pytest.mark.parametrize("width", [1280, 420])
+def test_remarks_are_seen_whole_in_any_window(built, width):
+    (board,) = [path for path in pages(built) if path.name == "index.html" and path.parent != built]
+    told = browse(
+        board,
+        """
+        const inside = (box) => box.width > 0 && box.left >= 0 && box.right <= innerWidth;
+        const marks = [...document.querySelectorAll(".remarks mark")];
+        const seen = marks.every((mark) => [...mark.getClientRects()].every(inside));
+        type("filter-model", "EXA");
+        const left = [...document.querySelectorAll(".remarks li")].filter((line) => line.offsetParent).map((line) => line.dataset.model);
+        return { count: marks.length, seen, left };
+        """,
+        f"--window-size={width},900",
+    )
+    assert told["count"] >= 3
+    assert told["seen"]
+    assert told["left"] == ["exact"]
+
+
+@needs_browser
 def test_filters(built):
     (board,) = [path for path in pages(built) if path.name == "index.html" and path.parent != built]
     told = browse(
