@@ -14,7 +14,7 @@ from scipy.stats import norm, wilcoxon
 
 from counterbench import totals
 from counterbench.errors import RecordError
-from counterbench.records import SAMPLES, Number, Record, file_of, read_record, regret
+from counterbench.records import SAMPLES, Number, Record, called, file_of, read_record, regret
 from counterbench.statistics import Differences, Ratios, holm, interval, resampled
 from counterbench.totals import BY, Key, Totals
 
@@ -140,7 +140,7 @@ def load(paths: Sequence[Path]) -> list[Entry]:
     records = [read_record(path) for path in files]
     for path, record in zip(files[1:], records[1:], strict=True):
         require_comparable(records[0], record, files[0], path)
-    names = [Path(record.inputs.model).name for record in records]
+    names = [called(record) for record in records]
     if len(set(names)) < len(names):
         names = [f"{name}-{record.inputs.hash[:6]}" for name, record in zip(names, records, strict=True)]
     if len(set(names)) < len(names):

@@ -55,6 +55,10 @@ class RecordError(CounterbenchError, ValueError):
     """A record that cannot be written, read or reused."""
 
 
+class RecordWarning(UserWarning):
+    """A file that is left out of the boards: no record, or one that cannot be true."""
+
+
 class CacheWarning(UserWarning):
     """The cache cannot be written: nothing is lost, but what could be kept is made anew each time."""
 

@@ -17,7 +17,7 @@ from counterbench.errors import ConfigError
 from counterbench.exam import SPLIT, Exam, choose_device, prepare
 from counterbench.examination import REAL, SHOWN, Examinee, Shown, examine, key_of, unanswered
 from counterbench.failures import Incomplete, penalised
-from counterbench.files import cache_folder
+from counterbench.files import cache_folder, without_folders
 from counterbench.metrics.base import Column, Metric
 from counterbench.models import Contestant
 from counterbench.plans import Plan
@@ -150,8 +150,14 @@ def _record(
     )
     spent = {name: value for name, value in seconds.items() if name != "start"}
     spent |= {"statistics": time.perf_counter() - begun, "total": time.perf_counter() - seconds["start"]}
+    source = contestant.training.get("source")
+    skipped = {**_unavailable(examinee), **_unanswered(exam, examinee, columns[MODEL]), **undefined}
+    notes = [*exam.dataset.notes, *_notes(exam, contestant), *_oddities(examinee, switched)]
     return Record(
         title=contestant.title,
+        origin="model" if contestant.coverage is None else "answers",
+        coverage=contestant.coverage,
+        trained_on=None if source is None else str(source),
         inputs=exam.inputs(contestant),
         images=len(exam.plan.index),
         test_images=len(group),
@@ -161,11 +167,11 @@ def _record(
         parameters=contestant.parameters,
         training=contestant.training,
         numbers=made,
-        skipped={**_unavailable(examinee), **_unanswered(exam, examinee, columns[MODEL]), **undefined},
+        skipped={what: without_folders(why) for what, why in skipped.items()},
         seconds={name: round(value, 3) for name, value in spent.items()},
         device=str(exam.device),
         versions=versions(),
-        notes=[*exam.dataset.notes, *_notes(exam, contestant), *_oddities(examinee, switched)],
+        notes=[without_folders(note) for note in notes],
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
+import stat
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -25,6 +27,81 @@ UNFINISHED = "unfinished"
 """Subfolder of what a run has made so far; gone when the run has come to its end."""
 _PART = ".part"
 """In the name of a file that is being written, before its ending."""
+
+LARGEST = 256 << 20
+"""Bytes of a file by somebody else that is read into memory."""
+_LONGEST = 100
+"""Characters of a file's name that is made of somebody's words."""
+
+
+def require_regular(path: Path, largest: int | None = LARGEST) -> None:
+    """Fail for what is no ordinary file: reading a pipe may never end, nor a device.
+
+    Args:
+        path: of a file by somebody else.
+        largest: bytes that it may have; None for any number.
+
+    Raises:
+        OSError: as opening a file does, so that whoever reads says it in the same words.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        what = "folder" if stat.S_ISDIR(status.st_mode) else "pipe, device or socket"
+        raise OSError(errno.EINVAL, f"it is a {what}, and no ordinary file", str(path))
+    if largest is not None and status.st_size > largest:
+        raise OSError(errno.EFBIG, f"it has {status.st_size:,} bytes, and may have {largest:,}", str(path))
+
+
+def read_bounded(path: Path, largest: int = LARGEST) -> bytes:
+    """The bytes of an ordinary file that is not too large.
+
+    Raises:
+        OSError: see :func:`require_regular`.
+    """
+    require_regular(path, largest)
+    with path.open("rb") as stream:
+        # Some files of the system have no size until they are read.
+        content = stream.read(largest + 1)
+    if len(content) > largest:
+        raise OSError(errno.EFBIG, f"it has more than {largest:,} bytes", str(path))
+    return content
+
+
+def require_inside(path: Path, folder: Path) -> None:
+    """Fail for a path that leads out of a folder by somebody else, through a link.
+
+    Raises:
+        DataError: naming it.
+    """
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise DataError(f"{path} is a link that leads out of {folder}; put the file itself there.")
+
+
+def own_subfolder(folder: Path, name: str) -> Path:
+    """A subfolder to write in, made where it is missing; a link is never followed.
+
+    Raises:
+        DataError: if it is a link. RecordError: if it cannot be made.
+    """
+    path = folder / name
+    if path.is_symlink():
+        raise DataError(
+            f"{path} is a link; nothing is written through it. Remove it, and a folder is made in its place."
+        )
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecordError(f"Cannot write {path}: {error.strerror or error}.") from error
+    return path
+
+
+def without_folders(text: str) -> str:
+    """A text in which every absolute path is shortened to its last part: whose machine it was is nobody's business.
+
+    >>> without_folders("weights.pth is not in /home/ada/.cache/weights (from https://example.org/a/b)")
+    'weights.pth is not in weights (from https://example.org/a/b)'
+    """
+    return re.sub(r"(?<![\w:/.)])(?:/|~/|[A-Za-z]:\\)(?:[^\s/\\'\"]+[/\\])+", "", text)
 
 
 def cache_folder() -> Path:
@@ -90,9 +167,9 @@ def write_png(pixels: np.ndarray, path: Path) -> None:
 
 
 def slug(name: str) -> str:
-    """A name as part of a file's name and of a link: letters, digits, points and hyphens; no two names give the same."""
-    plain = re.sub(r"[^A-Za-z0-9._-]", "-", name)
-    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    """A name as part of a file's name and of a link: letters, digits, points and hyphens, not too many; no two names give the same."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "-", name)[:_LONGEST]
+    return plain if plain == name and name.strip(".") else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def require_writable(folder: Path) -> None:

@@ -6,16 +6,20 @@ comparisons (:mod:`counterbench.ranking`).
 
 from __future__ import annotations
 
+import os
+import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from counterbench.comparison import RESAMPLES
-from counterbench.errors import RecordError
-from counterbench.files import slug
+from counterbench.errors import RecordError, RecordWarning
+from counterbench.files import slug, without_folders
 from counterbench.plausibility import problems
-from counterbench.ranking import Candidate, Ranking, rank, unfinished
-from counterbench.records import CEILINGS, FLOORS, RECORD, Estimate, Number, Record, read_record
+from counterbench.ranking import Candidate, Ranking, rank
+from counterbench.records import CEILINGS, FLOORS, RECORD, Estimate, Number, Record, called, read_record
+from counterbench.terminal import one_line
 from counterbench.totals import Key
 
 BOARDS = "leaderboard.json"
@@ -94,7 +98,7 @@ class Board:
 
 
 def find(folder: Path) -> list[Path]:
-    """Every record in a folder: `record.json` of an evaluation, or `<model>.json` of a collection.
+    """What may be a record in a folder: `record.json` of an evaluation, or `<model>.json` of a collection.
 
     Raises:
         RecordError: if there is none.
@@ -112,25 +116,39 @@ def find(folder: Path) -> list[Path]:
 
 
 def build(paths: Sequence[Path], resamples: int = RESAMPLES) -> list[Board]:
-    """Boards of all records.
+    """Boards of all records. What is no record, or cannot be true, is left out with a :class:`RecordWarning`.
 
     Args:
         paths: of records; see :func:`find`.
         resamples: behind the ranks.
 
     Raises:
-        RecordError: for a file that is no record, or one that cannot be true.
+        RecordError: if none is left.
     """
     boards: dict[tuple[str, str, str], list[tuple[Path, Record]]] = {}
+    refused = []
     for path in paths:
-        record = read_record(path)
-        if wrong := problems(record):
-            raise RecordError(
-                f"{path} cannot be true: {wrong[0]}" + (f", and {len(wrong) - 1} more." if wrong[1:] else ".")
-            )
+        try:
+            record = _plausible(path)
+        except RecordError as error:
+            refused.append(str(error))
+            continue
         inputs = record.inputs
         boards.setdefault((inputs.dataset, inputs.source, inputs.suite), []).append((path, record))
+    if not boards:
+        raise RecordError(f"There is nothing to show: {refused[0] if refused else 'no record was given.'}")
+    for why in refused:
+        warnings.warn(one_line(f"left out of the boards: {why}"), RecordWarning, stacklevel=2)
     return [_board(*names, given, resamples) for names, given in sorted(boards.items())]
+
+
+def _plausible(path: Path) -> Record:
+    """A record that may be true; RecordError for anything else."""
+    record = read_record(path)
+    if wrong := problems(record):
+        more = f", and {len(wrong) - 1} more." if wrong[1:] else "."
+        raise RecordError(f"{path} cannot be true: {one_line(wrong[0])}{more}")
+    return record
 
 
 def _board(dataset: str, source: str, suite: str, given: Sequence[tuple[Path, Record]], resamples: int) -> Board:
@@ -138,6 +156,8 @@ def _board(dataset: str, source: str, suite: str, given: Sequence[tuple[Path, Re
     models = [(path, record) for path, record in given if record.inputs.model not in (*FLOORS, *CEILINGS)]
     names = _names([record for _, record in models])
     candidates = [Candidate(name, record, path) for name, (path, record) in zip(names, models, strict=True)]
+    candidates, others = _of_one_meaning(candidates)
+    notes += others
     ranking = rank(candidates, resamples)
     rows = [_row(one, ranking) for one in candidates]
     rows.sort(key=lambda row: (row.mean is None, row.mean or 0.0, row.name))
@@ -148,7 +168,8 @@ def _board(dataset: str, source: str, suite: str, given: Sequence[tuple[Path, Re
     ends, more = _ends(
         [(one.name, one.record) for one in leading] or [(path.stem, record) for path, record in given], columns
     )
-    return Board(dataset, source, suite, columns, tuple(rows), ends, (*notes, *ranking.notes, *more), ranking)
+    told = tuple(one_line(without_folders(note)) for note in (*notes, *ranking.notes, *more))
+    return Board(dataset, source, suite, columns, tuple(rows), ends, told, ranking)
 
 
 def _once(given: Sequence[tuple[Path, Record]]) -> tuple[list[tuple[Path, Record]], list[str]]:
@@ -158,8 +179,36 @@ def _once(given: Sequence[tuple[Path, Record]]) -> tuple[list[tuple[Path, Record
     for path, record in given:
         earlier = found.setdefault(record.inputs.hash, (path, record))
         if earlier[0] != path:
-            notes.append(f"{path} is left out: it is the same evaluation as {earlier[0]}")
+            folder = os.path.commonpath([path, earlier[0]])
+            one, other = (os.path.relpath(place, folder) for place in (path, earlier[0]))
+            notes.append(f"{one} is left out: it is the same evaluation as {other}")
     return list(found.values()), notes
+
+
+def _of_one_meaning(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[str]]:
+    """(those that mean by every headline number what most of them mean, notes on the others)."""
+    meanings: dict[Key, Counter[tuple[str, str, str]]] = {}
+    for one in candidates:
+        for number in one.record.numbers:
+            if not number.detail:
+                meanings.setdefault(number.key, Counter())[_meaning(number)] += 1
+    usual = {key: counted.most_common(1)[0][0] for key, counted in meanings.items()}
+    alike, notes = [], []
+    for one in candidates:
+        other = next((n for n in one.record.numbers if not n.detail and _meaning(n) != usual[n.key]), None)
+        if other is None:
+            alike.append(one)
+            continue
+        direction, unit, _ = usual[other.key]
+        notes.append(
+            f"{one.name} is left out: it does not mean the same as the others by {other.metric} {other.quantity}: {other.direction} is "
+            f"better, {other.unit or 'no unit'}, against {direction}, {unit or 'no unit'}"
+        )
+    return alike, notes
+
+
+def _meaning(number: Number) -> tuple[str, str, str]:
+    return number.direction, number.unit, number.kind
 
 
 def _row(one: Candidate, ranking: Ranking) -> Row:
@@ -171,40 +220,37 @@ def _row(one: Candidate, ranking: Ranking) -> Row:
 
 
 def _columns(candidates: Sequence[Candidate]) -> dict[Key, Number]:
-    """The headline numbers; all records must mean the same by them."""
-    columns: dict[Key, tuple[str, Number]] = {}
+    """The headline numbers, as the first that has them says."""
+    columns: dict[Key, Number] = {}
     for one in candidates:
         for number in one.record.numbers:
-            if number.detail:
-                continue
-            name, known = columns.setdefault(number.key, (one.name, number))
-            if (known.direction, known.unit, known.kind) != (number.direction, number.unit, number.kind):
-                raise RecordError(
-                    f"{one.name} and {name} do not mean the same by {number.metric} {number.quantity}: {number.direction} is better, "
-                    f"{number.unit or 'no unit'}, against {known.direction}, {known.unit or 'no unit'}. Remove the one that is wrong "
-                    "(counterbench validate tells)."
-                )
-    return {key: number for key, (_, number) in columns.items()}
+            if not number.detail:
+                columns.setdefault(number.key, number)
+    return columns
 
 
 def _names(records: Sequence[Record]) -> list[str]:
-    called = [Path(record.inputs.model).name for record in records]
+    names = [called(record) for record in records]
     return [
-        name if called.count(name) == 1 else f"{name}-{record.inputs.hash[:6]}"
-        for name, record in zip(called, records, strict=True)
+        name if names.count(name) == 1 else f"{name}-{record.inputs.hash[:6]}"
+        for name, record in zip(names, records, strict=True)
     ]
 
 
 def _marks(record: Record) -> tuple[str, ...]:
     marks = []
-    if part := unfinished(record):
-        marks.append(f"partial: {part}")
+    if record.partial:
+        marks.append(f"partial: {record.partial}")
     if record.leaked:
         marks.append(f"leaked: {len(record.leaked)} numbers come from judges that it was trained against")
     if record.inputs.plugins:
         marks.append(f"plug-in: {', '.join(record.inputs.plugins)}")
-    marks += [note for note in record.notes if note.startswith(("answers from files", "trained on"))]
-    return tuple(marks)
+    if record.coverage is not None:
+        usable, asked = (sum(counts.get(name, 0) for counts in record.coverage.rounds) for name in ("usable", "asked"))
+        marks.append(f"answers from files: {usable:,} of {asked:,} can be used")
+    if record.trained_on not in (None, record.inputs.source):
+        marks.append(f"trained on the source {record.trained_on}, evaluated on {record.inputs.source}")
+    return tuple(map(one_line, marks))
 
 
 def _ends(

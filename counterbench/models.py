@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -26,6 +26,9 @@ from counterbench.reachable import modules_of, state_hash
 from counterbench.samples import Samples
 from counterbench.scm import StructuralCausalModel, checked_answer
 from counterbench.variables import Variable
+
+if TYPE_CHECKING:
+    from counterbench.records import Answered
 
 
 @runtime_checkable
@@ -72,6 +75,8 @@ class Contestant:
     """What the manifest of the training says: source, seed, epochs, limit, data."""
     notes: tuple[str, ...] = ()
     """What a reader of the record must know about this model."""
+    coverage: Answered | None = None
+    """Which questions it answers, where it is answers from files."""
 
 
 def has_noise(model: object) -> bool:

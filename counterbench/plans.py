@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterbench.catalog.suites import Suite
+from counterbench.catalog.suites import MOST_CYCLES, Suite
 from counterbench.datasets.base import Dataset
 from counterbench.errors import ConfigError, DataError, suggestion
-from counterbench.files import atomic
+from counterbench.files import atomic, read_bounded, require_regular
 from counterbench.graph import CausalGraph
 from counterbench.variables import Continuous, Variable
 
@@ -147,38 +147,79 @@ def _plain(question: Question) -> dict[str, Any]:
     }
 
 
+_SET = {"null": 0, "single": 1, "return": 2, "pair": 2}
+"""Kind of question -> how many interventions it makes."""
+
+
 def _read_rows(path: Path) -> list[Question]:
+    """All questions in a file, in its order.
+
+    Raises:
+        DataError: for a file that is no table of questions; it names the question and what is wrong with it.
+    """
     import pyarrow
     import pyarrow.parquet
 
     try:
         if path.suffix == ".csv":
-            with path.open(encoding="utf-8", newline="") as stream:
-                raw: list[dict[str, Any]] = list(csv.DictReader(stream))
+            # With or without the mark that spreadsheets put at the beginning.
+            text = read_bounded(path).decode("utf-8-sig")
+            lines: Any = list(csv.DictReader(io.StringIO(text, newline="")))
         elif path.suffix == ".json":
-            raw = json.loads(path.read_text(encoding="utf-8"))
+            lines = json.loads(read_bounded(path).decode("utf-8-sig"))
         else:
-            raw = pyarrow.parquet.read_table(path, columns=list(Question._fields)).to_pylist()
-        return [
-            Question(
-                row["kind"],
-                int(row["row"]),
-                row["variable"],
-                float(row["value"]),
-                row["then"] or "",
-                float("nan") if row["then_value"] in (None, "") else float(row["then_value"]),
-            )
-            for row in raw
-        ]
+            require_regular(path, None)
+            lines = pyarrow.parquet.read_table(path, columns=list(Question._fields)).to_pylist()
+        if not isinstance(lines, list):
+            raise ValueError(f"it holds a {type(lines).__name__} instead of a list")
+        for line in lines:
+            if not isinstance(line, dict) or (lacking := [name for name in Question._fields if name not in line]):
+                raise ValueError(
+                    f"a question lacks {lacking[0]}" if isinstance(line, dict) else "a question is no table row"
+                )
     except FileNotFoundError as error:
         raise DataError(f"There is no plan {path}; make one with: counterbench plan export.") from error
-    except (OSError, pyarrow.ArrowException, ValueError, KeyError, TypeError) as error:
+    except (OSError, pyarrow.ArrowException, ValueError, csv.Error, RecursionError) as error:
+        why = str(error.strerror if isinstance(error, OSError) and error.strerror else error).splitlines()
         raise DataError(
-            f"{path} is not a plan: expected parquet, csv or json with {', '.join(Question._fields)} ({error})."
+            f"{path} is not a plan: expected parquet, csv or json with {', '.join(Question._fields)} ({why[0] if why else 'damaged'})."
         ) from error
+    return [_question(line, f"{path}, question {number}") for number, line in enumerate(lines, 1)]
 
 
-_KINDS = {"null", "single", "return", "pair"}
+def _question(line: Mapping[str, Any], where: str) -> Question:
+    """One line of a file, checked as far as it can be without the dataset."""
+    for name in ("kind", "variable", "then"):
+        if not isinstance(line[name] or "", str):
+            raise DataError(f"{where}: {name} is {_shown(line[name])}; expected a word.")
+    kind, row, value = line["kind"] or "", _number(line["row"]), _number(line["value"])
+    if kind not in _SET:
+        raise DataError(f"{where}: it is of the kind {_shown(kind)}; there are null, single, return and pair.")
+    if (named := bool(line["variable"]) + bool(line["then"])) != _SET[kind] or (line["then"] and not line["variable"]):
+        raise DataError(f"{where}: it names {named} variables; a {kind} question names {_SET[kind]}.")
+    if not row.is_integer():
+        raise DataError(f"{where}: row is {_shown(line['row'])}; expected a whole number, a row of the test split.")
+    if kind == "null" and not (value.is_integer() and 1 <= value <= MOST_CYCLES):
+        raise DataError(
+            f"{where}: the value of a null question is {_shown(line['value'])}; expected a whole number of repetitions, 1 to {MOST_CYCLES}."
+        )
+    nothing = line["then_value"] in (None, "")
+    then_value = float("nan") if nothing else _number(line["then_value"])
+    return Question(kind, int(row), line["variable"] or "", value, line["then"] or "", then_value)
+
+
+def _number(given: Any) -> float:
+    """A number, as a number or in words; NaN for anything else."""
+    try:
+        return float("nan") if isinstance(given, bool) else float(given)
+    except (TypeError, ValueError, OverflowError):
+        return float("nan")
+
+
+def _shown(given: Any) -> str:
+    """Somebody's value in a message."""
+    text = repr(given)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def load(path: Path, dataset: Dataset) -> Plan:
@@ -191,10 +232,35 @@ def load(path: Path, dataset: Dataset) -> Plan:
     # In the order of the images, whatever the order in the file.
     for question in sorted(_read_rows(path), key=lambda question: question.row):
         asked.setdefault((question.kind, question.variable, question.then), []).append(question)
+    rows = _require_whole(path, asked, dataset)
+
+    def values(kind: str, field: str) -> dict[str, Tensor]:
+        found = {name: q for (k, name, _), q in asked.items() if k == kind}
+        return {
+            name: _legal([getattr(question, field) for question in q], name, dataset, path) for name, q in found.items()
+        }
+
+    null = asked.get(("null", "", ""))
+    plan = Plan(
+        torch.tensor(rows),
+        int(null[0].value) if null else 0,
+        values("single", "value"),
+        values("return", "then_value"),
+        tuple((a, b) for kind, a, b in asked if kind == "pair"),
+    )
+    questions = (question for several in asked.values() for question in several)
+    if sorted(map(_rounded, plan.questions())) != sorted(map(_rounded, questions)):
+        raise DataError(
+            f"{path} is not a consistent plan: a return or pair question uses another value than the single question about the same image and variable."
+        )
+    return plan
+
+
+def _require_whole(path: Path, asked: Mapping[tuple[str, str, str], list[Question]], dataset: Dataset) -> list[int]:
+    """The rows of the test split that a file asks about; DataError if it does not ask every question about each of them once."""
     if not asked:
         raise DataError(f"{path} holds no question.")
-    test = dataset.attributes("test")
-    total = len(next(iter(test.values())))
+    total = len(next(iter(dataset.attributes("test").values())))
     rows = [question.row for question in next(iter(asked.values()))]
     if min(rows) < 0 or max(rows) >= total or len(set(rows)) < len(rows):
         raise DataError(
@@ -204,50 +270,35 @@ def load(path: Path, dataset: Dataset) -> Plan:
         for name in filter(None, variables):
             if name not in dataset.card.intervenable:
                 raise DataError(
-                    f"{path} sets {name!r}, which {dataset.card.name} cannot.{suggestion(name, dataset.card.intervenable)}"
+                    f"{path} sets {_shown(name)}, which {dataset.card.name} cannot.{suggestion(name, dataset.card.intervenable)}"
                 )
         if [question.row for question in questions] != rows:
             raise DataError(f"{path} is incomplete: it does not ask every question about every image; export it again.")
-
-    def values(kind: str, field: str) -> dict[str, Tensor]:
-        found = {name: q for (k, name, _), q in asked.items() if k == kind}
-        return {name: _legal([getattr(question, field) for question in q], name) for name, q in found.items()}
-
-    def _legal(given: list[float], name: str) -> Tensor:
-        made, variable = torch.tensor(given, dtype=torch.float64), dataset.variables[name]
-        try:
-            variable.check(made)
-            if isinstance(variable, Continuous):
-                # What occurs in the data is legal, even where it lies outside the range that the card declares.
-                seen = torch.cat([test[name], dataset.attributes("train")[name]])
-                for value in (min(given), max(given)):
-                    if not seen.min() <= value <= seen.max():
-                        variable.require_in_range(value)
-        except DataError as error:
-            raise DataError(f"{path} sets a value that cannot be: {error}") from error
-        return made.to(test[name].dtype)
-
     alone = {name for kind, name, _ in asked if kind == "single"}
     for kind, name, then in asked:
         if kind in ("return", "pair") and not {name, then} <= alone:
             raise DataError(f"{path} asks a {kind} question about {name!r} without the single one that it begins with.")
-    null = asked.get(("null", "", ""))
-    pairs = tuple((a, b) for kind, a, b in asked if kind == "pair")
-    plan = Plan(
-        torch.tensor(rows),
-        int(null[0].value) if null else 0,
-        values("single", "value"),
-        values("return", "then_value"),
-        pairs,
+    return rows
+
+
+def _legal(given: list[float], name: str, dataset: Dataset, path: Path) -> Tensor:
+    """Values that a variable may be set to, (N,); DataError for others."""
+    values, variable, test = (
+        torch.tensor(given, dtype=torch.float64),
+        dataset.variables[name],
+        dataset.attributes("test"),
     )
-    if unknown := sorted({kind for kind, _, _ in asked} - _KINDS):
-        raise DataError(f"{path} asks a question of the kind {unknown[0]!r}; there are null, single, return and pair.")
-    given = (question for questions in asked.values() for question in questions)
-    if sorted(map(_rounded, plan.questions())) != sorted(map(_rounded, given)):
-        raise DataError(
-            f"{path} is not a consistent plan: a return or pair question uses another value than the single question about the same image and variable."
-        )
-    return plan
+    try:
+        variable.check(values)
+        if isinstance(variable, Continuous):
+            # What occurs in the data is legal, even where it lies outside the range that the card declares.
+            seen = torch.cat([test[name], dataset.attributes("train")[name]])
+            for value in (min(given), max(given)):
+                if not seen.min() <= value <= seen.max():
+                    variable.require_in_range(value)
+    except DataError as error:
+        raise DataError(f"{path} sets a value that cannot be: {error}") from error
+    return values.to(test[name].dtype)
 
 
 def _rounded(question: Question) -> str:

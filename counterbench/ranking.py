@@ -60,13 +60,6 @@ class Ranking:
     notes: tuple[str, ...] = ()
 
 
-def unfinished(record: Record) -> str:
-    """Why a record is only part of one; empty if it is whole."""
-    if record.images < record.test_images:
-        return f"{record.images:,} of {record.test_images:,} images"
-    return "; ".join(note for note in record.notes if note.startswith(("rounds ", "left out")))
-
-
 def rank(candidates: Sequence[Candidate], resamples: int = RESAMPLES) -> Ranking:
     """Compare all that answered the same questions, pair by pair, each number among those who have it.
 
@@ -103,7 +96,7 @@ def rank(candidates: Sequence[Candidate], resamples: int = RESAMPLES) -> Ranking
 
 def _alike(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[str]]:
     """(the most that took the same exam, notes on the others)."""
-    whole = [one for one in candidates if not unfinished(one.record)] or list(candidates)
+    whole = [one for one in candidates if not one.record.partial] or list(candidates)
     same: dict[str, list[Candidate]] = {}
     for one in whole:
         same.setdefault(_exam(one.record), []).append(one)
@@ -111,7 +104,7 @@ def _alike(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[str]]
     notes = []
     for one in candidates:
         if one not in whole:
-            notes.append(f"{one.name} has no rank: it is partial ({unfinished(one.record)})")
+            notes.append(f"{one.name} has no rank: it is partial ({one.record.partial})")
         elif one not in chosen:
             notes.append(f"{one.name} has no rank: {_difference(chosen[0], one)}")
     return chosen, notes
@@ -155,7 +148,7 @@ def _without(entry: Entry, metric: str) -> dict[Key, Ratios]:
     """An entry's headline numbers that count: not of that metric, none of a judge that the model was trained against, and no error
     of attributes that were never claimed."""
     known = entry.record.by_key
-    unclaimed = any(note.startswith("attributes that were not claimed") for note in entry.record.notes)
+    unclaimed = entry.record.coverage is not None and not entry.record.coverage.claimed
     return {
         key: ratios
         for key, ratios in entry.ratios.items()

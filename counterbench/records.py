@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from counterbench.errors import RecordError
-from counterbench.files import write_text
+from counterbench.files import read_bounded, write_text
+from counterbench.terminal import one_line
 
 if TYPE_CHECKING:
     import numpy
 
-SCHEMA_VERSION: Literal[2] = 2
+SCHEMA_VERSION: Literal[3] = 3
 RECORD, SAMPLES, TOTALS = "record.json", "samples.parquet", "totals.safetensors"
 """Files of an evaluation: its numbers, the scores per sample behind them, and their totals per independent unit."""
 
@@ -104,11 +106,11 @@ class Inputs(_Part):
     dataset: str
     source: str
     suite: str
-    seed: int
-    limit: int | None
+    seed: int = Field(ge=0)
+    limit: int | None = Field(ge=1)
     metrics: dict[str, dict[str, Any]] = Field(description="metric -> its options")
-    references: int = Field(description="real training images that answers are compared with")
-    resamples: int
+    references: int = Field(ge=1, description="real training images that answers are compared with")
+    resamples: int = Field(ge=1)
     data: dict[str, str] = Field(
         description="SHA-256 of the card, of the test split, of the training split's attributes, and of the real images that answers are compared with"
     )
@@ -125,11 +127,29 @@ class Inputs(_Part):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+class Answered(_Part):
+    """Which questions of an exam answers from files are about."""
+
+    rounds: list[dict[str, int]] = Field(
+        description="of each round that is answered: questions asked, usable answers, and numbers of those that are not usable"
+    )
+    rounds_asked: int = Field(ge=1, description="rounds of the exam")
+    left_out: list[str] = Field(description="kinds of question of the answered rounds that are not answered at all")
+    claimed: bool = Field(description="whether attributes were claimed; if not, the true ones stand for them")
+
+
 class Record(_Part):
     """One evaluated model."""
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     title: str
+    origin: Literal["model", "answers"] = Field(
+        description="whether a model was asked, or answers from files were judged"
+    )
+    coverage: Answered | None = Field(
+        description="of answers from files: which questions they answer; null for a model"
+    )
+    trained_on: str | None = Field(description="source of the model's training data, as far as its manifest says")
     inputs: Inputs
     images: int = Field(ge=1, description="test images that were asked about")
     test_images: int = Field(ge=1, description="test images there are")
@@ -145,7 +165,29 @@ class Record(_Part):
     seconds: dict[str, float]
     device: str
     versions: dict[str, str]
-    notes: list[str] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list, description="for people; nothing else is read from them")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_older_schema(cls, content: Any) -> Any:
+        old = isinstance(content, dict) and content.get("schema_version") == 2
+        return upgraded(content) if old else content
+
+    @property
+    def left_out(self) -> list[str]:
+        """What answers from files leave out of the exam, in words; nothing for a model."""
+        if self.coverage is None:
+            return []
+        answered, asked = len(self.coverage.rounds), self.coverage.rounds_asked
+        told = [f"rounds {answered + 1} to {asked} are not answered"] if answered < asked else []
+        return told + ([f"left out: {', '.join(self.coverage.left_out)}"] if self.coverage.left_out else [])
+
+    @property
+    def partial(self) -> str:
+        """Why this is only a part of a record; empty if it is whole."""
+        if self.images < self.test_images:
+            return f"{self.images:,} of {self.test_images:,} images"
+        return "; ".join(self.left_out)
 
     @property
     def worst_cell(self) -> Number | None:
@@ -162,6 +204,41 @@ class Record(_Part):
     def leaked(self) -> list[Number]:
         """Numbers of judges that the model was trained against."""
         return [number for number in self.numbers if number.leaked]
+
+
+def upgraded(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of a record of schema 2 as one of schema 3: what notes told in words stands in fields."""
+    notes, training = content.get("notes"), content.get("training")
+    words = [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
+    coverage = _coverage_told(words)
+    return {
+        **content,
+        "schema_version": SCHEMA_VERSION,
+        "origin": "model" if coverage is None else "answers",
+        "coverage": coverage,
+        "trained_on": training.get("source") if isinstance(training, dict) else None,
+    }
+
+
+def _coverage_told(notes: list[str]) -> dict[str, Any] | None:
+    """What notes of schema 2 say of answers from files; None where they are of none."""
+    if not any(note.startswith("answers from files") for note in notes):
+        return None
+    text = "\n".join(notes)
+    rounds = re.findall(r"^answers from files, round \d+: (\d+) of (\d+) answers", text, re.MULTILINE)
+    unanswered = re.search(r"^rounds \d+ to (\d+) are not answered", text, re.MULTILINE)
+    left_out = re.search(r"^left out: (.*)$", text, re.MULTILINE)
+    return {
+        "rounds": [{"asked": int(asked), "usable": int(usable)} for usable, asked in rounds],
+        "rounds_asked": int(unanswered[1]) if unanswered else max(1, len(rounds)),
+        "left_out": left_out[1].split(", ") if left_out else [],
+        "claimed": "attributes that were not claimed" not in text,
+    }
+
+
+def called(record: Record) -> str:
+    """A record's model as tables call it: the last part of its name, never empty."""
+    return one_line(Path(record.inputs.model).name) or "(no name)"
 
 
 def to_json(record: Record) -> str:
@@ -186,12 +263,12 @@ def read_record(path: Path) -> Record:
         RecordError: if the file is missing, truncated, or not a record of this schema.
     """
     try:
-        return Record.model_validate_json(path.read_text(encoding="utf-8"))
+        return Record.model_validate_json(read_bounded(path))
     except OSError as error:
         raise RecordError(f"Cannot read {path}: {error.strerror or error}.") from error
-    except (ValidationError, UnicodeDecodeError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "not UTF-8 text"}
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = one_line(".".join(str(part) for part in first["loc"]))[:80] or "the file"
         raise RecordError(
             f"{path} is not a record of schema {SCHEMA_VERSION}: {place}: {first['msg']}. If it was cut short, make it again "
             "with evaluate --overwrite always."

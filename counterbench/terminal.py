@@ -21,6 +21,11 @@ def printable(text: str) -> str:
     return "".join(letter for letter in text if letter.isprintable() or unicodedata.category(letter) == "Zs")
 
 
+def one_line(text: str) -> str:
+    """Somebody's words on one line, for a page or a list: what a terminal obeys instead of showing becomes a space."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
 def printable_lines(text: str) -> str:
     """The same for a text of several lines, which stay lines."""
     return "\n".join(printable(line.expandtabs()) for line in text.split("\n"))

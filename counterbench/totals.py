@@ -8,7 +8,7 @@ than :data:`MOST`, neighbours are put together: unions of independent units are 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from counterbench.errors import RecordError
-from counterbench.files import atomic
+from counterbench.files import atomic, require_regular
 from counterbench.records import SAMPLES, TOTALS
 from counterbench.statistics import Ratios, cluster_totals
 
@@ -52,7 +52,7 @@ def of_samples(path: Path, units: np.ndarray | None = None, merge: bool = False)
     Raises:
         RecordError: if it is missing or damaged.
     """
-    return of_table(_table(path), units, merge)
+    return of_table(table(path, ("group", "score", "relative_to")), units, merge)
 
 
 def of_table(table: Any, units: np.ndarray | None = None, merge: bool = False) -> Totals:
@@ -69,8 +69,32 @@ def of_table(table: Any, units: np.ndarray | None = None, merge: bool = False) -
 
 def units_of(path: Path) -> np.ndarray:
     """The clusters in a file of scores per sample, ascending."""
-    units: np.ndarray = np.unique(_table(path, ["group"])["group"].to_numpy())
+    units: np.ndarray = np.unique(table(path, ("group",))["group"].to_numpy())
     return units
+
+
+def wrong_rows(record: Path, test_images: int) -> Iterator[str]:
+    """What cannot be in the scores per sample beside a record, if there are any: rows that do not exist, or twice in one number.
+
+    Args:
+        record: the record's file.
+        test_images: how many rows the test split has.
+
+    Raises:
+        RecordError: if the scores are damaged.
+    """
+    samples = beside(record, SAMPLES)
+    if not samples.exists():
+        return
+    scored = table(samples, ("row",))
+    rows = scored["row"].to_numpy()
+    if len(rows) and not 0 <= rows.min() <= rows.max() < test_images:
+        yield f"{samples.name} scores rows {rows.min()} to {rows.max()}; the test split has {test_images}"
+        return
+    numbers, _ = _numbered(scored)
+    _, times = np.unique(numbers * test_images + rows, return_counts=True)
+    if (times > 1).any():
+        yield f"{samples.name} scores {(times > 1).sum():,} samples more than once"
 
 
 def read(record: Path, merge: bool = False) -> Totals:
@@ -116,11 +140,12 @@ def write(totals: Totals, path: Path) -> None:
 def _read(path: Path, samples: Path) -> Totals:
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
+    if not path.exists():
         raise RecordError(
             f"Neither {samples} nor {path} is there; a comparison needs the scores per sample, or their totals, beside the record."
         )
     try:
+        require_regular(path)
         with safe_open(path, framework="numpy") as stored:
             keys = [tuple(key) for key in json.loads(stored.metadata()["keys"])]
             top, below = (stored.get_tensor(name).astype(np.float64) for name in ("numerator", "denominator"))
@@ -129,35 +154,79 @@ def _read(path: Path, samples: Path) -> Totals:
         if not (np.isfinite(top).all() and np.isfinite(below).all()):
             raise ValueError("some totals are no numbers")
         numbers = {key: Ratios(top[:, [k]], below[:, [k]]) for k, key in enumerate(keys)}
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        if len(numbers) < len(keys):
+            raise ValueError("a number is there twice")
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise RecordError(f"{path} is damaged ({error}); make the record again.") from error
     return Totals(np.arange(len(top)), numbers, True)
 
 
-def _table(path: Path, columns: Sequence[str] = (*BY, "group", "score", "relative_to")) -> Any:
+def table(path: Path, columns: Sequence[str]) -> Any:
+    """Scores per sample as a pyarrow table: what names their numbers, and some more columns.
+
+    Args:
+        path: `samples.parquet`.
+        columns: of row, group, score, relative_to.
+
+    Raises:
+        RecordError: if it is missing, damaged, or a column holds something else than it should.
+    """
     import pyarrow
     import pyarrow.parquet
 
     try:
-        return pyarrow.parquet.read_table(path, columns=list(columns))
-    except (OSError, pyarrow.ArrowException, KeyError) as error:
+        require_regular(path, None)
+        if lacking := [name for name in (*BY, *columns) if name not in pyarrow.parquet.read_schema(path).names]:
+            raise ValueError(f"it lacks the column {lacking[0]!r}")
+        scores = pyarrow.parquet.read_table(path, columns=[*BY, *columns])
+        _require_types(scores.select([*BY, *columns]))
+    except (OSError, pyarrow.ArrowException, KeyError, ValueError) as error:
         raise RecordError(
             f"{path} is missing or damaged ({error}); a comparison needs the scores per sample beside the record."
         ) from error
+    return scores
+
+
+def _require_types(scores: Any) -> None:
+    """Raise ValueError unless names are words, places whole numbers and scores finite numbers, and none is missing."""
+    from pyarrow import types
+
+    for name in scores.column_names:
+        column, kind = scores[name], scores[name].type
+        if name in ("score", "relative_to"):
+            fits, wanted = types.is_floating(kind), "numbers"
+        elif name in ("cycles", "row", "group"):
+            fits, wanted = types.is_integer(kind), "whole numbers"
+        else:
+            kind = kind.value_type if types.is_dictionary(kind) else kind
+            fits, wanted = types.is_string(kind) or types.is_large_string(kind), "words"
+        if not fits:
+            raise ValueError(f"the column {name!r} holds {str(column.type)[:80]}; expected {wanted}")
+        if column.null_count or (types.is_floating(kind) and not np.isfinite(column.to_numpy()).all()):
+            raise ValueError(f"the column {name!r} lacks values in places; expected {wanted} everywhere")
+
+
+def _numbered(table: Any) -> tuple[np.ndarray, dict[int, Key]]:
+    """(which number each line is about, that number's key)."""
+    coded = [_codes(table[name]) for name in BY]
+    sizes = [len(values) for _, values in coded]
+    combined: np.ndarray = np.ravel_multi_index([codes for codes, _ in coded], sizes)
+    keys = {}
+    for code in np.unique(combined):
+        places = np.unravel_index(code, sizes)
+        keys[int(code)] = tuple(values[at] for (_, values), at in zip(coded, places, strict=True))
+    return combined, keys  # type: ignore[return-value]
 
 
 def _sums(table: Any, place: np.ndarray, count: int) -> dict[Key, Ratios]:
     """Totals per cluster of every number."""
-    coded = [_codes(table[name]) for name in BY]
+    combined, keys = _numbered(table)
     score, relative_to = (table[name].to_numpy() for name in ("score", "relative_to"))
-    sizes = [len(values) for _, values in coded]
-    combined = np.ravel_multi_index([codes for codes, _ in coded], sizes)
     found: dict[Key, Ratios] = {}
-    for code in np.unique(combined):
+    for code, key in keys.items():
         rows = combined == code
-        key = tuple(values[at] for (_, values), at in zip(coded, np.unravel_index(code, sizes), strict=True))
         totals = [cluster_totals(part[rows], place[rows], count)[:, None] for part in (score, relative_to)]
-        found[key] = Ratios(*totals)  # type: ignore[index]
+        found[key] = Ratios(*totals)
     return found
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from counterbench import comparison, totals
+from counterbench import comparison, datasets, totals
 from counterbench.catalog.suites import suite_paths
 from counterbench.comparison import Entry
 from counterbench.counterfactual import L1
 from counterbench.datasets.base import Dataset
-from counterbench.errors import CounterbenchError, RecordError
+from counterbench.errors import CounterbenchError, RecordError, UnknownNameError
 from counterbench.exam import SPLIT, Exam, prepare
 from counterbench.plausibility import problems
 from counterbench.records import SAMPLES, TOTALS, Estimate, Record, file_of, read_record
@@ -27,38 +27,46 @@ class Verdict:
     Args:
         path: of the file.
         problems: what cannot be; the record is invalid if there are any.
-        notes: what could not be checked here, and why.
+        notes: what else is to be known.
+        unchecked: what could not be checked here, and why.
     """
 
     path: Path
     problems: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
+
+    @property
+    def word(self) -> str:
+        """The verdict in one word: `valid` only where everything was checked."""
+        return "INVALID" if self.problems else "partly" if self.unchecked else "valid"
 
 
-def validate(path: Path, data_dir: Path | None = None, data: bool = False) -> Verdict:
+def validate(path: Path, data_dir: Path | None = None, data: bool = False, dataset: str | None = None) -> Verdict:
     """Check one record.
 
     Args:
         path: a record, or the folder of an evaluation.
         data_dir: where published data lies.
         data: also compare the fingerprints of pixels, which means rendering or reading them.
+        dataset: its card, where that is not in the catalogue.
     """
-    path = file_of(path)
     try:
+        path = file_of(path)
         record = read_record(path)
-    except RecordError as error:
+    except (RecordError, OSError) as error:
         return Verdict(path, (str(error),))
     wrong, notes = scores(path, record)
     found = [*problems(record), *wrong]
+    unchecked = []
     try:
-        exam = exam_of(record, data_dir)
+        found += differences(record, exam_of(record, data_dir, dataset=dataset), data)
     except CounterbenchError as error:
-        return Verdict(path, tuple(found), (*notes, f"questions, judges and data cannot be checked here: {error}"))
-    found += differences(record, exam, data)
-    notes += [f"partial: {note}" for note in left_out(record)]
+        unchecked.append(f"questions, judges and data cannot be checked here: {error}")
+    notes += [f"partial: {part}" for part in record.left_out]
     if record.inputs.plugins:
         notes.append(f"made with plug-ins: {', '.join(record.inputs.plugins)}")
-    return Verdict(path, tuple(found), tuple(notes))
+    return Verdict(path, tuple(found), tuple(notes), tuple(unchecked))
 
 
 def exam_of(
@@ -78,9 +86,15 @@ def exam_of(
         dataset: loaded already, or where its card is; None to look it up by the name in the record.
 
     Raises:
-        RecordError: for a suite that this version does not have. Whatever :func:`counterbench.exam.prepare` raises.
+        RecordError: for a suite that this version does not have, or a dataset that is not in the catalogue: a path in a record is
+            not followed. Whatever :func:`counterbench.exam.prepare` raises.
     """
     inputs = record.inputs
+    if dataset is None and inputs.dataset not in datasets.names():
+        error = UnknownNameError("dataset", inputs.dataset, datasets.names())
+        raise RecordError(f"{error} If its card is in a file, give it with --dataset")
+    if isinstance(dataset, str) and (declared := datasets.card(dataset).name) != inputs.dataset:
+        raise RecordError(f"the card {dataset} declares {declared!r}; the record is about {inputs.dataset!r}")
     if inputs.suite not in suite_paths():
         raise RecordError(f"the suite {inputs.suite!r} is none of {', '.join(suite_paths())}")
     return prepare(
@@ -104,7 +118,7 @@ def differences(record: Record, exam: Exam, data: bool = False) -> Iterator[str]
         data: also compare what needs the pixels.
     """
     inputs = record.inputs
-    if not left_out(record):
+    if not record.left_out:
         yield from _questions(record, exam)
     if record.test_images != (there := len(next(iter(exam.dataset.attributes(SPLIT).values())))):
         yield f"{record.test_images} test images, here {there}"
@@ -125,11 +139,6 @@ def differences(record: Record, exam: Exam, data: bool = False) -> Iterator[str]
         clusters = len(exam.dataset.split(SPLIT).group[exam.plan.index].unique())
         if record.clusters != clusters:
             yield f"{record.clusters} independent units, here {clusters}"
-
-
-def left_out(record: Record) -> list[str]:
-    """What a record of answers from files says of questions that were not answered: its plan is only a part."""
-    return [note for note in record.notes if note.startswith(("rounds ", "left out"))]
 
 
 def _questions(record: Record, exam: Exam) -> Iterator[str]:
@@ -178,9 +187,12 @@ def scores(path: Path, record: Record) -> tuple[list[str], list[str]]:
     """Whether the scores beside a record give its numbers and its intervals: (problems, notes)."""
     try:
         found = totals.read(path, merge=True)
+        rows = list(totals.wrong_rows(path, record.test_images))
     except RecordError as error:
         missing = not any(totals.beside(path, name).exists() for name in (SAMPLES, TOTALS))
         return ([], ["no scores beside it"]) if missing else ([str(error)], [])
+    if rows:
+        return rows, []
     units = min(record.clusters, totals.MOST)
     if len(found.units) != units:
         return [f"the scores beside it are of {len(found.units)} independent units; {units} were expected"], []

@@ -10,7 +10,7 @@ import numpy as np
 
 from counterbench import models, totals
 from counterbench.counterfactual import L1
-from counterbench.errors import RecordError
+from counterbench.errors import RecordError, UnknownNameError
 from counterbench.evaluation import Evaluation, evaluate
 from counterbench.plausibility import problems
 from counterbench.records import SAMPLES, Estimate, Number, Record, file_of, read_record
@@ -97,17 +97,21 @@ def verify(
         dataset: its card, where that is not in the catalogue.
 
     Raises:
-        RecordError: for a file that is no record. CheckpointError, UnknownNameError: if the model is not here.
+        RecordError: for a file that is no record, and for a model or dataset that is none of the catalogue (a path in a record is
+            not followed). CheckpointError: if the model's weights are not here.
     """
     path = file_of(path)
     record = read_record(path)
     inputs, asked = record.inputs, min(count, record.images)
     whole = exam_of(record, data_dir, device, dataset=dataset)
     wrong = [*problems(record), *scores(path, record)[0], *differences(record, whole)]
-    if model is None and any(note.startswith("answers from files") for note in record.notes):
+    if model is None and record.origin == "answers":
         raise RecordError(
             f"{path} is of answers from files: there is no model to ask. Score their folder again: counterbench score."
         )
+    if model is None and inputs.model not in models.names(inputs.dataset):
+        error = UnknownNameError(f"model for {inputs.dataset}", inputs.model, models.names(inputs.dataset))
+        raise RecordError(f"{error} If it is in a file or a folder, give that with --model.")
     contestant = models.load(model or inputs.model, whole.dataset, whole.device, inputs.references)
     if contestant.weights_sha256 != inputs.weights_sha256:
         wrong.append(f"other weights: {_short(inputs.weights_sha256)}, here {_short(contestant.weights_sha256)}")
@@ -153,12 +157,8 @@ def _short(sha256: str | None) -> str:
 def _claims(samples: Path, rows: Sequence[int]) -> dict[Key, float]:
     """What the scores per sample say of some rows of the test split."""
     import pyarrow
-    import pyarrow.parquet
 
-    try:
-        table = pyarrow.parquet.read_table(samples, columns=[*BY, "row", "score", "relative_to"])
-    except (OSError, pyarrow.ArrowException, KeyError) as error:
-        raise RecordError(f"{samples} is damaged ({error}); move it away to compare with the record alone.") from error
+    table = totals.table(samples, ("row", "score", "relative_to"))
     chosen = table.filter(pyarrow.array(np.isin(table["row"].to_numpy(), rows)))
     grouped = chosen.group_by(list(BY)).aggregate([("score", "sum"), ("relative_to", "sum")]).to_pylist()
     return {

@@ -43,5 +43,38 @@ def morphomnist():
     return datasets.load("morphomnist")
 
 
+CARD = """
+name: squares
+title: Squares
+description: squares of different sizes
+reader: table
+variables:
+  size: {kind: continuous, range: [0, 12]}
+  image: {kind: image, shape: [1, 16, 16], parents: [size], intervenable: false}
+default_source: mine
+sources: {mine: {embedded: false, description: squares, licence: none, table: {csv: t.csv, images: pictures}}}
+"""
+
+
+@pytest.fixture
+def card(tmp_path):
+    """A dataset of 200 pictures beside its card."""
+    import numpy as np
+    import PIL.Image
+
+    home = tmp_path / "squares"
+    (home / "pictures").mkdir(parents=True)
+    sizes = np.random.default_rng(0).uniform(1, 12, 200)
+    for number, size in enumerate(sizes):
+        picture = np.zeros((16, 16), np.uint8)
+        picture[: int(size), : int(size)] = 200
+        picture[-1, -1] = number
+        PIL.Image.fromarray(picture).save(home / "pictures" / f"{number}.png")
+    lines = [f"{number}.png,{size:.3f}" for number, size in enumerate(sizes)]
+    (home / "t.csv").write_text("\n".join(["file,size", *lines]) + "\n")
+    (home / "card.yaml").write_text(CARD)
+    return home / "card.yaml"
+
+
 def has_module(name: str) -> bool:
     return importlib.util.find_spec(name) is not None

@@ -1,4 +1,5 @@
 import os
+import pathlib
 import stat
 import subprocess
 import sys
@@ -101,3 +102,62 @@ def test_cache_folder(monkeypatch, tmp_path):
 def test_hash_of_a_missing_file(tmp_path):
     with pytest.raises(DataError, match="No such file"):
         files.sha256_of_file(tmp_path / "none")
+
+
+def test_only_ordinary_files_of_a_bounded_size_are_read(tmp_path):
+    (tmp_path / "good").write_bytes(b"12345")
+    os.mkfifo(tmp_path / "pipe")
+    assert files.read_bounded(tmp_path / "good", 5) == b"12345"
+    for path, words in [
+        (tmp_path / "good", "it has 5 bytes, and may have 4"),
+        (tmp_path / "pipe", "it is a pipe, device or socket"),
+        (tmp_path, "it is a folder"),
+        (tmp_path / "none", "No such file"),
+        (pathlib.Path("/dev/zero"), "it is a pipe, device or socket"),
+        (pathlib.Path("/proc/self/status"), "it has more than 4 bytes"),
+    ]:
+        if path.exists() or path.parent == tmp_path:
+            with pytest.raises(OSError, match=words):
+                files.read_bounded(path, 4)
+
+
+def test_links_that_lead_out_of_a_folder(tmp_path):
+    home, outside = tmp_path / "home", tmp_path / "outside"
+    outside.mkdir()
+    home.mkdir()
+    (home / "inside").mkdir()
+    (home / "out").symlink_to(outside)
+    (home / "in").symlink_to(home / "inside")
+    (home / "loop").symlink_to(home / "loop")
+    files.require_inside(home / "in" / "a.png", home)
+    files.require_inside(home / "loop", home)
+    for path in (home / "out", home / "out" / "a.png", home / ".." / "outside"):
+        with pytest.raises(DataError, match="leads out of"):
+            files.require_inside(path, home)
+    for name in ("out", "in", "loop"):
+        with pytest.raises(DataError, match="is a link; nothing is written through it"):
+            files.own_subfolder(home, name)
+    assert files.own_subfolder(home, "new").is_dir()
+
+
+def test_names_of_files_are_short_never_empty_and_different():
+    names = ["a", "", ".", "..", "a/b", "a-b", "x" * 300, "x" * 301]
+    slugs = [files.slug(name) for name in names]
+    assert len(set(slugs)) == len(names)
+    assert all(0 < len(one) < 120 and one.strip(".") and "/" not in one for one in slugs)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "needs a.pth in /root/.cache/cb/weights (from https://x.org/m/a.pth)",
+            "needs a.pth in weights (from https://x.org/m/a.pth)",
+        ),
+        ("~/data/adni lacks '/mnt/x/y.csv'", "adni lacks 'y.csv'"),
+        ("C:\\Users\\ada\\w.pth is not there", "w.pth is not there"),
+        ("do(a)/do(b), 3/4/5 and a/b/c.csv stay", "do(a)/do(b), 3/4/5 and a/b/c.csv stay"),
+    ],
+)
+def test_texts_name_no_folders(text, shown):
+    assert files.without_folders(text) == shown

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 
 from counterbench import evaluation, leaderboard, models, site, storing
 from counterbench.cli import main
-from counterbench.errors import RecordError
+from counterbench.errors import RecordError, RecordWarning
 from counterbench.models import Contestant
 from counterbench.records import read_record, write_record
 from counterbench.report import board as report
@@ -205,12 +206,93 @@ def test_floors_that_differ_are_told(records, tmp_path):
     assert any("say different things of the baseline retrieve" in note for note in found.notes)
 
 
-def test_records_that_mean_other_things_by_a_number_are_refused(records, tmp_path):
+@pytest.mark.parametrize("name", ["bad_one", "twin"])
+@pytest.mark.parametrize("change", [{"direction": "higher"}, {"unit": "miles"}])
+def test_a_record_that_means_other_things_by_a_number_is_left_out(records, tmp_path, name, change):
     shutil.copytree(records, tmp_path, dirs_exist_ok=True)
-    record = read_record(tmp_path / "twin" / "record.json")
-    changed(tmp_path / "twin", numbers=[n.model_copy(update={"direction": "higher"}) for n in record.numbers])
-    with pytest.raises(RecordError, match="do not mean the same by composition l1"):
-        leaderboard.build(leaderboard.find(tmp_path), resamples=500)
+    record = read_record(tmp_path / name / "record.json")
+    changed(tmp_path / name, numbers=[n.model_copy(update=change) for n in record.numbers])
+    (board,) = leaderboard.build(leaderboard.find(tmp_path), resamples=500)
+    assert {row.name for row in board.rows} == {"good", "twin", "bad_one"} - {name}
+    assert all(row.ranks for row in board.rows)
+    assert any(
+        f"{name} is left out: it does not mean the same as the others by composition l1" in n for n in board.notes
+    )
+
+
+def test_what_is_no_record_is_told_and_left_out(records, board, tmp_path):
+    """Whatever lies in the folder, the others get their board."""
+    shutil.copytree(records, tmp_path / "records")
+    home = tmp_path / "records"
+    plain = json.loads((home / "good" / "record.json").read_text())
+    strange = {
+        "package.json": '{"name": "package", "version": "1.0"}',
+        "empty/record.json": "",
+        "deep/record.json": "[" * 100_000,
+        "negative/record.json": json.dumps({**plain, "inputs": {**plain["inputs"], "seed": -1}}),
+        "untrue/record.json": json.dumps({**plain, "images": 5000}),
+    }
+    for name, text in strange.items():
+        (home / name).parent.mkdir(exist_ok=True)
+        (home / name).write_text(text)
+    (home / "pipe").mkdir()
+    os.mkfifo(home / "pipe" / "record.json")
+    with pytest.warns(RecordWarning) as warned:
+        done = CliRunner().invoke(
+            main, ["leaderboard", "build", "--records", str(home), "--output", str(tmp_path / "out"), "--no-pictures"]
+        )
+    assert done.exit_code == 0, done.output
+    told = [str(one.message) for one in warned]
+    assert all(line.startswith("left out of the boards: ") and "\n" not in line for line in told)
+    assert len(told) == 6
+    for name in (*strange, "pipe/record.json"):
+        assert sum(f"{home / name} " in line or f"{home / name}:" in line for line in told) == 1, name
+    (found,) = json.loads((tmp_path / "out" / "leaderboard.json").read_text())["boards"]
+    assert {one["name"] for one in found["models"]} == {row.name for row in board.rows}
+
+
+def test_names_of_any_kind_stay_in_their_folder_and_are_seen(records, tmp_path):
+    shutil.copytree(records, tmp_path / "records")
+    names = {"good": "m" * 300, "twin": "/", "bad_one": "\x1b]0;title\x07one\ntwo\u202ethree"}
+    for folder, name in names.items():
+        changed(tmp_path / "records" / folder, model=name)
+    changed(tmp_path / "records" / "identity", dataset="d" * 300)
+    done = CliRunner().invoke(
+        main,
+        [
+            "leaderboard",
+            "build",
+            "--records",
+            str(tmp_path / "records"),
+            "--output",
+            str(tmp_path / "out"),
+            "--no-pictures",
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    assert "(no name)" in done.output
+    assert "]0;title one two three" in done.output
+    for text in (done.output, (tmp_path / "out" / "toy-formula-standard" / "index.html").read_text()):
+        assert not re.search("[\x1b\x07\u202e]", text)
+    assert "(no name)" in (tmp_path / "out" / "index.html").read_text()
+    with pytest.raises(RecordError, match=r"There is nothing to show: .* is not a record"):
+        (tmp_path / "none.json").write_text("{}")
+        leaderboard.build([tmp_path / "none.json"])
+
+
+def test_boards_do_not_say_where_the_records_were(records, tmp_path):
+    shutil.copytree(records, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(records / "good", tmp_path / "again")
+    shutil.copytree(records / "good", tmp_path / "bare")
+    changed(tmp_path / "bare", model="bare")
+    for name in ("samples.parquet", "totals.safetensors"):
+        (tmp_path / "bare" / name).unlink()
+    (board,) = leaderboard.build(leaderboard.find(tmp_path), resamples=100)
+    assert "good/record.json is left out: it is the same evaluation as again/record.json" in board.notes
+    assert any(
+        "bare has no rank: Neither samples.parquet nor totals.safetensors is there" in note for note in board.notes
+    )
+    assert not any(str(tmp_path) in text for text in report.pages([board]).values())
 
 
 NASTY = "a|b `x` <img src=x> \\input{x} {\\bf $y$\n# and a line"
@@ -218,7 +300,7 @@ NASTY = "a|b `x` <img src=x> \\input{x} {\\bf $y$\n# and a line"
 
 def test_nobodys_words_are_taken_for_markup(records, tmp_path):
     shutil.copytree(records, tmp_path, dirs_exist_ok=True)
-    changed(tmp_path / "twin", model=NASTY, training={"seconds": "abc"}, notes=[f"trained on {NASTY}"])
+    changed(tmp_path / "twin", model=NASTY, training={"seconds": "abc"}, trained_on=NASTY)
     changed(tmp_path / "bad_one", suite="x/../../escaped")
     record = read_record(tmp_path / "good" / "record.json")
     numbers = [n.model_copy(update={"unit": r"$\frac$"}) if n.metric == "composition" else n for n in record.numbers]
@@ -241,6 +323,27 @@ def test_nobodys_words_are_taken_for_markup(records, tmp_path):
     tables = [line for line in plain.splitlines() if line.startswith("| ")]
     widths = {line.replace(r"\|", "").count("|") for line in tables if "**" not in line and "---" not in line}
     assert len(widths) <= 2  # the summary, and the tables
+
+
+def test_headings_and_cells_are_words(records, tmp_path):
+    """Markdown headings hold no markup, and no spreadsheet computes a cell."""
+    shutil.copytree(records, tmp_path, dirs_exist_ok=True)
+    formula = '=HYPERLINK("http://x","y")'
+    for name in ("good", "twin", "bad_one", "identity"):
+        changed(tmp_path / name, dataset="<img src=x onerror=alert(1)>", source=formula, suite="@a\x1b[31m")
+    changed(tmp_path / "twin", model=f"/{formula.replace('/', '|')}")
+    (board,) = leaderboard.build(leaderboard.find(tmp_path), resamples=100)
+    heading = report.markdown(board).splitlines()[0]
+    assert heading.startswith(r"# \<img src=x onerror=alert(1)\>")
+    lines = list(csv.reader(io.StringIO(report.to_csv([board]))))
+    assert not any(cell.startswith(("=", "+", "@")) for line in lines for cell in line)
+    assert any(cell == f"'{formula}" for line in lines for cell in line)
+    assert any(
+        float(cell) < 0 for line in lines for cell in line if re.fullmatch(r"-\d.*", cell)
+    )  # numbers stay numbers
+    site.build([board], tmp_path / "site")
+    for text in (*report.pages([board]).values(), *(page.read_text() for page in (tmp_path / "site").rglob("*.html"))):
+        assert "\x1b" not in text
 
 
 def test_what_floors_win_is_starred(board, records):

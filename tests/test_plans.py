@@ -1,3 +1,6 @@
+import json
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -210,3 +213,74 @@ def test_questions_can_be_written_by_hand(dataset, tmp_path):
     plan = plans.load(tmp_path / "p.csv", dataset)
     assert plan.index.tolist() == [1, 3]
     assert plan.single["a"].tolist() == pytest.approx([0.3, 1.1])
+
+
+def test_a_plan_saved_again_by_a_spreadsheet_is_the_same(dataset, tmp_path):
+    """With a byte order mark, and rows written as 3.0."""
+    plan = plans.draw(dataset, FULL, 0, limit=4)
+    for ending in ("csv", "json"):
+        plan.save(tmp_path / f"p.{ending}")
+        text = (tmp_path / f"p.{ending}").read_text()
+        (tmp_path / f"q.{ending}").write_text(text, encoding="utf-8-sig")
+        assert plans.load(tmp_path / f"q.{ending}", dataset).hash == plan.hash
+    (tmp_path / "q.csv").write_text((tmp_path / "p.csv").read_text().replace("null,3,", "null,3.0,"))
+    assert plans.load(tmp_path / "q.csv", dataset).hash == plan.hash
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "words"),
+    [
+        ("null", {"value": 1e6}, "question 1: the value of a null question is 1000000.0; expected .* 1 to 50"),
+        ("null", {"value": -3}, "a null question is -3; expected a whole number of repetitions"),
+        ("null", {"value": 2.5}, "a null question is 2.5; expected a whole number"),
+        ("null", {"value": None}, "a null question is None"),
+        ("null", {"value": "NaN"}, "a null question is 'NaN'"),
+        ("single", {"row": 0.9}, "question 9: row is 0.9; expected a whole number"),
+        ("single", {"row": "Infinity"}, "row is 'Infinity'; expected a whole number"),
+        ("single", {"row": True}, "row is True"),
+        ("single", {"row": [1] * 100}, r"row is \[1, 1.*\.\.\.; expected"),
+        ("single", {"variable": []}, "it names 0 variables; a single question names 1"),
+        ("single", {"variable": ["a"]}, r"variable is \['a'\]; expected a word"),
+        ("single", {"variable": 2**63}, "variable is 9223372036854775808; expected a word"),
+        ("single", {"kind": {"a": 1}}, "kind is {'a': 1}; expected a word"),
+        ("single", {"value": "much"}, "sets a value that cannot be: a"),
+        ("single", {"value": 10**400}, "sets a value that cannot be: a"),
+        ("return", {"then": 7}, "then is 7; expected a word"),
+        ("return", {"then": ""}, "it names 1 variables; a return question names 2"),
+        ("single", {"variable": "z" * 10_000}, "sets 'zzz"),
+    ],
+)
+def test_plans_that_cannot_be_are_told_what_is_wrong_with_which_question(dataset, tmp_path, kind, change, words):
+    plans.draw(dataset, FULL, 0, limit=8).save(tmp_path / "p.json")
+    questions = json.loads((tmp_path / "p.json").read_text())
+    next(question for question in questions if question["kind"] == kind).update(change)
+    (tmp_path / "p.json").write_text(json.dumps(questions))
+    with pytest.raises(DataError, match=words) as caught:
+        plans.load(tmp_path / "p.json", dataset)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("p.json", b"[" * 100_000, "is not a plan"),
+        ("p.json", b"{}", "it holds a dict instead of a list"),
+        ("p.json", b"[1]", "a question is no table row"),
+        ("p.json", b'[{"kind": "single"}]', "a question lacks row"),
+        ("p.csv", b"kind;row;variable;value;then;then_value\n", "holds no question"),
+        ("p.csv", b"kind;row\nsingle;0\n", "a question lacks kind"),
+        ("p.csv", "kind".encode("utf-16"), "is not a plan"),
+        ("p.csv", b'kind,row\n"' + b"x" * 200_000, "is not a plan"),
+    ],
+)
+def test_files_that_hold_no_plan(dataset, tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        plans.load(tmp_path / name, dataset)
+
+
+@pytest.mark.parametrize("ending", ["csv", "json", "parquet"])
+def test_a_pipe_is_no_plan(dataset, tmp_path, ending):
+    os.mkfifo(tmp_path / f"p.{ending}")
+    with pytest.raises(DataError, match="it is a pipe, device or socket"):
+        plans.load(tmp_path / f"p.{ending}", dataset)

@@ -8,6 +8,7 @@ import pytest
 
 from counterbench import evaluation
 from counterbench.errors import RecordError
+from counterbench.files import without_folders
 from counterbench.models import Contestant
 from counterbench.records import json_schema, read_record, to_json, write_record
 
@@ -47,7 +48,7 @@ def test_every_number_has_interval_n_floor_and_direction(record):
     [
         (lambda text: text[: len(text) // 2], "the file: Invalid JSON"),
         (lambda text: text.replace('"title"', '"titel"'), "title: Field required"),
-        (lambda text: text.replace('"schema_version": 2', '"schema_version": 99'), "schema_version"),
+        (lambda text: text.replace('"schema_version": 3', '"schema_version": 99'), "schema_version"),
         (lambda text: "[]", "the file"),
     ],
 )
@@ -76,3 +77,70 @@ def test_reading_records_needs_no_torch():
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
         == "False"
     )
+
+
+def of_schema_2(record, notes, source):
+    """The record as version 0.1.0 wrote it: facts of this kind stood in its notes."""
+    plain = json.loads(to_json(record))
+    for name in ("origin", "coverage", "trained_on"):
+        del plain[name]
+    return {**plain, "schema_version": 2, "notes": notes, "training": {"source": source}}
+
+
+def read(plain, tmp_path):
+    (tmp_path / "old.json").write_text(json.dumps(plain))
+    return read_record(tmp_path / "old.json")
+
+
+def test_records_of_schema_2_are_still_read(record, tmp_path):
+    found = read(of_schema_2(record, ["attributes: published (csv files)"], "mnist"), tmp_path)
+    assert (found.origin, found.coverage, found.trained_on) == ("model", None, "mnist")
+    assert (found.inputs, found.numbers, found.left_out) == (record.inputs, record.numbers, [])
+    notes = [
+        "answers from files, round 1: 30 of 36 answers can be used (1 missing, 2 unreadable); 2 files answer nothing",
+        "answers from files, round 2: 8 of 9 answers can be used",
+        "rounds 3 to 4 are not answered; what they ask is not judged",
+        "left out: do(c), do(b) taken back",
+        "attributes that were not claimed (answers.csv) are those that are known to be true: their errors say nothing",
+        "answers from files have no cost",
+    ]
+    found = read(of_schema_2(record, notes, None), tmp_path)
+    assert (found.origin, found.trained_on) == ("answers", None)
+    assert found.coverage.rounds == [{"asked": 36, "usable": 30}, {"asked": 9, "usable": 8}]
+    assert (found.coverage.rounds_asked, found.coverage.claimed) == (4, False)
+    assert found.left_out == ["rounds 3 to 4 are not answered", "left out: do(c), do(b) taken back"]
+    assert found.notes == notes
+    assert json.loads(to_json(found))["schema_version"] == 3
+
+
+@pytest.mark.parametrize("notes", [None, 3, [None], [["answers from files"]]])
+def test_damaged_records_of_schema_2_are_told(record, tmp_path, notes):
+    with pytest.raises(RecordError, match="is not a record of schema 3"):
+        read(of_schema_2(record, notes, "mnist"), tmp_path)
+
+
+def test_nothing_is_read_from_notes(record):
+    """They may be worded anew at any time."""
+    worded = record.model_copy(
+        update={"notes": ["answers from files", "trained on the moon", "rounds 2 to 3", "left out: a"]}
+    )
+    assert (worded.origin, worded.left_out, worded.partial) == (record.origin, [], record.partial)
+
+
+def test_a_record_names_no_folder_of_the_machine(toy, tmp_path, monkeypatch):
+    """Neither where weights were looked for, nor what a dataset says of its files."""
+    monkeypatch.setenv("COUNTERBENCH_WEIGHTS", str(tmp_path / "private" / "weights"))
+    dataset = toy.Toy()
+    monkeypatch.setattr(toy.Toy, "notes", [f"read from {tmp_path}/private/list.csv"])
+    exam = evaluation.prepare(dataset, "paper", device="cpu", limit=10)
+    made = evaluation.evaluate(Contestant("exact", toy.ExactModel()), exam).record
+    assert any("weights" in why for why in made.skipped.values())
+    assert "read from list.csv" in made.notes
+    assert str(tmp_path) not in to_json(made)
+
+
+def test_what_we_publish_names_no_folder():
+    for path in sorted((ROOT / "benchmarks" / "records").rglob("*.json")):
+        record = read_record(path)
+        for text in (*record.notes, *record.skipped.values(), record.inputs.model, *record.versions.values()):
+            assert without_folders(text) == text, path

@@ -1,18 +1,25 @@
 """A record that cannot be true is found out; a true one is not."""
 
 import json
+import os
+import re
 import shutil
+from pathlib import Path
 
+import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
+import safetensors.numpy
 from click.testing import CliRunner
 
 import counterbench
 from counterbench.cli import main
 from counterbench.plausibility import problems
 from counterbench.records import Record, read_record, write_record
-from counterbench.validation import validate
+from counterbench.validation import scores, validate
 
-ROOT = __import__("pathlib").Path(__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +46,7 @@ def test_what_we_publish_can_be():
         verdict = validate(path)
         assert verdict.problems == (), path
         if read_record(path).inputs.source != "mnist":
-            assert verdict.notes == (), path  # questions and judges were compared
+            assert verdict.notes == verdict.unchecked == (), path  # questions and judges were compared
 
 
 L1 = ("composition", "l1", "", "", 1, "l1")
@@ -172,10 +179,13 @@ def test_what_cannot_be_checked_here_is_said(record, tmp_path):
     write_record(Record.model_validate(plain), path)
     verdict = validate(path)
     assert verdict.problems == ()
-    assert "cannot be checked here: Unknown dataset 'nowhere'" in verdict.notes[-1]
+    assert "cannot be checked here: Unknown dataset 'nowhere'" in verdict.unchecked[-1]
     plain["inputs"].update(dataset="morphomnist", suite="mine")
     write_record(Record.model_validate(plain), path)
-    assert "the suite 'mine' is none of" in validate(path).notes[-1]
+    assert "the suite 'mine' is none of" in validate(path).unchecked[-1]
+    done = CliRunner().invoke(main, ["validate", str(path)])
+    assert done.exit_code == 0
+    assert f"partly   {path}" in done.output  # not: valid
 
 
 def test_the_command_says_which_and_fails(record, tmp_path):
@@ -188,3 +198,93 @@ def test_the_command_says_which_and_fails(record, tmp_path):
     assert f"INVALID  {bad}" in done.output
     assert "1 of 2 records are invalid" in done.stderr
     assert CliRunner().invoke(main, ["validate", str(good)]).exit_code == 0
+
+
+def problems_of_scores(home):
+    """What `validate` says of the scores beside a record."""
+    wrong, _ = scores(home / "record.json", read_record(home / "record.json"))
+    return wrong
+
+
+def doubled(columns):
+    return {name: list(values) * 2 for name, values in columns.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (doubled, "scores [0-9,]+ samples more than once"),
+        (
+            lambda c: {**c, "row": [float("nan")] * len(c["row"])},
+            "the column 'row' holds double; expected whole numbers",
+        ),
+        (lambda c: {**c, "row": [True] * len(c["row"])}, "the column 'row' holds bool"),
+        (lambda c: {**c, "row": [2**62] * len(c["row"])}, "scores rows 4611686018427387904 to .* has 2000"),
+        (lambda c: {**c, "row": [-1] * len(c["row"])}, "scores rows -1 to -1"),
+        (lambda c: {**c, "group": [None, *c["group"][1:]]}, "the column 'group' lacks values in places"),
+        (lambda c: {**c, "score": [None, *c["score"][1:]]}, "the column 'score' lacks values in places"),
+        (lambda c: {**c, "score": [float("nan"), *c["score"][1:]]}, "the column 'score' lacks values in places"),
+        (lambda c: {**c, "score": ["much"] * len(c["score"])}, "the column 'score' holds string; expected numbers"),
+        (lambda c: {**c, "intervened": [None, *c["intervened"][1:]]}, "the column 'intervened' lacks values"),
+        (lambda c: {**c, "space": [["l1"]] * len(c["space"])}, "the column 'space' holds list.*; expected words"),
+        (lambda c: {**c, "cycles": ["one"] * len(c["cycles"])}, "the column 'cycles' holds string"),
+        (lambda c: {name: values for name, values in c.items() if name != "score"}, "it lacks the column 'score'"),
+        (lambda c: {name: [] for name in c}, "expected"),
+    ],
+)
+def test_scores_that_are_no_scores(home, tmp_path, change, words):
+    shutil.copytree(home, tmp_path / "a")
+    path = tmp_path / "a" / "samples.parquet"
+    columns = pyarrow.parquet.read_table(path).to_pydict()
+    pyarrow.parquet.write_table(pyarrow.table(change(columns)), path)
+    found = problems_of_scores(tmp_path / "a")
+    assert any(re.search(words, one) for one in found), found
+    assert all("\n" not in one for one in found)
+
+
+@pytest.mark.parametrize("keys", ["[" * 50_000, "[[[]]]", "{}", "null", '[["a", "b"], ["a", "b"]]'])
+def test_totals_that_are_no_totals(home, tmp_path, keys):
+    shutil.copytree(home, tmp_path / "a")
+    (tmp_path / "a" / "samples.parquet").unlink()
+    path = tmp_path / "a" / "totals.safetensors"
+    table = np.ones((4, len(json.loads(keys)) if keys.startswith('[["') else 1), np.float32)
+    safetensors.numpy.save_file({"numerator": table, "denominator": table}, path, {"keys": keys})
+    assert any("is damaged" in one for one in problems_of_scores(tmp_path / "a"))
+
+
+@pytest.mark.parametrize("name", ["samples.parquet", "totals.safetensors"])
+def test_pipes_are_no_scores(home, tmp_path, name):
+    shutil.copytree(home, tmp_path / "a")
+    (tmp_path / "a" / "samples.parquet").unlink()
+    (tmp_path / "a" / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / "a" / name)
+    assert any("pipe, device or socket" in one for one in problems_of_scores(tmp_path / "a"))
+
+
+def test_pipes_and_devices_are_no_records(tmp_path):
+    os.mkfifo(tmp_path / "record.json")
+    assert any("pipe, device or socket" in one for one in validate(tmp_path).problems)
+    assert any("pipe, device or socket" in one for one in validate(Path("/dev/zero")).problems)
+
+
+def test_one_bad_record_does_not_keep_the_others_from_being_checked(record, tmp_path):
+    names = ["negative", "other", "empty", "long", "good"]
+    plain = json.loads(record.model_dump_json())
+    texts = {
+        "negative": json.dumps({**plain, "inputs": {**plain["inputs"], "seed": -1}}),
+        "other": '{"name": "package", "version": "1.0"}',
+        "empty": "",
+        "long": json.dumps(
+            {**plain, "inputs": {**plain["inputs"], "dataset": "d" * 300, "model": "\x1b]0;m\x07" * 50}}
+        ),
+        "good": record.model_dump_json(),
+    }
+    for name in names:
+        (tmp_path / f"{name}.json").write_text(texts[name])
+    done = CliRunner().invoke(main, ["validate", *(str(tmp_path / f"{name}.json") for name in names)])
+    assert done.exit_code == 1
+    told = {name: next(line for line in done.output.splitlines() if line.endswith(f"{name}.json")) for name in names}
+    assert [told[name].split()[0] for name in names] == ["INVALID", "INVALID", "INVALID", "partly", "valid"]
+    assert "inputs.seed: Input should be greater than or equal to 0" in done.output
+    assert "3 of 5 records are invalid" in done.stderr
+    assert "\x1b" not in done.output

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import counterbench
-from counterbench import verification
+from counterbench import validation, verification
 from counterbench.cli import main
 from counterbench.errors import RecordError
 from counterbench.records import Number, Record, read_record, write_record
@@ -97,7 +97,7 @@ def test_scores_beside_a_record_do_not_make_it_true(home, tmp_path, change, word
 
 def test_answers_from_files_have_no_model_to_ask(home, tmp_path):
     record = read_record(home / "record.json")
-    write_record(record.model_copy(update={"notes": ["answers from files, round 1: ..."]}), tmp_path / "record.json")
+    write_record(record.model_copy(update={"origin": "answers"}), tmp_path / "record.json")
     with pytest.raises(RecordError, match="no model to ask"):
         verify(tmp_path, 10, device="cpu")
 
@@ -133,3 +133,39 @@ def test_one_image_of_each_unit_says_less_than_two(images, agrees):
     again = Number(value=0.817, low=0.72, high=0.9, n=60, direction="higher", references={}, **about)
     made = SimpleNamespace(record=SimpleNamespace(by_key={number.key: again}))
     assert verification._check(number, made, {}, min(60 / 1000, 60 / images)).agrees == agrees
+
+
+def test_a_record_about_a_card_in_a_file_takes_the_card(card, tmp_path):
+    result = counterbench.evaluate(
+        "identity", str(card), suite="quick", metrics=["composition"], limit=10, device="cpu"
+    )
+    home = result.save(tmp_path / "results")
+    for command in (["validate"], ["verify", "--count", "10", "--device", "cpu", "-q"]):
+        done = CliRunner().invoke(main, [*command, str(home), "--dataset", str(card)])
+        assert done.exit_code == 0, done.output
+        assert "numbers agree" in done.output if command[0] == "verify" else done.output.startswith("valid    ")
+    done = CliRunner().invoke(main, ["validate", str(home)])
+    assert done.output.startswith("partly   ")
+    assert "Unknown dataset 'squares'" in done.output
+    assert "give it with --dataset" in done.output
+    done = CliRunner().invoke(main, ["verify", str(home), "-q"])
+    assert done.exit_code == 1
+    assert "give it with --dataset" in done.stderr
+    with pytest.raises(RecordError, match="declares 'squares'; the record is about 'morphomnist'"):
+        validation.exam_of(
+            result.record.model_copy(
+                update={"inputs": result.record.inputs.model_copy(update={"dataset": "morphomnist"})}
+            ),
+            dataset=str(card),
+        )
+
+
+@pytest.mark.parametrize(("field", "words"), [("model", "Unknown model"), ("dataset", "Unknown dataset")])
+def test_paths_in_a_record_are_not_followed(home, tmp_path, field, words):
+    (tmp_path / "mine.yaml").write_text("password: swordfish\n")
+    record = read_record(home / "record.json")
+    inputs = record.inputs.model_copy(update={field: str(tmp_path / "mine.yaml")})
+    write_record(record.model_copy(update={"inputs": inputs}), tmp_path / "record.json")
+    with pytest.raises(RecordError, match=words) as caught:
+        verify(tmp_path, 10, device="cpu")
+    assert "password" not in str(caught.value)

@@ -12,6 +12,9 @@ from counterbench.catalog.names import Name
 from counterbench.catalog.reading import Declaration, read
 from counterbench.errors import UnknownNameError
 
+MOST_CYCLES = 50
+"""Null interventions in a row that may be asked."""
+
 
 class Suite(Declaration):
     """An exam, for any dataset."""
@@ -19,7 +22,7 @@ class Suite(Declaration):
     name: Name
     title: str
     description: str = ""
-    cycles: int = Field(10, ge=0, le=50)
+    cycles: int = Field(10, ge=0, le=MOST_CYCLES)
     """How often the null intervention is composed; 0 leaves it out."""
     single: bool = True
     """Whether every intervenable variable is set once in every image."""

@@ -174,6 +174,7 @@ def plan_export(
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--name", default=None, help="Of the model; default: the folder's.")
+@click.option("--dataset", default=None, help="Its card, if the dataset is not in the catalogue.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
 @click.option("--device", default="auto", show_default=True, help="Of the judges.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
@@ -183,6 +184,7 @@ def plan_export(
 def score(
     folder: Path,
     name: str | None,
+    dataset: str | None,
     data_dir: Path | None,
     device: str,
     output: Path,
@@ -195,7 +197,7 @@ def score(
     from counterbench.letters import scoring
 
     show_progress(quiet)
-    found = scoring.ready(folder, name, data_dir, device)
+    found = scoring.ready(folder, name, data_dir, device, dataset)
     for number, coverage in found.coverage.items():
         say("\n  ".join([f"round {number}: {coverage}", *coverage.examples()]))
     if found.waiting is not None:

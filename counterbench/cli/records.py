@@ -8,7 +8,7 @@ import click
 
 from counterbench.cli.base import main, put, put_json, put_table, quiet_option, say, show_progress
 from counterbench.errors import RecordError
-from counterbench.terminal import printable
+from counterbench.terminal import one_line
 
 
 @main.command()
@@ -63,11 +63,24 @@ def leaderboard() -> None:
     show_default=True,
     help="Ask the models again for pictures, where recipe, weights and data are here.",
 )
+@click.option(
+    "--trained",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FOLDER",
+    help="Ask the model in this folder of `train` too, for the record of its weights; may be repeated. Paths in records are not followed.",
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
 @click.option("--device", default="auto", show_default=True, help="Of the models that are asked for pictures.")
 @quiet_option
 def leaderboard_build(
-    records: Path, output: Path, pictures: bool, data_dir: Path | None, device: str, quiet: bool
+    records: Path,
+    output: Path,
+    pictures: bool,
+    trained: tuple[Path, ...],
+    data_dir: Path | None,
+    device: str,
+    quiet: bool,
 ) -> None:
     """Build boards from all records in a folder: a website that opens from disk, Markdown, CSV, LaTeX and JSON."""
     from counterbench import leaderboard, site
@@ -80,33 +93,34 @@ def leaderboard_build(
     for name, text in report.pages(boards).items():
         write_text(output / name, text)
     for board in boards:
-        names = ", ".join(printable(row.name) for row in board.rows) if board.rows else "baselines only"
+        names = ", ".join(one_line(row.name) for row in board.rows) if board.rows else "baselines only"
         put(f"{board.name:<32} {names}")
     albums = None
     if pictures:
         from counterbench.site.pictures import draw_all
 
-        albums = draw_all(boards, output, data_dir, device)
+        albums = draw_all(boards, output, data_dir, device, trained, lambda line: say(one_line(line)))
     page = site.build(boards, output, albums)
     say(f"{len(boards)} boards; open {page}")
 
 
 @main.command()
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--dataset", default=None, help="Their card, if the dataset is not in the catalogue.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
 @click.option(
     "--data", "pixels", is_flag=True, help="Compare the fingerprints of images too, which renders or reads them."
 )
-def validate(records: tuple[Path, ...], data_dir: Path | None, pixels: bool) -> None:
-    """Check RECORDS: schema, plausibility, and whether questions and judges are those of this version."""
+def validate(records: tuple[Path, ...], dataset: str | None, data_dir: Path | None, pixels: bool) -> None:
+    """Check RECORDS: schema, plausibility, scores, and whether questions and judges are those of this version (else: partly)."""
     from counterbench import validation
 
     invalid = 0
     for path in records:
-        verdict = validation.validate(path, data_dir, pixels)
+        verdict = validation.validate(path, data_dir, pixels, dataset)
         invalid += bool(verdict.problems)
-        put(f"{'INVALID' if verdict.problems else 'valid':<8} {path}")
-        for line in (*verdict.problems, *verdict.notes):
+        put(f"{verdict.word:<8} {path}")
+        for line in (*verdict.problems, *verdict.unchecked, *verdict.notes):
             put(f"         {line}")
     if invalid:
         raise RecordError(f"{invalid} of {len(records)} records are invalid.")

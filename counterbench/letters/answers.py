@@ -18,14 +18,14 @@ from torch import Tensor
 from counterbench.baselines import Identity
 from counterbench.errors import DataError
 from counterbench.exam import SPLIT, Exam
-from counterbench.files import sha256_of_file
+from counterbench.files import read_bounded, require_inside, require_regular, sha256_of_file
 from counterbench.image_files import PictureError, PictureSizeError, read_picture
 from counterbench.letters.questions import (
-    ANSWERS,
     BEGUN,
     CLAIMS,
     Question,
     answered,
+    answers_folder,
     id_of,
     kinds_answered,
     questions,
@@ -126,8 +126,7 @@ class Answers:
         for earlier in range(1, min(number, self.rounds + 1)):
             for name, path in sorted(self.coverage[earlier].found.items()):
                 digest.update(f"{name} {self._hashes[path]}\n".encode())
-            claims = self.folder / f"round-{earlier}" / CLAIMS
-            if claims.is_file():
+            if (claims := self._beside(earlier, CLAIMS)) is not None:
                 digest.update(f"{earlier} {sha256_of_file(claims)}\n".encode())
         return digest.hexdigest()
 
@@ -138,15 +137,31 @@ class Answers:
     def require_consistent(self) -> None:
         """Raise DataError if answers changed after others began with them."""
         for number in range(2, self.rounds + 1):
-            begun = self.folder / f"round-{number}" / BEGUN
-            if begun.is_file() and begun.read_text(encoding="utf-8").strip() != self.fingerprint_before(number):
+            begun = self._beside(number, BEGUN)
+            if begun is not None and read_bounded(begun).strip() != self.fingerprint_before(number).encode():
                 raise DataError(
                     f"The questions in {begun.parent} begin with answers that have changed since; remove round-{number} and later ones, "
                     "score again, and answer the new questions."
                 )
 
+    def _beside(self, number: int, name: str) -> Path | None:
+        """A file of a round, if it is there.
+
+        Raises:
+            DataError: if it is a link that leads out of the folder, or no ordinary file.
+        """
+        path = self.folder / f"round-{number}" / name
+        require_inside(path, self.folder)
+        try:
+            require_regular(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DataError(f"Cannot read {path}: {error.strerror or error}.") from error
+        return path
+
     def _checked(self, number: int) -> Coverage:
-        home = self.folder / f"round-{number}" / ANSWERS
+        home = answers_folder(self.folder, number)
         asked = {question.id for question in questions(self.plan, number)}
         coverage = Coverage(len(asked))
         there: dict[str, Path] = {}
@@ -168,6 +183,8 @@ class Answers:
     def _problem(self, path: Path) -> tuple[str, str] | None:
         """Why a file cannot be used: (kind, in words); None if it can."""
         try:
+            require_inside(path, self.folder)
+            require_regular(path)
             pixels = read_image(path, self.image)
         except WrongSizeError as error:
             return "size", str(error)
@@ -225,8 +242,8 @@ class Answers:
         return {number: self._read_claims(number) for number in range(1, self.rounds + 1)}
 
     def _read_claims(self, number: int) -> dict[str, dict[str, float]]:
-        path = self.folder / f"round-{number}" / CLAIMS
-        if not path.is_file():
+        path = self._beside(number, CLAIMS)
+        if path is None:
             return {}
         asked = {question.id: question for question in questions(self.exam.plan, number)}
         judged = {question.id for question in questions(self.plan, number)}

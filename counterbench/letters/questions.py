@@ -20,7 +20,7 @@ from counterbench.catalog.suites import Suite
 from counterbench.datasets.base import Dataset
 from counterbench.errors import ConfigError, DataError
 from counterbench.exam import SPLIT, Exam
-from counterbench.files import atomic, write_png, write_text
+from counterbench.files import atomic, own_subfolder, read_bounded, require_inside, write_png, write_text
 from counterbench.plans import Plan
 from counterbench.progress import bar
 from counterbench.variables import Binary, Categorical, Continuous, Image, Variable
@@ -54,7 +54,7 @@ variable. Without it, what is known to be true counts.
 
 Then run
 
-  counterbench score {folder}
+  counterbench score {folder}{card}
 
 It says what is missing or unusable, judges what can be judged, and writes the questions of the next round, which begin with your
 answers ({rounds} rounds in all). The record is complete after the last one. An answer that is missing among others counts as a failure,
@@ -66,7 +66,7 @@ class Letter(Declaration):
     """What decides the questions of a folder; `exam.json`."""
 
     dataset: str
-    """Of the catalogue, or the path of a card."""
+    """Name of a card; a card in a file is given by whoever scores the answers, never read from where a folder says."""
     source: str
     suite: Suite
     seed: int = Field(ge=0)
@@ -112,11 +112,22 @@ def rounds_of(plan: Plan) -> int:
     return max(1, plan.cycles, 2 if plan.undo or plan.pairs else 1)
 
 
+def answers_folder(folder: Path, number: int) -> Path:
+    """Where the answers of one round lie.
+
+    Raises:
+        DataError: if a link leads from there out of the folder of the exam.
+    """
+    home = folder / f"round-{number}" / ANSWERS
+    require_inside(home, folder)
+    return home
+
+
 def kinds_answered(folder: Path, plan: Plan) -> set[str]:
     """Beginnings of the answers' names (`null.2`, `single.age`, `pair.age.sex`) of which there is at least one file, usable or not."""
     found = set()
     for number in range(1, rounds_of(plan) + 1):
-        home = folder / f"round-{number}" / ANSWERS
+        home = answers_folder(folder, number)
         asked = {question.id for question in questions(plan, number)}
         there = {path.stem for path in home.iterdir()} if home.is_dir() else set()
         found |= {name.rpartition(".")[0] for name in asked & there}
@@ -188,7 +199,7 @@ def export(exam: Exam, folder: Path) -> int:
         raise ConfigError(f"{folder} is not empty and holds no exam; give a new folder.")
     card = dataset.card
     inputs = Letter(
-        dataset=str(card.path.resolve()) if card.path and card.name not in datasets.names() else card.name,
+        dataset=card.name,
         source=dataset.source,
         suite=exam.suite,
         seed=exam.seed,
@@ -201,7 +212,7 @@ def export(exam: Exam, folder: Path) -> int:
         raise ConfigError(f"{folder} holds other questions; give a new folder.")
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / EXAM, inputs.model_dump_json(indent=1) + "\n")  # first: an interrupted export can be repeated
-    _write_factual(exam, folder / "factual")
+    _write_factual(exam, own_subfolder(folder, "factual"))
     count = write_round(exam, folder, 1, None)
     image = dataset.variables[dataset.card.image]
     assert isinstance(image, Image)
@@ -217,6 +228,9 @@ def export(exam: Exam, folder: Path) -> int:
         width=image.width,
         mode="grey" if image.channels == 1 else "RGB",
         folder=folder,
+        card=""
+        if card.name in datasets.names()
+        else f" --dataset CARD      (CARD: the file that declares {card.name})",
         rounds=rounds_of(exam.plan),
     )
     write_text(folder / "README.txt", text)
@@ -227,7 +241,8 @@ def read_exam(folder: Path) -> Letter:
     """What decides the questions of a folder; DataError if it holds no exam."""
     path = folder / EXAM
     try:
-        return Letter.model_validate_json(path.read_text(encoding="utf-8"))
+        require_inside(path, folder)
+        return Letter.model_validate_json(read_bounded(path))
     except (OSError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise DataError(
@@ -236,7 +251,6 @@ def read_exam(folder: Path) -> Letter:
 
 
 def _write_factual(exam: Exam, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     pixels = exam.dataset.split(SPLIT).values[exam.dataset.card.image][exam.plan.index]
     with bar(len(pixels), "Writing images") as advance:
         for row, one in zip(exam.plan.index.tolist(), pixels, strict=True):
@@ -264,8 +278,8 @@ def write_round(exam: Exam, folder: Path, number: int, answers: Answers | None) 
     """Write the list of one round; returns how many questions it has."""
     dataset, names = exam.dataset, exam.dataset.card.attributes
     factual = dataset.attributes(SPLIT)
-    home = folder / f"round-{number}"
-    (home / ANSWERS).mkdir(parents=True, exist_ok=True)
+    home = own_subfolder(folder, f"round-{number}")
+    own_subfolder(home, ANSWERS)
     text, count = io.StringIO(), 0
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "image", "row", "variable", "value", *names])

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import counterbench
-from counterbench.errors import DataError
+from counterbench import datasets
+from counterbench.errors import DataError, UnknownNameError
 from counterbench.exam import SPLIT, Exam, prepare
 from counterbench.letters.answers import Answers, Coverage
-from counterbench.letters.questions import ANSWERS, QUESTIONS, read_exam, rounds_of, write_round
+from counterbench.letters.questions import ANSWERS, QUESTIONS, Letter, read_exam, rounds_of, write_round
 from counterbench.models import Contestant
-from counterbench.records import CEILINGS, FLOORS
+from counterbench.records import CEILINGS, FLOORS, Answered
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,13 @@ class Scoring:
     waiting: Path | None
 
 
-def ready(folder: Path, name: str | None = None, data_dir: Path | None = None, device: str = "auto") -> Scoring:
+def ready(
+    folder: Path,
+    name: str | None = None,
+    data_dir: Path | None = None,
+    device: str = "auto",
+    dataset: str | None = None,
+) -> Scoring:
     """Check the answers of a folder, write the next round's questions, and make the exam of what can be judged.
 
     Args:
@@ -42,6 +49,7 @@ def ready(folder: Path, name: str | None = None, data_dir: Path | None = None, d
         name: of the model; None for the folder's.
         data_dir: where published data lies.
         device: where judges compute.
+        dataset: its card, where that is not in the catalogue.
 
     Raises:
         DataError: if the folder is no exam, was made for other questions or pixels, holds no answer, or holds later answers that began
@@ -53,7 +61,8 @@ def ready(folder: Path, name: str | None = None, data_dir: Path | None = None, d
             f"{called!r} is the name of a baseline, which boards do not list as a model; give another one with --name."
         )
     letter = read_exam(folder)
-    exam = prepare(letter.dataset, letter.suite, letter.source, data_dir, None, letter.seed, letter.limit, device)
+    asked_about = _dataset(letter, folder, dataset)
+    exam = prepare(asked_about, letter.suite, letter.source, data_dir, None, letter.seed, letter.limit, device)
     for what, theirs, ours in (
         ("questions", letter.plan, exam.plan.hash),
         ("images", letter.pixels, exam.dataset.split(SPLIT).fingerprint),
@@ -77,21 +86,35 @@ def ready(folder: Path, name: str | None = None, data_dir: Path | None = None, d
         write_round(exam, folder, answers.rounds + 1, answers)
         waiting = folder / f"round-{answers.rounds + 1}" / QUESTIONS
     metrics = {metric: options for metric, options in exam.metrics.items() if metric != "cost"}
+    covered = _covered(exam, answers, total)
     contestant = Contestant(
         called,
         answers,
         title=f"{called} (answers from files)",
         weights_sha256=answers.fingerprint,
-        notes=_notes(exam, answers, total),
+        notes=_notes(answers, covered),
+        coverage=covered,
     )
     judged = replace(exam, plan=answers.plan, metrics=metrics)
     return Scoring(judged, contestant, (answers.rounds, total), answers.coverage, waiting)
 
 
-def _notes(exam: Exam, answers: Answers, total: int) -> tuple[str, ...]:
-    said = [f"answers from files, round {number}: {found}" for number, found in answers.coverage.items()]
-    if answers.rounds < total:
-        said.append(f"rounds {answers.rounds + 1} to {total} are not answered; what they ask is not judged")
+def _dataset(letter: Letter, folder: Path, card: str | None) -> str:
+    """What the questions are about: of the catalogue, or the card that was given. A path in the folder is not followed."""
+    if card is None and letter.dataset not in datasets.names():
+        error = UnknownNameError("dataset", letter.dataset, datasets.names())
+        raise DataError(
+            f"{folder}: {error} If its card is in a file, give it: counterbench score {folder} --dataset CARD."
+        )
+    if card is not None and (declared := datasets.card(card).name) != letter.dataset:
+        raise DataError(
+            f"{folder} asks about {letter.dataset!r}, and {card} declares {declared!r}; give the card of the former."
+        )
+    return card or letter.dataset
+
+
+def _covered(exam: Exam, answers: Answers, total: int) -> Answered:
+    """Which questions the answers are about, for the record."""
     whole, there = exam.plan, answers.plan
     left = [f"do({name})" for name in whole.single if name not in there.single]
     if answers.rounds >= 2:
@@ -99,9 +122,20 @@ def _notes(exam: Exam, answers: Answers, total: int) -> tuple[str, ...]:
         left += [f"do({a}) and do({b}) in both orders" for a, b in whole.pairs if (a, b) not in there.pairs]
     if there.cycles < min(answers.rounds, whole.cycles):
         left.append(f"null interventions after {there.cycles} cycles")
-    if left:
-        said.append(f"left out: {', '.join(left)}")
-    if not answers.claims_all:
+    rounds = [found.counts for found in answers.coverage.values()]
+    return Answered(rounds=rounds, rounds_asked=total, left_out=left, claimed=answers.claims_all)
+
+
+def _notes(answers: Answers, covered: Answered) -> tuple[str, ...]:
+    """The same in words, for people."""
+    said = [f"answers from files, round {number}: {found}" for number, found in answers.coverage.items()]
+    if answers.rounds < covered.rounds_asked:
+        said.append(
+            f"rounds {answers.rounds + 1} to {covered.rounds_asked} are not answered; what they ask is not judged"
+        )
+    if covered.left_out:
+        said.append(f"left out: {', '.join(covered.left_out)}")
+    if not covered.claimed:
         said.append(
             "attributes that were not claimed (answers.csv) are those that are known to be true: their errors say nothing"
         )

@@ -12,6 +12,7 @@ from typing import Any
 from counterbench.leaderboard import BOARDS, Board, Row
 from counterbench.records import CEILINGS, Estimate
 from counterbench.report.table import ARROWS, beaten, label, show, show_rank, where
+from counterbench.terminal import one_line
 from counterbench.totals import BY, Key
 
 SCHEMA = 1
@@ -52,7 +53,7 @@ def markdown(board: Board) -> str:
     """One table per metric: numbers in rows, models in columns, floors and ceilings apart."""
     ends = list(board.ends)
     lines = [
-        f"# {board.dataset} / {board.source}, suite {board.suite}",
+        f"# {_plain_text(f'{board.dataset} / {board.source}, suite {board.suite}')}",
         "",
         *_summary(board),
         "",
@@ -64,7 +65,7 @@ def markdown(board: Board) -> str:
     ]
     for metric in board.metrics:
         keys = [key for key in board.columns if key[0] == metric]
-        lines += [f"## {metric.replace('_', ' ')}", ""]
+        lines += [f"## {_plain_text(metric.replace('_', ' '))}", ""]
         lines.append("| | " + " | ".join([*(f"**{_plain_text(row.name)}**" for row in board.rows), *ends]) + " |")
         lines.append("|---|" + "---|" * (len(board.rows) + len(ends)))
         for key in keys:
@@ -79,7 +80,7 @@ def markdown(board: Board) -> str:
 
 def _plain_text(text: str) -> str:
     """Somebody's words in a cell of a Markdown table: no markup, no column, no line of their own."""
-    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", one_line(text))
 
 
 def _summary(board: Board) -> list[str]:
@@ -87,7 +88,7 @@ def _summary(board: Board) -> list[str]:
     metrics = board.ranked
     lines = [
         "| model | mean rank | "
-        + "".join(f"{metric.replace('_', ' ')} | " for metric in metrics)
+        + "".join(f"{_plain_text(metric.replace('_', ' '))} | " for metric in metrics)
         + "weights | remarks |",
         "|---|---|" + "---|" * len(metrics) + "---|---|",
     ]
@@ -124,8 +125,15 @@ def to_csv(boards: Iterable[Board]) -> str:
     writer.writeheader()
     for board in boards:
         for line in _lines(board):
-            writer.writerow({"dataset": board.dataset, "source": board.source, "suite": board.suite, **line})
+            line = {"dataset": board.dataset, "source": board.source, "suite": board.suite, **line}
+            writer.writerow({name: _no_formula(cell) if isinstance(cell, str) else cell for name, cell in line.items()})
     return text.getvalue()
+
+
+def _no_formula(cell: str) -> str:
+    """Somebody's words in a cell of a spreadsheet: never something that it computes."""
+    text = one_line(cell)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _lines(board: Board) -> Iterable[dict[str, Any]]:
@@ -231,4 +239,4 @@ def _tex_cell(row: Row, key: Key, board: Board) -> str:
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(sign, sign) for sign in " ".join(text.split()))
+    return "".join(_TEX.get(sign, sign) for sign in one_line(text))

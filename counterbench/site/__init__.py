@@ -30,6 +30,13 @@ STATIC = (
 )
 
 
+def _visible(value: object) -> object:
+    """Words without signs that a browser obeys instead of showing them; our own markup stays as it is."""
+    if type(value) is not str:
+        return value
+    return "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in value)
+
+
 def build(boards: Sequence[Board], folder: Path, albums: Mapping[str, Album] | None = None) -> Path:
     """Write the website.
 
@@ -45,6 +52,7 @@ def build(boards: Sequence[Board], folder: Path, albums: Mapping[str, Album] | N
         loader=PackageLoader("counterbench.site"),
         undefined=StrictUndefined,
         autoescape=True,
+        finalize=_visible,
         trim_blocks=True,
         lstrip_blocks=True,
     )

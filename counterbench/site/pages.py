@@ -11,6 +11,7 @@ from counterbench.leaderboard import Board, Row
 from counterbench.records import CEILINGS, FLOORS, Estimate, Number, Record, regret
 from counterbench.report.table import ARROWS, beaten, interval, label, show, show_rank, shown_numbers, where
 from counterbench.site import charts
+from counterbench.terminal import one_line
 from counterbench.totals import Key
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ BETTER = {
 
 def title(board: Board) -> str:
     """What a board is about."""
-    return f"{board.dataset} / {board.source}, suite {board.suite}"
+    return one_line(f"{board.dataset} / {board.source}, suite {board.suite}")
 
 
 def index(boards: Sequence[Board]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from counterbench import models
 from counterbench.catalog.recipes import recipe_paths
 from counterbench.counterfactual import l1
 from counterbench.datasets.base import Dataset
-from counterbench.errors import CounterbenchError
+from counterbench.errors import CheckpointError, CounterbenchError
 from counterbench.exam import Exam
-from counterbench.files import slug, write_png
+from counterbench.files import read_bounded, slug, write_png
 from counterbench.leaderboard import Board, Row
 from counterbench.models import Contestant
 from counterbench.progress import bar
@@ -70,7 +70,7 @@ class Album:
         wanted: intervened variable -> what was set, in words, for each image.
         truth: intervened variable -> file.
         models: name -> its pictures.
-        missing: name -> why there are none.
+        missing: name -> why there are none, in words that everybody may read.
     """
 
     factual: str
@@ -99,61 +99,104 @@ class Album:
         ]
 
 
+class NotShownError(CounterbenchError):
+    """Why there are no pictures, in words for a public page: nothing of what is on this machine."""
+
+
+_NOT_HERE = "recipe, weights or data are not where this page was made"
+
+
 def draw_all(
-    boards: Sequence[Board], folder: Path, data_dir: Path | None = None, device: str = "auto"
+    boards: Sequence[Board],
+    folder: Path,
+    data_dir: Path | None = None,
+    device: str = "auto",
+    trained: Sequence[Path] = (),
+    tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Album]:
     """Ask every model of some boards about some images, and store the pictures.
 
+    Only models of the catalogue and of plug-ins are loaded, and those in the folders of `trained`: a path in a record is not followed.
+
     Args:
-        boards: whose models; those that cannot be loaded here are listed as missing, with the reason.
+        boards: whose models; those that cannot be loaded here are listed as missing.
         folder: of the website.
         data_dir: where published data lies.
         device: where models compute.
+        trained: folders made by training; each serves the records of the weights in it.
+        tell: takes the whole reason why a model has no pictures, which pages do not repeat.
 
     Returns:
         Name of a board -> its album; an empty one, with the reason, where there is nothing to see or data is not here.
     """
     found: dict[str, Album] = {}
+    own = {_weights_in(path): path for path in trained}
     loaded: dict[tuple[str, str], Dataset] = {}  # what a dataset has worked out serves all of its boards
     for board in boards:
-        if not board.rows:
-            continue
-        record, key = board.rows[0].record, (board.dataset, board.source)
-        try:
-            exam = exam_of(record, data_dir, device, min(ASKED, record.images), loaded.get(key))
-            loaded[key] = exam.dataset
-            if exam.dataset.card.image and exam.plan.single:
-                found[board.name] = _draw(board, exam, folder / board.name)
-            else:
-                found[board.name] = _nothing(board, "there are no images to show")
-        except CounterbenchError as why:
-            found[board.name] = _nothing(board, str(why))
+        key = board.dataset, board.source
+        for row in board.rows:  # the first whose exam can be taken here decides what is shown
+            try:
+                exam = exam_of(row.record, data_dir, device, min(ASKED, row.record.images), loaded.get(key))
+                loaded[key] = exam.dataset
+                found[board.name] = _draw(board, exam, folder / board.name, own, tell)
+                break
+            except CounterbenchError as error:
+                tell(f"the questions of {row.name} on {board.name} cannot be asked here: {error}")
+                found[board.name] = _nothing(board, _NOT_HERE)
     return found
+
+
+def _weights_in(folder: Path) -> str:
+    """SHA-256 of the weights in a folder made by training, as its manifest says."""
+    manifest = _manifest(folder)
+    if not isinstance(manifest.get("weights_sha256"), str):
+        raise CheckpointError(
+            f"{folder} holds no trained model (manifest.json with weights_sha256); give a folder made by train."
+        )
+    return str(manifest["weights_sha256"])
+
+
+def _manifest(folder: Path) -> Mapping[str, Any]:
+    """The manifest of a trained model; empty if there is none."""
+    try:
+        content = json.loads(read_bounded(folder / "manifest.json"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _nothing(board: Board, why: str) -> Album:
     return Album("", {}, {}, {}, {row.name: why for row in board.rows})
 
 
-def _draw(board: Board, exam: Exam, folder: Path) -> Album:
-    session = _Session(exam, folder)
+def _draw(board: Board, exam: Exam, folder: Path, trained: Mapping[str, Path], tell: Callable[[str], None]) -> Album:
+    if not (exam.dataset.card.image and exam.plan.single):
+        return _nothing(board, "there are no images to show")
+    session = _Session(exam, folder, trained)
     found: dict[str, Pictured] = {}
     missing: dict[str, str] = {}
     with bar(len(board.rows), f"Drawing {board.name}") as advance:
         for row in board.rows:
             try:
                 found[row.name] = session.ask(row)
-            except CounterbenchError as why:
-                missing[row.name] = str(why)
+            except CounterbenchError as error:
+                tell(f"{row.name} on {board.name} has no pictures: {error}")
+                missing[row.name] = str(error) if isinstance(error, NotShownError) else _NOT_HERE
             advance(1)
     return Album(session.factual_file(), session.wanted(), session.truth_files(), found, missing)
 
 
 class _Session:
-    """The questions of one board, and what they are compared with."""
+    """The questions of one board, and what they are compared with.
 
-    def __init__(self, exam: Exam, folder: Path):
-        self.exam, self.folder = exam, folder
+    Args:
+        exam: what is asked.
+        folder: of the board.
+        trained: SHA-256 of weights -> folder of a model that may be loaded.
+    """
+
+    def __init__(self, exam: Exam, folder: Path, trained: Mapping[str, Path]):
+        self.exam, self.folder, self.trained = exam, folder, trained
         self.image = exam.dataset.card.image
         self.rows = exam.plan.index
         self.factual = exam.dataset.split("test").take(self.rows)
@@ -170,11 +213,15 @@ class _Session:
             CounterbenchError: if the model is not here, or is another one than the record's.
         """
         inputs = row.record.inputs
-        if any(note.startswith("answers from files") for note in row.record.notes):
-            raise CounterbenchError("answers from files: there is no model to ask")
-        contestant = models.load(inputs.model, self.exam.dataset, self.exam.device, inputs.references)
+        if row.record.origin == "answers":
+            raise NotShownError("answers from files: there is no model to ask")
+        folder = self.trained.get(inputs.weights_sha256 or "")
+        if folder is None and inputs.model not in models.names(inputs.dataset):
+            raise NotShownError("it is no model of the catalogue")
+        place = inputs.model if folder is None else str(folder)
+        contestant = models.load(place, self.exam.dataset, self.exam.device, inputs.references)
         if contestant.weights_sha256 != inputs.weights_sha256:
-            raise CounterbenchError("the weights here are not those of the record")
+            raise NotShownError("the weights here are not those of the record")
         answers, extremes = {}, []
         for name in self.exam.plan.single:
             if not models.can_answer(contestant.model, [name]):
@@ -183,7 +230,7 @@ class _Session:
             answers[name] = self._store(f"{row.name}-{name}", answered[:SHOWN])
             if name in self.truth:
                 extremes.append(self._extreme(row.name, name, answered))
-        return Pictured(answers, tuple(extremes), _curves(row))
+        return Pictured(answers, tuple(extremes), _curves(folder or _shipped(row)))
 
     def _answer(self, contestant: Contestant, name: str) -> Tensor:
         held = {name: self.exam.plan.single[name]}
@@ -222,13 +269,14 @@ class _Session:
         return path.as_posix()
 
 
-def _curves(row: Row) -> Mapping[str, Mapping[str, Any]]:
-    """Training curves of the model, from the manifest beside its weights."""
+def _shipped(row: Row) -> Path | None:
+    """Where the weights of a model of the catalogue lie."""
     inputs = row.record.inputs
     recipe = recipe_paths().get((inputs.dataset, inputs.model))
-    place = Path(inputs.model) if recipe is None else recipe.parent / f"{inputs.model}-{inputs.source}"
-    try:
-        curves = json.loads((place / "manifest.json").read_text(encoding="utf-8")).get("curves", {})
-    except (OSError, ValueError):
-        return {}
+    return None if recipe is None else recipe.parent / f"{inputs.model}-{inputs.source}"
+
+
+def _curves(folder: Path | None) -> Mapping[str, Mapping[str, Any]]:
+    """Training curves of a model, from the manifest beside its weights."""
+    curves = {} if folder is None else _manifest(folder).get("curves", {})
     return curves if isinstance(curves, dict) else {}

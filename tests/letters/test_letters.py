@@ -1,6 +1,8 @@
 """Questions and answers as files: a third door that must lead to the same numbers."""
 
 import csv
+import json
+import os
 import struct
 import zlib
 
@@ -109,6 +111,8 @@ def test_answers_from_files_get_the_numbers_of_the_model_itself(exported):
     native = evaluation.evaluate(Contestant("native", Blurred(exam.dataset)), exam).record
     assert numbers(by_letter) == numbers(native)
     assert "answers from files, round 1: 36 of 36 answers can be used" in by_letter.notes
+    assert (by_letter.origin, by_letter.left_out) == ("answers", [])
+    assert (native.origin, native.coverage) == ("model", None)
 
 
 def test_a_round_that_is_not_answered_yet_is_not_judged(exported):
@@ -120,6 +124,7 @@ def test_a_round_that_is_not_answered_yet_is_not_judged(exported):
     assert {number.metric for number in record.numbers} == {"composition", "effectiveness", "off_target", "truth"}
     assert {number.cycles for number in record.numbers if number.metric == "composition"} == {1}
     assert "rounds 2 to 3 are not answered; what they ask is not judged" in record.notes
+    assert record.left_out == ["rounds 2 to 3 are not answered"]
     native = evaluation.evaluate(Contestant("native", Blurred(exam.dataset)), exam).record
     assert numbers(record).items() <= numbers(native).items()
 
@@ -162,6 +167,7 @@ def test_wrong_answers_are_told_apart_counted_and_fail(exported):
     assert str(found.coverage[1]) == said
     record = evaluation.evaluate(found.contestant, found.exam).record
     assert any(said in note for note in record.notes)
+    assert record.coverage.rounds == [found.coverage[1].counts]
     whole = evaluation.evaluate(Contestant("native", Blurred(exam.dataset)), exam).record
     key = ("truth", "l1", "a", "", 0, "l1")
     assert record.by_key[key].n == whole.by_key[key].n  # failures count
@@ -213,6 +219,7 @@ def test_without_claims_what_is_known_to_be_true_counts(exported):
     errors = [n.value for n in record.numbers if n.quantity == "attribute_error"]
     assert errors
     assert max(errors) == 0
+    assert not record.coverage.claimed
 
 
 @pytest.mark.parametrize(
@@ -382,6 +389,7 @@ def test_kinds_of_questions_that_were_left_out_are_not_asked(exported):
     assert not [n for n in record.numbers if n.metric == "commutativity"]
     assert not [n for n in record.numbers if n.intervened == "c"]
     assert any(note.startswith("left out: do(c), do(b) taken back") for note in record.notes)
+    assert record.coverage.left_out[:2] == ["do(c)", "do(b) taken back"]
 
 
 def test_what_has_no_usable_answer_is_not_gone_on_from(exported):
@@ -491,3 +499,98 @@ def test_what_is_wrong_is_shown_by_example(exported):
     shown = " ".join(ready(folder, device="cpu").coverage[1].examples())
     assert "single.a.000000.npy is 1 x 4 x 4; expected 1 x 8 x 8" in shown
     assert "has values from 4000 to 4000; grey levels are 0 to 255" in shown
+
+
+def everything_under(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("link", ["round-2", "round-2/answers"])
+@pytest.mark.parametrize("where", ["elsewhere", "exam/factual/elsewhere"])
+def test_nothing_is_written_through_a_link(exported, tmp_path, link, where):
+    exam, folder = exported
+    answer(exam, folder, 1)
+    elsewhere = tmp_path / where
+    elsewhere.mkdir()
+    (elsewhere / "questions.csv").write_text("precious")
+    before = everything_under(elsewhere)
+    (folder / link).parent.mkdir(exist_ok=True)
+    (folder / link).symlink_to(elsewhere)
+    with pytest.raises(DataError, match=r"round-2.* is a link"):
+        ready(folder, device="cpu")
+    assert everything_under(elsewhere) == before
+    assert not (elsewhere / "answers").exists()
+
+
+def test_questions_are_not_exported_through_a_link(exported, tmp_path):
+    exam, folder = exported
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (folder / "factual").rename(tmp_path / "moved")
+    (folder / "factual").symlink_to(elsewhere)
+    with pytest.raises(DataError, match="factual is a link"):
+        questions.export(exam, folder)
+    assert not list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize("part", ["exam.json", "round-1/answers", "round-1/answers.csv", "round-1"])
+def test_nothing_is_read_through_a_link_that_leaves_the_folder(exported, tmp_path, part):
+    exam, folder = exported
+    answer(exam, folder, 1)
+    (folder / part).rename(tmp_path / "outside")
+    (folder / part).symlink_to(tmp_path / "outside")
+    with pytest.raises(DataError, match="is a link that leads out of"):
+        evaluation.evaluate((found := ready(folder, device="cpu")).contestant, found.exam)
+
+
+def test_answers_that_are_links_or_pipes(exported, tmp_path):
+    """One that stays in the folder is an answer; others cannot be used, and cost nobody else anything."""
+    exam, folder = exported
+    answer(exam, folder, 1)
+    home = folder / "round-1" / "answers"
+    inside, outside, pipe = (home / f"single.a.{row:06d}.npy" for row in (0, 1, 2))
+    inside.rename(folder / "kept.npy")
+    inside.symlink_to(folder / "kept.npy")
+    outside.rename(tmp_path / "secret.npy")
+    outside.symlink_to(tmp_path / "secret.npy")
+    pipe.unlink()
+    os.mkfifo(pipe)
+    coverage = ready(folder, device="cpu").coverage[1]
+    assert coverage.counts["usable"] == 34
+    assert coverage.wrong["unreadable"].keys() == {outside.stem, pipe.stem}
+    assert "leads out of" in coverage.wrong["unreadable"][outside.stem]
+    assert "pipe, device or socket" in coverage.wrong["unreadable"][pipe.stem]
+
+
+@pytest.mark.parametrize("part", ["exam.json", "round-1/answers.csv", "round-2/begun-from.sha256"])
+def test_pipes_are_not_waited_for(exported, part):
+    exam, folder = exported
+    answer(exam, folder, 1)
+    ready(folder, device="cpu")
+    answer(exam, folder, 2)
+    (folder / part).unlink()
+    os.mkfifo(folder / part)
+    with pytest.raises(DataError, match="pipe, device or socket"):
+        ready(folder, device="cpu")
+
+
+def test_a_card_in_a_file_is_given_by_whoever_scores(card, suite, tmp_path):
+    exam = evaluation.prepare(str(card), str(suite), device="cpu", metrics=["composition"], limit=4)
+    folder = tmp_path / "exam"
+    questions.export(exam, folder)
+    assert str(tmp_path) not in (folder / "exam.json").read_text()
+    assert "score" in (folder / "README.txt").read_text()
+    assert "--dataset CARD" in (folder / "README.txt").read_text()
+    for row in csv.DictReader((folder / "round-1" / "questions.csv").open(newline="")):
+        target = folder / "round-1" / "answers" / f"{row['id']}.png"
+        target.write_bytes((folder / row["image"]).read_bytes())
+    assert ready(folder, device="cpu", dataset=str(card)).coverage[1].counts["usable"] == 8
+    with pytest.raises(DataError, match=r"Unknown dataset 'squares'.*--dataset CARD"):
+        ready(folder, device="cpu")
+    letter = json.loads((folder / "exam.json").read_text())
+    (folder / "exam.json").write_text(json.dumps({**letter, "dataset": str(card)}))
+    with pytest.raises(DataError, match="Unknown dataset"):
+        ready(folder, device="cpu")  # a path in a folder of answers is not followed
+    (folder / "exam.json").write_text(json.dumps({**letter, "dataset": "circles"}))
+    with pytest.raises(DataError, match=r"asks about 'circles', and .* declares 'squares'"):
+        ready(folder, device="cpu", dataset=str(card))

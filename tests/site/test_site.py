@@ -14,6 +14,7 @@ import counterbench
 from counterbench import leaderboard, site
 from counterbench.baselines import Identity
 from counterbench.files import write_text
+from counterbench.records import write_record
 from counterbench.site.pictures import draw_all
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -170,6 +171,7 @@ def test_pictures_show_the_models_answers(toy, tmp_path, monkeypatch):
     boards = leaderboard.build(leaderboard.find(tmp_path / "records"))
     asked = Contestant("exact", toy.ExactModel(), weights_sha256=result.record.inputs.weights_sha256)
     monkeypatch.setattr(models, "load", lambda *given: asked)
+    monkeypatch.setattr(models, "names", lambda dataset: ["exact"])
     album = draw_all(boards, tmp_path / "site", device="cpu")[boards[0].name]
     pictured = album.models["exact"]
     home = tmp_path / "site" / boards[0].name
@@ -184,6 +186,73 @@ def test_pictures_show_the_models_answers(toy, tmp_path, monkeypatch):
     assert (
         "not those of the record" in draw_all(boards, tmp_path / "again", device="cpu")[boards[0].name].missing["exact"]
     )
+
+
+SECRET = "swordfish"
+
+
+@pytest.fixture
+def stranger(toy, tmp_path):
+    """The folder of somebody's record, and files of ours that it has no business with."""
+    result = counterbench.evaluate(toy.ExactModel(), toy.Toy(), suite="quick", limit=20, name="exact", device="cpu")
+    result.save(tmp_path / "records")
+    for name in ("credentials.yaml", "credentials.yml", "manifest.json"):
+        (tmp_path / name).write_text(f"name: {{token: {SECRET}}}\npassword: {SECRET}\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("model", "{home}/credentials.yaml"),
+        ("model", "{home}/credentials.yml"),
+        ("model", "{home}/nowhere.yaml"),
+        ("model", "{home}"),
+        ("model", "{home}/plugin.py"),
+        ("dataset", "{home}/credentials.yaml"),
+        ("suite", "{home}/credentials.yaml"),
+        ("source", "../../{home}"),
+    ],
+)
+def test_paths_in_a_record_are_not_followed(stranger, field, value):
+    """Pages say nothing of what lies on this machine, not even whether it is there."""
+    (path,) = stranger.rglob("record.json")
+    plain = json.loads(path.read_text())
+    plain["inputs"][field] = value.format(home=stranger)
+    path.write_text(json.dumps(plain))
+    opened = []
+    boards = leaderboard.build(leaderboard.find(stranger / "records"))
+    site.build(boards, stranger / "site", draw_all(boards, stranger / "site", device="cpu", tell=opened.append))
+    text = "".join(page.read_text() for page in (stranger / "site").rglob("*.html"))
+    assert SECRET not in text
+    assert "password" not in text
+    assert "token" not in text
+    assert "it is no model of the catalogue" in text or "are not where this page was made" in text
+    assert not any(SECRET in line or "token" in line for line in opened)
+
+
+def test_models_that_the_user_names_are_asked(toy, tmp_path, monkeypatch):
+    """A folder made by training serves the record of its weights, whatever that is called."""
+    from counterbench import models
+    from counterbench.errors import CheckpointError
+    from counterbench.models import Contestant
+
+    result = counterbench.evaluate(toy.ExactModel(), toy.Toy(), suite="quick", limit=20, name="exact", device="cpu")
+    (home := tmp_path / "trained").mkdir()
+    record = result.record.model_copy(
+        update={"inputs": result.record.inputs.model_copy(update={"weights_sha256": "a" * 64})}
+    )
+    write_record(record, tmp_path / "records" / "record.json")
+    (home / "manifest.json").write_text(json.dumps({"weights_sha256": "a" * 64, "curves": {}}))
+    asked = []
+    answers = Contestant("exact", toy.ExactModel(), weights_sha256="a" * 64)
+    monkeypatch.setattr(models, "load", lambda name, *more: asked.append(name) or answers)
+    boards = leaderboard.build(leaderboard.find(tmp_path / "records"))
+    album = draw_all(boards, tmp_path / "site", device="cpu", trained=[home])[boards[0].name]
+    assert list(album.models) == ["exact"]
+    assert asked == [str(home)]
+    with pytest.raises(CheckpointError, match="holds no trained model"):
+        draw_all(boards, tmp_path / "site", device="cpu", trained=[tmp_path / "records"])
 
 
 # --- in a browser -----------------------------------------------------------------------------------------------------
@@ -258,6 +327,27 @@ def test_a_click_on_a_heading_sorts_best_first(built):
     assert told["reachable"]
     assert "l1" in told["called"]
     assert told["last"] == [True, True]  # what is missing is never first
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1280, 420])
+def test_remarks_are_seen_whole_in_any_window(built, width):
+    (board,) = [path for path in pages(built) if path.name == "index.html" and path.parent != built]
+    told = browse(
+        board,
+        """
+        const inside = (box) => box.width > 0 && box.left >= 0 && box.right <= innerWidth;
+        const marks = [...document.querySelectorAll(".remarks mark")];
+        const seen = marks.every((mark) => [...mark.getClientRects()].every(inside));
+        type("filter-model", "EXA");
+        const left = [...document.querySelectorAll(".remarks li")].filter((line) => line.offsetParent).map((line) => line.dataset.model);
+        return { count: marks.length, seen, left };
+        """,
+        f"--window-size={width},900",
+    )
+    assert told["count"] >= 3
+    assert told["seen"]
+    assert told["left"] == ["exact"]
 
 
 @needs_browser

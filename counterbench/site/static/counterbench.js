@@ -36,7 +36,7 @@
     find("filters").addEventListener("submit", (event) => event.preventDefault());
     const apply = () => {
       const word = model.value.trim().toLowerCase();
-      all("tr[data-model]").forEach((row) => { row.hidden = !row.dataset.model.toLowerCase().includes(word); });
+      all("[data-model]").forEach((row) => { row.hidden = !row.dataset.model.toLowerCase().includes(word); });
       all("section.metric").forEach((part) => { part.hidden = metric.value !== "" && part.dataset.metric !== metric.value; });
       all("tfoot .end").forEach((row) => { row.hidden = !ends.checked; });
       const names = new Set(all("tr[data-model]:not([hidden])").map((row) => row.dataset.model));
