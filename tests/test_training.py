@@ -1,5 +1,7 @@
 import json
+import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from counterbench import files, fitting, models, objectives, progress, training
+from counterbench import files, fitting, judge_training, models, objectives, progress, training
 from counterbench.catalog.recipes import Fit, Recipe, Stage
-from counterbench.errors import CheckpointError, DataError, RecordError
+from counterbench.errors import CheckpointError, ConfigError, DataError, RecordError
 from counterbench.fitting import Hardware
 from counterbench.scm import StructuralCausalModel
 
@@ -136,6 +139,149 @@ def test_resume_begins_where_there_is_nothing_and_ends_where_all_is_done(trained
     assert (begun / "manifest.json").read_bytes() == before
     with pytest.raises(CheckpointError, match="already holds a trained model"):
         training.train(recipe(), dataset, begun, CPU, seed=7, resume=True)
+
+
+@pytest.fixture(scope="module")
+def interrupted(dataset, tmp_path_factory):
+    """A training that was interrupted in the third epoch of its last mechanism: a, b and c are finished."""
+    folder = tmp_path_factory.mktemp("interrupted") / "r"
+    original = fitting._trainer
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "_trainer", lambda o, n, c, f, h: original(o, n, [*c, _Interrupt(2)], f, h))
+        with pytest.raises(KeyboardInterrupt):
+            training.train(recipe(), dataset, folder, CPU)
+    return folder
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def remove(path):
+    path.unlink()
+
+
+def pickled(path):
+    path.write_bytes(pickle.dumps({"state_dict": print}))
+
+
+def of_another_model(path):
+    if path.suffix == ".json":
+        path.write_text("[1]")
+    elif path.suffix == ".safetensors":
+        save_file({"w": torch.zeros(2)}, path)
+    else:
+        state = torch.load(path, weights_only=True)
+        torch.save({**state, "state_dict": {"w": torch.zeros(2)}}, path)
+
+
+def nothing_but_weights(path):
+    torch.save(torch.load(path, weights_only=True)["state_dict"], path)
+
+
+DAMAGE = [
+    *(("image/latest.ckpt", how) for how in (cut, empty, pickled, of_another_model, nothing_but_weights)),
+    *(("image/best.ckpt", how) for how in (cut, empty, remove, of_another_model)),
+    *(("a/weights.safetensors", how) for how in (cut, empty, of_another_model)),
+    *(("a/curve.json", how) for how in (cut, empty, of_another_model)),
+    *(("plan.json", how) for how in (cut, empty, of_another_model)),
+]
+
+
+@pytest.mark.parametrize(("name", "damage"), DAMAGE)
+def test_a_damaged_file_of_an_interrupted_training_is_named_and_locks_nothing(
+    trained, interrupted, dataset, tmp_path, name, damage
+):
+    folder = shutil.copytree(interrupted, tmp_path / "r")
+    path = folder / "unfinished" / name
+    damage(path)
+    with pytest.raises(CheckpointError) as caught:
+        training.train(recipe(), dataset, folder, CPU, resume=True)
+    words = str(caught.value)
+    assert words.startswith(f"{path} is damaged (")
+    assert f"Remove the folder {path.parent} and run the same command again" in words
+    assert "\n" not in words
+    if damage is not cut:
+        return
+    shutil.rmtree(path.parent)
+    training.train(recipe(), dataset, folder, CPU, resume=True)
+    assert (folder / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
+
+
+def test_unfinished_work_of_nobody_knows_what_is_not_taken_over(interrupted, dataset, tmp_path):
+    folder = shutil.copytree(interrupted, tmp_path / "r")
+    (folder / "unfinished" / "plan.json").unlink()
+    for resume in (False, True):
+        with pytest.raises(
+            CheckpointError, match=r"no plan.json that says which training it is of. Remove that folder"
+        ):
+            training.train(recipe(), dataset, folder, CPU, resume=resume)
+    assert (folder / "unfinished" / "a" / "weights.safetensors").exists()
+
+
+def test_a_full_disk_names_the_folder_that_was_chosen(dataset, tmp_path, monkeypatch):
+    """A file that may not grow, instead of a disk that is full: both fail in the write."""
+    original = Path.write_bytes
+
+    def full(path, data):
+        if path.suffix == ".ckpt":
+            raise OSError(28, "No space left on device")
+        return original(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(RecordError, match=f"Cannot write {tmp_path}/r/unfinished/a/.*ckpt: No space left on device"):
+        training.train(recipe(), dataset, tmp_path / "r", CPU)
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("split", "count", "words"),
+    [
+        ("train", 0, "The train split has no samples"),
+        ("validation", 0, "The validation split has no samples"),
+        ("train", 1, "The train split has 1 sample; training needs at least 2"),
+    ],
+)
+def test_a_split_of_nobody_is_refused(dataset, tmp_path, monkeypatch, split, count, words):
+    original = type(dataset).split
+
+    def short(self, name):
+        whole = original(self, name)
+        if name == split:
+            whole.values.update({key: value[:count] for key, value in whole.values.items()})
+        return whole
+
+    monkeypatch.setattr(type(dataset), "split", short)
+    with pytest.raises(DataError, match=words):
+        training.train(recipe(), dataset, tmp_path / "r", CPU)
+    with pytest.raises(DataError, match=words.replace("train", "judge").replace("judgeing", "training")):
+        monkeypatch.setattr(
+            type(dataset), "split", lambda self, name: short(self, "train" if name == "judge" else name)
+        )
+        judge_training.train_judges([dataset], ["c"], tmp_path / "j", CPU, epochs=1)
+
+
+@pytest.mark.parametrize("other", [torch.float64, torch.bfloat16])
+def test_another_default_type_is_refused(dataset, tmp_path, other):
+    """It would train another model under the same name."""
+    torch.set_default_dtype(other)
+    try:
+        with pytest.raises(ConfigError, match=f"default type is {other}; models are trained in torch.float32"):
+            training.train(recipe(), dataset, tmp_path / "r", CPU)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("limit", [-1, 0, 1])
+def test_a_limit_that_leaves_too_little_is_refused(dataset, tmp_path, limit):
+    with pytest.raises(ConfigError, match=f"limit is {limit}; a training needs at least 2 samples"):
+        training.train(recipe(), dataset, tmp_path / "r", CPU, limit=limit)
+    assert not (tmp_path / "r").exists()
 
 
 def test_two_trainings_into_one_folder(dataset, tmp_path):
