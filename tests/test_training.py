@@ -3,9 +3,6 @@ import pickle
 import re
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -381,42 +378,6 @@ def test_a_budget_of_steps_is_the_same_for_any_number_of_samples(dataset, tmp_pa
     values = {name: value[:rows] for name, value in dataset.split("train").values.items()}
     assert len(values["b"]) == rows
     assert len(fitting.run(job, values, values, tmp_path, CPU).train) == epochs
-
-
-def test_ctrl_c_on_the_command_line(tmp_path):
-    """A real signal to a real process: one sentence, exit code 130, and a folder to resume from."""
-    plugin = Path(__file__).parent / "toy.py"
-    path = tmp_path / "tiny.yaml"
-    import yaml
-
-    path.write_text(
-        yaml.safe_dump(
-            recipe(epochs=100_000, ema=0.0, patience=100_000).model_copy(update={"weights": {}}).model_dump(mode="json")
-        )
-    )
-    command = [
-        sys.executable,
-        "-m",
-        "counterbench",
-        "--plugin",
-        str(plugin),
-        "train",
-        "--model",
-        str(path),
-        "--dataset",
-        "toy",
-    ]
-    command += ["--output", str(tmp_path / "run"), "--device", "cpu", "--quiet"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    deadline = time.time() + 90
-    while not list((tmp_path / "run").rglob("latest.ckpt")) and time.time() < deadline and process.poll() is None:
-        time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "--resume" in err
-    assert "Traceback" not in err
-    assert (tmp_path / "run" / "unfinished" / "a" / "latest.ckpt").is_file()
 
 
 def test_two_devices_train_one_model(dataset, tmp_path):
