@@ -78,6 +78,7 @@ def train(
         "seed": seed,
         "epochs": epochs,
         "limit": limit,
+        "precision": hardware.precision,
     }
     scm = _untrained(recipe, dataset, seed)
     with claimed(output):
@@ -86,7 +87,6 @@ def train(
         _require_free(output, resume)
         splits = dataset.split("train"), dataset.split("validation")
         plan["data"] = {split.name: split.fingerprint for split in splits}
-        plan["precision"] = hardware.precision
         _mark(output, plan)
         fitted, held_out = (_stored(split, limit) for split in splits)
         run = _Run(scm, fitted, held_out, output / UNFINISHED, hardware, epochs, resume)
@@ -142,25 +142,38 @@ def _require_free(output: Path, resume: bool) -> None:
 
 
 def _finished(output: Path, plan: Mapping[str, Any]) -> bool:
-    """Whether the folder holds this very training, finished: then a job that is submitted once more has nothing to do."""
+    """Whether the folder holds this very training, finished: then a job that is submitted once more has nothing to do.
+
+    Raises:
+        CheckpointError: if it holds another finished training.
+    """
     try:
         manifest = json.loads((output / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(manifest, dict) and all(manifest.get(key) == json.loads(json.dumps(plan[key])) for key in plan)
+    if not isinstance(manifest, dict):
+        return False
+    if different := _difference(manifest, plan):
+        raise CheckpointError(
+            f"{output} already holds a trained model, with another {different}; give the same, choose another --output, or "
+            "remove it first."
+        )
+    return True
+
+
+def _difference(earlier: Mapping[str, Any], plan: Mapping[str, Any]) -> str | None:
+    """The first thing in which two trainings differ, by the keys of the later one."""
+    now = json.loads(json.dumps(plan))
+    return next((key for key in now if earlier.get(key) != now[key]), None)
 
 
 def _mark(output: Path, plan: dict[str, Any]) -> None:
     """Make the folder this run's, or find that it already is."""
     marker = output / MARKER
-    if marker.exists():
-        earlier = read_notes(marker)
-        now = json.loads(json.dumps(plan))
-        different = [key for key in now if earlier.get(key) != now[key]]
-        if different:
-            raise CheckpointError(
-                f"The training in {output} was started with another {different[0]}; resume with the same, or start in a new folder."
-            )
+    if marker.exists() and (different := _difference(read_notes(marker), plan)):
+        raise CheckpointError(
+            f"The training in {output} was started with another {different}; resume with the same, or start in a new folder."
+        )
     write_text(marker, json.dumps(plan))
 
 

@@ -134,8 +134,11 @@ def test_resume_begins_where_there_is_nothing_and_ends_where_all_is_done(trained
     before = (begun / "manifest.json").read_bytes()
     assert training.train(recipe(), dataset, begun, CPU, resume=True) == begun
     assert (begun / "manifest.json").read_bytes() == before
-    with pytest.raises(CheckpointError, match="already holds a trained model"):
-        training.train(recipe(), dataset, begun, CPU, seed=7, resume=True)
+    for change in ({"seed": 7}, {"limit": 50}, {"epochs": 1}, {"hardware": Hardware("cpu", precision="bf16-mixed")}):
+        (option,) = change
+        words = f"already holds a trained model, with another {option.replace('hardware', 'precision')}; give the same"
+        with pytest.raises(CheckpointError, match=words):
+            training.train(recipe(), dataset, begun, resume=True, **{"hardware": CPU, **change})
 
 
 @pytest.fixture(scope="module")
@@ -386,3 +389,56 @@ def test_two_devices_train_one_model(dataset, tmp_path):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert len(manifest["curves"]["image"]["validation"]) == 2
     assert models.load(str(folder), dataset).training["source"] == "formula"
+
+
+class _Jobs:
+    """What is handed to the loop, without running it."""
+
+    def __init__(self):
+        self.jobs, self.data, self.prepared = [], [], []
+
+    def run(self, job, train, validation, **rest):
+        self.jobs.append(job)
+        self.data.append((train, validation))
+        return fitting.Curve()
+
+
+@pytest.fixture
+def jobs(monkeypatch):
+    watched = _Jobs()
+    monkeypatch.setattr(fitting, "run", watched.run)
+    prepare = models.registry.mechanisms.get("flow").prepare
+    monkeypatch.setattr(
+        models.registry.mechanisms.get("flow"),
+        "prepare",
+        lambda self, value, parents: (
+            watched.prepared.append((self.variable.name, value)),
+            prepare(self, value, parents),
+        ),
+    )
+    return watched
+
+
+def test_every_mechanism_learns_from_the_training_split_in_the_order_of_causes(jobs, dataset, tmp_path):
+    training.train(recipe(), dataset, tmp_path / "r", CPU)
+    assert [job.name for job in jobs.jobs] == ["a", "b", "image"]
+    assert len({job.seed for job in jobs.jobs}) == 3
+    for job, (train, validation) in zip(jobs.jobs, jobs.data, strict=True):
+        assert set(train) == set(validation) == set(job.variables)
+        for name, value in train.items():
+            assert torch.equal(value, dataset.split("train").values[name])
+            assert torch.equal(validation[name], dataset.split("validation").values[name])
+
+
+def test_a_limit_limits_both_splits(jobs, dataset, tmp_path):
+    training.train(recipe(), dataset, tmp_path / "r", CPU, limit=30)
+    assert {len(value) for pair in jobs.data for split in pair for value in split.values()} == {30}
+
+
+def test_a_mechanism_looks_at_the_training_data_once_before_its_first_stage(jobs, dataset, tmp_path):
+    plan = recipe().model_dump()
+    plan["mechanisms"]["b"] = {"family": "flow", "stages": [{}, {}]}
+    training.train(Recipe.model_validate(plan), dataset, tmp_path / "r", CPU)
+    assert [name for name, _ in jobs.prepared] == ["a", "b"]
+    values = dataset.split("train").values["b"]
+    assert torch.equal(jobs.prepared[1][1], dataset.variables["b"].encode(values))
