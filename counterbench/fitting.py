@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from counterbench import progress
 from counterbench.catalog.recipes import Fit
-from counterbench.errors import ModelError
+from counterbench.errors import ConfigError, DataError, ModelError
+from counterbench.resuming import BEST, LATEST, CheckpointFiles, read_checkpoint, require_checkpoints
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,30 @@ def loader(values: Mapping[str, Tensor], batch_size: int, seed: int | None) -> D
     # A last batch of a few samples would weigh as much as the others.
     partial = sampler is not None and len(rows) > batch_size
     return DataLoader(rows, batch_size=batch_size, sampler=sampler, collate_fn=_as_fetched, drop_last=partial)
+
+
+def require_samples(values: Mapping[str, Tensor], split: str) -> None:
+    """Refuse a split that nothing can be learnt from, or by which no epoch can be told from another.
+
+    Raises:
+        DataError: for fewer than 2 samples: a single one has no spread.
+    """
+    count = len(next(iter(values.values())))
+    if count < 2:
+        raise DataError(f"The {split} split has {count or 'no'} sample{'s' * (count != 1)}; training needs at least 2.")
+
+
+def require_single_precision() -> None:
+    """Refuse to train in another precision than the one that every model is read and compared in.
+
+    Raises:
+        ConfigError: if torch's default type is not float32.
+    """
+    if torch.get_default_dtype() != torch.float32:
+        raise ConfigError(
+            f"torch's default type is {torch.get_default_dtype()}; models are trained in torch.float32. "
+            "Call torch.set_default_dtype(torch.float32) first."
+        )
 
 
 def _as_fetched(batch: Any) -> Any:
@@ -274,10 +299,15 @@ def run(
 
     Raises:
         KeyboardInterrupt: on Ctrl-C; the folder then holds the last whole epoch.
+        CheckpointError: if what an interrupted run has left is damaged. RecordError: if the folder cannot be written.
     """
+    require_single_precision()
     record = _Record()
-    best = ModelCheckpoint(folder, "best", monitor="val_loss", enable_version_counter=False)
-    latest = ModelCheckpoint(folder, "latest", enable_version_counter=False)
+    best = ModelCheckpoint(folder, Path(BEST).stem, monitor="val_loss", enable_version_counter=False)
+    latest = ModelCheckpoint(folder, Path(LATEST).stem, enable_version_counter=False)
+    checkpoint: Path | None = None
+    if resume and (folder / LATEST).is_file():
+        checkpoint = require_checkpoints(folder, fitting.state_dict(), fitting.selects)
     before = signal.getsignal(signal.SIGINT)
     with _Quiet():
         callbacks: list[Callback] = [record, best, latest]
@@ -287,23 +317,23 @@ def run(
         batch_size = fitting.fit_options.batch_size
         batches = loader(train, batch_size, fitting.seed)
         trainer = _trainer(fitting.fit_options, len(batches), callbacks, folder, hardware)
-        checkpoint = folder / "latest.ckpt"
         try:
             trainer.fit(
                 fitting,
                 batches,
                 loader(validation, batch_size, None),
-                ckpt_path=str(checkpoint) if resume and checkpoint.is_file() else None,
+                ckpt_path=str(checkpoint) if checkpoint else None,
                 weights_only=True,
             )
         except SystemExit:  # how Lightning ends on Ctrl-C, with further signals ignored
             signal.signal(signal.SIGINT, before)
             raise KeyboardInterrupt from None
-    # Tensors only: a Lightning checkpoint is a pickle, and this one, though ours, is read as data all the same.
     # Both are read from disk because with several devices the training happened in other processes.
-    latest_state = torch.load(folder / "latest.ckpt", map_location="cpu", weights_only=True)
-    kept = folder / ("best.ckpt" if fitting.selects else "latest.ckpt")
-    fitting.load_state_dict(torch.load(kept, map_location="cpu", weights_only=True)["state_dict"])
+    latest_state = read_checkpoint(folder / LATEST)
+    kept = read_checkpoint(folder / BEST) if fitting.selects else latest_state
+    if bad := [name for name, value in kept["state_dict"].items() if not value.isfinite().all()]:
+        raise ModelError(f"Training ended with {bad[0]!r} holding NaN or infinite values; try a smaller learning rate.")
+    fitting.load_state_dict(kept["state_dict"])
     return Curve(**latest_state["callbacks"][record.state_key])
 
 
@@ -336,6 +366,7 @@ def _trainer(
         precision=hardware.precision,  # type: ignore[arg-type]
         max_epochs=epochs,
         callbacks=callbacks,
+        plugins=[CheckpointFiles()],
         logger=False,
         enable_model_summary=False,
         enable_progress_bar=bar,

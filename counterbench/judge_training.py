@@ -162,9 +162,15 @@ def _for_card(report: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 
 def joined_images(datasets: Sequence[Dataset], split: str, *names: str) -> dict[str, Tensor]:
-    """Some variables of a split, from all sources together."""
+    """Some variables of a split, from all sources together.
+
+    Raises:
+        DataError: if there are too few samples to train on.
+    """
     parts = [dataset.split(split).values for dataset in datasets]
-    return {name: torch.cat([part[name] for part in parts]) for name in names}
+    values = {name: torch.cat([part[name] for part in parts]) for name in names}
+    fitting.require_samples(values, split)
+    return values
 
 
 def _heads(dataset: Dataset, labels: Sequence[str]) -> dict[str, int]:

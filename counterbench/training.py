@@ -22,10 +22,12 @@ from counterbench import fitting, models, objectives, progress
 from counterbench.catalog.recipes import Recipe, Stage
 from counterbench.checkpoints import load_weights, save_weights
 from counterbench.datasets.base import Dataset, Split
-from counterbench.errors import CheckpointError, DataError
+from counterbench.errors import CheckpointError, ConfigError, DataError
 from counterbench.files import UNFINISHED, claimed, write_text
-from counterbench.fitting import Hardware
+from counterbench.fitting import Hardware, require_samples, require_single_precision
+from counterbench.mechanisms.base import Mechanism
 from counterbench.objectives.base import Circumstances
+from counterbench.resuming import LATEST, damaged, read_notes
 from counterbench.scm import StructuralCausalModel
 from counterbench.versions import versions
 
@@ -61,10 +63,14 @@ def train(
         The folder.
 
     Raises:
-        CheckpointError: if the folder holds something else than this very run. DataError: for NaN in the data.
+        CheckpointError: if the folder holds something else than this very run, or damaged files of it.
+        ConfigError: for a limit below 2, or another default type of torch. DataError: for NaN in the data, or too few of them.
         KeyboardInterrupt: on Ctrl-C, after saving.
     """
+    require_single_precision()
     seed = recipe.seed if seed is None else seed
+    if limit is not None and limit < 2:
+        raise ConfigError(f"limit is {limit}; a training needs at least 2 samples.")
     plan: dict[str, Any] = {
         "recipe": recipe.content(),
         "dataset": dataset.card.name,
@@ -72,6 +78,7 @@ def train(
         "seed": seed,
         "epochs": epochs,
         "limit": limit,
+        "precision": hardware.precision,
     }
     scm = _untrained(recipe, dataset, seed)
     with claimed(output):
@@ -80,7 +87,6 @@ def train(
         _require_free(output, resume)
         splits = dataset.split("train"), dataset.split("validation")
         plan["data"] = {split.name: split.fingerprint for split in splits}
-        plan["precision"] = hardware.precision
         _mark(output, plan)
         fitted, held_out = (_stored(split, limit) for split in splits)
         run = _Run(scm, fitted, held_out, output / UNFINISHED, hardware, epochs, resume)
@@ -123,38 +129,66 @@ def _require_free(output: Path, resume: bool) -> None:
     """Refuse a folder that holds something else than what is asked for, before any data is loaded."""
     if (output / MANIFEST).exists():
         raise CheckpointError(f"{output} already holds a trained model; choose another --output, or remove it first.")
-    begun = (output / MARKER).exists()
-    if begun and not resume:
+    if (output / MARKER).exists():
+        if not resume:
+            raise CheckpointError(
+                f"{output} holds an interrupted training; add --resume to go on with it, or remove the folder."
+            )
+    elif any(not path.name.startswith(".") for path in (output / UNFINISHED).glob("*")):
         raise CheckpointError(
-            f"{output} holds an interrupted training; add --resume to go on with it, or remove the folder."
+            f"{output / UNFINISHED} holds something unfinished, but no {Path(MARKER).name} that says which training it is of. "
+            "Remove that folder, or choose another --output."
         )
 
 
 def _finished(output: Path, plan: Mapping[str, Any]) -> bool:
-    """Whether the folder holds this very training, finished: then a job that is submitted once more has nothing to do."""
+    """Whether the folder holds this very training, finished: then a job that is submitted once more has nothing to do.
+
+    Raises:
+        CheckpointError: if it holds another finished training.
+    """
     try:
         manifest = json.loads((output / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(manifest, dict) and all(manifest.get(key) == json.loads(json.dumps(plan[key])) for key in plan)
+    if not isinstance(manifest, dict):
+        return False
+    if different := _difference(manifest, plan):
+        raise CheckpointError(
+            f"{output} already holds a trained model, with another {different}; give the same, choose another --output, or "
+            "remove it first."
+        )
+    return True
+
+
+def _difference(earlier: Mapping[str, Any], plan: Mapping[str, Any]) -> str | None:
+    """The first thing in which two trainings differ, by the keys of the later one."""
+    now = json.loads(json.dumps(plan))
+    return next((key for key in now if earlier.get(key) != now[key]), None)
 
 
 def _mark(output: Path, plan: dict[str, Any]) -> None:
     """Make the folder this run's, or find that it already is."""
     marker = output / MARKER
-    if marker.exists():
-        earlier = json.loads(marker.read_text(encoding="utf-8"))
-        now = json.loads(json.dumps(plan))
-        different = [key for key in now if earlier.get(key) != now[key]]
-        if different:
-            raise CheckpointError(
-                f"The training in {output} was started with another {different[0]}; resume with the same, or start in a new folder."
-            )
+    if marker.exists() and (different := _difference(read_notes(marker), plan)):
+        raise CheckpointError(
+            f"The training in {output} was started with another {different}; resume with the same, or start in a new folder."
+        )
     write_text(marker, json.dumps(plan))
+
+
+def _finished_stage(mechanism: Mechanism, weights: Path, curve: Path) -> dict[str, Any]:
+    """Take over the weights that a finished stage has left; returns its curve."""
+    try:
+        load_weights(mechanism, weights)
+    except CheckpointError as error:
+        raise damaged(weights, "these are no weights of this stage") from error
+    return read_notes(curve, "train", "validation", "objective", "judges")
 
 
 def _stored(split: Split, limit: int | None) -> dict[str, Tensor]:
     values = {name: value[:limit] for name, value in split.values.items()}
+    require_samples(values, split.name)
     for name, value in values.items():
         if value.is_floating_point() and not value.isfinite().all():
             bad = int((~value.isfinite()).sum())
@@ -203,9 +237,7 @@ class _Run:
         mechanism = self.scm.mechanisms[name]
         done, curve_file = folder / WEIGHTS, folder / "curve.json"
         if self.resume and done.is_file() and curve_file.is_file():
-            load_weights(mechanism, done)
-            finished: dict[str, Any] = json.loads(curve_file.read_text(encoding="utf-8"))
-            return finished
+            return _finished_stage(mechanism, done, curve_file)
         started = time.perf_counter()
         if self.epochs:
             fit = stage.fit.model_copy(update={"epochs": min(self.epochs, stage.fit.epochs)})
@@ -215,7 +247,7 @@ class _Run:
             torch.manual_seed(seed)  # for whatever the objective brings along
             job = objectives.build(stage, self.scm, name, seed)
         train, held_out = ({v: values[v] for v in job.variables} for values in (self.train, self.validation))
-        if first and not (folder / "latest.ckpt").is_file():
+        if first and not (folder / LATEST).is_file():
             encoded = {v: variable.encode(train[v]) for v, variable in job.variables.items()}
             mechanism.prepare(encoded[name], encoded)
         curve: dict[str, Any] = {"train": [], "validation": []}

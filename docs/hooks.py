@@ -78,7 +78,7 @@ def commands() -> str:
         "# Command line",
         "",
         "Results go to stdout, progress and messages to stderr. A mistake ends with one sentence and a status "
-        "other than 0 (2 for an unknown name, 130 after Ctrl-C, 141 where nobody reads its output any more).",
+        "other than 0 (2 for an unknown name, 130 after Ctrl-C or SIGTERM, 141 where nobody reads its output any more).",
         "",
     ]
 

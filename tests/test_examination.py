@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -276,14 +275,14 @@ from counterbench import evaluation, examination, records, storing
 from counterbench.models import Contestant
 examination.chunk_size = lambda pixels: 8
 
-class Slow(toy.ExactModel):
+class Mortal(toy.ExactModel):
     def counterfactual(self, factual, interventions, generator=None):
-        import time
-        time.sleep({pause})
+        if len(list(Path({home!r}).rglob("unfinished/chunk-*.safetensors"))) >= {chunks}:
+            os.kill(os.getpid(), 9)
         return self.scm.counterfactual(factual, interventions, generator)
 
 exam = evaluation.prepare(toy.Toy(), "standard", device="cpu", metrics=["composition", "effectiveness", "truth"])
-contestant = Contestant("slow", Slow())
+contestant = Contestant("mortal", Mortal())
 folder = storing.folder_of(exam.inputs(contestant), Path({home!r}))
 made = evaluation.evaluate(contestant, exam, folder=folder / "unfinished")
 storing.save(made, folder)
@@ -291,8 +290,9 @@ print(folder)
 """
 
 
-def run(home, pause):
-    code = _RUN.format(tests=str(TESTS), home=str(home), pause=pause)
+def run(home, chunks):
+    """A process that kills itself without warning as soon as so many chunks are stored."""
+    code = _RUN.format(tests=str(TESTS), home=str(home), chunks=chunks)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
@@ -301,23 +301,17 @@ def run(home, pause):
 
 def test_killed_without_warning_it_resumes_bit_identically(tmp_path):
     """kill -9 in the middle; what is left is no record; the second run gives what an undisturbed one gives."""
-    process = run(tmp_path / "a", 0.02)
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if len(list((tmp_path / "a").rglob("unfinished/chunk-*.safetensors"))) >= 3:
-            break
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process = run(tmp_path / "a", 3)
+    _, err = process.communicate(timeout=600)
+    assert process.returncode == -signal.SIGKILL, err
     kept = len(list((tmp_path / "a").rglob("unfinished/chunk-*.safetensors")))
-    assert 3 <= kept < 15
+    assert kept == 3
     assert not list((tmp_path / "a").rglob("record.json"))
     assert not list((tmp_path / "a").rglob("samples.parquet"))
     folders = []
     for home in ("a", "b"):
-        process = run(tmp_path / home, 0)
-        out, err = process.communicate(timeout=180)
+        process = run(tmp_path / home, 1000)
+        out, err = process.communicate(timeout=600)
         assert process.returncode == 0, err
         folders.append(Path(out.strip().splitlines()[-1]))
     records = [json.loads((folder / "record.json").read_text()) for folder in folders]

@@ -1,17 +1,17 @@
 import json
+import pickle
 import re
+import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from counterbench import files, fitting, models, objectives, progress, training
+from counterbench import files, fitting, judge_training, models, objectives, progress, training
 from counterbench.catalog.recipes import Fit, Recipe, Stage
-from counterbench.errors import CheckpointError, DataError, RecordError
+from counterbench.errors import CheckpointError, ConfigError, DataError, RecordError
 from counterbench.fitting import Hardware
 from counterbench.scm import StructuralCausalModel
 
@@ -134,8 +134,154 @@ def test_resume_begins_where_there_is_nothing_and_ends_where_all_is_done(trained
     before = (begun / "manifest.json").read_bytes()
     assert training.train(recipe(), dataset, begun, CPU, resume=True) == begun
     assert (begun / "manifest.json").read_bytes() == before
-    with pytest.raises(CheckpointError, match="already holds a trained model"):
-        training.train(recipe(), dataset, begun, CPU, seed=7, resume=True)
+    for change in ({"seed": 7}, {"limit": 50}, {"epochs": 1}, {"hardware": Hardware("cpu", precision="bf16-mixed")}):
+        (option,) = change
+        words = f"already holds a trained model, with another {option.replace('hardware', 'precision')}; give the same"
+        with pytest.raises(CheckpointError, match=words):
+            training.train(recipe(), dataset, begun, resume=True, **{"hardware": CPU, **change})
+
+
+@pytest.fixture(scope="module")
+def interrupted(dataset, tmp_path_factory):
+    """A training that was interrupted in the third epoch of its last mechanism: a, b and c are finished."""
+    folder = tmp_path_factory.mktemp("interrupted") / "r"
+    original = fitting._trainer
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "_trainer", lambda o, n, c, f, h: original(o, n, [*c, _Interrupt(2)], f, h))
+        with pytest.raises(KeyboardInterrupt):
+            training.train(recipe(), dataset, folder, CPU)
+    return folder
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def remove(path):
+    path.unlink()
+
+
+def pickled(path):
+    path.write_bytes(pickle.dumps({"state_dict": print}))
+
+
+def of_another_model(path):
+    if path.suffix == ".json":
+        path.write_text("[1]")
+    elif path.suffix == ".safetensors":
+        save_file({"w": torch.zeros(2)}, path)
+    else:
+        state = torch.load(path, weights_only=True)
+        torch.save({**state, "state_dict": {"w": torch.zeros(2)}}, path)
+
+
+def nothing_but_weights(path):
+    torch.save(torch.load(path, weights_only=True)["state_dict"], path)
+
+
+DAMAGE = [
+    *(("image/latest.ckpt", how) for how in (cut, empty, pickled, of_another_model, nothing_but_weights)),
+    *(("image/best.ckpt", how) for how in (cut, empty, remove, of_another_model)),
+    *(("a/weights.safetensors", how) for how in (cut, empty, of_another_model)),
+    *(("a/curve.json", how) for how in (cut, empty, of_another_model)),
+    *(("plan.json", how) for how in (cut, empty, of_another_model)),
+]
+
+
+@pytest.mark.parametrize(("name", "damage"), DAMAGE)
+def test_a_damaged_file_of_an_interrupted_training_is_named_and_locks_nothing(
+    trained, interrupted, dataset, tmp_path, name, damage
+):
+    folder = shutil.copytree(interrupted, tmp_path / "r")
+    path = folder / "unfinished" / name
+    damage(path)
+    with pytest.raises(CheckpointError) as caught:
+        training.train(recipe(), dataset, folder, CPU, resume=True)
+    words = str(caught.value)
+    assert words.startswith(f"{path} is damaged (")
+    assert f"Remove the folder {path.parent} and run the same command again" in words
+    assert "\n" not in words
+    if damage is not cut:
+        return
+    shutil.rmtree(path.parent)
+    training.train(recipe(), dataset, folder, CPU, resume=True)
+    assert (folder / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
+
+
+def test_unfinished_work_of_nobody_knows_what_is_not_taken_over(interrupted, dataset, tmp_path):
+    folder = shutil.copytree(interrupted, tmp_path / "r")
+    (folder / "unfinished" / "plan.json").unlink()
+    for resume in (False, True):
+        with pytest.raises(
+            CheckpointError, match=r"no plan.json that says which training it is of. Remove that folder"
+        ):
+            training.train(recipe(), dataset, folder, CPU, resume=resume)
+    assert (folder / "unfinished" / "a" / "weights.safetensors").exists()
+
+
+def test_a_full_disk_names_the_folder_that_was_chosen(dataset, tmp_path, monkeypatch):
+    """A file that may not grow, instead of a disk that is full: both fail in the write."""
+    original = Path.write_bytes
+
+    def full(path, data):
+        if path.suffix == ".ckpt":
+            raise OSError(28, "No space left on device")
+        return original(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(RecordError, match=f"Cannot write {tmp_path}/r/unfinished/a/.*ckpt: No space left on device"):
+        training.train(recipe(), dataset, tmp_path / "r", CPU)
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("split", "count", "words"),
+    [
+        ("train", 0, "The train split has no samples"),
+        ("validation", 0, "The validation split has no samples"),
+        ("train", 1, "The train split has 1 sample; training needs at least 2"),
+    ],
+)
+def test_a_split_of_nobody_is_refused(dataset, tmp_path, monkeypatch, split, count, words):
+    original = type(dataset).split
+
+    def short(self, name):
+        whole = original(self, name)
+        if name == split:
+            whole.values.update({key: value[:count] for key, value in whole.values.items()})
+        return whole
+
+    monkeypatch.setattr(type(dataset), "split", short)
+    with pytest.raises(DataError, match=words):
+        training.train(recipe(), dataset, tmp_path / "r", CPU)
+    with pytest.raises(DataError, match=words.replace("train", "judge").replace("judgeing", "training")):
+        monkeypatch.setattr(
+            type(dataset), "split", lambda self, name: short(self, "train" if name == "judge" else name)
+        )
+        judge_training.train_judges([dataset], ["c"], tmp_path / "j", CPU, epochs=1)
+
+
+@pytest.mark.parametrize("other", [torch.float64, torch.bfloat16])
+def test_another_default_type_is_refused(dataset, tmp_path, other):
+    """It would train another model under the same name."""
+    torch.set_default_dtype(other)
+    try:
+        with pytest.raises(ConfigError, match=f"default type is {other}; models are trained in torch.float32"):
+            training.train(recipe(), dataset, tmp_path / "r", CPU)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("limit", [-1, 0, 1])
+def test_a_limit_that_leaves_too_little_is_refused(dataset, tmp_path, limit):
+    with pytest.raises(ConfigError, match=f"limit is {limit}; a training needs at least 2 samples"):
+        training.train(recipe(), dataset, tmp_path / "r", CPU, limit=limit)
+    assert not (tmp_path / "r").exists()
 
 
 def test_two_trainings_into_one_folder(dataset, tmp_path):
@@ -237,45 +383,62 @@ def test_a_budget_of_steps_is_the_same_for_any_number_of_samples(dataset, tmp_pa
     assert len(fitting.run(job, values, values, tmp_path, CPU).train) == epochs
 
 
-def test_ctrl_c_on_the_command_line(tmp_path):
-    """A real signal to a real process: one sentence, exit code 130, and a folder to resume from."""
-    plugin = Path(__file__).parent / "toy.py"
-    path = tmp_path / "tiny.yaml"
-    import yaml
-
-    path.write_text(
-        yaml.safe_dump(
-            recipe(epochs=100_000, ema=0.0, patience=100_000).model_copy(update={"weights": {}}).model_dump(mode="json")
-        )
-    )
-    command = [
-        sys.executable,
-        "-m",
-        "counterbench",
-        "--plugin",
-        str(plugin),
-        "train",
-        "--model",
-        str(path),
-        "--dataset",
-        "toy",
-    ]
-    command += ["--output", str(tmp_path / "run"), "--device", "cpu", "--quiet"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    deadline = time.time() + 90
-    while not list((tmp_path / "run").rglob("latest.ckpt")) and time.time() < deadline and process.poll() is None:
-        time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "--resume" in err
-    assert "Traceback" not in err
-    assert (tmp_path / "run" / "unfinished" / "a" / "latest.ckpt").is_file()
-
-
 def test_two_devices_train_one_model(dataset, tmp_path):
     """Two processes on the CPU: the folder is claimed and written once."""
     folder = training.train(recipe(epochs=2), dataset, tmp_path / "two", Hardware("cpu", 2))
     manifest = json.loads((folder / "manifest.json").read_text())
     assert len(manifest["curves"]["image"]["validation"]) == 2
     assert models.load(str(folder), dataset).training["source"] == "formula"
+
+
+class _Jobs:
+    """What is handed to the loop, without running it."""
+
+    def __init__(self):
+        self.jobs, self.data, self.prepared = [], [], []
+
+    def run(self, job, train, validation, **rest):
+        self.jobs.append(job)
+        self.data.append((train, validation))
+        return fitting.Curve()
+
+
+@pytest.fixture
+def jobs(monkeypatch):
+    watched = _Jobs()
+    monkeypatch.setattr(fitting, "run", watched.run)
+    prepare = models.registry.mechanisms.get("flow").prepare
+    monkeypatch.setattr(
+        models.registry.mechanisms.get("flow"),
+        "prepare",
+        lambda self, value, parents: (
+            watched.prepared.append((self.variable.name, value)),
+            prepare(self, value, parents),
+        ),
+    )
+    return watched
+
+
+def test_every_mechanism_learns_from_the_training_split_in_the_order_of_causes(jobs, dataset, tmp_path):
+    training.train(recipe(), dataset, tmp_path / "r", CPU)
+    assert [job.name for job in jobs.jobs] == ["a", "b", "image"]
+    assert len({job.seed for job in jobs.jobs}) == 3
+    for job, (train, validation) in zip(jobs.jobs, jobs.data, strict=True):
+        assert set(train) == set(validation) == set(job.variables)
+        for name, value in train.items():
+            assert torch.equal(value, dataset.split("train").values[name])
+            assert torch.equal(validation[name], dataset.split("validation").values[name])
+
+
+def test_a_limit_limits_both_splits(jobs, dataset, tmp_path):
+    training.train(recipe(), dataset, tmp_path / "r", CPU, limit=30)
+    assert {len(value) for pair in jobs.data for split in pair for value in split.values()} == {30}
+
+
+def test_a_mechanism_looks_at_the_training_data_once_before_its_first_stage(jobs, dataset, tmp_path):
+    plan = recipe().model_dump()
+    plan["mechanisms"]["b"] = {"family": "flow", "stages": [{}, {}]}
+    training.train(Recipe.model_validate(plan), dataset, tmp_path / "r", CPU)
+    assert [name for name, _ in jobs.prepared] == ["a", "b"]
+    values = dataset.split("train").values["b"]
+    assert torch.equal(jobs.prepared[1][1], dataset.variables["b"].encode(values))

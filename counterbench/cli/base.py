@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,7 +38,7 @@ class _Commands(click.Group):
 
     def invoke(self, context: click.Context) -> Any:
         try:
-            with _output_errors():
+            with _output_errors(), _terminated_like_interrupted():
                 return super().invoke(context)
         except CounterbenchError as error:
             say(f"counterbench: {error}")
@@ -67,11 +69,25 @@ def _output_errors() -> Iterator[None]:
         raise click.exceptions.Exit(1) from None
 
 
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """A request to end (SIGTERM, as schedulers send it) is Ctrl-C; a signal that is ignored, as under nohup, stays ignored."""
+    before = signal.getsignal(signal.SIGTERM)
+    mine = before is signal.SIG_DFL and threading.current_thread() is threading.main_thread()
+    if mine:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if mine:
+            signal.signal(signal.SIGTERM, before)
+
+
 _KEPT = "counterbench.kept"
 
 
 def keep(folder: Path, sign: str, how: str = "") -> None:
-    """Remember, in case of Ctrl-C, where this command keeps what it has finished (then `sign` is in the folder), and how to go on."""
+    """Remember, in case of Ctrl-C or SIGTERM, where this command keeps what it has finished (then `sign` is in the folder), and how to go on."""
     click.get_current_context().meta[_KEPT] = folder, sign, how
 
 

@@ -1,0 +1,171 @@
+"""The loop itself, on a module of one number: which weights are averaged and kept, which chance a step has, what a rate is."""
+
+import math
+
+import pytest
+import torch
+
+from counterbench import fitting
+from counterbench.catalog.recipes import Fit
+from counterbench.errors import ModelError
+from counterbench.fitting import Hardware, Player
+
+CPU = Hardware("cpu")
+DATA = {"x": torch.arange(8.0)}
+
+
+class Line(fitting.Fitting):
+    """Moves one number; the loss of each validation is written down beforehand."""
+
+    def __init__(self, fit, script=(), seed=0):
+        torch.manual_seed(0)
+        super().__init__(torch.nn.Linear(1, 1, bias=False), fit, seed)
+        self.script, self.steps, self.held, self.weights = script, [], [], []
+
+    def losses(self, batch, generator, training):
+        (self.steps if training else self.held).append(generator.initial_seed())
+        if not training:
+            self.weights.append(self.module.weight.item())
+            if self.script:
+                return torch.full((len(batch["x"]),), self.script[self.current_epoch])
+        return (self.module(batch["x"][:, None])[:, 0] - batch["x"] - 50).square()
+
+
+class Watch(fitting.Callback):
+    """The moving weight after each step, the rates before it, the size of the gradient."""
+
+    def __init__(self):
+        self.weights, self.rates, self.slopes = [], [], []
+
+    def on_train_batch_start(self, trainer, job, *args):
+        self.rates.append([optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers])
+
+    def on_train_batch_end(self, trainer, job, *args):
+        self.weights.append(job.module.weight.item())
+        self.slopes.append(job.module.weight.grad.norm().item())
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    original = fitting._trainer
+
+    def fit(job):
+        watch = Watch()
+        monkeypatch.setattr(fitting, "_trainer", lambda o, n, c, f, h: original(o, n, [watch, *c], f, h))
+        curve = fitting.run(job, DATA, DATA, tmp_path / "fit", CPU)
+        return watch, curve
+
+    return fit
+
+
+def options(**changed):
+    plain = {"epochs": 3, "batch_size": 4, "learning_rate": 0.1, "warmup_steps": 0, "weight_decay": 0}
+    return Fit(**{**plain, **changed})
+
+
+def test_the_moving_average_by_hand(run):
+    """w' = decay w' + (1 - decay) w after every step, from the first step's weights on; it is what validation sees."""
+    job = Line(options(ema_decay=0.9))
+    watch, _ = run(job)
+    average, averages = watch.weights[0], []
+    for step, weight in enumerate(watch.weights[1:], 2):
+        average = 0.9 * average + 0.1 * weight
+        if step % 2 == 0:
+            averages.append(average)
+    assert job.weights[::2] == pytest.approx(averages, rel=1e-5)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+@pytest.mark.parametrize(("selects", "script", "kept"), [(True, (3.0, 1.0, 2.0), 1), (False, (3.0, 1.0, 2.0), 2)])
+def test_the_epoch_with_the_lowest_loss_is_kept_or_the_last_one(run, selects, script, kept, decay):
+    job = Line(options(ema_decay=decay), script)
+    job.selects = selects
+    _, curve = run(job)
+    assert curve.validation == list(script)
+    assert len(curve.train) == 3
+    weights = job.weights[::2]  # a validation is two batches
+    assert job.module.weight.item() == weights[kept]
+    assert len(set(weights)) == 3
+
+
+def test_every_step_has_its_own_chance_and_every_validation_the_same(run):
+    job, other = Line(options()), Line(options(), seed=1)
+    run(job)
+    assert len(set(job.steps)) == len(job.steps) == 6
+    assert len(set(job.held)) == 2  # batches
+    assert job.held[:2] == job.held[2:4] == job.held[4:]
+    run(other)
+    assert not set(job.steps) & set(other.steps)
+
+
+def test_the_rate_falls_along_a_cosine_to_nothing(run):
+    watch, _ = run(Line(options(cosine=True)))
+    expected = [0.1 * 0.5 * (1 + math.cos(math.pi * step / 6)) for step in range(6)]
+    assert [rate for (rate,) in watch.rates] == pytest.approx(expected)
+
+
+def test_gradients_are_clipped(run):
+    free, _ = run(Line(options()))
+    held, _ = run(Line(options(gradient_clip=0.5)))
+    assert min(free.slopes) > 10
+    assert held.slopes == pytest.approx([0.5] * 6, rel=1e-4)
+
+
+def test_players_have_rates_of_their_own_and_move_nobody_else(run):
+    class Two(Line):
+        def __init__(self, fit):
+            super().__init__(fit)
+            self.other = torch.nn.Parameter(torch.zeros(()))
+
+        def players(self):
+            first = Player(
+                "first", list(self.module.parameters()), lambda b, g: self.losses(b, g, True) + 0 * self.other
+            )
+            return [first, Player("second", [self.other], self._against, 3.0)]
+
+        def _against(self, batch, generator):
+            return -self.other * batch["x"] + 0 * self.module.weight.sum()
+
+    job = Two(options(epochs=1, betas=(0.5, 0.6), weight_decay=0.03))
+    watch, curve = run(job)
+    assert watch.rates[0] == pytest.approx([0.1, 0.3])
+    assert float(job.other) > 0.5  # two steps of 0.3 upwards
+    assert set(curve.parts) == {"second_loss"}
+    (first, _), _ = job.configure_optimizers()
+    assert (first.defaults["betas"], first.defaults["weight_decay"]) == ((0.5, 0.6), 0.03)
+
+
+def test_a_loss_that_is_no_number_ends_the_training(run):
+    class Broken(Line):
+        def losses(self, batch, generator, training):
+            return super().losses(batch, generator, training) * (torch.nan if self.current_epoch else 1)
+
+    with pytest.raises(ModelError, match="The loss became nan in epoch 1; try a smaller learning rate"):
+        run(Broken(options()))
+
+
+def test_weights_that_are_no_numbers_are_not_kept(run):
+    class Breaks(Line):
+        def after_step(self):
+            if self.global_step == 6:  # the last one
+                self.module.weight.data.fill_(torch.nan)
+
+    job = Breaks(options())
+    job.selects = False
+    with pytest.raises(ModelError, match=r"Training ended with 'module.weight' holding NaN"):
+        run(job)
+
+
+def test_batches_are_of_one_size_and_in_another_order_every_epoch():
+    values = {"x": torch.arange(11)}
+    batches = fitting.loader(values, 4, seed=3)
+    orders = []
+    for epoch in (0, 1, 0):
+        batches.sampler.set_epoch(epoch)
+        orders.append([batch["x"].tolist() for batch in batches])
+    assert [len(batch) for batch in orders[0]] == [4, 4]  # a last one of three would weigh as much
+    assert orders[0] == orders[2] != orders[1]
+    assert len({row for batch in orders[0] for row in batch}) == 8
+    held = fitting.loader(values, 4, None)
+    assert torch.equal(torch.cat([batch["x"] for batch in held]), values["x"])
+    assert [len(batch["x"]) for batch in fitting.loader(values, 20, seed=3)] == [11]
