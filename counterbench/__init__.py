@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 _LAZY = {"evaluate": "counterbench.api", "load_dataset": "counterbench.api", "load_model": "counterbench.api"}
 
-__all__ = ["__version__", "evaluate", "load_dataset", "load_model"]
+__all__ = ["__version__", "evaluate", "load_dataset", "load_model", "registry"]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,4 +17,8 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return getattr(importlib.import_module(_LAZY[name]), name)
+    if name == "registry":  # the door for plug-ins
+        import importlib
+
+        return importlib.import_module("counterbench.plugins.registry")
     raise AttributeError(f"module 'counterbench' has no attribute {name!r}")

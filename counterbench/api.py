@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from counterbench import datasets, evaluation, gallery, models, storing
+from counterbench.causal.chance import Generator
+from counterbench.causal.samples import Samples
 from counterbench.datasets.base import Dataset
 from counterbench.errors import ConfigError, RecordError
 from counterbench.evaluation import Evaluation
 from counterbench.models import Contestant, Model
-from counterbench.randomness import Generator
 from counterbench.records import Record
 from counterbench.report import table as tables
-from counterbench.samples import Samples
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

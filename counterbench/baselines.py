@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from counterbench.catalog.cards import Card
+from counterbench.causal.chance import Generator, normal, uniform
+from counterbench.causal.samples import Samples
 from counterbench.datasets.base import REFERENCES, Dataset
 from counterbench.errors import ConfigError
 from counterbench.matching import Matcher
-from counterbench.randomness import Generator, normal, uniform
-from counterbench.samples import Samples
 
 NOISE = 10.0
 """Standard deviation of the baseline `noise`, in grey levels."""

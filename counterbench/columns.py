@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from counterbench.files import warn_of_cache
 from counterbench.metrics.base import Cell, Column
-from counterbench.stored import read_tensors, write_tensors
+from counterbench.storage.files import warn_of_cache
+from counterbench.storage.tensors import read_tensors, write_tensors
 
 _KEPT = 120
 """Results of baselines that are kept in the cache: those of the last twenty exams."""

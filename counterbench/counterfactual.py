@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from counterbench.causal.samples import Samples
 from counterbench.features.base import FeatureSpace, cosine_distance
 from counterbench.judges import Reading
-from counterbench.samples import Samples
 
 Kind = Literal["null", "single", "return", "pair"]
 L1 = "l1"

@@ -17,13 +17,13 @@ from counterbench.errors import ConfigError
 from counterbench.exam import SPLIT, Exam, choose_device, prepare
 from counterbench.examination import REAL, SHOWN, Examinee, Shown, examine, key_of, unanswered
 from counterbench.failures import Incomplete, penalised
-from counterbench.files import cache_folder, without_folders
 from counterbench.metrics.base import Column, Metric
 from counterbench.models import Contestant
 from counterbench.plans import Plan
 from counterbench.reachable import evaluation_mode
 from counterbench.records import Record
-from counterbench.versions import versions
+from counterbench.runtime.versions import versions
+from counterbench.storage.files import cache_folder, without_folders
 
 __all__ = ["SHOWN", "SPLIT", "Evaluation", "Exam", "choose_device", "evaluate", "prepare"]
 

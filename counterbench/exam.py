@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 import counterbench
-from counterbench import datasets, features, judges, plans, registry
+from counterbench import datasets, features, judges, plans
 from counterbench.catalog.suites import Suite, find_suite
+from counterbench.causal.variables import Continuous
 from counterbench.datasets.base import Dataset
 from counterbench.errors import ConfigError, UnavailableError, UnknownNameError, short
 from counterbench.features.base import FeatureSpace
@@ -22,10 +23,10 @@ from counterbench.judges import Panel
 from counterbench.metrics._references import References
 from counterbench.metrics.base import Metric, Setting
 from counterbench.models import Contestant, has_noise
-from counterbench.options import make
 from counterbench.plans import Plan
+from counterbench.plugins import registry
+from counterbench.plugins.factory import make
 from counterbench.records import Inputs
-from counterbench.variables import Continuous
 
 SPLIT = "test"
 

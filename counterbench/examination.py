@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from counterbench import models
 from counterbench.baselines import Identity, Truth
-from counterbench.blocks import BLOCK
+from counterbench.causal.chance import SampleNoise
+from counterbench.causal.samples import Samples
 from counterbench.costs import counted_passes, out_of_memory, peak_memory
 from counterbench.counterfactual import Batch, Counterfactual, Instruments, NoiseSample, View, picture
 from counterbench.exam import SPLIT, Exam
@@ -27,12 +28,11 @@ from counterbench.judges import Reading, measure_all
 from counterbench.matching import Matcher
 from counterbench.metrics.base import Column, Metric
 from counterbench.models import Contestant
-from counterbench.progress import bar
-from counterbench.randomness import SampleNoise
 from counterbench.reachable import modules_of
-from counterbench.samples import Samples
-from counterbench.stored import read_tensors, write_tensors
-from counterbench.versions import source_hash, versions
+from counterbench.runtime.blocks import BLOCK
+from counterbench.runtime.progress import bar
+from counterbench.runtime.versions import source_hash, versions
+from counterbench.storage.tensors import read_tensors, write_tensors
 
 REAL = "real"
 _REACH = "reach"

@@ -8,8 +8,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from counterbench.causal.variables import Continuous, Image
 from counterbench.metrics.base import Cell, Column, Metric, Setting
-from counterbench.variables import Continuous, Image
 
 JUDGED = ("realism", "abduction")
 """Metrics that compare whole sets: there, what stands for a missing answer is judged as it is."""

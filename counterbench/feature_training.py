@@ -13,13 +13,13 @@ from torch import Tensor
 
 from counterbench import fitting
 from counterbench.catalog.recipes import Fit
-from counterbench.checkpoints import save_weights
 from counterbench.datasets.base import Dataset
 from counterbench.errors import ConfigError
-from counterbench.files import require_writable, write_text
 from counterbench.judge_training import joined_images
 from counterbench.networks.autoencoder import Autoencoder, standard_normal
-from counterbench.versions import versions
+from counterbench.runtime.versions import versions
+from counterbench.storage.files import require_writable, write_text
+from counterbench.storage.weights import save_weights
 
 FIT = Fit(
     epochs=30,

@@ -19,10 +19,10 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from counterbench import progress
 from counterbench.catalog.recipes import Fit
 from counterbench.errors import ConfigError, DataError, ModelError
 from counterbench.resuming import BEST, LATEST, CheckpointFiles, read_checkpoint, require_checkpoints
+from counterbench.runtime import progress
 
 
 @dataclass(frozen=True)

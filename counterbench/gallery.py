@@ -11,17 +11,17 @@ from torch import Tensor
 
 from counterbench import plans
 from counterbench.catalog.suites import find_suite
+from counterbench.causal.chance import SampleNoise
+from counterbench.causal.samples import Samples
+from counterbench.causal.variables import Categorical, Continuous
 from counterbench.datasets.base import Dataset, Split
 from counterbench.errors import ConfigError, DataError, suggestion
 from counterbench.evaluation import SPLIT, Evaluation
 from counterbench.models import Contestant, can_answer
-from counterbench.randomness import SampleNoise
 from counterbench.reachable import evaluation_mode
 from counterbench.report.grid import Panel, captions, draw_grid, grid_figure
 from counterbench.report.sheet import draw_sheet
-from counterbench.samples import Samples
 from counterbench.scm import checked_answer
-from counterbench.variables import Categorical, Continuous
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

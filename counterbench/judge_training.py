@@ -14,13 +14,13 @@ from torch.nn import functional
 
 from counterbench import fitting
 from counterbench.catalog.recipes import Fit
-from counterbench.checkpoints import save_weights
+from counterbench.causal.variables import Binary, Categorical
 from counterbench.datasets.base import Dataset
-from counterbench.files import require_writable, write_text
 from counterbench.judges.classifier import build, columns, normalised, reduction
 from counterbench.networks.classifiers import ARCHITECTURES
-from counterbench.variables import Binary, Categorical
-from counterbench.versions import versions
+from counterbench.runtime.versions import versions
+from counterbench.storage.files import require_writable, write_text
+from counterbench.storage.weights import save_weights
 
 FIT = Fit(
     epochs=25,

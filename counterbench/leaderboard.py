@@ -15,11 +15,11 @@ from pathlib import Path
 
 from counterbench.comparison import RESAMPLES
 from counterbench.errors import RecordError, RecordWarning
-from counterbench.files import slug, without_folders
 from counterbench.plausibility import problems
 from counterbench.ranking import Candidate, Ranking, rank
 from counterbench.records import CEILINGS, FLOORS, RECORD, Estimate, Number, Record, called, read_record
-from counterbench.terminal import one_line
+from counterbench.runtime.terminal import one_line
+from counterbench.storage.files import slug, without_folders
 from counterbench.totals import Key
 
 BOARDS = "leaderboard.json"

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterbench import datasets, registry, summaries
+from counterbench import datasets
 from counterbench.catalog.cards import Card, JudgeEntry, SourceEntry
 from counterbench.catalog.reading import declared_in
 from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
 from counterbench.catalog.suites import Suite, find_suite, suite_paths
 from counterbench.errors import UnknownNameError
+from counterbench.plugins import registry, summaries
 
 if TYPE_CHECKING:
     from counterbench.plans import Question
@@ -275,8 +276,8 @@ def diagnose(dataset: str, source: str | None, data_dir: Path | None) -> str:
     from counterbench import features, judges
     from counterbench.errors import CounterbenchError
     from counterbench.features._files import weights_folder
-    from counterbench.files import cache_folder
-    from counterbench.versions import versions
+    from counterbench.runtime.versions import versions
+    from counterbench.storage.files import cache_folder
 
     devices = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
     lines = [

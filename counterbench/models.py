@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from counterbench import baselines, registry
+from counterbench import baselines
 from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
-from counterbench.checkpoints import load_weights
+from counterbench.causal.chance import Generator
+from counterbench.causal.graph import CausalGraph
+from counterbench.causal.samples import Samples
+from counterbench.causal.variables import Variable
 from counterbench.datasets.base import REFERENCES, Dataset
 from counterbench.errors import CheckpointError, ConfigError, UnknownNameError, suggestion
-from counterbench.graph import CausalGraph
 from counterbench.mechanisms.base import Mechanism
-from counterbench.options import make
-from counterbench.randomness import Generator
+from counterbench.plugins import registry
+from counterbench.plugins.factory import make
 from counterbench.reachable import modules_of, state_hash
-from counterbench.samples import Samples
 from counterbench.scm import StructuralCausalModel, checked_answer
-from counterbench.variables import Variable
+from counterbench.storage.weights import load_weights
 
 if TYPE_CHECKING:
     from counterbench.records import Answered

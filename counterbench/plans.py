@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from counterbench.catalog.suites import MOST_CYCLES, Suite
+from counterbench.causal.graph import CausalGraph
+from counterbench.causal.variables import Continuous, Variable
 from counterbench.datasets.base import Dataset
 from counterbench.errors import ConfigError, DataError, suggestion
-from counterbench.files import atomic, read_bounded, require_regular
-from counterbench.graph import CausalGraph
-from counterbench.variables import Continuous, Variable
+from counterbench.storage.files import atomic, read_bounded, require_regular
 
 TENTHS = 10
 """A continuous intervention moves a value to another tenth of the training range."""

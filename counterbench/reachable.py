@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from counterbench.catalog.cards import Card
 from counterbench.datasets.base import Dataset
-from counterbench.registry import Registry
+from counterbench.plugins.registry import Registry
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), PurePath, slice, range, torch.dtype, torch.device)
 _ELSEWHERE = (

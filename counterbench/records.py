@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from counterbench.errors import RecordError
-from counterbench.files import read_bounded, write_text
-from counterbench.terminal import one_line
+from counterbench.runtime.terminal import one_line
+from counterbench.storage.files import read_bounded, write_text
 
 if TYPE_CHECKING:
     import numpy

@@ -14,7 +14,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from counterbench.errors import CheckpointError
-from counterbench.files import atomic
+from counterbench.storage.files import atomic
 
 LATEST, BEST = "latest.ckpt", "best.ckpt"
 """States of a training after its last epoch, and after the one with the lowest validation loss."""

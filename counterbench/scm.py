@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from counterbench.causal.chance import Generator
+from counterbench.causal.graph import CausalGraph
+from counterbench.causal.variables import Variable
 from counterbench.errors import GraphError, ModelError, suggestion
-from counterbench.graph import CausalGraph
 from counterbench.mechanisms.base import Mechanism, Noise, reference_of
-from counterbench.randomness import Generator
-from counterbench.variables import Variable
 
 Values = Mapping[str, Tensor]
-"""Natural values by variable name; see :mod:`counterbench.variables`."""
+"""Natural values by variable name; see :mod:`counterbench.causal.variables`."""
 
 
 class _Mechanisms(nn.ModuleDict):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from counterbench import totals
 from counterbench.errors import RecordError
 from counterbench.evaluation import Evaluation
-from counterbench.files import UNFINISHED, atomic, slug
 from counterbench.records import RECORD, SAMPLES, TOTALS, Inputs, Record, read_record, write_record
-from counterbench.report.figures import save_figure
+from counterbench.storage.figures import save_figure
+from counterbench.storage.files import UNFINISHED, atomic, slug
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

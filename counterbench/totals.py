@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from counterbench.errors import RecordError
-from counterbench.files import atomic, require_regular
 from counterbench.records import SAMPLES, TOTALS
 from counterbench.statistics import Ratios, cluster_totals
+from counterbench.storage.files import atomic, require_regular
 
 MOST = 256
 """Units in a file of totals."""

@@ -18,18 +18,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from counterbench import fitting, models, objectives, progress
+from counterbench import fitting, models, objectives
 from counterbench.catalog.recipes import Recipe, Stage
-from counterbench.checkpoints import load_weights, save_weights
 from counterbench.datasets.base import Dataset, Split
 from counterbench.errors import CheckpointError, ConfigError, DataError
-from counterbench.files import UNFINISHED, claimed, write_text
 from counterbench.fitting import Hardware, require_samples, require_single_precision
 from counterbench.mechanisms.base import Mechanism
 from counterbench.objectives.base import Circumstances
 from counterbench.resuming import LATEST, damaged, read_notes
+from counterbench.runtime import progress
+from counterbench.runtime.versions import versions
 from counterbench.scm import StructuralCausalModel
-from counterbench.versions import versions
+from counterbench.storage.files import UNFINISHED, claimed, write_text
+from counterbench.storage.weights import load_weights, save_weights
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"

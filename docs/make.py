@@ -69,7 +69,7 @@ READ = {
 
 def declared(name: str) -> Any:
     """The class of a metric."""
-    from counterbench import registry
+    from counterbench.plugins import registry
 
     return registry.metrics.get(name)
 
@@ -619,8 +619,8 @@ def curves(name: str) -> list[tuple[str, str, list[float], list[float]]]:
             found.append(asked.points(name, setting, dataset, follows)[name, "a", "", 0])
         return [(LABELS["share"], "percentage error, %", list(SHARES), found)]
     if name == "abduction":
+        from counterbench.causal.variables import Continuous
         from counterbench.metrics.abduction import readable, two_sample_test
-        from counterbench.variables import Continuous
 
         rng = np.random.default_rng(0)
         widths, prior = [0.25, 0.5, 0.75, 1.0, 1.33, 2.0, 4.0], rng.normal(size=(600, 4))

@@ -10,6 +10,8 @@ from toy import COUNTS, Toy, exact_scm, read
 
 from counterbench import judges
 from counterbench.baselines import Identity
+from counterbench.causal.chance import SampleNoise
+from counterbench.causal.samples import Samples
 from counterbench.counterfactual import Batch, Counterfactual, Instruments, NoiseSample, View
 from counterbench.examination import partners
 from counterbench.features.base import FeatureSpace
@@ -17,8 +19,6 @@ from counterbench.features.pixel import Pixel
 from counterbench.matching import Matcher
 from counterbench.metrics._references import References
 from counterbench.metrics.base import Setting
-from counterbench.randomness import SampleNoise
-from counterbench.samples import Samples
 
 NAMES = ("a", "b", "c")
 PAIRS = (("a", "c"), ("b", "c"))
@@ -141,7 +141,7 @@ def answers(dataset: Toy, answer, order, noise: bool = True):
 
 def computed(name: str, known: Setting, batches, **options):
     """All columns of a metric."""
-    from counterbench import registry
+    from counterbench.plugins import registry
 
     metric = registry.metrics.get(name)(known, **options)
     for one in batches:

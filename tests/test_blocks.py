@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from counterbench import judges
-from counterbench.blocks import BLOCK, in_blocks, one_thread
 from counterbench.features.pixel import Pixel
+from counterbench.runtime.blocks import BLOCK, in_blocks, one_thread
 
 
 @pytest.mark.parametrize("count", [1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK])

@@ -3,8 +3,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from counterbench.checkpoints import load_weights, save_weights
 from counterbench.errors import CheckpointError
+from counterbench.storage.weights import load_weights, save_weights
 
 
 @pytest.fixture

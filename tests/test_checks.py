@@ -5,7 +5,7 @@ import torch
 from click.testing import CliRunner
 from toy import CARD, ExactModel, Linear, Toy, ToyReader, exact_scm
 
-from counterbench import checks, datasets, registry
+from counterbench import checks, datasets
 from counterbench.checks import of_datasets as of_data
 from counterbench.checks import of_instruments, of_mechanisms, of_metrics, of_models
 from counterbench.checks.base import run, told
@@ -16,6 +16,7 @@ from counterbench.errors import UnknownNameError
 from counterbench.features.base import FeatureSpace
 from counterbench.metrics.base import Cell, SampleMetric
 from counterbench.models import Contestant
+from counterbench.plugins import registry
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from counterbench import summaries
 from counterbench.cli import environment, main
 from counterbench.errors import ConfigError
+from counterbench.plugins import summaries
 
 ROOT = Path(__file__).parents[1]
 
@@ -209,7 +209,7 @@ def test_unwritable_output(run, tmp_path):
 def test_a_full_disk_keeps_the_earlier_record(run, tmp_path, monkeypatch):
     run(*EVALUATE)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*.json")}
-    from counterbench import files
+    from counterbench.storage import files
 
     def full(path, text):
         with files.atomic(path):
@@ -257,7 +257,7 @@ def test_an_interrupted_evaluation_names_the_folder_that_keeps_its_answers(run, 
 
 
 def test_two_evaluations_into_one_folder(run, tmp_path):
-    from counterbench.files import claimed
+    from counterbench.storage.files import claimed
 
     assert run(*EVALUATE).exit_code == 0
     (folder,) = (tmp_path / "results" / "toy-formula" / "quick").iterdir()
@@ -387,8 +387,9 @@ def test_listing_imports_no_torch(tmp_path):
 
 def test_listing_says_what_the_docstrings_say():
     """Summaries are read from source files; they must be those that Python itself would give."""
-    from counterbench import listing, registry
+    from counterbench import listing
     from counterbench.baselines import BASELINES
+    from counterbench.plugins import registry
 
     for kind in (registry.metrics, registry.mechanisms, registry.objectives, registry.judges, registry.features):
         for name, module in kind._builtins.items():

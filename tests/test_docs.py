@@ -37,7 +37,7 @@ def test_boards_are_those_of_the_published_records(made):
 
 
 def test_every_metric_has_a_page_with_a_figure(made):
-    from counterbench import registry
+    from counterbench.plugins import registry
 
     names = set(registry.metrics.builtins())
     assert set(made.ORDER) == names == set(made.READ)
@@ -64,8 +64,9 @@ def test_python_blocks_of_the_how_to_run(tmp_path):
 
 def test_the_metric_of_the_how_to_judges(toy, monkeypatch):
     """The example, as a plug-in would bring it."""
-    from counterbench import evaluation, registry
+    from counterbench import evaluation
     from counterbench.models import Contestant
+    from counterbench.plugins import registry
 
     text = (ROOT / "docs" / "bring-your-own.md").read_text(encoding="utf-8")
     block = next(b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "class Change" in b)

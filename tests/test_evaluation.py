@@ -183,7 +183,7 @@ class Noisy:
         self.scm = toy.exact_scm(keep=0.9)
 
     def counterfactual(self, factual, interventions, generator=None):
-        from counterbench.randomness import normal
+        from counterbench.causal.chance import normal
 
         answer = self.scm.counterfactual(factual, interventions, generator)
         return {**answer, "image": answer["image"] + normal(tuple(answer["image"].shape), generator, answer["image"])}
@@ -286,7 +286,7 @@ def test_unusable_answers_stop_the_evaluation(exam, answer, words):
 
 
 def test_metrics_with_equal_cells_keep_their_own_numbers(toy, dataset):
-    from counterbench import registry
+    from counterbench.plugins import registry
 
     truth = registry.metrics.get("truth")
 

@@ -207,7 +207,7 @@ def test_keys_follow_the_card_and_the_weights_of_plugins(toy, exam):
         def counterfactual(self, factual, interventions, generator=None):
             return {**factual, **interventions}
 
-    from counterbench import registry
+    from counterbench.plugins import registry
 
     hashes = []
     for weight in (1.0, 1.0, 2.0):

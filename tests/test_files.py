@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
-from counterbench import files
 from counterbench.errors import DataError, RecordError
+from counterbench.storage import files
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):

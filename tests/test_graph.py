@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from counterbench.causal.graph import CausalGraph
 from counterbench.errors import GraphError
-from counterbench.graph import CausalGraph
 
 MORPHO = {"thickness": [], "intensity": ["thickness"], "digit": [], "image": ["thickness", "intensity", "digit"]}
 

@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from counterbench.image_files import PictureError, PictureSizeError, read_picture
+from counterbench.storage.pictures import PictureError, PictureSizeError, read_picture
 
 GREY = (np.arange(64).reshape(8, 8) * 4).astype(np.uint8)
 

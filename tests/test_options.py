@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from counterbench.errors import ConfigError
-from counterbench.options import make, options_of
+from counterbench.plugins.factory import make, options_of
 
 
 class Thing:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from counterbench import plans
 from counterbench.catalog.suites import Suite
+from counterbench.causal.variables import Binary, Categorical, Continuous
 from counterbench.errors import ConfigError, DataError
-from counterbench.variables import Binary, Categorical, Continuous
 
 SUITE = Suite(name="s", title="S", metrics=("composition",))
 

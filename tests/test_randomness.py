@@ -2,8 +2,8 @@ import pytest
 import torch
 from scipy import stats
 
+from counterbench.causal.chance import SampleNoise, gumbel, normal, uniform
 from counterbench.errors import DataError
-from counterbench.randomness import SampleNoise, gumbel, normal, uniform
 
 LIKE = torch.empty(0)
 

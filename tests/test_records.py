@@ -8,9 +8,9 @@ import pytest
 
 from counterbench import evaluation
 from counterbench.errors import RecordError
-from counterbench.files import without_folders
 from counterbench.models import Contestant
 from counterbench.records import json_schema, read_record, to_json, write_record
+from counterbench.storage.files import without_folders
 
 ROOT = Path(__file__).parents[1]
 

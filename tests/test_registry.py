@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from counterbench import registry
 from counterbench.errors import ConfigError, UnknownNameError
-from counterbench.registry import Registry, load_plugin
+from counterbench.plugins import registry
+from counterbench.plugins.registry import Registry, load_plugin
 
 
 def test_builtins_are_found_by_file_name():

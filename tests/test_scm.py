@@ -2,11 +2,11 @@ import pyro
 import pytest
 import torch
 
-from counterbench import registry
+from counterbench.causal.graph import CausalGraph
+from counterbench.causal.variables import Binary
 from counterbench.errors import DataError, GraphError, ModelError
-from counterbench.graph import CausalGraph
+from counterbench.plugins import registry
 from counterbench.scm import StructuralCausalModel, checked_answer
-from counterbench.variables import Binary
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from counterbench.errors import CacheWarning, RecordError
-from counterbench.stored import read_tensors, write_tensors
+from counterbench.storage.tensors import read_tensors, write_tensors
 
 
 @pytest.fixture

@@ -9,11 +9,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from counterbench import files, fitting, judge_training, models, objectives, progress, training
+from counterbench import fitting, judge_training, models, objectives, training
 from counterbench.catalog.recipes import Fit, Recipe, Stage
 from counterbench.errors import CheckpointError, ConfigError, DataError, RecordError
 from counterbench.fitting import Hardware
+from counterbench.runtime import progress
 from counterbench.scm import StructuralCausalModel
+from counterbench.storage import files
 
 CPU = Hardware("cpu")
 VAE = {"latent": 2, "encoder_channels": [4], "decoder_channels": [4], "hidden": 8}

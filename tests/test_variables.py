@@ -3,8 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Ordinal
 from counterbench.errors import ConfigError, DataError
-from counterbench.variables import Binary, Categorical, Continuous, Image, Ordinal
 
 CLASSES = ("x", "y", "z", "w")
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import torch
 
-from counterbench import registry
 from counterbench.catalog.cards import Card
+from counterbench.causal.chance import normal
+from counterbench.causal.graph import CausalGraph
 from counterbench.datasets.base import Dataset, Split
-from counterbench.graph import CausalGraph
 from counterbench.judges.base import Judge
 from counterbench.mechanisms.base import Mechanism
-from counterbench.randomness import normal
+from counterbench.plugins import registry
 from counterbench.scm import StructuralCausalModel
 
 SIDE = 8

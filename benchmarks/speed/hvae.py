@@ -19,9 +19,9 @@ import time
 import torch
 from torch import Tensor, nn
 
+from counterbench.causal.variables import Categorical, Continuous, Image
 from counterbench.mechanisms.hvae import HVAE
 from counterbench.networks.likelihood import DiscretisedGaussian, discretised_gaussian_log_prob
-from counterbench.variables import Categorical, Continuous, Image
 
 PARENTS = (
     Continuous("thickness", 0, 6.3, "px"),

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from counterbench.renderers import phantom, portraits
+from counterbench.processes import phantom, portraits
 
 ALONE = 40
 

@@ -20,7 +20,7 @@ from skimage import morphology, transform
 
 from counterbench.datasets import _glyphs
 from counterbench.datasets.morphomnist import intensity_of
-from counterbench.renderers import strokes
+from counterbench.processes import strokes
 
 SCALE = 16
 

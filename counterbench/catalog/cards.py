@@ -12,9 +12,9 @@ from pydantic import Field, model_validator
 from counterbench.catalog import section
 from counterbench.catalog.names import ClassName, Name, Unit, VariableName, require_name
 from counterbench.catalog.reading import Declaration, load_yaml, validate
+from counterbench.causal.graph import CausalGraph
+from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Ordinal, Variable
 from counterbench.errors import ConfigError, CounterbenchError, UnknownNameError, short
-from counterbench.graph import CausalGraph
-from counterbench.variables import Binary, Categorical, Continuous, Image, Ordinal, Variable
 
 
 class VariableEntry(Declaration):

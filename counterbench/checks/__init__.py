@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from counterbench import datasets, models, registry
+from counterbench import datasets, models
 from counterbench.catalog.reading import declared_in
 from counterbench.checks.base import Finding
 from counterbench.datasets.base import Dataset
 from counterbench.errors import UnknownNameError
+from counterbench.plugins import registry
 
 KINDS = ("model", "recipe", "mechanism", "dataset", "metric", "judge", "feature")
 

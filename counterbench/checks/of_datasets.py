@@ -8,9 +8,9 @@ from itertools import combinations
 import torch
 
 from counterbench import judges
+from counterbench.causal.variables import Continuous
 from counterbench.checks.base import Finding, NotAskedError, require, run, same, unlike
 from counterbench.datasets.base import Dataset
-from counterbench.variables import Continuous
 
 COUNT = 12
 

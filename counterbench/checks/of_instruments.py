@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from counterbench import features, judges, registry
+from counterbench import features, judges
+from counterbench.causal.variables import Continuous, Variable
 from counterbench.checks.base import Finding, NotAskedError, require, run, same
 from counterbench.datasets.base import Dataset
 from counterbench.errors import ConfigError, CounterbenchError
 from counterbench.features.base import FeatureSpace
 from counterbench.judges.base import Judge
-from counterbench.variables import Continuous, Variable
+from counterbench.plugins import registry
 
 COUNT = 8
 

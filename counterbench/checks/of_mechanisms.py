@@ -13,14 +13,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from counterbench import models, registry
+from counterbench import models
+from counterbench.causal.chance import Generator, SampleNoise
+from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Ordinal, Variable
 from counterbench.checks.base import BrokenError, Finding, NotAskedError, require, run, same, told
 from counterbench.datasets.base import Dataset
 from counterbench.errors import ConfigError, CounterbenchError
 from counterbench.mechanisms.base import Mechanism, Noise
-from counterbench.options import options_of
-from counterbench.randomness import Generator, SampleNoise
-from counterbench.variables import Binary, Categorical, Continuous, Image, Ordinal, Variable
+from counterbench.plugins import registry
+from counterbench.plugins.factory import options_of
 
 COUNT = 6
 _OF_EACH_KIND: dict[str, Variable] = {
@@ -184,7 +185,7 @@ def no_sample_depends_on_its_batch(case: Case) -> None:
         require(
             same(alone, whole[row]),
             f"sample {i} has another answer alone than among {len(case.value)}; normalise nothing over the batch (batch "
-            "normalisation only in eval mode), and draw with counterbench.randomness from the generator that is given",
+            "normalisation only in eval mode), and draw with counterbench.causal.chance from the generator that is given",
         )
 
 
@@ -197,12 +198,12 @@ def chance_is_the_generators(case: Case) -> None:
         sampled.append(case.mechanism.sample_noise(len(case.value), torch.Generator().manual_seed(5)))
     require(
         all(torch.equal(sampled[0][name], sampled[1][name]) for name in sampled[0]),
-        "sample_noise depends on torch's global seed; draw with counterbench.randomness.normal(size, generator, like)",
+        "sample_noise depends on torch's global seed; draw with counterbench.causal.chance.normal(size, generator, like)",
     )
     same_noise = all(torch.equal(found[0][name], found[1][name]) for name in found[0])
     require(
         same_noise,
-        "abduct depends on torch's global seed; draw with counterbench.randomness.normal(size, generator, like)",
+        "abduct depends on torch's global seed; draw with counterbench.causal.chance.normal(size, generator, like)",
     )
     if case.mechanism.stochastic_abduction:
         other = case.abduct(torch.Generator().manual_seed(6))

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from counterbench import baselines, evaluation, registry
+from counterbench import baselines, evaluation
+from counterbench.causal.samples import Samples
 from counterbench.checks.base import Finding, NotAskedError, require, run, same
 from counterbench.datasets.base import Dataset
 from counterbench.errors import CounterbenchError
@@ -19,8 +20,8 @@ from counterbench.exam import Exam
 from counterbench.examination import Examinee, examine
 from counterbench.metrics.base import Cell, Column, Metric
 from counterbench.models import Contestant
-from counterbench.progress import shown
-from counterbench.samples import Samples
+from counterbench.plugins import registry
+from counterbench.runtime.progress import shown
 
 COUNT = 24
 _KINDS = {"null", "single", "return", "pair"}

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from counterbench import models
+from counterbench.causal.chance import SampleNoise
+from counterbench.causal.samples import Samples
 from counterbench.checks.base import Finding, NotAskedError, require, run, unlike
 from counterbench.counterfactual import wrong_scale
 from counterbench.datasets.base import Dataset
 from counterbench.models import Contestant
-from counterbench.randomness import SampleNoise
 from counterbench.reachable import evaluation_mode
-from counterbench.samples import Samples
 
 COUNT = 8
 
@@ -119,10 +119,10 @@ def no_answer_depends_on_its_batch(case: Case) -> None:
         require(
             shift < 1,
             f"its images differ by up to {shift:.3g} grey levels between batches; normalise nothing over the batch, and draw with "
-            "counterbench.randomness from the generator that is given (one stream per sample)",
+            "counterbench.causal.chance from the generator that is given (one stream per sample)",
         )
     others = sorted({name for name in moved if name != image})
-    require(not others, f"its {', '.join(others)} depend on the batch; see counterbench.randomness")
+    require(not others, f"its {', '.join(others)} depend on the batch; see counterbench.causal.chance")
 
 
 def chance_is_the_generators(case: Case) -> None:

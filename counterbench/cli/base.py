@@ -17,7 +17,7 @@ import click
 from counterbench import __version__
 from counterbench.cli import environment
 from counterbench.errors import CounterbenchError, UnknownNameError
-from counterbench.terminal import discard_stdout, is_unicode, open_streams, printable_lines
+from counterbench.runtime.terminal import discard_stdout, is_unicode, open_streams, printable_lines
 
 _INTERRUPTED = 130
 _NOBODY_READS = 141
@@ -123,7 +123,7 @@ def main(plugin: tuple[str, ...]) -> None:
     if os.environ.get("NO_COLOR"):
         click.get_current_context().color = False
     if plugin:
-        from counterbench.registry import load_plugin
+        from counterbench.plugins.registry import load_plugin
 
         for target in plugin:
             load_plugin(target)
@@ -158,7 +158,7 @@ def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def show_progress(quiet: bool) -> None:
     """Show progress on stderr from now on, or not."""
-    from counterbench import progress
+    from counterbench.runtime import progress
 
     progress.shown.set(not quiet)
 
@@ -196,7 +196,7 @@ def put_table(build: Callable[[int, bool], Any], width: int) -> None:
 def evaluate_into(folder: Path, contestant: Any, exam: Any, batch_size: int | None = None, afresh: bool = False) -> Any:
     """Evaluate, and keep everything in a folder, chunks first; returns the record."""
     from counterbench import evaluation, gallery, storing
-    from counterbench.files import UNFINISHED, claimed
+    from counterbench.storage.files import UNFINISHED, claimed
 
     keep(folder, UNFINISHED)
     with claimed(folder):

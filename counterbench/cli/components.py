@@ -38,7 +38,7 @@ def list_(kind: str | None) -> None:
 def show(name: str, picture: Path | None) -> None:
     """Show a dataset, model, suite, metric, mechanism or judge by name; or a recipe, card or suite in a file."""
     from counterbench import listing
-    from counterbench.files import require_picture
+    from counterbench.storage.files import require_picture
 
     if picture is not None:
         require_picture(picture)

@@ -47,7 +47,7 @@ def draw(
 ) -> None:
     """Draw samples and, where the process is known, true counterfactuals of each intervention."""
     from counterbench import datasets, gallery
-    from counterbench.files import require_picture
+    from counterbench.storage.files import require_picture
 
     require_picture(out)
     show_progress(quiet)
@@ -87,7 +87,7 @@ def generate(
     from counterbench import datasets, gallery, models
     from counterbench.errors import ConfigError
     from counterbench.evaluation import choose_device
-    from counterbench.files import require_picture
+    from counterbench.storage.files import require_picture
 
     show_progress(quiet)
     require_picture(out)

@@ -8,7 +8,7 @@ import click
 
 from counterbench.cli.base import main, put, put_json, put_table, quiet_option, say, show_progress
 from counterbench.errors import RecordError
-from counterbench.terminal import one_line
+from counterbench.runtime.terminal import one_line
 
 
 @main.command()
@@ -27,7 +27,7 @@ def compare(records: tuple[Path, ...], picture: Path, detail: bool, as_json: boo
     import json
 
     from counterbench import comparison
-    from counterbench.files import require_picture
+    from counterbench.storage.files import require_picture
 
     require_picture(picture)
     made = comparison.compare(comparison.load(records), detail=detail)
@@ -84,8 +84,8 @@ def leaderboard_build(
 ) -> None:
     """Build boards from all records in a folder: a website that opens from disk, Markdown, CSV, LaTeX and JSON."""
     from counterbench import leaderboard, site
-    from counterbench.files import require_writable, write_text
     from counterbench.report import board as report
+    from counterbench.storage.files import require_writable, write_text
 
     show_progress(quiet)
     boards = leaderboard.build(leaderboard.find(records))

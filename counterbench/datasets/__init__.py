@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterbench import registry
 from counterbench.catalog.cards import Card, card_paths, read_card
 from counterbench.errors import DataError, UnknownNameError
+from counterbench.plugins import registry
 
 if TYPE_CHECKING:
     from counterbench.datasets.base import Dataset

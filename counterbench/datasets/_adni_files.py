@@ -22,8 +22,8 @@ from counterbench.datasets._cache import cached
 from counterbench.datasets._published import folder_of, split_by_hash
 from counterbench.datasets.base import Split
 from counterbench.errors import DataError
-from counterbench.progress import bar
-from counterbench.renderers.phantom import SLICES
+from counterbench.processes.phantom import SLICES
+from counterbench.runtime.progress import bar
 
 TABLE = "ADNIMERGE.csv"
 COLUMNS = ("PTID", "EXAMDATE", "AGE", "Years_bl", "PTGENDER", "APOE4", "WholeBrain", "Ventricles")

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from counterbench.errors import DataError
-from counterbench.renderers.phantom import SLICES
+from counterbench.processes.phantom import SLICES
 
 FIELD = 180
 """Side of the part of a slice that is kept, in voxels of 1 mm."""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from counterbench.datasets.base import Split
-from counterbench.files import cache_folder
-from counterbench.stored import read_tensors, write_tensors
+from counterbench.storage.files import cache_folder
+from counterbench.storage.tensors import read_tensors, write_tensors
 
 _GROUP = "group"
 

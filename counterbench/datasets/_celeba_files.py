@@ -19,8 +19,8 @@ from counterbench.datasets._cache import cached
 from counterbench.datasets._published import folder_of
 from counterbench.datasets.base import Split
 from counterbench.errors import DataError
-from counterbench.image_files import PictureError, PictureSizeError, read_picture
-from counterbench.progress import bar
+from counterbench.runtime.progress import bar
+from counterbench.storage.pictures import PictureError, PictureSizeError, read_picture
 
 ALIGNED = (178, 218)
 """Width and height of the published pictures, in pixels."""

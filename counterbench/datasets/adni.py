@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from counterbench.causal.variables import Continuous
 from counterbench.datasets import _adni_files
 from counterbench.datasets._cache import cached, is_cached
 from counterbench.datasets.base import REFERENCES, Dataset, Split, plausible_range
-from counterbench.files import sha256_of_tensors
-from counterbench.progress import bar
-from counterbench.registry import datasets
-from counterbench.renderers.phantom import SCANNERS, SHOT, SLICES, TRAITS, lesion_boxes, parts, render
-from counterbench.variables import Continuous
+from counterbench.plugins.registry import datasets
+from counterbench.processes.phantom import SCANNERS, SHOT, SLICES, TRAITS, lesion_boxes, parts, render
+from counterbench.runtime.progress import bar
+from counterbench.storage.files import sha256_of_tensors
 
 RENDERING = 1
 """Number of the rendering; a change of any pixel it makes must raise it."""

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from counterbench.catalog.cards import Card
+from counterbench.causal.samples import Samples
+from counterbench.causal.variables import Continuous
 from counterbench.errors import DataError, suggestion
-from counterbench.files import sha256_of_tensors
-from counterbench.samples import Samples
-from counterbench.variables import Continuous
+from counterbench.storage.files import sha256_of_tensors
 
 REFERENCES = 10_000
 """How many real training images answers are compared with, unless a suite says otherwise."""

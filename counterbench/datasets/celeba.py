@@ -13,10 +13,10 @@ from torch import Tensor
 from counterbench.datasets import _celeba_files
 from counterbench.datasets._cache import cached, is_cached
 from counterbench.datasets.base import REFERENCES, Dataset, Split
-from counterbench.files import sha256_of_tensors
-from counterbench.progress import bar
-from counterbench.registry import datasets
-from counterbench.renderers.portraits import ATTRIBUTES, TRAITS, render
+from counterbench.plugins.registry import datasets
+from counterbench.processes.portraits import ATTRIBUTES, TRAITS, render
+from counterbench.runtime.progress import bar
+from counterbench.storage.files import sha256_of_tensors
 
 RENDERING = 1
 """Number of the rendering; a change of any pixel it makes must raise it."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from counterbench.datasets.base import Dataset, Split
-from counterbench.registry import datasets
+from counterbench.plugins.registry import datasets
 
 SIZES = {"train": 20_000, "validation": 2_000, "judge": 2_000, "test": 5_000}
 _SEED = 20230703

@@ -16,10 +16,10 @@ from counterbench.datasets import _glyphs
 from counterbench.datasets._cache import cached, is_cached
 from counterbench.datasets.base import REFERENCES, Dataset, Split
 from counterbench.errors import DataError
-from counterbench.files import sha256_of_tensors
-from counterbench.progress import bar
-from counterbench.registry import datasets
-from counterbench.renderers.strokes import render, upsample
+from counterbench.plugins.registry import datasets
+from counterbench.processes.strokes import render, upsample
+from counterbench.runtime.progress import bar
+from counterbench.storage.files import sha256_of_tensors
 
 RENDERING = 1
 """Number of the rendering; a change of any pixel it makes must raise it."""

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 from counterbench.catalog.cards import TableEntry
+from counterbench.causal.variables import Binary, Continuous, Image, Variable
 from counterbench.datasets._cache import cached
 from counterbench.datasets._published import split_by_hash
 from counterbench.datasets.base import Dataset, Split
 from counterbench.errors import ConfigError, DataError, suggestion
-from counterbench.image_files import read_picture
-from counterbench.progress import bar
-from counterbench.registry import datasets
-from counterbench.variables import Binary, Continuous, Image, Variable
+from counterbench.plugins.registry import datasets
+from counterbench.runtime.progress import bar
+from counterbench.storage.pictures import read_picture
 
 SHARES = {"train": 0.6, "validation": 0.1, "judge": 0.15, "test": 0.15}
 """Shares of the groups, where the table has no column `split`."""

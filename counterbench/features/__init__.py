@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterbench import registry
 from counterbench.catalog.cards import Card, FeatureEntry
 from counterbench.errors import UnavailableError
-from counterbench.options import PINNED, make
+from counterbench.plugins import registry
+from counterbench.plugins.factory import PINNED, make
 
 if TYPE_CHECKING:
     import torch

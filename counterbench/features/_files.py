@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from counterbench.errors import CheckpointError, UnavailableError
-from counterbench.files import cache_folder, sha256_of_file
+from counterbench.storage.files import cache_folder, sha256_of_file
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from counterbench.errors import CheckpointError
 from counterbench.features._files import Needed, find, require_package
 from counterbench.features.base import FeatureSpace, as_rgb
-from counterbench.files import sha256_of_file
+from counterbench.storage.files import sha256_of_file
 
 
 class FolderEncoder(FeatureSpace):

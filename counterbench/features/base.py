@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from counterbench.blocks import in_blocks
 from counterbench.features._files import Needed
+from counterbench.runtime.blocks import in_blocks
 
 
 class FeatureSpace(ABC):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from counterbench.features._files import Needed
 from counterbench.features._transformers import FolderEncoder
-from counterbench.registry import features
+from counterbench.plugins.registry import features
 
 
 @features.register()

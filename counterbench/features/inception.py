@@ -10,8 +10,8 @@ from torch import Tensor
 
 from counterbench.features._files import Needed, find, require_package
 from counterbench.features.base import FeatureSpace, as_rgb
-from counterbench.files import sha256_of_file
-from counterbench.registry import features
+from counterbench.plugins.registry import features
+from counterbench.storage.files import sha256_of_file
 
 _WEIGHTS = Needed(
     "weights-inception-2015-12-05-6726825d.pth",

@@ -10,7 +10,7 @@ from counterbench.errors import UnavailableError
 from counterbench.features.base import FeatureSpace
 from counterbench.judges import Panel
 from counterbench.judges.classifier import Classifier, normalised
-from counterbench.registry import features
+from counterbench.plugins.registry import features
 
 
 @features.register()

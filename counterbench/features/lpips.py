@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from counterbench.blocks import in_blocks
 from counterbench.features._files import Needed, find, require_package
 from counterbench.features.base import FeatureSpace, as_rgb
-from counterbench.files import sha256_of_file
-from counterbench.registry import features
+from counterbench.plugins.registry import features
+from counterbench.runtime.blocks import in_blocks
+from counterbench.storage.files import sha256_of_file
 
 _VGG = Needed(
     "vgg16-397923af.pth",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from counterbench.features.base import FeatureSpace
-from counterbench.registry import features
+from counterbench.plugins.registry import features
 
 
 @features.register()

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from counterbench.checkpoints import load_weights
 from counterbench.errors import UnavailableError
 from counterbench.features.base import FeatureSpace
 from counterbench.networks.autoencoder import Recogniser, normal_divergence
-from counterbench.registry import features
+from counterbench.plugins.registry import features
+from counterbench.storage.weights import load_weights
 
 
 @features.register()

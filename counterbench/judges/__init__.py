@@ -8,17 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterbench import registry
 from counterbench.catalog.cards import Card, JudgeEntry
 from counterbench.errors import ConfigError, short, suggestion
-from counterbench.options import PINNED, make
+from counterbench.plugins import registry
+from counterbench.plugins.factory import PINNED, make
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from counterbench.causal.variables import Variable
     from counterbench.judges.base import Judge
-    from counterbench.variables import Variable
 
 
 @dataclass(frozen=True)

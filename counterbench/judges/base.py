@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from counterbench.blocks import in_blocks
-from counterbench.variables import Variable
+from counterbench.causal.variables import Variable
+from counterbench.runtime.blocks import in_blocks
 
 
 class Judge(ABC):

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from counterbench.causal.variables import Variable
 from counterbench.errors import ConfigError
 from counterbench.judges.base import Judge
-from counterbench.registry import judges
-from counterbench.renderers.phantom import (
+from counterbench.plugins.registry import judges
+from counterbench.processes.phantom import (
     HALF_LENGTH,
     HALF_WIDTH,
     MEAN_BRAIN,
@@ -22,7 +23,6 @@ from counterbench.renderers.phantom import (
     heights,
     section,
 )
-from counterbench.variables import Variable
 
 QUANTITIES = ("brain_volume", "ventricular_volume", "slice")
 _FLOOR, _RIM = 0.10, 0.72  # of white matter's signal: above the noise of air; grey matter at the brain's edge

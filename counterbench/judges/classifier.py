@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from counterbench.checkpoints import load_weights
+from counterbench.causal.variables import Binary, Categorical, Variable
 from counterbench.errors import ConfigError, UnknownNameError
 from counterbench.judges.base import Judge
 from counterbench.networks.classifiers import ARCHITECTURES
-from counterbench.registry import judges
-from counterbench.variables import Binary, Categorical, Variable
+from counterbench.plugins.registry import judges
+from counterbench.storage.weights import load_weights
 
 
 def build(architecture: str, channels: int, classes: int, stride: int = 1, pool: int = 1) -> nn.Module:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from counterbench.causal.variables import Variable
 from counterbench.judges.base import Judge
-from counterbench.registry import judges
-from counterbench.renderers.strokes import SIZE, measure_thickness
-from counterbench.variables import Variable
+from counterbench.plugins.registry import judges
+from counterbench.processes.strokes import SIZE, measure_thickness
 
 
 @judges.register()

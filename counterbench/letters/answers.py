@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from counterbench.baselines import Identity
+from counterbench.causal.chance import Generator, SampleNoise
+from counterbench.causal.samples import Samples
+from counterbench.causal.variables import Image
 from counterbench.errors import DataError
 from counterbench.exam import SPLIT, Exam
-from counterbench.files import read_bounded, require_inside, require_regular, sha256_of_file
-from counterbench.image_files import PictureError, PictureSizeError, read_picture
 from counterbench.letters.questions import (
     BEGUN,
     CLAIMS,
@@ -33,10 +34,9 @@ from counterbench.letters.questions import (
     round_of,
 )
 from counterbench.metrics.base import Cell
-from counterbench.progress import bar
-from counterbench.randomness import Generator, SampleNoise
-from counterbench.samples import Samples
-from counterbench.variables import Image
+from counterbench.runtime.progress import bar
+from counterbench.storage.files import read_bounded, require_inside, require_regular, sha256_of_file
+from counterbench.storage.pictures import PictureError, PictureSizeError, read_picture
 
 _FORMATS = (".png", ".npy")
 

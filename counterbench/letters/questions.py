@@ -17,13 +17,20 @@ import counterbench
 from counterbench import datasets
 from counterbench.catalog.reading import Declaration
 from counterbench.catalog.suites import Suite
+from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Variable
 from counterbench.datasets.base import Dataset
 from counterbench.errors import ConfigError, DataError
 from counterbench.exam import SPLIT, Exam
-from counterbench.files import atomic, own_subfolder, read_bounded, require_inside, write_png, write_text
 from counterbench.plans import Plan
-from counterbench.progress import bar
-from counterbench.variables import Binary, Categorical, Continuous, Image, Variable
+from counterbench.runtime.progress import bar
+from counterbench.storage.files import (
+    atomic,
+    own_subfolder,
+    read_bounded,
+    require_inside,
+    write_png,
+    write_text,
+)
 
 if TYPE_CHECKING:
     from counterbench.letters.answers import Answers

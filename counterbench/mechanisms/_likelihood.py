@@ -10,11 +10,11 @@ import torch
 from pyro import distributions as dist
 from torch import Tensor
 
+from counterbench.causal.chance import Generator, normal
+from counterbench.causal.variables import Image, Variable
 from counterbench.errors import ConfigError
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
 from counterbench.networks.likelihood import DiscretisedGaussian, discretised_gaussian_log_prob
-from counterbench.randomness import Generator, normal
-from counterbench.variables import Image, Variable
 
 
 class LikelihoodImage(Mechanism):

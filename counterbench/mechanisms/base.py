@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from counterbench.causal.chance import Generator
+from counterbench.causal.variables import Variable
 from counterbench.errors import ConfigError
-from counterbench.randomness import Generator
-from counterbench.variables import Variable
 
 Noise = dict[str, Tensor]
 """Exogenous noise: named tensors, each (N, ...)."""
@@ -22,7 +22,7 @@ Parents = Mapping[str, Tensor]
 class Mechanism(nn.Module, ABC):
     """x := f(parents, noise), and its inversion.
 
-    All values are encoded (see :mod:`counterbench.variables`), batched along the first axis, and keep device and dtype.
+    All values are encoded (see :mod:`counterbench.causal.variables`), batched along the first axis, and keep device and dtype.
     A subclass registers with `@registry.mechanisms.register()`; its keyword arguments are the options of a recipe.
 
     Args:

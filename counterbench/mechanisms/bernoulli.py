@@ -10,10 +10,10 @@ from pyro import distributions as dist
 from pyro.nn import DenseNN
 from torch import Tensor, nn
 
+from counterbench.causal.chance import Generator, uniform
+from counterbench.causal.variables import Variable
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
-from counterbench.randomness import Generator, uniform
-from counterbench.registry import mechanisms
-from counterbench.variables import Variable
+from counterbench.plugins.registry import mechanisms
 
 
 @mechanisms.register()

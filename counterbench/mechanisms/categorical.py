@@ -10,11 +10,11 @@ from pyro import distributions as dist
 from pyro.nn import DenseNN
 from torch import Tensor, nn
 
+from counterbench.causal.chance import Generator, gumbel
+from counterbench.causal.variables import Categorical as CategoricalVariable
+from counterbench.causal.variables import Variable
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
-from counterbench.randomness import Generator, gumbel
-from counterbench.registry import mechanisms
-from counterbench.variables import Categorical as CategoricalVariable
-from counterbench.variables import Variable
+from counterbench.plugins.registry import mechanisms
 
 
 def truncated_gumbels(logits: Tensor, observed: Tensor, generator: Generator = None) -> Tensor:

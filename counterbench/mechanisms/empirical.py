@@ -9,11 +9,11 @@ import torch
 from pyro import distributions as dist
 from torch import Tensor
 
+from counterbench.causal.chance import Generator, uniform
+from counterbench.causal.variables import Variable
 from counterbench.errors import ConfigError, ModelError
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
-from counterbench.randomness import Generator, uniform
-from counterbench.registry import mechanisms
-from counterbench.variables import Variable
+from counterbench.plugins.registry import mechanisms
 
 
 @mechanisms.register()

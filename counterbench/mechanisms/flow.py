@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.distributions import Transform, constraints
 from torch.distributions.transforms import ReshapeTransform, TanhTransform
 
+from counterbench.causal.chance import Generator, normal
+from counterbench.causal.variables import Continuous, Variable
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
-from counterbench.randomness import Generator, normal
-from counterbench.registry import mechanisms
-from counterbench.variables import Continuous, Variable
+from counterbench.plugins.registry import mechanisms
 
 _IDENTITY = (0.0, 0.0, 0.5413, 0.0)
 """Unnormalised widths, heights, derivatives and lambdas of the spline u -> u: softplus(0.5413) = 1."""

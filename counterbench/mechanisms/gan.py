@@ -9,13 +9,13 @@ import torch
 from pyro import distributions as dist
 from torch import Tensor, nn
 
+from counterbench.causal.chance import Generator, normal
+from counterbench.causal.variables import Image, Variable
 from counterbench.errors import ConfigError
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
 from counterbench.networks.adversarial import Discriminator
 from counterbench.networks.convolutional import Decoder, Encoder
-from counterbench.randomness import Generator, normal
-from counterbench.registry import mechanisms
-from counterbench.variables import Image, Variable
+from counterbench.plugins.registry import mechanisms
 
 
 @mechanisms.register()

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from counterbench.causal.chance import Generator, normal
+from counterbench.causal.variables import Image, Variable
 from counterbench.errors import ConfigError
 from counterbench.mechanisms._likelihood import LikelihoodImage, negative_log_likelihood, require_shares
 from counterbench.mechanisms.base import Noise, Parents
 from counterbench.networks.hierarchical import HierarchicalDecoder, HierarchicalEncoder, Layer, check_levels
 from counterbench.networks.likelihood import DiscretisedGaussian
-from counterbench.randomness import Generator, normal
-from counterbench.registry import mechanisms
-from counterbench.variables import Image, Variable
+from counterbench.plugins.registry import mechanisms
 
 EFFECTS = ("total", "direct", "indirect")
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from counterbench.causal.chance import Generator, normal
+from counterbench.causal.variables import Image, Variable
 from counterbench.mechanisms._likelihood import LikelihoodImage
 from counterbench.mechanisms.base import Noise, Parents
 from counterbench.networks.convolutional import Decoder, Encoder
 from counterbench.networks.likelihood import DiscretisedGaussian
-from counterbench.randomness import Generator, normal
-from counterbench.registry import mechanisms
-from counterbench.variables import Image, Variable
+from counterbench.plugins.registry import mechanisms
 
 
 @mechanisms.register()

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterbench.blocks import BLOCK
+from counterbench.causal.variables import Continuous, Variable
 from counterbench.datasets.base import REFERENCES, Dataset
 from counterbench.features.base import FeatureSpace
-from counterbench.files import cache_folder
 from counterbench.plans import cell_edges
-from counterbench.progress import bar
-from counterbench.stored import read_tensors, write_tensors
-from counterbench.variables import Continuous, Variable
+from counterbench.runtime.blocks import BLOCK
+from counterbench.runtime.progress import bar
+from counterbench.storage.files import cache_folder
+from counterbench.storage.tensors import read_tensors, write_tensors
 
 _BLOCK = 500
 

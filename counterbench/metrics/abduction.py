@@ -14,11 +14,11 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from counterbench.causal.variables import Continuous, Variable
 from counterbench.counterfactual import Counterfactual
 from counterbench.metrics.base import Cell, Column, Metric, Setting, error_cell, joined
 from counterbench.metrics.truth import rounded
-from counterbench.registry import metrics
-from counterbench.variables import Continuous, Variable
+from counterbench.plugins.registry import metrics
 
 WIDTH = 32
 """Wider noise is projected to this many random orthonormal directions: standard normal noise stays standard normal."""

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric as TorchMetric
 
+from counterbench.causal.graph import CausalGraph
+from counterbench.causal.variables import Continuous, Variable
 from counterbench.counterfactual import L1, Counterfactual
 from counterbench.features.base import FeatureSpace
-from counterbench.graph import CausalGraph
 from counterbench.metrics._references import References
-from counterbench.variables import Continuous, Variable
 
 Direction = Literal["lower", "higher", "one", "zero", "half"]
 """What is better: a lower score, a higher one, or one close to 1, to 0, to 0.5."""

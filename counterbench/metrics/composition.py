@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from counterbench.counterfactual import L1, Counterfactual, l1
 from counterbench.metrics.base import Cell, DistanceMetric, Setting, distance_cell
-from counterbench.registry import metrics
+from counterbench.plugins.registry import metrics
 
 __all__ = ["Composition", "l1"]
 

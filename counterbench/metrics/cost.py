@@ -6,7 +6,7 @@ import torch
 
 from counterbench.counterfactual import Counterfactual
 from counterbench.metrics.base import Cell, SampleMetric
-from counterbench.registry import metrics
+from counterbench.plugins.registry import metrics
 
 _CELLS = (
     Cell("seconds", "s", "lower", kind="timing"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from counterbench.causal.variables import Binary, Continuous, Variable
 from counterbench.counterfactual import Counterfactual
 from counterbench.metrics._classification import auroc, balanced_accuracy, f1_parts
 from counterbench.metrics.base import Cell, Column, SampleMetric, error_cell
-from counterbench.registry import metrics
-from counterbench.variables import Binary, Continuous, Variable
+from counterbench.plugins.registry import metrics
 
 __all__ = ["Effectiveness", "auroc", "balanced_accuracy", "error_per_sample", "f1_parts"]
 

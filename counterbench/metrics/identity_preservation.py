@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from counterbench.counterfactual import Counterfactual
 from counterbench.metrics.base import Cell, SampleMetric, Setting
-from counterbench.registry import metrics
+from counterbench.plugins.registry import metrics
 
 
 @metrics.register()

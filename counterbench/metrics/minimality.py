@@ -14,7 +14,7 @@ from counterbench.errors import ConfigError
 from counterbench.metrics._references import Grouping
 from counterbench.metrics.base import Cell, SampleMetric, Setting
 from counterbench.networks.autoencoder import normal_divergence
-from counterbench.registry import metrics
+from counterbench.plugins.registry import metrics
 
 _SPACE = "posterior"
 _BLOCK = 512  # queries whose distances to one group are held at once

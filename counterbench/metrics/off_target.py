@@ -8,7 +8,7 @@ from torch import Tensor
 from counterbench.counterfactual import Counterfactual
 from counterbench.judges import Reading
 from counterbench.metrics.base import Cell, SampleMetric
-from counterbench.registry import metrics
+from counterbench.plugins.registry import metrics
 
 
 def change(before: Reading, after: Reading, spread: float) -> Tensor:

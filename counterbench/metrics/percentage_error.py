@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from counterbench.causal.variables import Continuous
 from counterbench.counterfactual import Counterfactual
 from counterbench.metrics.base import Cell, SampleMetric
-from counterbench.registry import metrics
-from counterbench.variables import Continuous
+from counterbench.plugins.registry import metrics
 
 
 @metrics.register()

@@ -13,7 +13,7 @@ from counterbench.errors import ConfigError
 from counterbench.features.base import FeatureSpace
 from counterbench.metrics._distributions import frechet, frechet_against, kid, kid_subsets, moments, prdc
 from counterbench.metrics.base import Cell, Column, Metric, Setting, joined
-from counterbench.registry import metrics
+from counterbench.plugins.registry import metrics
 
 __all__ = ["Realism", "frechet", "kid", "kid_subsets", "prdc"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from counterbench.counterfactual import Counterfactual
 from counterbench.metrics.base import Cell, DistanceMetric, distance_cell
-from counterbench.registry import metrics
+from counterbench.plugins.registry import metrics
 
 
 @metrics.register()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from counterbench.counterfactual import Counterfactual
 from counterbench.metrics.base import Cell, DistanceMetric, distance_cell, error_cell
-from counterbench.registry import metrics
+from counterbench.plugins.registry import metrics
 
 
 def tea(factual: Tensor, truth: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from counterbench import registry
 from counterbench.catalog.recipes import Stage
 from counterbench.objectives.base import Objective
-from counterbench.options import make
+from counterbench.plugins import registry
+from counterbench.plugins.factory import make
 from counterbench.scm import StructuralCausalModel
 
 

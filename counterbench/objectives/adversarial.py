@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from counterbench.catalog.recipes import Fit
+from counterbench.causal.chance import normal
 from counterbench.errors import ConfigError
 from counterbench.fitting import Player
 from counterbench.objectives.base import Objective
-from counterbench.randomness import normal
-from counterbench.registry import objectives
+from counterbench.plugins.registry import objectives
 from counterbench.scm import StructuralCausalModel
 
 

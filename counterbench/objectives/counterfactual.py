@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from counterbench.catalog.recipes import Fit
-from counterbench.checkpoints import load_weights, save_weights
+from counterbench.causal.variables import Categorical, Continuous, Image, Ordinal, Variable
 from counterbench.errors import ConfigError
 from counterbench.fitting import Fitting, Player, run
 from counterbench.mechanisms.base import Noise
 from counterbench.networks.classifiers import Pooled
 from counterbench.objectives.base import Circumstances, Objective, frozen
-from counterbench.registry import objectives
+from counterbench.plugins.registry import objectives
 from counterbench.scm import StructuralCausalModel
-from counterbench.variables import Categorical, Continuous, Image, Ordinal, Variable
+from counterbench.storage.weights import load_weights, save_weights
 
 _CRITIC = "critic.safetensors"
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from counterbench.catalog.recipes import Fit
 from counterbench.fitting import Player
 from counterbench.objectives.base import Circumstances, Objective
-from counterbench.registry import objectives
+from counterbench.plugins.registry import objectives
 from counterbench.scm import StructuralCausalModel
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from counterbench.catalog.recipes import Fit
 from counterbench.errors import ConfigError
 from counterbench.objectives.base import Objective
-from counterbench.registry import objectives
+from counterbench.plugins.registry import objectives
 from counterbench.scm import StructuralCausalModel
 
 

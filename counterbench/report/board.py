@@ -12,7 +12,7 @@ from typing import Any
 from counterbench.leaderboard import BOARDS, Board, Row
 from counterbench.records import CEILINGS, Estimate
 from counterbench.report.table import ARROWS, beaten, label, show, show_rank, where
-from counterbench.terminal import one_line
+from counterbench.runtime.terminal import one_line
 from counterbench.totals import BY, Key
 
 SCHEMA = 1

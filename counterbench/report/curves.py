@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from counterbench.report.figures import own_style, save_figure
+from counterbench.storage.figures import own_style, save_figure
 
 _COLOURS = ("#7a8794", "#c8452c", "#2b6ca3", "#4f8f4a", "#8a5fa8")
 _UNITS = {"likelihood": "nats per sample"}

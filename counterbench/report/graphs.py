@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from counterbench.graph import CausalGraph
-from counterbench.report.figures import own_style, save_figure
-from counterbench.variables import Variable
+from counterbench.causal.graph import CausalGraph
+from counterbench.causal.variables import Variable
+from counterbench.storage.figures import own_style, save_figure
 
 _LINE = "#5b6770"
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from counterbench.report.figures import own_style, save_figure
-from counterbench.samples import Samples
-from counterbench.variables import Variable
+from counterbench.causal.samples import Samples
+from counterbench.causal.variables import Variable
+from counterbench.storage.figures import own_style, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from counterbench.report.figures import own_style, save_figure
 from counterbench.report.grid import show_image
+from counterbench.storage.figures import own_style, save_figure
 
 _CELL = 0.8  # inches
 _GAP = 2  # pixels between the samples of a sheet

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from counterbench.records import FLOORS, GIVEN, Estimate, Number, Record, regret
-from counterbench.terminal import printable
+from counterbench.runtime.terminal import printable
 
 ARROWS = {"lower": "↓", "higher": "↑", "one": "→1", "zero": "→0", "half": "→½"}
 ASCII_ARROWS = {"lower": "v", "higher": "^", "one": "->1", "zero": "->0", "half": "->0.5"}

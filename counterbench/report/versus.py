@@ -11,9 +11,9 @@ from rich.text import Text
 
 from counterbench.comparison import LEVEL, Comparison, Difference
 from counterbench.records import FLOORS, Number, regret
-from counterbench.report.figures import own_style, save_figure
 from counterbench.report.table import ARROWS, ASCII_ARROWS, fit, label, section, show
-from counterbench.terminal import printable
+from counterbench.runtime.terminal import printable
+from counterbench.storage.figures import own_style, save_figure
 
 WIDTH = 10_000
 """Characters that a comparison may take where it is not shown on a terminal: it has a column for every model."""

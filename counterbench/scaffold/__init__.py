@@ -10,9 +10,9 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from counterbench import registry
 from counterbench.errors import ConfigError
-from counterbench.files import write_text
+from counterbench.plugins import registry
+from counterbench.storage.files import write_text
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def test_a_thicker_stroke_has_more_ink(change):
         "counterbench train --model {module}/recipe.yaml --output runs/{name} && counterbench evaluate --model runs/{name}",
         "Mend the class, run `counterbench check` again, then train the recipe `{module}/recipe.yaml`, where its options can be set.",
         """def test_it_learns_a_mean():
-    from counterbench.variables import Continuous
+    from counterbench.causal.variables import Continuous
 
     torch.manual_seed(0)
     mechanism = {classname}(Continuous("x", 0, 1), ())

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from counterbench.files import atomic, slug, write_text
 from counterbench.leaderboard import Board
 from counterbench.site import pages
+from counterbench.storage.files import atomic, slug, write_text
 
 if TYPE_CHECKING:
     from counterbench.site.pictures import Album

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from counterbench.records import Record
-from counterbench.report.figures import own_style
+from counterbench.storage.figures import own_style
 
 _COLOURS = {"model": "#c8452c", "identity": "#7a8794", "noise": "#b08d57"}
 _INK = "#010203"  # replaced by the colour of the page's text

@@ -10,8 +10,8 @@ import yaml
 from counterbench.leaderboard import Board, Row
 from counterbench.records import CEILINGS, FLOORS, Estimate, Number, Record, regret
 from counterbench.report.table import ARROWS, beaten, interval, label, show, show_rank, shown_numbers, where
+from counterbench.runtime.terminal import one_line
 from counterbench.site import charts
-from counterbench.terminal import one_line
 from counterbench.totals import Key
 
 if TYPE_CHECKING:

@@ -13,18 +13,18 @@ from torch import Tensor
 
 from counterbench import models
 from counterbench.catalog.recipes import recipe_paths
+from counterbench.causal.chance import SampleNoise
 from counterbench.counterfactual import l1
 from counterbench.datasets.base import Dataset
 from counterbench.errors import CheckpointError, CounterbenchError
 from counterbench.exam import Exam
-from counterbench.files import read_bounded, slug, write_png
 from counterbench.leaderboard import Board, Row
 from counterbench.models import Contestant
-from counterbench.progress import bar
-from counterbench.randomness import SampleNoise
 from counterbench.reachable import evaluation_mode
 from counterbench.report.grid import captions
 from counterbench.report.sheet import tiled
+from counterbench.runtime.progress import bar
+from counterbench.storage.files import read_bounded, slug, write_png
 from counterbench.validation import exam_of
 
 ASKED = 64

@@ -6,10 +6,11 @@ import torch
 from scipy import stats
 from sklearn.metrics import mean_absolute_percentage_error
 
-from counterbench import datasets, evaluation, exam, models, registry
+from counterbench import datasets, evaluation, exam, models
 from counterbench.baselines import available
 from counterbench.catalog.cards import Card
 from counterbench.errors import ConfigError, DataError
+from counterbench.plugins import registry
 
 
 @pytest.fixture(scope="module")

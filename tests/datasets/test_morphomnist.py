@@ -14,7 +14,7 @@ from counterbench.cli import main
 from counterbench.datasets import _glyphs, _idx
 from counterbench.datasets.morphomnist import intensity_of, noise_of_intensity
 from counterbench.errors import DataError, UnknownNameError
-from counterbench.files import sha256_of_tensors
+from counterbench.storage.files import sha256_of_tensors
 
 
 def test_sizes_are_as_the_card_says(morphomnist):
@@ -299,7 +299,7 @@ def test_missing_mnist_says_what_to_do(tmp_path, monkeypatch):
 
 
 def test_a_damaged_cache_is_rendered_anew(published):
-    from counterbench.files import cache_folder
+    from counterbench.storage.files import cache_folder
 
     first = datasets.load("morphomnist", "mnist", published).split("test")
     (stored,) = cache_folder().rglob("test.safetensors")

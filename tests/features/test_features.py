@@ -7,12 +7,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from counterbench import features, judges, registry
+from counterbench import features, judges
 from counterbench.catalog.cards import FeatureEntry
-from counterbench.checkpoints import save_weights
 from counterbench.errors import CheckpointError, ConfigError, UnavailableError, UnknownNameError
 from counterbench.features.base import as_rgb, cosine_distance
 from counterbench.networks.autoencoder import Autoencoder, Recogniser
+from counterbench.plugins import registry
+from counterbench.storage.weights import save_weights
 
 
 def pictures(count=5, channels=1, side=32, seed=0):

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from counterbench import datasets, judges
+from counterbench.causal.variables import Continuous, Ordinal
 from counterbench.errors import ConfigError
 from counterbench.judges.brain import Brain, read
-from counterbench.variables import Continuous, Ordinal
 
 SLICE = Ordinal("slice", tuple("0123456789"))
 VOLUME = Continuous("brain_volume", 650, 1400, "mL")

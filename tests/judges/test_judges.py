@@ -6,13 +6,14 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from counterbench import fitting, judge_training, judges, registry
+from counterbench import fitting, judge_training, judges
 from counterbench.catalog.cards import Card, JudgeEntry, read_card
+from counterbench.causal.variables import Binary, Categorical, Continuous
 from counterbench.errors import CheckpointError, ConfigError, UnknownNameError
 from counterbench.judges.classifier import build, reduction
 from counterbench.networks.classifiers import ARCHITECTURES
-from counterbench.options import options_of
-from counterbench.variables import Binary, Categorical, Continuous
+from counterbench.plugins import registry
+from counterbench.plugins.factory import options_of
 
 DIGIT = Categorical("digit", tuple("0123456789"))
 

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from counterbench import evaluation
+from counterbench.causal.chance import SampleNoise
+from counterbench.causal.samples import Samples
 from counterbench.errors import ConfigError, DataError
 from counterbench.letters import questions
 from counterbench.letters.answers import Answers, nothing, read_image
 from counterbench.letters.scoring import ready
 from counterbench.models import Contestant
-from counterbench.randomness import SampleNoise
-from counterbench.samples import Samples
 
 SUITE = """
 name: letters

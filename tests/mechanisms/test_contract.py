@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from counterbench import registry
+from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Ordinal
 from counterbench.checks.base import NotAskedError
 from counterbench.checks.of_mechanisms import CHECKS, FAMILY_CHECKS, Case
-from counterbench.variables import Binary, Categorical, Continuous, Image, Ordinal
+from counterbench.plugins import registry
 
 PARENTS = (Continuous("p", 0, 2, "px"), Categorical("q", ("r", "s", "t")))
 VARIABLES = {

@@ -4,9 +4,9 @@ import pytest
 import torch
 from scipy import stats
 
-from counterbench import registry
+from counterbench.causal.variables import Binary, Categorical, Continuous
 from counterbench.mechanisms.categorical import truncated_gumbels
-from counterbench.variables import Binary, Categorical, Continuous
+from counterbench.plugins import registry
 
 RARE = [(2.0, -2.0), (0.0, -3.9), (-2.0, -2.0), (30.0, -30.0), (0.0, -90.0, 5.0), (4.0, 4.0 + 1e-7)]
 

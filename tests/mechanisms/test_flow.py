@@ -3,8 +3,8 @@ import pytest
 import torch
 from scipy import stats
 
-from counterbench import registry
-from counterbench.variables import Continuous
+from counterbench.causal.variables import Continuous
+from counterbench.plugins import registry
 
 X, C = Continuous("x", -2, 2), Continuous("c", -1, 1)
 OPTIONS = [{}, {"bounded": True}, {"bins": 0}, {"spline_context": False}, {"bins": 0, "bounded": True}]

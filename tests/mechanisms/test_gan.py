@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from counterbench import registry
+from counterbench.causal.variables import Continuous, Image
 from counterbench.errors import ConfigError
-from counterbench.variables import Continuous, Image
+from counterbench.plugins import registry
 
 PARENT = Continuous("p", 0, 1)
 

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from counterbench import registry
+from counterbench.causal.variables import Continuous, Image
 from counterbench.errors import ConfigError
 from counterbench.networks.likelihood import discretised_gaussian_log_prob
-from counterbench.variables import Continuous, Image
+from counterbench.plugins import registry
 
 IMAGE, PARENT = Image("x", 1, 16, 16), Continuous("p", 0, 1)
 SMALL = {"latent": 3, "encoder_channels": [4, 8], "decoder_channels": [8, 4], "hidden": 16}

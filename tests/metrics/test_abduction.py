@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import torch
 
+from counterbench.causal.variables import Categorical, Continuous
 from counterbench.metrics.abduction import WIDTH, narrowed, readable, two_sample_test
-from counterbench.variables import Categorical, Continuous
 
 
 def test_equal_laws_cannot_be_told_apart_and_different_ones_can():
@@ -62,7 +62,7 @@ def test_the_true_model_passes_but_for_its_short_noise(toy):
 
 
 def test_a_model_without_noise_says_so(toy):
-    from counterbench import registry
+    from counterbench.plugins import registry
 
     metric = registry.metrics.get("abduction")(asked.setting(toy.Toy(), noise={}))
     assert metric.cells == []
@@ -72,8 +72,8 @@ def test_a_model_without_noise_says_so(toy):
 def test_noise_that_is_no_number_costs_its_own_cells_only(toy):
     from dataclasses import replace
 
-    from counterbench import registry
     from counterbench.counterfactual import NoiseSample
+    from counterbench.plugins import registry
 
     dataset = toy.Toy()
     metric = registry.metrics.get("abduction")(asked.setting(dataset))

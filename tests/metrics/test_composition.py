@@ -24,7 +24,7 @@ def test_fractions_of_grey_levels_count():
 def test_any_distance_may_be_asked_for_and_learned_ones_only_at_the_ends(toy):
     dataset = toy.Toy()
     known = asked.setting(dataset, cycles=12)
-    from counterbench import registry
+    from counterbench.plugins import registry
 
     metric = registry.metrics.get("composition")(known, distances=["l1", "pixel"])
     assert [cell.cycles for cell in metric.cells if cell.space == "l1"] == list(range(1, 13))

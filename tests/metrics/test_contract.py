@@ -4,8 +4,8 @@ import asked
 import pytest
 import torch
 
-from counterbench import registry
-from counterbench.variables import Variable
+from counterbench.causal.variables import Variable
+from counterbench.plugins import registry
 
 NAMES = registry.metrics.builtins()
 COUNT = 30

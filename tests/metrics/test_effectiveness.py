@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as reference
 
-from counterbench import registry
+from counterbench.causal.samples import Samples
+from counterbench.causal.variables import Binary, Image
 from counterbench.counterfactual import Batch, Counterfactual, Instruments
 from counterbench.judges import Reading
 from counterbench.metrics._classification import auroc, balanced_accuracy, f1_parts
 from counterbench.metrics.base import Setting
-from counterbench.samples import Samples
-from counterbench.variables import Binary, Image
+from counterbench.plugins import registry
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_the_spread_of_pseudo_values_is_that_of_a_bootstrap():
 def binary_answers(probabilities, targets, size):
     """A binary variable k, read off by two judges, in batches."""
     variables = {"k": Binary("k"), "image": Image("image", 1, 1, 1)}
-    from counterbench.graph import CausalGraph
+    from counterbench.causal.graph import CausalGraph
 
     graph = CausalGraph({"k": (), "image": ("k",)})
     known = Setting(graph, variables, "image", ("k",), ("k",), 0, (), ensembles=("k",))

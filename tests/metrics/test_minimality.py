@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import Independent, Normal, kl_divergence
 
+from counterbench.causal.variables import Categorical, Continuous
 from counterbench.metrics._references import Grouping
 from counterbench.metrics.minimality import Neighbourhood, cld, of_identity
 from counterbench.networks.autoencoder import normal_divergence
-from counterbench.variables import Categorical, Continuous
 
 
 def posteriors(count, latent=3, seed=0):

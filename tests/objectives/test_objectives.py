@@ -9,17 +9,18 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from counterbench import fitting, models, objectives, registry, training
+from counterbench import fitting, models, objectives, training
 from counterbench.catalog.recipes import Recipe, Stage
+from counterbench.causal.graph import CausalGraph
+from counterbench.causal.variables import Categorical, Continuous, Image, Ordinal
 from counterbench.errors import ConfigError, UnknownNameError
 from counterbench.fitting import Hardware
-from counterbench.graph import CausalGraph
 from counterbench.mechanisms.gan import GAN
 from counterbench.objectives.base import Circumstances
 from counterbench.objectives.counterfactual import Critic
-from counterbench.options import options_of
+from counterbench.plugins import registry
+from counterbench.plugins.factory import options_of
 from counterbench.scm import StructuralCausalModel
-from counterbench.variables import Categorical, Continuous, Image, Ordinal
 
 CPU = Hardware("cpu")
 SHAPE = {"encoder_channels": [4], "decoder_channels": [4], "hidden": 8}

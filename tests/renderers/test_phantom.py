@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterbench.renderers import phantom
+from counterbench.processes import phantom
 
 COUNT = 30
 

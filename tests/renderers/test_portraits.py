@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from counterbench.renderers.portraits import ATTRIBUTES, TRAITS, render
+from counterbench.processes.portraits import ATTRIBUTES, TRAITS, render
 
 COUNT = 40
 

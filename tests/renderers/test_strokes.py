@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from counterbench.renderers import strokes
+from counterbench.processes import strokes
 
 
 @given(st.integers(0, 10_000), st.floats(0.05, 0.95), st.integers(3, 30))

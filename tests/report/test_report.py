@@ -6,13 +6,13 @@ import torch
 from rich.console import Console
 
 from counterbench import evaluation
+from counterbench.causal.samples import Samples
 from counterbench.cli.base import print_record
 from counterbench.comparison import Comparison, Difference
 from counterbench.errors import ConfigError
 from counterbench.models import Contestant
 from counterbench.report import curves, graphs, grid, sheet, table, versus
 from counterbench.report.sheet import tiled
-from counterbench.samples import Samples
 
 
 @pytest.fixture(scope="module")

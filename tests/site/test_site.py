@@ -13,9 +13,9 @@ import torch
 import counterbench
 from counterbench import leaderboard, site
 from counterbench.baselines import Identity
-from counterbench.files import write_text
 from counterbench.records import write_record
 from counterbench.site.pictures import draw_all
+from counterbench.storage.files import write_text
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

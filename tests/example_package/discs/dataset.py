@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from counterbench import registry
 from counterbench.datasets.base import Dataset, Split
 from counterbench.judges.base import Judge
+from counterbench.plugins import registry
 
 SIDE = 32
 SIZES = {"train": 2000, "validation": 300, "judge": 300, "test": 300}

@@ -2,9 +2,9 @@
 
 from torch import nn
 
-from counterbench import registry
+from counterbench.causal.chance import normal
 from counterbench.mechanisms.base import Mechanism
-from counterbench.randomness import normal
+from counterbench.plugins import registry
 
 
 @registry.mechanisms.register("shift")

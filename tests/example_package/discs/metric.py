@@ -3,7 +3,7 @@
 import torch
 
 from counterbench.metrics.base import Cell, SampleMetric
-from counterbench.registry import metrics
+from counterbench.plugins.registry import metrics
 
 
 @metrics.register("area")

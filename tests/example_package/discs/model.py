@@ -2,8 +2,9 @@
 
 import os
 
-from counterbench import models, registry
+from counterbench import models
 from counterbench.errors import ConfigError
+from counterbench.plugins import registry
 
 
 @registry.models.register("discs-trained")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterbench.files import atomic
+from counterbench.storage.files import atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

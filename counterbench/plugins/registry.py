@@ -21,8 +21,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from counterbench import summaries
 from counterbench.errors import ConfigError, UnknownNameError
+from counterbench.plugins import summaries
 
 if TYPE_CHECKING:
     from counterbench.datasets.base import Dataset

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from counterbench.errors import RecordError
-from counterbench.files import atomic, sha256_of_tensors, warn_of_cache
+from counterbench.storage.files import atomic, sha256_of_tensors, warn_of_cache
 
 _HASH = "fingerprint"
 

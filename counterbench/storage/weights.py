@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from counterbench.errors import CheckpointError, short
-from counterbench.files import atomic, sha256_of_file
+from counterbench.storage.files import atomic, sha256_of_file
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 

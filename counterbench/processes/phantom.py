@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from counterbench.renderers.canvas import Traits, band, blocks, cover, pieces, textures
+from counterbench.processes.canvas import Traits, band, blocks, cover, pieces, textures
 
 TRAITS = (
     *(

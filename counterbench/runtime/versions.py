@@ -15,7 +15,7 @@ _PACKAGES = ("counterbench", "torch", "numpy", "scipy", "scikit-learn", "scikit-
 def source_hash() -> str:
     """SHA-256 of this package's own code: what was computed by other code is never taken for ours."""
     digest = hashlib.sha256()
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1]
     for path in sorted(folder.rglob("*.py")):
         digest.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
     return digest.hexdigest()

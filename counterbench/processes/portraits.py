@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from counterbench.renderers.canvas import Traits, band, blocks, cover, pieces, textures
+from counterbench.processes.canvas import Traits, band, blocks, cover, pieces, textures
 
 ATTRIBUTES = ("smiling", "eyeglasses", "young", "male", "no_beard", "bald")
 """What a portrait follows from, beside who it is; 0 or 1 each."""

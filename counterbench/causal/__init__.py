@@ -1,0 +1,1 @@
+"""What is talked about: variables, the causal graph, samples, chance."""

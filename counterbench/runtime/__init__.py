@@ -1,0 +1,1 @@
+"""Where it runs: threads and blocks, terminals, progress, versions."""

@@ -1,0 +1,1 @@
+"""How bytes are kept: files, tensors, weights, pictures, figures."""
