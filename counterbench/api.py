@@ -13,7 +13,7 @@ from torch import Tensor
 from counterbench import datasets, evaluation, gallery, models, storing
 from counterbench.causal.chance import Generator
 from counterbench.causal.samples import Samples
-from counterbench.datasets.base import Dataset
+from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, RecordError
 from counterbench.evaluation import Evaluation
 from counterbench.models import Contestant, Model

@@ -12,9 +12,9 @@ from torch import Tensor
 from counterbench.catalog.cards import Card
 from counterbench.causal.chance import Generator, normal, uniform
 from counterbench.causal.samples import Samples
-from counterbench.datasets.base import REFERENCES, Dataset
+from counterbench.datasets.dataset import REFERENCES, Dataset
+from counterbench.datasets.matching import Matcher
 from counterbench.errors import ConfigError
-from counterbench.matching import Matcher
 
 NOISE = 10.0
 """Standard deviation of the baseline `noise`, in grey levels."""

@@ -16,7 +16,7 @@ import counterbench
 from counterbench import datasets, features, judges, plans
 from counterbench.catalog.suites import Suite, find_suite
 from counterbench.causal.variables import Continuous
-from counterbench.datasets.base import Dataset
+from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, UnavailableError, UnknownNameError, short
 from counterbench.features.base import FeatureSpace
 from counterbench.judges import Panel

@@ -23,9 +23,9 @@ from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.costs import counted_passes, out_of_memory, peak_memory
 from counterbench.counterfactual import Batch, Counterfactual, Instruments, NoiseSample, View, picture
+from counterbench.datasets.matching import Matcher
 from counterbench.exam import SPLIT, Exam
 from counterbench.judges import Reading, measure_all
-from counterbench.matching import Matcher
 from counterbench.metrics.base import Column, Metric
 from counterbench.models import Contestant
 from counterbench.reachable import modules_of

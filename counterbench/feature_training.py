@@ -13,7 +13,7 @@ from torch import Tensor
 
 from counterbench import fitting
 from counterbench.catalog.recipes import Fit
-from counterbench.datasets.base import Dataset
+from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError
 from counterbench.judge_training import joined_images
 from counterbench.networks.autoencoder import Autoencoder, standard_normal

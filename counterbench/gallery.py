@@ -14,7 +14,7 @@ from counterbench.catalog.suites import find_suite
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Categorical, Continuous
-from counterbench.datasets.base import Dataset, Split
+from counterbench.datasets.dataset import Dataset, Split
 from counterbench.errors import ConfigError, DataError, suggestion
 from counterbench.evaluation import SPLIT, Evaluation
 from counterbench.models import Contestant, can_answer

@@ -15,7 +15,7 @@ from torch.nn import functional
 from counterbench import fitting
 from counterbench.catalog.recipes import Fit
 from counterbench.causal.variables import Binary, Categorical
-from counterbench.datasets.base import Dataset
+from counterbench.datasets.dataset import Dataset
 from counterbench.judges.classifier import build, columns, normalised, reduction
 from counterbench.networks.classifiers import ARCHITECTURES
 from counterbench.runtime.versions import versions

@@ -275,7 +275,7 @@ def diagnose(dataset: str, source: str | None, data_dir: Path | None) -> str:
 
     from counterbench import features, judges
     from counterbench.errors import CounterbenchError
-    from counterbench.features._files import weights_folder
+    from counterbench.features.downloads import weights_folder
     from counterbench.runtime.versions import versions
     from counterbench.storage.files import cache_folder
 

@@ -19,7 +19,7 @@ from counterbench.causal.chance import Generator
 from counterbench.causal.graph import CausalGraph
 from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Variable
-from counterbench.datasets.base import REFERENCES, Dataset
+from counterbench.datasets.dataset import REFERENCES, Dataset
 from counterbench.errors import CheckpointError, ConfigError, UnknownNameError, suggestion
 from counterbench.mechanisms.base import Mechanism
 from counterbench.plugins import registry

@@ -20,7 +20,7 @@ from torch import Tensor
 from counterbench.catalog.suites import MOST_CYCLES, Suite
 from counterbench.causal.graph import CausalGraph
 from counterbench.causal.variables import Continuous, Variable
-from counterbench.datasets.base import Dataset
+from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, DataError, suggestion
 from counterbench.storage.files import atomic, read_bounded, require_regular
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from counterbench.catalog.cards import Card
-from counterbench.datasets.base import Dataset
+from counterbench.datasets.dataset import Dataset
 from counterbench.plugins.registry import Registry
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), PurePath, slice, range, torch.dtype, torch.device)

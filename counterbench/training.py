@@ -20,7 +20,7 @@ from torch import Tensor
 
 from counterbench import fitting, models, objectives
 from counterbench.catalog.recipes import Recipe, Stage
-from counterbench.datasets.base import Dataset, Split
+from counterbench.datasets.dataset import Dataset, Split
 from counterbench.errors import CheckpointError, ConfigError, DataError
 from counterbench.fitting import Hardware, require_samples, require_single_precision
 from counterbench.mechanisms.base import Mechanism

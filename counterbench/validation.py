@@ -12,7 +12,7 @@ from counterbench import comparison, datasets, totals
 from counterbench.catalog.suites import suite_paths
 from counterbench.comparison import Entry
 from counterbench.counterfactual import L1
-from counterbench.datasets.base import Dataset
+from counterbench.datasets.dataset import Dataset
 from counterbench.errors import CounterbenchError, RecordError, UnknownNameError
 from counterbench.exam import SPLIT, Exam, prepare
 from counterbench.plausibility import problems

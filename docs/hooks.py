@@ -18,7 +18,7 @@ REFERENCE = (
     "counterbench.causal.chance",
     "counterbench.scm",
     "counterbench.mechanisms.base",
-    "counterbench.datasets.base",
+    "counterbench.datasets.dataset",
     "counterbench.judges.base",
     "counterbench.features.base",
     "counterbench.metrics.base",

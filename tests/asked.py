@@ -13,10 +13,10 @@ from counterbench.baselines import Identity
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.counterfactual import Batch, Counterfactual, Instruments, NoiseSample, View
+from counterbench.datasets.matching import Matcher
 from counterbench.examination import partners
 from counterbench.features.base import FeatureSpace
 from counterbench.features.pixel import Pixel
-from counterbench.matching import Matcher
 from counterbench.metrics._references import References
 from counterbench.metrics.base import Setting
 

@@ -9,7 +9,7 @@ from counterbench import evaluation, models
 from counterbench.baselines import BASELINES, Noise, Resample, Retrieve, Truth
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
-from counterbench.matching import Matcher
+from counterbench.datasets.matching import Matcher
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from counterbench.checks import of_instruments, of_mechanisms, of_metrics, of_mo
 from counterbench.checks.base import run, told
 from counterbench.cli import main
 from counterbench.counterfactual import l1
-from counterbench.datasets.base import Split
+from counterbench.datasets.dataset import Split
 from counterbench.errors import UnknownNameError
 from counterbench.features.base import FeatureSpace
 from counterbench.metrics.base import Cell, SampleMetric

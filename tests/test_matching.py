@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterbench.matching import Matcher
+from counterbench.datasets.matching import Matcher
 
 
 @pytest.fixture(scope="module")

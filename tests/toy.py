@@ -14,7 +14,7 @@ import torch
 from counterbench.catalog.cards import Card
 from counterbench.causal.chance import normal
 from counterbench.causal.graph import CausalGraph
-from counterbench.datasets.base import Dataset, Split
+from counterbench.datasets.dataset import Dataset, Split
 from counterbench.judges.base import Judge
 from counterbench.mechanisms.base import Mechanism
 from counterbench.plugins import registry

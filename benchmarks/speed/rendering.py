@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from skimage import morphology, transform
 
-from counterbench.datasets import _glyphs
+from counterbench.datasets.files import glyphs
 from counterbench.datasets.morphomnist import intensity_of
 from counterbench.processes import strokes
 
@@ -38,11 +38,11 @@ def reference(image: np.ndarray, thickness: float, intensity: float) -> np.ndarr
     return np.clip(coarse * (intensity / bright), 0, 255).astype(np.uint8)
 
 
-def glyphs(data_dir: Path | None, count: int) -> torch.Tensor:
+def drawn(data_dir: Path | None, count: int) -> torch.Tensor:
     """28 x 28 glyphs: MNIST test images where they are at hand, else traced digits of scikit-learn."""
     if data_dir is not None:
-        return _glyphs.mnist(data_dir, train=False).images[:count]
-    traced = _glyphs.posed(_glyphs.trace(_glyphs.optical_digits().images[:count]), torch.zeros(count, 5))
+        return glyphs.mnist(data_dir, train=False).images[:count]
+    traced = glyphs.posed(glyphs.trace(glyphs.optical_digits().images[:count]), torch.zeros(count, 5))
     return strokes.render(traced, torch.full((count,), 2.4), torch.full((count,), 255.0))
 
 
@@ -57,7 +57,7 @@ def main() -> None:
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     count = max(options.images, 600)
-    images = glyphs(options.data_dir, count)
+    images = drawn(options.data_dir, count)
     rng = np.random.default_rng(0)
     thickness = torch.from_numpy(0.5 + rng.gamma(10, 1 / 5, count)).float()
     intensity = intensity_of(thickness, torch.from_numpy(rng.standard_normal(count))).float()

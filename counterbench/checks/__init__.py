@@ -8,7 +8,7 @@ from pathlib import Path
 from counterbench import datasets, models
 from counterbench.catalog.reading import declared_in
 from counterbench.checks.base import Finding
-from counterbench.datasets.base import Dataset
+from counterbench.datasets.dataset import Dataset
 from counterbench.errors import UnknownNameError
 from counterbench.plugins import registry
 

@@ -1,4 +1,4 @@
-"""What a dataset promises; see :class:`counterbench.datasets.base.Dataset`."""
+"""What a dataset promises; see :class:`counterbench.datasets.dataset.Dataset`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from counterbench import judges
 from counterbench.causal.variables import Continuous
 from counterbench.checks.base import Finding, NotAskedError, require, run, same, unlike
-from counterbench.datasets.base import Dataset
+from counterbench.datasets.dataset import Dataset
 
 COUNT = 12
 

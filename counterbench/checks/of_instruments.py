@@ -11,7 +11,7 @@ from torch import Tensor
 from counterbench import features, judges
 from counterbench.causal.variables import Continuous, Variable
 from counterbench.checks.base import Finding, NotAskedError, require, run, same
-from counterbench.datasets.base import Dataset
+from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, CounterbenchError
 from counterbench.features.base import FeatureSpace
 from counterbench.judges.base import Judge

@@ -17,7 +17,7 @@ from counterbench import models
 from counterbench.causal.chance import Generator, SampleNoise
 from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Ordinal, Variable
 from counterbench.checks.base import BrokenError, Finding, NotAskedError, require, run, same, told
-from counterbench.datasets.base import Dataset
+from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, CounterbenchError
 from counterbench.mechanisms.base import Mechanism, Noise
 from counterbench.plugins import registry

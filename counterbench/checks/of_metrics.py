@@ -14,7 +14,7 @@ from torch import Tensor
 from counterbench import baselines, evaluation
 from counterbench.causal.samples import Samples
 from counterbench.checks.base import Finding, NotAskedError, require, run, same
-from counterbench.datasets.base import Dataset
+from counterbench.datasets.dataset import Dataset
 from counterbench.errors import CounterbenchError
 from counterbench.exam import Exam
 from counterbench.examination import Examinee, examine

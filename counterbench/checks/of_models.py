@@ -13,7 +13,7 @@ from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.checks.base import Finding, NotAskedError, require, run, unlike
 from counterbench.counterfactual import wrong_scale
-from counterbench.datasets.base import Dataset
+from counterbench.datasets.dataset import Dataset
 from counterbench.models import Contestant
 from counterbench.reachable import evaluation_mode
 

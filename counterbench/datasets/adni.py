@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from counterbench.causal.variables import Continuous
-from counterbench.datasets import _adni_files
-from counterbench.datasets._cache import cached, is_cached
-from counterbench.datasets.base import REFERENCES, Dataset, Split, plausible_range
+from counterbench.datasets.cache import cached, is_cached
+from counterbench.datasets.dataset import REFERENCES, Dataset, Split, plausible_range
+from counterbench.datasets.files import adni
 from counterbench.plugins.registry import datasets
 from counterbench.processes.phantom import SCANNERS, SHOT, SLICES, TRAITS, lesion_boxes, parts, render
 from counterbench.runtime.progress import bar
@@ -70,10 +70,10 @@ class ADNI(Dataset):
     @property
     def notes(self) -> list[str]:
         """How many visits and scans were left out, and why."""
-        return [] if self.source == "phantom" else _adni_files.scans(self.data_dir, self._ranges)[1]
+        return [] if self.source == "phantom" else adni.scans(self.data_dir, self._ranges)[1]
 
     @property
-    def _ranges(self) -> _adni_files.Ranges:
+    def _ranges(self) -> adni.Ranges:
         """What the card's quantities can be."""
         quantities = [variable for variable in self.variables.values() if isinstance(variable, Continuous)]
         return tuple((variable.name, *plausible_range(variable)) for variable in quantities)
@@ -86,7 +86,7 @@ class ADNI(Dataset):
     def _loaded(self, name: str) -> Split:
         if self.source == "phantom":
             return cached(self._home(name), name, lambda: self._prepare(name))
-        return _adni_files.load(self.data_dir, name, self.side, self._ranges)
+        return adni.load(self.data_dir, name, self.side, self._ranges)
 
     @cache  # noqa: B019
     def reference(self, count: int = REFERENCES) -> Split:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterbench.datasets import _celeba_files
-from counterbench.datasets._cache import cached, is_cached
-from counterbench.datasets.base import REFERENCES, Dataset, Split
+from counterbench.datasets.cache import cached, is_cached
+from counterbench.datasets.dataset import REFERENCES, Dataset, Split
+from counterbench.datasets.files import celeba
 from counterbench.plugins.registry import datasets
 from counterbench.processes.portraits import ATTRIBUTES, TRAITS, render
 from counterbench.runtime.progress import bar
@@ -69,7 +69,7 @@ class CelebA(Dataset):
         if self.source != "celeba":
             super().download()
         else:
-            _celeba_files.download(self.data_dir)
+            celeba.download(self.data_dir)
 
     def split(self, name: str) -> Split:
         self._require_split(name)
@@ -81,7 +81,7 @@ class CelebA(Dataset):
             return self._with_attributes(name, cached(self._home(name), name, lambda: self._prepare(name)))
         rows = self._published_rows(name)
         found = self._listing()
-        image = _celeba_files.pictures(found, rows, name)
+        image = celeba.pictures(found, rows, name)
         return Split(name, {**self.attributes(name), self.card.image: image}, found.identity[rows])
 
     @cache  # noqa: B019
@@ -104,8 +104,8 @@ class CelebA(Dataset):
 
     # --- the published photographs ------------------------------------------------------------------------------------
 
-    def _listing(self) -> _celeba_files.Listing:
-        return _celeba_files.listing(self.data_dir, tuple(_LISTED.values()))
+    def _listing(self) -> celeba.Listing:
+        return celeba.listing(self.data_dir, tuple(_LISTED.values()))
 
     def _published_rows(self, name: str) -> Tensor:
         """The official partition; of its validation part, people with odd numbers are for judges."""

@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from counterbench.datasets.base import Dataset, Split
+from counterbench.datasets.dataset import Dataset, Split
 from counterbench.plugins.registry import datasets
 
 SIZES = {"train": 20_000, "validation": 2_000, "judge": 2_000, "test": 5_000}

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from counterbench.datasets import _glyphs
-from counterbench.datasets._cache import cached, is_cached
-from counterbench.datasets.base import REFERENCES, Dataset, Split
+from counterbench.datasets.cache import cached, is_cached
+from counterbench.datasets.dataset import REFERENCES, Dataset, Split
+from counterbench.datasets.files import glyphs
 from counterbench.errors import DataError
 from counterbench.plugins.registry import datasets
 from counterbench.processes.strokes import render, upsample
@@ -99,13 +99,13 @@ class MorphoMNIST(Dataset):
         """Where handwriting and attributes are not the published ones."""
         if self.source != "mnist":
             return []
-        published = _glyphs.published_attributes(self.data_dir, train=False) is not None
+        published = glyphs.published_attributes(self.data_dir, train=False) is not None
         drawn = "drawn from the published process; no csv files in the data folder"
         notes = [f"attributes: {'published (csv files)' if published else drawn}"]
         others = [
             files
             for files, train in (("train", True), ("t10k", False))
-            if not _glyphs.is_published(self._mnist(train), train)
+            if not glyphs.is_published(self._mnist(train), train)
         ]
         if others:
             notes.append(
@@ -151,25 +151,25 @@ class MorphoMNIST(Dataset):
         if self.source == "mnist":
             return upsample(self._glyphs(split).images[draws.base[rows]].double() / 255)
         bases, strokes = self._strokes(split)
-        return _glyphs.posed(strokes[torch.searchsorted(bases, draws.base[rows])].double() / 255, draws.pose[rows])
+        return glyphs.posed(strokes[torch.searchsorted(bases, draws.base[rows])].double() / 255, draws.pose[rows])
 
     @cache  # noqa: B019
     def _strokes(self, split: str) -> tuple[Tensor, Tensor]:
         """(base digits of the split, sorted; their traced strokes as uint8): each is traced once."""
         bases = self._draws(split).base.unique()
-        return bases, (_glyphs.trace(self._optical.images[bases]) * 255).round().to(torch.uint8)
+        return bases, (glyphs.trace(self._optical.images[bases]) * 255).round().to(torch.uint8)
 
     # --- what the samples follow from ---------------------------------------------------------------------------------
 
     @cached_property
-    def _optical(self) -> _glyphs.Glyphs:
-        return _glyphs.optical_digits()
+    def _optical(self) -> glyphs.Glyphs:
+        return glyphs.optical_digits()
 
     @cache  # noqa: B019
-    def _mnist(self, train: bool) -> _glyphs.Glyphs:
-        return _glyphs.mnist(self.data_dir, train)
+    def _mnist(self, train: bool) -> glyphs.Glyphs:
+        return glyphs.mnist(self.data_dir, train)
 
-    def _glyphs(self, split: str) -> _glyphs.Glyphs:
+    def _glyphs(self, split: str) -> glyphs.Glyphs:
         return self._mnist(split != "test") if self.source == "mnist" else self._optical
 
     @cache  # noqa: B019
@@ -192,7 +192,7 @@ class MorphoMNIST(Dataset):
         labels = self._mnist(train).labels
         count = len(labels)
         drawn = _draw_attributes(np.random.default_rng([_SEED, 10 + train]), count)
-        published = _glyphs.published_attributes(self.data_dir, train)
+        published = glyphs.published_attributes(self.data_dir, train)
         thickness, intensity = published or drawn
         if len(thickness) != count:
             raise DataError(

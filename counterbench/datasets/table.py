@@ -18,9 +18,9 @@ from torch import Tensor
 
 from counterbench.catalog.cards import TableEntry
 from counterbench.causal.variables import Binary, Continuous, Image, Variable
-from counterbench.datasets._cache import cached
-from counterbench.datasets._published import split_by_hash
-from counterbench.datasets.base import Dataset, Split
+from counterbench.datasets.cache import cached
+from counterbench.datasets.dataset import Dataset, Split
+from counterbench.datasets.files.places import split_by_hash
 from counterbench.errors import ConfigError, DataError, suggestion
 from counterbench.plugins.registry import datasets
 from counterbench.runtime.progress import bar

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from counterbench.features._files import Needed
+from counterbench.features.downloads import Needed
 from counterbench.runtime.blocks import in_blocks
 
 

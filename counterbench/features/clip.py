@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from counterbench.features._files import Needed
-from counterbench.features._transformers import FolderEncoder
+from counterbench.features.downloads import Needed
+from counterbench.features.transformer_folder import FolderEncoder
 from counterbench.plugins.registry import features
 
 

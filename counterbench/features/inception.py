@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from counterbench.features._files import Needed, find, require_package
 from counterbench.features.base import FeatureSpace, as_rgb
+from counterbench.features.downloads import Needed, find, require_package
 from counterbench.plugins.registry import features
 from counterbench.storage.files import sha256_of_file
 

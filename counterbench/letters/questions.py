@@ -18,7 +18,7 @@ from counterbench import datasets
 from counterbench.catalog.reading import Declaration
 from counterbench.catalog.suites import Suite
 from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Variable
-from counterbench.datasets.base import Dataset
+from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, DataError
 from counterbench.exam import SPLIT, Exam
 from counterbench.plans import Plan

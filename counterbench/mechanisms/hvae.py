@@ -10,8 +10,12 @@ from torch import Tensor
 from counterbench.causal.chance import Generator, normal
 from counterbench.causal.variables import Image, Variable
 from counterbench.errors import ConfigError
-from counterbench.mechanisms._likelihood import LikelihoodImage, negative_log_likelihood, require_shares
 from counterbench.mechanisms.base import Noise, Parents
+from counterbench.mechanisms.image_likelihood import (
+    LikelihoodImage,
+    negative_log_likelihood,
+    require_shares,
+)
 from counterbench.networks.hierarchical import HierarchicalDecoder, HierarchicalEncoder, Layer, check_levels
 from counterbench.networks.likelihood import DiscretisedGaussian
 from counterbench.plugins.registry import mechanisms

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from counterbench.causal.chance import Generator, normal
 from counterbench.causal.variables import Image, Variable
-from counterbench.mechanisms._likelihood import LikelihoodImage
 from counterbench.mechanisms.base import Noise, Parents
+from counterbench.mechanisms.image_likelihood import LikelihoodImage
 from counterbench.networks.convolutional import Decoder, Encoder
 from counterbench.networks.likelihood import DiscretisedGaussian
 from counterbench.plugins.registry import mechanisms

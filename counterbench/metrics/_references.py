@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from counterbench.causal.variables import Continuous, Variable
-from counterbench.datasets.base import REFERENCES, Dataset
+from counterbench.datasets.dataset import REFERENCES, Dataset
 from counterbench.features.base import FeatureSpace
 from counterbench.plans import cell_edges
 from counterbench.runtime.blocks import BLOCK
@@ -53,7 +53,7 @@ class References:
 
     Args:
         dataset: whose.
-        count: how many; see :meth:`counterbench.datasets.base.Dataset.reference`.
+        count: how many; see :meth:`counterbench.datasets.dataset.Dataset.reference`.
     """
 
     def __init__(self, dataset: Dataset, count: int = REFERENCES):

@@ -15,7 +15,7 @@ import inspect
 import pkgutil
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ from counterbench.errors import ConfigError, UnknownNameError
 from counterbench.plugins import summaries
 
 if TYPE_CHECKING:
-    from counterbench.datasets.base import Dataset
+    from counterbench.datasets.dataset import Dataset
     from counterbench.features.base import FeatureSpace
     from counterbench.judges.base import Judge
     from counterbench.mechanisms.base import Mechanism
@@ -43,10 +43,11 @@ class Registry(Generic[T]):
     Args:
         kind: the singular, as it appears in messages ("mechanism").
         package: the package whose modules are the built-ins, or None where there are none in Python.
+        besides: modules of the package that are no component.
     """
 
-    def __init__(self, kind: str, package: str | None = None):
-        self.kind, self.package = kind, package
+    def __init__(self, kind: str, package: str | None = None, besides: Collection[str] = ()):
+        self.kind, self.package, self.besides = kind, package, frozenset(besides)
         self._loaded: dict[str, T] = {}
 
     @cached_property
@@ -56,7 +57,7 @@ class Registry(Generic[T]):
         package = importlib.util.find_spec(self.package)
         folders = package.submodule_search_locations if package is not None else None
         modules = (module.name for module in pkgutil.iter_modules(folders or []))
-        return {name: f"{self.package}.{name}" for name in modules if name != "base" and not name.startswith("_")}
+        return {name: f"{self.package}.{name}" for name in modules if name not in self.besides}
 
     @cached_property
     def _plugins(self) -> dict[str, importlib.metadata.EntryPoint]:
@@ -165,12 +166,18 @@ def _importing(what: str) -> Iterator[None]:
         raise ConfigError(f"{what}: importing it failed with {reason}") from error
 
 
-mechanisms: Registry[type[Mechanism]] = Registry("mechanism", "counterbench.mechanisms")
-datasets: Registry[type[Dataset]] = Registry("dataset", "counterbench.datasets")
-metrics: Registry[type[Metric]] = Registry("metric", "counterbench.metrics")
-judges: Registry[type[Judge]] = Registry("judge", "counterbench.judges")
-features: Registry[type[FeatureSpace]] = Registry("feature", "counterbench.features")
-objectives: Registry[type[Objective]] = Registry("objective", "counterbench.objectives")
+mechanisms: Registry[type[Mechanism]] = Registry("mechanism", "counterbench.mechanisms", {"base", "image_likelihood"})
+datasets: Registry[type[Dataset]] = Registry(
+    "dataset", "counterbench.datasets", {"cache", "dataset", "files", "loading", "matching"}
+)
+metrics: Registry[type[Metric]] = Registry(
+    "metric", "counterbench.metrics", {"answers", "base", "references", "statistics"}
+)
+judges: Registry[type[Judge]] = Registry("judge", "counterbench.judges", {"base", "loading", "panel"})
+features: Registry[type[FeatureSpace]] = Registry(
+    "feature", "counterbench.features", {"base", "downloads", "loading", "transformer_folder"}
+)
+objectives: Registry[type[Objective]] = Registry("objective", "counterbench.objectives", {"base"})
 models: Registry[Callable[[Dataset], Model]] = Registry("model")
 
 

@@ -15,7 +15,7 @@ from counterbench import models
 from counterbench.catalog.recipes import recipe_paths
 from counterbench.causal.chance import SampleNoise
 from counterbench.counterfactual import l1
-from counterbench.datasets.base import Dataset
+from counterbench.datasets.dataset import Dataset
 from counterbench.errors import CheckpointError, CounterbenchError
 from counterbench.exam import Exam
 from counterbench.leaderboard import Board, Row

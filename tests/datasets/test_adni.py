@@ -6,8 +6,8 @@ import torch
 from scipy import stats
 
 from counterbench import datasets
-from counterbench.datasets import _adni_files
 from counterbench.datasets.adni import brain_volume_of, ventricular_volume_of
+from counterbench.datasets.files import adni
 from counterbench.errors import DataError
 
 nibabel = pytest.importorskip("nibabel")
@@ -131,12 +131,12 @@ def test_scans_are_read_with_their_visits(published):
 
 
 def test_no_subject_is_in_two_splits(published):
-    names = [scan.subject for scan in _adni_files.scans(published.data_dir)[0]]
-    homes = _adni_files.split_of(names)
-    assert set(homes.values()) == set(_adni_files.SHARES)
-    assert _adni_files.split_of([*names, "999_S_9999"]) == {
+    names = [scan.subject for scan in adni.scans(published.data_dir)[0]]
+    homes = adni.split_of(names)
+    assert set(homes.values()) == set(adni.SHARES)
+    assert adni.split_of([*names, "999_S_9999"]) == {
         **homes,
-        "999_S_9999": _adni_files.split_of(["999_S_9999"])["999_S_9999"],
+        "999_S_9999": adni.split_of(["999_S_9999"])["999_S_9999"],
     }
 
 
@@ -163,9 +163,7 @@ def test_the_box_of_mni152_shows_its_central_slices(tmp_path, brain):
     white = np.percentile(brain[brain > 0], 99.5)
     central = torch.from_numpy(brain[1:181, 19:199, 86:96] / white).permute(2, 1, 0).flip(1)
     square = torch.nn.functional.interpolate(central[:, None], (64, 64), mode="bilinear", antialias=True)
-    assert torch.equal(
-        _adni_files.slices(tmp_path / "a.nii.gz", 64), (255 * square).round().clamp(0, 255).to(torch.uint8)
-    )
+    assert torch.equal(adni.slices(tmp_path / "a.nii.gz", 64), (255 * square).round().clamp(0, 255).to(torch.uint8))
 
 
 def test_slices_are_counted_in_space_and_not_in_the_array(tmp_path, brain):
@@ -173,7 +171,7 @@ def test_slices_are_counted_in_space_and_not_in_the_array(tmp_path, brain):
     neck = np.concatenate([np.zeros((182, 218, 30), np.float32), brain], 2)
     save(tmp_path / "neck.nii.gz", neck, (-91, -126, -102))
     save(tmp_path / "cropped.nii.gz", brain[15:165, 20:200, 30:], (-76, -106, -42))
-    whole, neck, cropped = (_adni_files.slices(tmp_path / f"{n}.nii.gz", 64) for n in ("whole", "neck", "cropped"))
+    whole, neck, cropped = (adni.slices(tmp_path / f"{n}.nii.gz", 64) for n in ("whole", "neck", "cropped"))
     assert torch.equal(neck, whole)
     assert (cropped.float() - whole.float()).abs().max() <= 3  # the white level is taken from what is left
 
@@ -192,20 +190,20 @@ def test_slices_are_counted_in_space_and_not_in_the_array(tmp_path, brain):
 def test_what_is_not_in_mni_space_is_refused(tmp_path, brain, origin, turned, message):
     save(tmp_path / "a.nii.gz", brain, origin, turned)
     with pytest.raises(DataError, match=rf"a\.nii\.gz {message}.*register it to MNI space, 1 mm"):
-        _adni_files.slices(tmp_path / "a.nii.gz", 64)
+        adni.slices(tmp_path / "a.nii.gz", 64)
 
 
 def test_a_volume_that_says_not_where_it_lies_is_refused(tmp_path, brain):
     """Nobody knows which side is left."""
     nibabel.save(nibabel.Nifti1Image(brain, None), tmp_path / "a.nii.gz")
     with pytest.raises(DataError, match="does not say where it lies nor which side is left"):
-        _adni_files.slices(tmp_path / "a.nii.gz", 64)
+        adni.slices(tmp_path / "a.nii.gz", 64)
 
 
 def test_a_scan_with_its_skull_in_noise_is_refused(tmp_path, brain):
     save(tmp_path / "a.nii.gz", np.maximum(brain, 30), (-91, -126, -72))
     with pytest.raises(DataError, match="strip the skull"):
-        _adni_files.slices(tmp_path / "a.nii.gz", 64)
+        adni.slices(tmp_path / "a.nii.gz", 64)
 
 
 def test_the_nose_points_up_whatever_the_orientation_of_the_file(tmp_path):
@@ -215,7 +213,7 @@ def test_the_nose_points_up_whatever_the_orientation_of_the_file(tmp_path):
     backwards = np.diag([1.0, -1.0, 1.0, 1.0])
     backwards[:3, 3] = (-90, -107 + 180, 10)
     nibabel.save(nibabel.Nifti1Image(volume[:, ::-1], backwards), tmp_path / "b.nii.gz")
-    first, second = (_adni_files.slices(tmp_path / name, 64) for name in ("a.nii.gz", "b.nii.gz"))
+    first, second = (adni.slices(tmp_path / name, 64) for name in ("a.nii.gz", "b.nii.gz"))
     assert torch.equal(first, second)
     assert first[:, :, :32].float().mean() > 10 * first[:, :, 32:].float().mean()
 
@@ -226,7 +224,7 @@ def test_a_scan_without_a_visit_is_left_out_aloud(tmp_path):
         path = folder / "volumes" / name / "late.nii.gz"
         path.parent.mkdir(parents=True)
         path.write_bytes((folder / "volumes/000_S_1000/2006-04-18_08_20_30.0/brain_bl.nii.gz").read_bytes())
-    found, notes = _adni_files.scans(tmp_path)
+    found, notes = adni.scans(tmp_path)
     assert len(found) == 4
     assert len(notes) == 2
     assert "no complete visit within" in notes[1]
@@ -250,13 +248,13 @@ def test_a_damaged_table_is_named(tmp_path, damage, message):
     folder = write_adni(tmp_path / "adni", 1)
     damage(folder)
     with pytest.raises(DataError, match=message):
-        _adni_files.scans(tmp_path)
+        adni.scans(tmp_path)
 
 
 def test_a_damaged_volume_is_named(tmp_path):
     (tmp_path / "x.nii.gz").write_bytes(b"no gzip")
     with pytest.raises(DataError, match=r"x\.nii\.gz is no volume that can be read"):
-        _adni_files.slices(tmp_path / "x.nii.gz", 64)
+        adni.slices(tmp_path / "x.nii.gz", 64)
 
 
 def test_without_a_folder_the_source_says_what_it_needs():
@@ -271,10 +269,10 @@ def test_what_preparation_leaves_beside_the_registered_volume_is_not_read(tmp_pa
     for name in ("raw.nii.gz", "brain_mask.nii.gz"):
         (home / name).write_bytes(whole.read_bytes())
     with pytest.raises(DataError, match=r"3 volumes of .* and 0 of them are called registered\*"):
-        _adni_files.scans(tmp_path)
+        adni.scans(tmp_path)
     whole.rename(home / "registered.nii.gz")
-    _adni_files.scans.cache_clear()
-    found, _ = _adni_files.scans(tmp_path)
+    adni.scans.cache_clear()
+    found, _ = adni.scans(tmp_path)
     assert len(found) == 2
     assert sum(scan.path.name == "registered.nii.gz" for scan in found) == 1
 
@@ -290,15 +288,15 @@ def scan_of(folder, day, name):
 
 def test_of_scans_repeated_on_a_day_the_first_is_read(tmp_path):
     folder = write_adni(tmp_path / "adni", 1)
-    _adni_files.scans.cache_clear()
-    before, _ = _adni_files.scans(tmp_path)
+    adni.scans.cache_clear()
+    before, _ = adni.scans(tmp_path)
     first = scan_of(folder, before[0].day.isoformat(), "MPR__GradWarp")
     for series in ("MPR-R__GradWarp", "MP-RAGE_REPEAT"):
         other = first.parents[2] / series / first.parent.name
         other.mkdir(parents=True)
         (other / "registered.nii.gz").write_bytes(first.read_bytes())
-    _adni_files.scans.cache_clear()
-    found, notes = _adni_files.scans(tmp_path)
+    adni.scans.cache_clear()
+    found, notes = adni.scans(tmp_path)
     assert len(found) == len(before)
     assert first in [scan.path for scan in found]
     assert "2 volumes left out: scans repeated on the same day" in notes
@@ -318,29 +316,29 @@ def test_of_scans_repeated_on_a_day_the_first_is_read(tmp_path):
     ],
 )
 def test_the_day_of_a_scan_stands_below_its_subject(path, day):
-    named = _adni_files._named(Path(path))
-    assert named == (day and ("002_S_1029", _adni_files.date.fromisoformat(day)))
+    named = adni._named(Path(path))
+    assert named == (day and ("002_S_1029", adni.date.fromisoformat(day)))
 
 
 def test_numbers_of_subjects_may_have_five_digits():
     """Cut to four, they would be those of somebody else."""
-    day = _adni_files.date(2012, 4, 18)
-    assert _adni_files._named(Path("002_S_10295/MPRAGE/2012-04-18/a.nii")) == ("002_S_10295", day)
-    assert _adni_files._named(Path("002_S_1029/MPRAGE/2012-04-18/a.nii")) == ("002_S_1029", day)
+    day = adni.date(2012, 4, 18)
+    assert adni._named(Path("002_S_10295/MPRAGE/2012-04-18/a.nii")) == ("002_S_10295", day)
+    assert adni._named(Path("002_S_1029/MPRAGE/2012-04-18/a.nii")) == ("002_S_1029", day)
 
 
 def test_visits_with_codes_for_missing_are_incomplete(tmp_path):
     path = tmp_path / "ADNIMERGE.csv"
     rows = ["1,000_S_1000,bl,2006-04-18,70,0,Male,-4,1,1", "2,000_S_1001,bl,2006-04-18,70,0,Unknown,0,1,1"]
     path.write_text(HEADER + "\n".join([*rows, "3,000_S_1002,bl,2006-04-18,70,0,Male,0,1,1"]) + "\n")
-    assert list(_adni_files._visits(path)) == ["000_S_1002"]
+    assert list(adni._visits(path)) == ["000_S_1002"]
 
 
 def test_voxels_must_be_a_millimetre(tmp_path):
     volume = np.ones((181, 181, 20), np.float32)
     nibabel.save(nibabel.Nifti1Image(volume, np.diag([0.94, 0.94, 1.2, 1.0])), tmp_path / "a.nii.gz")
     with pytest.raises(DataError, match=r"voxels of 0\.94 x 0\.94 x 1\.20 mm; register it"):
-        _adni_files.slices(tmp_path / "a.nii.gz", 64)
+        adni.slices(tmp_path / "a.nii.gz", 64)
 
 
 ADNI = "1,{subject},bl,2006-04-18,{age},{years},Male,{apoe},{brain},40456"
@@ -359,7 +357,7 @@ def table(folder, **odd):
 @pytest.mark.parametrize("column", ["age", "years", "apoe", "brain"])
 def test_codes_of_missing_values_are_no_values(tmp_path, column, code):
     table(tmp_path, **{column: code})
-    assert "000_S_1000" not in _adni_files._visits(tmp_path / "ADNIMERGE.csv")
+    assert "000_S_1000" not in adni._visits(tmp_path / "ADNIMERGE.csv")
 
 
 @pytest.mark.parametrize(
@@ -383,8 +381,8 @@ def test_visits_that_cannot_be_are_left_out_aloud(tmp_path, odd, message):
         dataset.split("train")
     assert f"1 visits of ADNIMERGE.csv left out: {message}" in str(caught.value)
     table(folder)
-    _adni_files.scans.cache_clear()
-    assert len(_adni_files.scans(tmp_path, dataset._ranges)[0]) == 1
+    adni.scans.cache_clear()
+    assert len(adni.scans(tmp_path, dataset._ranges)[0]) == 1
 
 
 def test_what_was_left_out_stands_in_the_record(tmp_path):

@@ -4,7 +4,7 @@ import torch
 from counterbench.catalog.cards import Card
 from counterbench.catalog.suites import find_suite
 from counterbench.causal.variables import Continuous
-from counterbench.datasets.base import Dataset, Split, plausible_range
+from counterbench.datasets.dataset import Dataset, Split, plausible_range
 from counterbench.errors import DataError
 from counterbench.plans import draw
 

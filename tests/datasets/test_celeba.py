@@ -129,10 +129,10 @@ def test_validation_and_judges_share_nobody(tree):
 
 
 def test_pictures_are_decoded_once_and_mapped(tree, monkeypatch):
-    from counterbench.datasets import _celeba_files
+    from counterbench.datasets.files import celeba
 
     first = datasets.load("celeba-simple", "celeba", tree[0]).split("train")
-    monkeypatch.setattr(_celeba_files, "_picture", lambda path: pytest.fail("decoded again"))
+    monkeypatch.setattr(celeba, "_picture", lambda path: pytest.fail("decoded again"))
     again = datasets.load("celeba-simple", "celeba", tree[0]).split("train")
     assert torch.equal(first.values["image"], again.values["image"])
     assert again.fingerprint == first.fingerprint

@@ -11,7 +11,8 @@ from scipy import stats
 
 from counterbench import datasets
 from counterbench.cli import main
-from counterbench.datasets import _glyphs, _idx
+from counterbench.datasets.files import glyphs
+from counterbench.datasets.files.idx import read_idx
 from counterbench.datasets.morphomnist import intensity_of, noise_of_intensity
 from counterbench.errors import DataError, UnknownNameError
 from counterbench.storage.files import sha256_of_tensors
@@ -244,14 +245,14 @@ def test_no_more_is_unpacked_than_the_header_announces(published):
     (published / "mnist/t10k-labels-idx1-ubyte.gz").write_bytes(packed.getvalue())
     tracemalloc.start()
     with pytest.raises(DataError, match="announces 12 bytes but holds more"):
-        _idx.read_idx(published / "mnist/t10k-labels-idx1-ubyte.gz")
+        read_idx(published / "mnist/t10k-labels-idx1-ubyte.gz")
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", ["images-idx3", "labels-idx1"])
 def test_half_of_mnist_is_not_replaced_by_a_download(published, monkeypatch, name):
-    monkeypatch.setattr(_glyphs, "_download", lambda: pytest.fail("looked elsewhere"))
+    monkeypatch.setattr(glyphs, "_download", lambda: pytest.fail("looked elsewhere"))
     (published / f"mnist/t10k-{name}-ubyte.gz").unlink()
     with pytest.raises(DataError, match="lacks t10k-images-idx3-ubyte or t10k-labels-idx1-ubyte"):
         datasets.load("morphomnist", "mnist", published).split("test")
@@ -262,7 +263,7 @@ def test_names_with_a_point_are_found(published, monkeypatch):
     for path in list((published / "mnist").glob("*.gz")):
         path.with_name(path.stem.replace("-idx", ".idx")).write_bytes(gzip.decompress(path.read_bytes()))
         path.unlink()
-    monkeypatch.setattr(_glyphs, "_download", lambda: pytest.fail("looked elsewhere"))
+    monkeypatch.setattr(glyphs, "_download", lambda: pytest.fail("looked elsewhere"))
     assert datasets.load("morphomnist", "mnist", published).split("test").fingerprint == first
 
 
@@ -272,8 +273,8 @@ def test_other_handwriting_is_told(published, monkeypatch):
         "handwriting: not MNIST as published (other images or labels in the files train and t10k)"
     ]
     files = (published / f"mnist/t10k-{name}-ubyte.gz" for name in ("images-idx3", "labels-idx1"))
-    images, labels = map(_idx.read_idx, files)
-    monkeypatch.setitem(_glyphs.PUBLISHED, False, sha256_of_tensors({"images": images, "labels": labels}))
+    images, labels = map(read_idx, files)
+    monkeypatch.setitem(glyphs.PUBLISHED, False, sha256_of_tensors({"images": images, "labels": labels}))
     assert dataset.notes[1:] == ["handwriting: not MNIST as published (other images or labels in the files train)"]
 
 

@@ -228,16 +228,16 @@ def test_the_autoencoders_bound_is_below_the_likelihood_and_its_divergence_that_
 
 def pretend(name, monkeypatch, folder):
     """Tiny networks in the place of pretrained ones, which need packages and files."""
-    from counterbench.features import _transformers, inception, lpips
+    from counterbench.features import inception, lpips, transformer_folder
 
     for file in ("model.safetensors", "config.json"):
         (folder / file).write_text("{}")
-    for module in (_transformers, inception, lpips):
+    for module in (transformer_folder, inception, lpips):
         monkeypatch.setattr(module, "require_package", lambda *_: None)
         monkeypatch.setattr(module, "find", lambda *_: folder if name in ("clip", "dinov2") else folder / "config.json")
     tiny = torch.nn.Linear(1, 1)
     tiny.config = None
-    monkeypatch.setattr(_transformers.FolderEncoder, "_read", lambda *_: tiny)
+    monkeypatch.setattr(transformer_folder.FolderEncoder, "_read", lambda *_: tiny)
     for module in (inception, lpips):
         monkeypatch.setattr(module, "build", lambda *_: tiny)
     monkeypatch.setattr(lpips.torch, "load", lambda *_, **__: {})

@@ -9,8 +9,8 @@ import torch
 from scipy import linalg
 from torch import nn
 
+from counterbench.datasets.matching import Matcher
 from counterbench.errors import ConfigError
-from counterbench.matching import Matcher
 from counterbench.metrics import _distributions as distributions
 from counterbench.metrics.realism import Realism
 

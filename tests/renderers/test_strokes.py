@@ -50,11 +50,11 @@ def test_intensity_is_the_median_of_the_bright_half():
 
 @pytest.fixture(scope="module")
 def glyphs():
-    from counterbench.datasets import _glyphs
+    from counterbench.datasets.files import glyphs
 
-    optical = _glyphs.optical_digits()
-    traced = _glyphs.trace(optical.images[:24])
-    return _glyphs.posed(traced, torch.zeros(24, 5))
+    optical = glyphs.optical_digits()
+    traced = glyphs.trace(optical.images[:24])
+    return glyphs.posed(traced, torch.zeros(24, 5))
 
 
 @pytest.mark.parametrize("wanted", [1.5, 2.5, 4.0])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from counterbench.datasets.base import Dataset, Split
+from counterbench.datasets.dataset import Dataset, Split
 from counterbench.judges.base import Judge
 from counterbench.plugins import registry
 

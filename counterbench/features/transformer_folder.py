@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from counterbench.errors import CheckpointError
-from counterbench.features._files import Needed, find, require_package
 from counterbench.features.base import FeatureSpace, as_rgb
+from counterbench.features.downloads import Needed, find, require_package
 from counterbench.storage.files import sha256_of_file
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from counterbench.causal.variables import Continuous
-from counterbench.datasets.base import REFERENCES, Dataset
+from counterbench.datasets.dataset import REFERENCES, Dataset
 
 NEIGHBOURS = 16
 """How many real images count as having the wanted quantities; wanted classes are met exactly, by all that have them."""

@@ -13,7 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from counterbench.datasets._idx import read_idx
+from counterbench.datasets.files.idx import read_idx
 from counterbench.errors import DataError
 from counterbench.processes.strokes import OUTLINE, upsample
 from counterbench.storage.files import cache_folder, sha256_of_tensors

@@ -15,9 +15,9 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from counterbench.datasets._cache import cached
-from counterbench.datasets._published import folder_of
-from counterbench.datasets.base import Split
+from counterbench.datasets.cache import cached
+from counterbench.datasets.dataset import Split
+from counterbench.datasets.files.places import folder_of
 from counterbench.errors import DataError
 from counterbench.runtime.progress import bar
 from counterbench.storage.pictures import PictureError, PictureSizeError, read_picture

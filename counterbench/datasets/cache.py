@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from counterbench.datasets.base import Split
+from counterbench.datasets.dataset import Split
 from counterbench.storage.files import cache_folder
 from counterbench.storage.tensors import read_tensors, write_tensors
 

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from counterbench.datasets._adni_volumes import CORNER, FIELD, slices
-from counterbench.datasets._cache import cached
-from counterbench.datasets._published import folder_of, split_by_hash
-from counterbench.datasets.base import Split
+from counterbench.datasets.cache import cached
+from counterbench.datasets.dataset import Split
+from counterbench.datasets.files.places import folder_of, split_by_hash
+from counterbench.datasets.files.volumes import CORNER, FIELD, slices
 from counterbench.errors import DataError
 from counterbench.processes.phantom import SLICES
 from counterbench.runtime.progress import bar

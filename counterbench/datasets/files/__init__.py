@@ -1,0 +1,1 @@
+"""Published layouts: what the files of a source look like."""

@@ -1,0 +1,68 @@
+"""From the judges that a card names to panels that measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from counterbench.catalog.cards import Card, JudgeEntry
+from counterbench.errors import ConfigError, short, suggestion
+from counterbench.judges.panel import Panel
+from counterbench.plugins import registry
+from counterbench.plugins.factory import PINNED, make
+
+if TYPE_CHECKING:
+    import torch
+
+    from counterbench.causal.variables import Variable
+    from counterbench.judges.base import Judge
+
+
+def load(card: Card, source: str, device: str | torch.device = "cpu") -> dict[str, Panel]:
+    """The judges that a card names for one of its sources: variable -> panel; a variable without judges there is left out.
+
+    Raises:
+        ConfigError: for a judge that does not fit its variable. CheckpointError: for damaged weights.
+    """
+    variables = card.build_variables()
+    panels = {}
+    for name, entries in card.judges.items():
+        if name not in card.attributes:
+            raise ConfigError(f"Card {card.name!r} has judges for {short(name)}.{suggestion(name, card.attributes)}")
+        there = [entry for entry in entries if not entry.sources or source in entry.sources]
+        if there:
+            members = tuple(_build(entry, variables[name], card, source, device) for entry in there)
+            panels[name] = Panel(variables[name], members)
+    return panels
+
+
+@dataclass(frozen=True)
+class JudgeContext:
+    """What a judge is given if its `__init__` has a parameter of that name; its other parameters are options of the card.
+
+    Args:
+        channels: of the images.
+        weights: the file that the card pins, or None.
+        sha256: what its hash must be, or None.
+        device: where it computes.
+    """
+
+    channels: int
+    weights: Path | None
+    sha256: str | None
+    device: str | torch.device
+
+
+def _build(entry: JudgeEntry, variable: Variable, card: Card, source: str, device: str | torch.device) -> Judge:
+    family = registry.judges.get(entry.judge)
+    if variable.kind not in family.kinds:
+        raise ConfigError(
+            f"The judge {entry.judge!r} cannot measure {variable.name!r}, which is {variable.kind}; it measures: {', '.join(family.kinds)}."
+        )
+    channels = card.image_shape[0]
+    context = JudgeContext(channels, card.weights_of(entry), entry.sha256, device)
+    what = f"Card {card.name!r}: the judge {entry.judge!r} of {variable.name!r}"
+    given = {**entry.options, **entry.by_source.get(source, {})}
+    judge: Judge = make(what, family, (variable,), given, context, PINNED if entry.weights else ())
+    return judge

@@ -1,0 +1,95 @@
+"""Judges: measurements and predictors of attributes in images."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from counterbench.causal.variables import Variable
+    from counterbench.judges.base import Judge
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the judges of one variable measure in a batch of images.
+
+    Args:
+        members: (J, N) in the variable's unit, or (J, N, K) class probabilities; one row per judge.
+    """
+
+    members: Tensor
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """Mean over the judges: (N,) or (N, K). This is what is compared with a target."""
+        return self.members.mean(0)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether these are class probabilities."""
+        return self.members.ndim == 3
+
+    def spread(self) -> Tensor:
+        """How far the judges are apart, (N,): standard deviation in the variable's unit, or mean total variation from their
+        mean, 0 to 1."""
+        if self.discrete:
+            return 0.5 * (self.members - self.mean).abs().sum(2).mean(0)
+        return self.members.std(0, unbiased=False)
+
+    def agreement(self) -> Tensor:
+        """(N,): 1 where all judges name the same class, else 0.
+
+        Raises:
+            ValueError: for measurements, which hardly ever agree exactly; use :meth:`spread`.
+        """
+        if not self.discrete:
+            raise ValueError("agreement is for classes; measurements have a spread.")
+        named = self.members.argmax(2)
+        return (named == named[0]).all(0).float()
+
+    def __getitem__(self, rows: Tensor | slice) -> Reading:
+        return Reading(self.members[:, rows])
+
+
+@dataclass(frozen=True)
+class Panel:
+    """All judges of one variable; their mean is compared with the target.
+
+    Args:
+        variable: what they measure.
+        members: at least one.
+    """
+
+    variable: Variable
+    members: tuple[Judge, ...]
+
+    def measure(self, images: Tensor) -> Reading:
+        """What every member measures in (N, C, H, W), grey levels 0-255."""
+        return measure_all({"": self}, images)[""]
+
+    @property
+    def fingerprints(self) -> list[str]:
+        return [member.fingerprint for member in self.members]
+
+
+def measure_all(panels: Mapping[str, Panel], images: Tensor) -> dict[str, Reading]:
+    """Measure several variables in the same images, (N, C, H, W), grey levels 0-255; judges that share an eye look once."""
+    import torch
+
+    seen: dict[Hashable, Tensor] = {}
+
+    def measured(judge: Judge) -> Tensor:
+        if judge.eye is None:
+            return judge.measure(images)
+        if judge.eye not in seen:
+            seen[judge.eye] = judge.look(images)
+        return judge.read(seen[judge.eye])
+
+    return {
+        name: Reading(torch.stack([measured(member) for member in panel.members])) for name, panel in panels.items()
+    }
