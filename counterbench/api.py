@@ -16,7 +16,7 @@ from counterbench.causal.samples import Samples
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, RecordError
 from counterbench.evaluation import Evaluation
-from counterbench.models import Contestant, Model
+from counterbench.models.model import Contestant, Model
 from counterbench.records import Record
 from counterbench.report import table as tables
 
@@ -116,7 +116,7 @@ class Wrapped:
 
     Args:
         answer: takes natural values of every variable and of what is set, and returns natural values of every variable; see
-            :class:`counterbench.models.Model`.
+            :class:`counterbench.models.loading.Model`.
     """
 
     def __init__(self, answer: Callable[..., Mapping[str, Tensor]]):
@@ -134,7 +134,7 @@ def load_dataset(name: str, source: str | None = None, data_dir: Path | str | No
 
 
 def load_model(name: str, dataset: Dataset, device: str = "cpu") -> Contestant:
-    """A model by name, recipe file or trained folder; see :func:`counterbench.models.load`."""
+    """A model by name, recipe file or trained folder; see :func:`counterbench.models.loading.load`."""
     return models.load(name, dataset, device)
 
 

@@ -18,17 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from counterbench import models
-from counterbench.baselines import Identity, Truth
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
-from counterbench.costs import counted_passes, out_of_memory, peak_memory
 from counterbench.counterfactual import Batch, Counterfactual, Instruments, NoiseSample, View, picture
 from counterbench.datasets.matching import Matcher
 from counterbench.exam import SPLIT, Exam
 from counterbench.judges import Reading, measure_all
 from counterbench.metrics.base import Column, Metric
-from counterbench.models import Contestant
-from counterbench.reachable import modules_of
+from counterbench.models.baselines import Identity, Truth
+from counterbench.models.cost import counted_passes, out_of_memory, peak_memory
+from counterbench.models.model import Contestant
+from counterbench.models.reachable import modules_of
 from counterbench.runtime.blocks import BLOCK
 from counterbench.runtime.progress import bar
 from counterbench.runtime.versions import source_hash, versions

@@ -17,11 +17,10 @@ from counterbench.causal.variables import Categorical, Continuous
 from counterbench.datasets.dataset import Dataset, Split
 from counterbench.errors import ConfigError, DataError, suggestion
 from counterbench.evaluation import SPLIT, Evaluation
-from counterbench.models import Contestant, can_answer
-from counterbench.reachable import evaluation_mode
+from counterbench.models.model import Contestant, can_answer, checked_answer
+from counterbench.models.reachable import evaluation_mode
 from counterbench.report.grid import Panel, captions, draw_grid, grid_figure
 from counterbench.report.sheet import draw_sheet
-from counterbench.scm import checked_answer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

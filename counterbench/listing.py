@@ -31,7 +31,7 @@ def _baselines() -> Lines:
     """From the source: the baselines themselves need torch."""
     return [
         (name, f"baseline: {words}")
-        for name, words in summaries.of_members("counterbench.baselines", "BASELINES").items()
+        for name, words in summaries.of_members("counterbench.models.baselines", "BASELINES").items()
     ]
 
 

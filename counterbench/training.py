@@ -24,11 +24,11 @@ from counterbench.datasets.dataset import Dataset, Split
 from counterbench.errors import CheckpointError, ConfigError, DataError
 from counterbench.fitting import Hardware, require_samples, require_single_precision
 from counterbench.mechanisms.base import Mechanism
+from counterbench.models.scm import StructuralCausalModel
 from counterbench.objectives.base import Circumstances
 from counterbench.resuming import LATEST, damaged, read_notes
 from counterbench.runtime import progress
 from counterbench.runtime.versions import versions
-from counterbench.scm import StructuralCausalModel
 from counterbench.storage.files import UNFINISHED, claimed, write_text
 from counterbench.storage.weights import load_weights, save_weights
 

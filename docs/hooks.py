@@ -16,7 +16,7 @@ REFERENCE = (
     "counterbench.causal.variables",
     "counterbench.causal.samples",
     "counterbench.causal.chance",
-    "counterbench.scm",
+    "counterbench.models.scm",
     "counterbench.mechanisms.base",
     "counterbench.datasets.dataset",
     "counterbench.judges.base",

@@ -636,7 +636,7 @@ def curves(name: str) -> list[tuple[str, str, list[float], list[float]]]:
             ("correlation of the noise with a parent", "leak", held, leaks),
         ]
     if name == "cost":
-        from counterbench.costs import counted_passes
+        from counterbench.models.cost import counted_passes
 
         passes = []
         for count in range(1, 9):
@@ -666,7 +666,7 @@ def _forgetting(keep: float) -> tuple[str, str, list[float], list[float]]:
     import toy
 
     from counterbench import evaluation
-    from counterbench.models import Contestant
+    from counterbench.models.model import Contestant
 
     class Forgetful:
         def counterfactual(self, factual: Any, interventions: Any, generator: Any = None) -> Any:

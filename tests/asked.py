@@ -9,7 +9,6 @@ import torch
 from toy import COUNTS, Toy, exact_scm, read
 
 from counterbench import judges
-from counterbench.baselines import Identity
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.counterfactual import Batch, Counterfactual, Instruments, NoiseSample, View
@@ -19,6 +18,7 @@ from counterbench.features.base import FeatureSpace
 from counterbench.features.pixel import Pixel
 from counterbench.metrics._references import References
 from counterbench.metrics.base import Setting
+from counterbench.models.baselines import Identity
 
 NAMES = ("a", "b", "c")
 PAIRS = (("a", "c"), ("b", "c"))

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from counterbench import evaluation, models
-from counterbench.baselines import BASELINES, Noise, Resample, Retrieve, Truth
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.datasets.matching import Matcher
+from counterbench.models.baselines import BASELINES, Noise, Resample, Retrieve, Truth
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from counterbench.datasets.dataset import Split
 from counterbench.errors import UnknownNameError
 from counterbench.features.base import FeatureSpace
 from counterbench.metrics.base import Cell, SampleMetric
-from counterbench.models import Contestant
+from counterbench.models.model import Contestant
 from counterbench.plugins import registry
 
 

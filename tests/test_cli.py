@@ -388,7 +388,7 @@ def test_listing_imports_no_torch(tmp_path):
 def test_listing_says_what_the_docstrings_say():
     """Summaries are read from source files; they must be those that Python itself would give."""
     from counterbench import listing
-    from counterbench.baselines import BASELINES
+    from counterbench.models.baselines import BASELINES
     from counterbench.plugins import registry
 
     for kind in (registry.metrics, registry.mechanisms, registry.objectives, registry.judges, registry.features):

@@ -9,7 +9,7 @@ from scipy import stats
 
 from counterbench import comparison, evaluation, models, storing, totals
 from counterbench.errors import RecordError
-from counterbench.models import Contestant
+from counterbench.models.model import Contestant
 from counterbench.statistics import Differences, Ratios, bca, holm
 
 

@@ -65,7 +65,7 @@ def test_python_blocks_of_the_how_to_run(tmp_path):
 def test_the_metric_of_the_how_to_judges(toy, monkeypatch):
     """The example, as a plug-in would bring it."""
     from counterbench import evaluation
-    from counterbench.models import Contestant
+    from counterbench.models.model import Contestant
     from counterbench.plugins import registry
 
     text = (ROOT / "docs" / "bring-your-own.md").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ import torch
 import counterbench
 from counterbench import evaluation, models
 from counterbench.errors import ConfigError, ModelError, UnknownNameError
-from counterbench.models import Contestant
+from counterbench.models.model import Contestant
 
 
 @pytest.fixture(scope="module")

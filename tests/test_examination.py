@@ -13,7 +13,7 @@ import torch
 from counterbench import evaluation, examination, models
 from counterbench.errors import ModelError
 from counterbench.examination import partners
-from counterbench.models import Contestant
+from counterbench.models.model import Contestant
 
 TESTS = Path(__file__).parent
 ALL = [
@@ -118,7 +118,7 @@ def test_the_key_changes_with_the_code(exam, monkeypatch):
 
 def test_baselines_are_examined_once_for_all_models(toy, exam, monkeypatch):
     first = evaluation.evaluate(Contestant("m", Counting(toy)), exam)
-    monkeypatch.setattr("counterbench.baselines.Retrieve.counterfactual", None)  # nobody may ask it again
+    monkeypatch.setattr("counterbench.models.baselines.Retrieve.counterfactual", None)  # nobody may ask it again
     second = evaluation.evaluate(Contestant("m", Counting(toy)), exam)
     assert numbers(first) == numbers(second)
     references = {name for number in first.record.numbers for name in number.references}
@@ -219,7 +219,7 @@ def test_keys_follow_the_card_and_the_weights_of_plugins(toy, exam):
 
 
 def test_passes_count_by_the_share_of_the_batch(toy):
-    from counterbench.costs import counted_passes
+    from counterbench.models.cost import counted_passes
 
     layer = torch.nn.Linear(3, 3)
     for parts in (1, 4, 20):
@@ -272,7 +272,7 @@ sys.path.insert(0, {tests!r})
 import toy
 from pathlib import Path
 from counterbench import evaluation, examination, records, storing
-from counterbench.models import Contestant
+from counterbench.models.loading import Contestant
 examination.chunk_size = lambda pixels: 8
 
 class Mortal(toy.ExactModel):

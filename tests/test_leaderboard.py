@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from counterbench import evaluation, leaderboard, models, site, storing
 from counterbench.cli import main
 from counterbench.errors import RecordError, RecordWarning
-from counterbench.models import Contestant
+from counterbench.models.model import Contestant
 from counterbench.records import read_record, write_record
 from counterbench.report import board as report
 

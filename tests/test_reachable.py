@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from counterbench import models, reachable
-from counterbench.reachable import evaluation_mode, modules_of, state_hash
+from counterbench import models
+from counterbench.models import reachable
+from counterbench.models.reachable import evaluation_mode, modules_of, state_hash
 
 NETWORK = nn.Linear(1, 1)
 

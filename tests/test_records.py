@@ -8,7 +8,7 @@ import pytest
 
 from counterbench import evaluation
 from counterbench.errors import RecordError
-from counterbench.models import Contestant
+from counterbench.models.model import Contestant
 from counterbench.records import json_schema, read_record, to_json, write_record
 from counterbench.storage.files import without_folders
 

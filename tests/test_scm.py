@@ -5,8 +5,9 @@ import torch
 from counterbench.causal.graph import CausalGraph
 from counterbench.causal.variables import Binary
 from counterbench.errors import DataError, GraphError, ModelError
+from counterbench.models.model import checked_answer
+from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins import registry
-from counterbench.scm import StructuralCausalModel, checked_answer
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from counterbench import fitting, judge_training, models, objectives, training
 from counterbench.catalog.recipes import Fit, Recipe, Stage
 from counterbench.errors import CheckpointError, ConfigError, DataError, RecordError
 from counterbench.fitting import Hardware
+from counterbench.models.scm import StructuralCausalModel
 from counterbench.runtime import progress
-from counterbench.scm import StructuralCausalModel
 from counterbench.storage import files
 
 CPU = Hardware("cpu")

@@ -17,8 +17,8 @@ from counterbench.causal.graph import CausalGraph
 from counterbench.datasets.dataset import Dataset, Split
 from counterbench.judges.base import Judge
 from counterbench.mechanisms.base import Mechanism
+from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins import registry
-from counterbench.scm import StructuralCausalModel
 
 SIDE = 8
 COUNTS = {"train": 400, "validation": 100, "judge": 50, "test": 120}

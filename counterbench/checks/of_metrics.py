@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from counterbench import baselines, evaluation
+from counterbench import evaluation
 from counterbench.causal.samples import Samples
 from counterbench.checks.base import Finding, NotAskedError, require, run, same
 from counterbench.datasets.dataset import Dataset
@@ -19,7 +19,8 @@ from counterbench.errors import CounterbenchError
 from counterbench.exam import Exam
 from counterbench.examination import Examinee, examine
 from counterbench.metrics.base import Cell, Column, Metric
-from counterbench.models import Contestant
+from counterbench.models import baselines
+from counterbench.models.model import Contestant
 from counterbench.plugins import registry
 from counterbench.runtime.progress import shown
 

@@ -1,4 +1,4 @@
-"""What a model promises; see :class:`counterbench.models.Model`."""
+"""What a model promises; see :class:`counterbench.models.loading.Model`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from counterbench.causal.samples import Samples
 from counterbench.checks.base import Finding, NotAskedError, require, run, unlike
 from counterbench.counterfactual import wrong_scale
 from counterbench.datasets.dataset import Dataset
-from counterbench.models import Contestant
-from counterbench.reachable import evaluation_mode
+from counterbench.models.model import Contestant
+from counterbench.models.reachable import evaluation_mode
 
 COUNT = 8
 

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterbench.baselines import Identity
 from counterbench.causal.chance import Generator, SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Image
@@ -34,6 +33,7 @@ from counterbench.letters.questions import (
     round_of,
 )
 from counterbench.metrics.base import Cell
+from counterbench.models.baselines import Identity
 from counterbench.runtime.progress import bar
 from counterbench.storage.files import read_bounded, require_inside, require_regular, sha256_of_file
 from counterbench.storage.pictures import PictureError, PictureSizeError, read_picture

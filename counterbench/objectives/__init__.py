@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from counterbench.catalog.recipes import Stage
+from counterbench.models.scm import StructuralCausalModel
 from counterbench.objectives.base import Objective
 from counterbench.plugins import registry
 from counterbench.plugins.factory import make
-from counterbench.scm import StructuralCausalModel
 
 
 def build(stage: Stage, scm: StructuralCausalModel, name: str, seed: int) -> Objective:

@@ -12,9 +12,9 @@ from counterbench.catalog.recipes import Fit
 from counterbench.causal.chance import normal
 from counterbench.errors import ConfigError
 from counterbench.fitting import Player
+from counterbench.models.scm import StructuralCausalModel
 from counterbench.objectives.base import Objective
 from counterbench.plugins.registry import objectives
-from counterbench.scm import StructuralCausalModel
 
 
 @objectives.register()

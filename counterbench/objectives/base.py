@@ -13,7 +13,7 @@ from counterbench.catalog.recipes import Fit
 from counterbench.errors import ConfigError
 from counterbench.fitting import Fitting, Hardware
 from counterbench.mechanisms.base import Mechanism
-from counterbench.scm import StructuralCausalModel
+from counterbench.models.scm import StructuralCausalModel
 
 
 @dataclass(frozen=True)

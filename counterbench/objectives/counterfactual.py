@@ -13,10 +13,10 @@ from counterbench.causal.variables import Categorical, Continuous, Image, Ordina
 from counterbench.errors import ConfigError
 from counterbench.fitting import Fitting, Player, run
 from counterbench.mechanisms.base import Noise
+from counterbench.models.scm import StructuralCausalModel
 from counterbench.networks.classifiers import Pooled
 from counterbench.objectives.base import Circumstances, Objective, frozen
 from counterbench.plugins.registry import objectives
-from counterbench.scm import StructuralCausalModel
 from counterbench.storage.weights import load_weights, save_weights
 
 _CRITIC = "critic.safetensors"

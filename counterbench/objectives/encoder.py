@@ -9,9 +9,9 @@ from torch import Tensor
 
 from counterbench.catalog.recipes import Fit
 from counterbench.fitting import Player
+from counterbench.models.scm import StructuralCausalModel
 from counterbench.objectives.base import Circumstances, Objective
 from counterbench.plugins.registry import objectives
-from counterbench.scm import StructuralCausalModel
 
 
 @objectives.register()

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from counterbench.catalog.recipes import Fit
 from counterbench.errors import ConfigError
+from counterbench.models.scm import StructuralCausalModel
 from counterbench.objectives.base import Objective
 from counterbench.plugins.registry import objectives
-from counterbench.scm import StructuralCausalModel
 
 
 @objectives.register()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from counterbench.judges.base import Judge
     from counterbench.mechanisms.base import Mechanism
     from counterbench.metrics.base import Metric
-    from counterbench.models import Model
+    from counterbench.models.model import Model
     from counterbench.objectives.base import Objective
 
 T = TypeVar("T")

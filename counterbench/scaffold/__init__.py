@@ -164,8 +164,8 @@ def _module(kind: str, name: str) -> str:
         raise ConfigError(f"{name!r} cannot be a name here: use small letters, digits and hyphens, e.g. my-{kind}.")
     known = registry.KINDS[kind].names()
     if kind == "model":
-        from counterbench.baselines import BASELINES
         from counterbench.catalog.recipes import recipe_paths
+        from counterbench.models.baselines import BASELINES
 
         known = sorted({*known, *BASELINES, *(recipe for _, recipe in recipe_paths())})
     if kind == "dataset":

@@ -19,8 +19,8 @@ from counterbench.datasets.dataset import Dataset
 from counterbench.errors import CheckpointError, CounterbenchError
 from counterbench.exam import Exam
 from counterbench.leaderboard import Board, Row
-from counterbench.models import Contestant
-from counterbench.reachable import evaluation_mode
+from counterbench.models.model import Contestant
+from counterbench.models.reachable import evaluation_mode
 from counterbench.report.grid import captions
 from counterbench.report.sheet import tiled
 from counterbench.runtime.progress import bar

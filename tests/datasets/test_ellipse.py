@@ -7,9 +7,9 @@ from scipy import stats
 from sklearn.metrics import mean_absolute_percentage_error
 
 from counterbench import datasets, evaluation, exam, models
-from counterbench.baselines import available
 from counterbench.catalog.cards import Card
 from counterbench.errors import ConfigError, DataError
+from counterbench.models.baselines import available
 from counterbench.plugins import registry
 
 

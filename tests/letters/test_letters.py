@@ -18,7 +18,7 @@ from counterbench.errors import ConfigError, DataError
 from counterbench.letters import questions
 from counterbench.letters.answers import Answers, nothing, read_image
 from counterbench.letters.scoring import ready
-from counterbench.models import Contestant
+from counterbench.models.model import Contestant
 
 SUITE = """
 name: letters

@@ -16,11 +16,11 @@ from counterbench.causal.variables import Categorical, Continuous, Image, Ordina
 from counterbench.errors import ConfigError, UnknownNameError
 from counterbench.fitting import Hardware
 from counterbench.mechanisms.gan import GAN
+from counterbench.models.scm import StructuralCausalModel
 from counterbench.objectives.base import Circumstances
 from counterbench.objectives.counterfactual import Critic
 from counterbench.plugins import registry
 from counterbench.plugins.factory import options_of
-from counterbench.scm import StructuralCausalModel
 
 CPU = Hardware("cpu")
 SHAPE = {"encoder_channels": [4], "decoder_channels": [4], "hidden": 8}

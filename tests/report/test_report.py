@@ -10,7 +10,7 @@ from counterbench.causal.samples import Samples
 from counterbench.cli.base import print_record
 from counterbench.comparison import Comparison, Difference
 from counterbench.errors import ConfigError
-from counterbench.models import Contestant
+from counterbench.models.model import Contestant
 from counterbench.report import curves, graphs, grid, sheet, table, versus
 from counterbench.report.sheet import tiled
 

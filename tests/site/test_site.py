@@ -12,7 +12,7 @@ import torch
 
 import counterbench
 from counterbench import leaderboard, site
-from counterbench.baselines import Identity
+from counterbench.models.baselines import Identity
 from counterbench.records import write_record
 from counterbench.site.pictures import draw_all
 from counterbench.storage.files import write_text
@@ -163,7 +163,7 @@ def test_pictures_show_the_models_answers(toy, tmp_path, monkeypatch):
     from PIL import Image
 
     from counterbench import models
-    from counterbench.models import Contestant
+    from counterbench.models.model import Contestant
 
     dataset = toy.Toy()
     result = counterbench.evaluate(toy.ExactModel(), dataset, suite="quick", limit=40, name="exact", device="cpu")
@@ -235,7 +235,7 @@ def test_models_that_the_user_names_are_asked(toy, tmp_path, monkeypatch):
     """A folder made by training serves the record of its weights, whatever that is called."""
     from counterbench import models
     from counterbench.errors import CheckpointError
-    from counterbench.models import Contestant
+    from counterbench.models.model import Contestant
 
     result = counterbench.evaluate(toy.ExactModel(), toy.Toy(), suite="quick", limit=20, name="exact", device="cpu")
     (home := tmp_path / "trained").mkdir()

@@ -5,84 +5,25 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from counterbench import baselines
 from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
-from counterbench.causal.chance import Generator
 from counterbench.causal.graph import CausalGraph
-from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Variable
 from counterbench.datasets.dataset import REFERENCES, Dataset
 from counterbench.errors import CheckpointError, ConfigError, UnknownNameError, suggestion
 from counterbench.mechanisms.base import Mechanism
+from counterbench.models import baselines
+from counterbench.models.model import Contestant, Model
+from counterbench.models.reachable import modules_of, state_hash
+from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins import registry
 from counterbench.plugins.factory import make
-from counterbench.reachable import modules_of, state_hash
-from counterbench.scm import StructuralCausalModel, checked_answer
 from counterbench.storage.weights import load_weights
-
-if TYPE_CHECKING:
-    from counterbench.records import Answered
-
-
-@runtime_checkable
-class Model(Protocol):
-    """Anything that answers a counterfactual query."""
-
-    def counterfactual(
-        self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
-    ) -> Mapping[str, Tensor]:
-        """Natural values of every variable, had the intervened variables had these values; see the SCM's method."""
-        ...
-
-
-def can_answer(model: Model, intervened: Collection[str]) -> bool:
-    """Whether a model takes questions about these variables: all of them, unless its own method `can_answer` says no."""
-    asked = getattr(model, "can_answer", None)
-    return True if asked is None else bool(asked(intervened))
-
-
-def ask(
-    model: Model, given: Samples, held: Mapping[str, Tensor], noise: Generator, variables: Mapping[str, Variable]
-) -> dict[str, Tensor]:
-    """A model's answer to one question, checked; see :func:`counterbench.scm.checked_answer`.
-
-    The model gets copies: what it does to its input must not reach the judges, nor the other models.
-    """
-    own = Samples({name: value.clone() for name, value in given.items()}, given.index.clone(), given.done)
-    answer = model.counterfactual(own, {name: value.clone() for name, value in held.items()}, noise)
-    return checked_answer(answer, variables, held, given.count)
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """A model with what a record needs to say about it."""
-
-    name: str
-    model: Model
-    title: str = ""
-    recipe: dict[str, Any] = field(default_factory=dict)
-    weights_sha256: str | None = None
-    parameters: int = 0
-    pixel_temperature: float | None = None
-    training: dict[str, Any] = field(default_factory=dict)
-    """What the manifest of the training says: source, seed, epochs, limit, data."""
-    notes: tuple[str, ...] = ()
-    """What a reader of the record must know about this model."""
-    coverage: Answered | None = None
-    """Which questions it answers, where it is answers from files."""
-
-
-def has_noise(model: object) -> bool:
-    """Whether a model gives access to its exogenous noise, as structural causal models do: `abduct` and `sample_noise`."""
-    return all(callable(getattr(model, method, None)) for method in ("abduct", "sample_noise"))
 
 
 def names(dataset: str) -> list[str]:

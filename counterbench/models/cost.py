@@ -36,7 +36,7 @@ def counted_passes(networks: Sequence[nn.Module], samples: int = 1) -> Iterator[
     A pass of a part of the batch counts by its share, so that it is no matter how a model splits its work.
 
     Args:
-        networks: those of a model; see :func:`counterbench.reachable.modules_of`.
+        networks: those of a model; see :func:`counterbench.models.reachable.modules_of`.
         samples: how many samples are answered inside the block.
     """
     layers = {layer for network in networks for layer in network.modules()}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-import torch
 from torch import Tensor, nn
 
 from counterbench.causal.chance import Generator
 from counterbench.causal.graph import CausalGraph
 from counterbench.causal.variables import Variable
-from counterbench.errors import GraphError, ModelError, suggestion
+from counterbench.errors import GraphError, suggestion
 from counterbench.mechanisms.base import Mechanism, Noise, reference_of
 
 Values = Mapping[str, Tensor]
@@ -159,42 +158,3 @@ class StructuralCausalModel(nn.Module):
             return values
 
         return program
-
-
-def checked_answer(
-    answer: object, variables: Mapping[str, Variable], interventions: Values, count: int
-) -> dict[str, Tensor]:
-    """A model's answer on the CPU, every variable and nothing else, or a ModelError that says what is wrong with it.
-
-    Args:
-        answer: what the model returned.
-        variables: what it must hold.
-        interventions: what was asked: the answer must show these values.
-        count: how many samples.
-    """
-    if not isinstance(answer, Mapping):
-        raise ModelError(f"A model must answer with a mapping from variable to tensor, got {type(answer).__name__}.")
-    checked = {}
-    for name, variable in variables.items():
-        value = answer.get(name)
-        if not isinstance(value, Tensor):
-            raise ModelError(
-                f"The model's answer has no tensor for {name!r}; it must hold every variable: {', '.join(variables)}."
-            )
-        if value.ndim == 0 or len(value) != count:
-            given = "one number" if value.ndim == 0 else f"{len(value)} values"
-            raise ModelError(f"The model answered {given} of {name!r} for {count} questions.")
-        if value.layout != torch.strided or value.is_meta:
-            raise ModelError(f"The model answered {name!r} with a tensor without plain values; give a dense one.")
-        checked[name] = value.detach().cpu()
-        try:
-            variable.check(checked[name])
-        except ValueError as error:
-            raise ModelError(f"The model's answer is not usable: {error}") from error
-    for name, wanted in interventions.items():
-        if not torch.allclose(checked[name].double(), wanted.cpu().double(), rtol=1e-4, atol=1e-4):
-            raise ModelError(
-                f"The model was asked for do({name}) but its answer has other values of {name!r}; an intervened variable must "
-                "be returned exactly as it was set."
-            )
-    return checked

@@ -1,0 +1,111 @@
+"""What a model is: anything that answers a counterfactual query; and what a record must say about one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from counterbench.causal.chance import Generator
+from counterbench.causal.samples import Samples
+from counterbench.causal.variables import Variable
+from counterbench.errors import ModelError
+from counterbench.records import Answered
+
+Values = Mapping[str, Tensor]
+"""Natural values by variable name; see :mod:`counterbench.causal.variables`."""
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Anything that answers a counterfactual query."""
+
+    def counterfactual(
+        self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
+    ) -> Mapping[str, Tensor]:
+        """Natural values of every variable, had the intervened variables had these values; see the SCM's method."""
+        ...
+
+
+def can_answer(model: Model, intervened: Collection[str]) -> bool:
+    """Whether a model takes questions about these variables: all of them, unless its own method `can_answer` says no."""
+    asked = getattr(model, "can_answer", None)
+    return True if asked is None else bool(asked(intervened))
+
+
+def ask(
+    model: Model, given: Samples, held: Mapping[str, Tensor], noise: Generator, variables: Mapping[str, Variable]
+) -> dict[str, Tensor]:
+    """A model's answer to one question, checked; see :func:`counterbench.models.model.checked_answer`.
+
+    The model gets copies: what it does to its input must not reach the judges, nor the other models.
+    """
+    own = Samples({name: value.clone() for name, value in given.items()}, given.index.clone(), given.done)
+    answer = model.counterfactual(own, {name: value.clone() for name, value in held.items()}, noise)
+    return checked_answer(answer, variables, held, given.count)
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A model with what a record needs to say about it."""
+
+    name: str
+    model: Model
+    title: str = ""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    weights_sha256: str | None = None
+    parameters: int = 0
+    pixel_temperature: float | None = None
+    training: dict[str, Any] = field(default_factory=dict)
+    """What the manifest of the training says: source, seed, epochs, limit, data."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the record must know about this model."""
+    coverage: Answered | None = None
+    """Which questions it answers, where it is answers from files."""
+
+
+def has_noise(model: object) -> bool:
+    """Whether a model gives access to its exogenous noise, as structural causal models do: `abduct` and `sample_noise`."""
+    return all(callable(getattr(model, method, None)) for method in ("abduct", "sample_noise"))
+
+
+def checked_answer(
+    answer: object, variables: Mapping[str, Variable], interventions: Values, count: int
+) -> dict[str, Tensor]:
+    """A model's answer on the CPU, every variable and nothing else, or a ModelError that says what is wrong with it.
+
+    Args:
+        answer: what the model returned.
+        variables: what it must hold.
+        interventions: what was asked: the answer must show these values.
+        count: how many samples.
+    """
+    if not isinstance(answer, Mapping):
+        raise ModelError(f"A model must answer with a mapping from variable to tensor, got {type(answer).__name__}.")
+    checked = {}
+    for name, variable in variables.items():
+        value = answer.get(name)
+        if not isinstance(value, Tensor):
+            raise ModelError(
+                f"The model's answer has no tensor for {name!r}; it must hold every variable: {', '.join(variables)}."
+            )
+        if value.ndim == 0 or len(value) != count:
+            given = "one number" if value.ndim == 0 else f"{len(value)} values"
+            raise ModelError(f"The model answered {given} of {name!r} for {count} questions.")
+        if value.layout != torch.strided or value.is_meta:
+            raise ModelError(f"The model answered {name!r} with a tensor without plain values; give a dense one.")
+        checked[name] = value.detach().cpu()
+        try:
+            variable.check(checked[name])
+        except ValueError as error:
+            raise ModelError(f"The model's answer is not usable: {error}") from error
+    for name, wanted in interventions.items():
+        if not torch.allclose(checked[name].double(), wanted.cpu().double(), rtol=1e-4, atol=1e-4):
+            raise ModelError(
+                f"The model was asked for do({name}) but its answer has other values of {name!r}; an intervened variable must "
+                "be returned exactly as it was set."
+            )
+    return checked
