@@ -21,7 +21,7 @@ from counterbench.metrics.base import Column, Metric
 from counterbench.models import baselines
 from counterbench.models.model import Contestant
 from counterbench.models.reachable import evaluation_mode
-from counterbench.plans import Plan
+from counterbench.plans.plan import Plan
 from counterbench.records import Record
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import cache_folder, without_folders

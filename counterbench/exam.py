@@ -23,7 +23,7 @@ from counterbench.judges import Panel
 from counterbench.metrics._references import References
 from counterbench.metrics.base import Metric, Setting
 from counterbench.models.model import Contestant, has_noise
-from counterbench.plans import Plan
+from counterbench.plans.plan import Plan
 from counterbench.plugins import registry
 from counterbench.plugins.factory import make
 from counterbench.records import Inputs

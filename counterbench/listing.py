@@ -16,7 +16,7 @@ from counterbench.errors import UnknownNameError
 from counterbench.plugins import registry, summaries
 
 if TYPE_CHECKING:
-    from counterbench.plans import Question
+    from counterbench.plans.plan import Line
 
 Lines = list[tuple[str, str]]
 
@@ -256,13 +256,13 @@ def describe_plan(
         lines.append(
             f"  {name:<12}{span}" + (f", median {variable.show(middle)}" if variable.kind == "continuous" else "")
         )
-    first = [question for question in drawn.questions() if question.row == int(drawn.index[0])]
+    first = [question for question in drawn.lines() if question.row == int(drawn.index[0])]
     lines += ["", f"test image {int(drawn.index[0])} is asked"]
     lines += [f"  {_in_words(question)}" for question in first]
     return "\n".join(lines)
 
 
-def _in_words(question: Question) -> str:
+def _in_words(question: Line) -> str:
     if question.kind == "null":
         return f"null    {question.value:g} times"
     then = f", then do({question.then} = {question.then_value:g})" if question.then else ""

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterbench import totals
+from counterbench import plans, totals
 from counterbench.errors import RecordError
 from counterbench.evaluation import Evaluation
 from counterbench.records import RECORD, SAMPLES, TOTALS, Inputs, Record, read_record, write_record
@@ -46,7 +46,7 @@ def save(evaluation: Evaluation, folder: Path, picture: Figure | None = None) ->
     """Write the scores, the questions and the picture, then the record: where there is a record, everything else is there too."""
     scores = write_samples(evaluation, folder / SAMPLES)
     totals.write(totals.of_table(scores, merge=True), folder / TOTALS)
-    evaluation.plan.save(folder / PLAN)
+    plans.save(evaluation.plan, folder / PLAN)
     if picture is not None:
         save_figure(picture, folder / GRID)
     write_record(evaluation.record, folder / RECORD)

@@ -23,7 +23,7 @@ REFERENCE = (
     "counterbench.features.base",
     "counterbench.metrics.base",
     "counterbench.counterfactual",
-    "counterbench.plans",
+    "counterbench.plans.plan",
     "counterbench.records",
     "counterbench.statistics",
     "counterbench.comparison",

@@ -11,6 +11,7 @@ from counterbench import plans
 from counterbench.catalog.suites import Suite
 from counterbench.causal.variables import Binary, Categorical, Continuous
 from counterbench.errors import ConfigError, DataError
+from counterbench.plans import drawing
 
 SUITE = Suite(name="s", title="S", metrics=("composition",))
 
@@ -30,7 +31,7 @@ def test_continuous_values_are_training_values_from_another_tenth(seed, count):
     rng = np.random.default_rng(seed)
     train = torch.from_numpy(rng.gamma(3, 1, count)).float()
     factual = torch.from_numpy(rng.gamma(3, 1, 50)).float()
-    drawn = plans.other_value(Continuous("v", 0, 9), factual, train, rng)
+    drawn = drawing.other_value(Continuous("v", 0, 9), factual, train, rng)
     assert set(drawn.tolist()) <= set(train.tolist())
     assert (tenth(drawn.numpy(), train.numpy()) != tenth(factual.numpy(), train.numpy())).all()
 
@@ -39,7 +40,7 @@ def test_continuous_values_are_uniform_over_the_training_values_allowed():
     """Not over unique values, nor over bin means used as edges (defect 21 of the anchor)."""
     train = torch.cat([torch.full((300,), 0.05), torch.full((100,), 5.0), torch.linspace(0, 10, 11)])
     factual = torch.full((20_000,), 9.99)
-    drawn = plans.other_value(Continuous("v", 0, 10), factual, train, np.random.default_rng(0))
+    drawn = drawing.other_value(Continuous("v", 0, 10), factual, train, np.random.default_rng(0))
     allowed = train[torch.from_numpy(tenth(train.numpy(), train.numpy()) != 9)]
     expected = float((allowed < 1).float().mean())
     assert float((drawn < 1).float().mean()) == pytest.approx(expected, abs=0.01)
@@ -47,7 +48,7 @@ def test_continuous_values_are_uniform_over_the_training_values_allowed():
 
 def test_classes_are_uniform_over_the_others():
     factual = torch.zeros(30_000, dtype=torch.long) + 3
-    drawn = plans.other_value(Categorical("v", tuple("abcde")), factual, factual, np.random.default_rng(0))
+    drawn = drawing.other_value(Categorical("v", tuple("abcde")), factual, factual, np.random.default_rng(0))
     frequencies = drawn.bincount(minlength=5) / len(drawn)
     assert frequencies[3] == 0
     assert frequencies[[0, 1, 2, 4]].tolist() == pytest.approx([0.25] * 4, abs=0.01)
@@ -55,12 +56,12 @@ def test_classes_are_uniform_over_the_others():
 
 def test_binary_is_the_other_value():
     factual = torch.tensor([0, 1, 1])
-    assert plans.other_value(Binary("v"), factual, factual, np.random.default_rng(0)).tolist() == [1, 0, 0]
+    assert drawing.other_value(Binary("v"), factual, factual, np.random.default_rng(0)).tolist() == [1, 0, 0]
 
 
 def test_a_variable_that_never_varies_is_reported():
     with pytest.raises(DataError, match="one of 10 parts"):
-        plans.other_value(Continuous("v", 0, 1), torch.ones(2), torch.ones(5), np.random.default_rng(0))
+        drawing.other_value(Continuous("v", 0, 1), torch.ones(2), torch.ones(5), np.random.default_rng(0))
 
 
 def test_same_seed_same_plan_and_no_global_state(dataset):
@@ -80,7 +81,7 @@ def test_a_limited_plan_asks_the_same_questions_about_fewer_images(dataset):
     for name, values in part.single.items():
         assert torch.equal(values, whole.single[name][:7])
     assert len(part) == 7 * 4
-    assert len(list(part.questions())) == 7 * 4
+    assert len(list(part.lines())) == 7 * 4
 
 
 def test_every_intervenable_variable_is_asked_about_every_image(dataset):
@@ -99,7 +100,7 @@ def test_what_is_set_is_taken_back_and_unrelated_variables_are_set_in_pairs(data
     for name in ("a", "b", "c"):
         assert torch.equal(plan.undo[name], test[name][:5])
     assert plan.counts == {"null": 5, "single": 15, "return": 15, "pair": 10}
-    questions = list(plan.questions())
+    questions = list(plan.lines())
     assert len(questions) == len(plan) == 45
     back = next(q for q in questions if q.kind == "return" and q.variable == "c" and q.row == 3)
     assert back.then == "c"
@@ -118,11 +119,11 @@ def test_more_kinds_of_question_change_no_value(dataset):
 def test_the_published_law_draws_distinct_test_values_from_another_ninth():
     rng = np.random.default_rng(0)
     test = torch.tensor([0.0] * 500 + [5.0, 6.0, 9.0])
-    drawn = plans.other_value(Continuous("v", 0, 9), torch.zeros(9000), test, rng, "published")
+    drawn = drawing.other_value(Continuous("v", 0, 9), torch.zeros(9000), test, rng, "published")
     assert set(drawn.tolist()) == {5.0, 6.0, 9.0}
     frequencies = [float((drawn == value).float().mean()) for value in (5.0, 6.0, 9.0)]
     assert frequencies == pytest.approx([1 / 3] * 3, abs=0.02)
-    back = plans.other_value(Continuous("v", 0, 9), torch.full((900,), 9.0), test, rng, "published")
+    back = drawing.other_value(Continuous("v", 0, 9), torch.full((900,), 9.0), test, rng, "published")
     assert set(back.tolist()) == {0.0, 5.0, 6.0}  # 0 counts once, though it is there 500 times
     assert float((back == 0).float().mean()) == pytest.approx(1 / 3, abs=0.06)
 
@@ -130,7 +131,7 @@ def test_the_published_law_draws_distinct_test_values_from_another_ninth():
 @pytest.mark.parametrize("ending", ["parquet", "csv", "json"])
 def test_a_plan_survives_the_disk(dataset, tmp_path, ending):
     plan = plans.draw(dataset, FULL, 0, limit=9)
-    plan.save(tmp_path / f"p.{ending}")
+    plans.save(plan, tmp_path / f"p.{ending}")
     loaded = plans.load(tmp_path / f"p.{ending}", dataset)
     assert loaded.hash == plan.hash
     assert loaded.pairs == plan.pairs
@@ -143,7 +144,7 @@ def test_plans_of_something_else_are_refused(dataset, tmp_path):
         ({"single": {"z": plan.single["a"]}}, "sets 'z'"),
     ]:
         given = {"index": plan.index, "cycles": 1, "single": plan.single, "undo": {}, **change}
-        plans.Plan(**given).save(tmp_path / "p.parquet")
+        plans.save(plans.Plan(**given), tmp_path / "p.parquet")
         with pytest.raises(DataError, match=words):
             plans.load(tmp_path / "p.parquet", dataset)
     (tmp_path / "q.parquet").write_text("no")
@@ -153,11 +154,11 @@ def test_plans_of_something_else_are_refused(dataset, tmp_path):
     with pytest.raises(DataError, match="is not a plan"):
         plans.load(tmp_path / "q.json", dataset)
     with pytest.raises(ConfigError, match=r"must end with \.parquet"):
-        plan.save(tmp_path / "p.txt")
+        plans.save(plan, tmp_path / "p.txt")
 
 
 def test_a_second_step_needs_its_first(dataset, tmp_path):
-    plans.draw(dataset, FULL, 0, limit=4).save(tmp_path / "p.csv")
+    plans.save(plans.draw(dataset, FULL, 0, limit=4), tmp_path / "p.csv")
     lines = (tmp_path / "p.csv").read_text().splitlines()
     (tmp_path / "q.csv").write_text("\n".join(line for line in lines if not line.startswith("single")))
     with pytest.raises(DataError, match="without the single one"):
@@ -167,7 +168,7 @@ def test_a_second_step_needs_its_first(dataset, tmp_path):
 
 
 def test_incomplete_and_inconsistent_plans_are_refused(dataset, tmp_path):
-    plans.draw(dataset, FULL, 0, limit=4).save(tmp_path / "p.csv")
+    plans.save(plans.draw(dataset, FULL, 0, limit=4), tmp_path / "p.csv")
     lines = (tmp_path / "p.csv").read_text().splitlines()
     (tmp_path / "q.csv").write_text("\n".join(line for line in lines if not line.startswith("single,2,b")))
     with pytest.raises(DataError, match="incomplete"):
@@ -180,7 +181,7 @@ def test_incomplete_and_inconsistent_plans_are_refused(dataset, tmp_path):
 
 def test_the_order_of_the_rows_in_a_file_is_of_no_matter(dataset, tmp_path):
     plan = plans.draw(dataset, FULL, 0, limit=9)
-    plan.save(tmp_path / "p.csv")
+    plans.save(plan, tmp_path / "p.csv")
     head, *lines = (tmp_path / "p.csv").read_text().splitlines()
     order = np.random.default_rng(0).permutation(len(lines))
     (tmp_path / "q.csv").write_text("\n".join([head, *(lines[i] for i in order)]))
@@ -219,7 +220,7 @@ def test_a_plan_saved_again_by_a_spreadsheet_is_the_same(dataset, tmp_path):
     """With a byte order mark, and rows written as 3.0."""
     plan = plans.draw(dataset, FULL, 0, limit=4)
     for ending in ("csv", "json"):
-        plan.save(tmp_path / f"p.{ending}")
+        plans.save(plan, tmp_path / f"p.{ending}")
         text = (tmp_path / f"p.{ending}").read_text()
         (tmp_path / f"q.{ending}").write_text(text, encoding="utf-8-sig")
         assert plans.load(tmp_path / f"q.{ending}", dataset).hash == plan.hash
@@ -251,7 +252,7 @@ def test_a_plan_saved_again_by_a_spreadsheet_is_the_same(dataset, tmp_path):
     ],
 )
 def test_plans_that_cannot_be_are_told_what_is_wrong_with_which_question(dataset, tmp_path, kind, change, words):
-    plans.draw(dataset, FULL, 0, limit=8).save(tmp_path / "p.json")
+    plans.save(plans.draw(dataset, FULL, 0, limit=8), tmp_path / "p.json")
     questions = json.loads((tmp_path / "p.json").read_text())
     next(question for question in questions if question["kind"] == kind).update(change)
     (tmp_path / "p.json").write_text(json.dumps(questions))

@@ -166,7 +166,7 @@ def plan_export(
         return
     plans.require_format(output)
     drawn = plans.draw(datasets.load(dataset, source, data_dir), find_suite(suite), seed, limit)
-    drawn.save(output)
+    plans.save(drawn, output)
     put(drawn.hash)
     say(f"{len(drawn)} questions: {output}")
 

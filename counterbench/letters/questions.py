@@ -21,7 +21,7 @@ from counterbench.causal.variables import Binary, Categorical, Continuous, Image
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, DataError
 from counterbench.exam import SPLIT, Exam
-from counterbench.plans import Plan
+from counterbench.plans.plan import Plan
 from counterbench.runtime.progress import bar
 from counterbench.storage.files import (
     atomic,

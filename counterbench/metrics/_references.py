@@ -13,7 +13,7 @@ from torch import Tensor
 from counterbench.causal.variables import Continuous, Variable
 from counterbench.datasets.dataset import REFERENCES, Dataset
 from counterbench.features.base import FeatureSpace
-from counterbench.plans import cell_edges
+from counterbench.plans.drawing import cell_edges
 from counterbench.runtime.blocks import BLOCK
 from counterbench.runtime.progress import bar
 from counterbench.storage.files import cache_folder

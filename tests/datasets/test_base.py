@@ -6,7 +6,7 @@ from counterbench.catalog.suites import find_suite
 from counterbench.causal.variables import Continuous
 from counterbench.datasets.dataset import Dataset, Split, plausible_range
 from counterbench.errors import DataError
-from counterbench.plans import draw
+from counterbench.plans.drawing import draw
 
 COUNT = 40
 

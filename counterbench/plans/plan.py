@@ -1,0 +1,87 @@
+"""The questions, as data: every model answers the same ones."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Line(NamedTuple):
+    """One row of a plan.
+
+    Attributes:
+        kind: null, single, return or pair.
+        row: of the test split.
+        variable: what the first intervention sets; "" for a null question.
+        value: what it is set to; for a null question the number of repetitions.
+        then: what the second intervention sets; "" where there is none. A pair is asked in both orders.
+        then_value: what that is set to; NaN where there is none.
+    """
+
+    kind: str
+    row: int
+    variable: str
+    value: float
+    then: str = ""
+    then_value: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All questions of one exam.
+
+    Args:
+        index: (N,), rows of the test split that are asked about, each once.
+        cycles: how often the null intervention is composed.
+        single: intervened variable -> (N,) natural values, one per row of `index`.
+        undo: intervened variable -> (N,) factual values: do(k = v), with v from `single`, then do(k = this).
+        pairs: (a, b): do(a) then do(b), and the other order, with the values of `single`.
+    """
+
+    index: Tensor
+    cycles: int
+    single: dict[str, Tensor]
+    undo: dict[str, Tensor]
+    pairs: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of all questions."""
+        digest = hashlib.sha256()
+        for question in self.lines():
+            digest.update(f"{tuple(question)!r}\n".encode())
+        return digest.hexdigest()
+
+    def lines(self) -> Iterator[Line]:
+        """Every question, in a fixed order."""
+        rows = self.index.tolist()
+        if self.cycles:
+            yield from (Line("null", row, "", float(self.cycles)) for row in rows)
+        for name, values in self.single.items():
+            yield from (Line("single", row, name, float(v)) for row, v in zip(rows, values.tolist(), strict=True))
+        for name, back in self.undo.items():
+            asked = zip(rows, self.single[name].tolist(), back.tolist(), strict=True)
+            yield from (Line("return", row, name, float(v), name, float(u)) for row, v, u in asked)
+        for a, b in self.pairs:
+            asked = zip(rows, self.single[a].tolist(), self.single[b].tolist(), strict=True)
+            yield from (Line("pair", row, a, float(v), b, float(w)) for row, v, w in asked)
+
+    def __len__(self) -> int:
+        """Number of questions."""
+        return len(self.index) * (bool(self.cycles) + len(self.single) + len(self.undo) + len(self.pairs))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Questions of each kind."""
+        each = {
+            "null": bool(self.cycles),
+            "single": len(self.single),
+            "return": len(self.undo),
+            "pair": len(self.pairs),
+        }
+        return {kind: int(number) * len(self.index) for kind, number in each.items() if number}
