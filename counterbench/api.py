@@ -17,8 +17,8 @@ from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, RecordError
 from counterbench.evaluation import Evaluation
 from counterbench.models.model import Contestant, Model
-from counterbench.records import Record
-from counterbench.report import table as tables
+from counterbench.records import table as tables
+from counterbench.records.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

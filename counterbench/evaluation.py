@@ -12,17 +12,17 @@ from torch import Tensor
 
 from counterbench import models, scoring
 from counterbench.columns import load_columns, prune, save_columns, touch
-from counterbench.counterfactual import wrong_scale
 from counterbench.errors import ConfigError
 from counterbench.exam import SPLIT, Exam, choose_device, prepare
 from counterbench.examination import REAL, SHOWN, Examinee, Shown, examine, key_of, unanswered
 from counterbench.failures import Incomplete, penalised
+from counterbench.metrics.answers import wrong_scale
 from counterbench.metrics.base import Column, Metric
 from counterbench.models import baselines
 from counterbench.models.model import Contestant
 from counterbench.models.reachable import evaluation_mode
 from counterbench.plans.plan import Plan
-from counterbench.records import Record
+from counterbench.records.record import Record
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import cache_folder, without_folders
 

@@ -20,13 +20,13 @@ from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, UnavailableError, UnknownNameError, short
 from counterbench.features.base import FeatureSpace
 from counterbench.judges import Panel
-from counterbench.metrics._references import References
 from counterbench.metrics.base import Metric, Setting
+from counterbench.metrics.references import References
 from counterbench.models.model import Contestant, has_noise
 from counterbench.plans.plan import Plan
 from counterbench.plugins import registry
 from counterbench.plugins.factory import make
-from counterbench.records import Inputs
+from counterbench.records.record import Inputs
 
 SPLIT = "test"
 

@@ -20,10 +20,17 @@ from torch import Tensor, nn
 from counterbench import models
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
-from counterbench.counterfactual import Batch, Counterfactual, Instruments, NoiseSample, View, picture
 from counterbench.datasets.matching import Matcher
 from counterbench.exam import SPLIT, Exam
 from counterbench.judges import Reading, measure_all
+from counterbench.metrics.answers import (
+    Batch,
+    Counterfactual,
+    Instruments,
+    NoiseSample,
+    View,
+    picture,
+)
 from counterbench.metrics.base import Column, Metric
 from counterbench.models.baselines import Identity, Truth
 from counterbench.models.cost import counted_passes, out_of_memory, peak_memory

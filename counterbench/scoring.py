@@ -9,8 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from counterbench.metrics.base import Column
-from counterbench.records import Estimate, Number
-from counterbench.statistics import Ratios, bca, cluster_totals
+from counterbench.records.intervals import Ratios, bca, cluster_totals
+from counterbench.records.record import Estimate, Number
 
 _WITHOUT_INTERVAL = ("timing", "peak")
 

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from counterbench import comparison, datasets, totals
+from counterbench import datasets
 from counterbench.catalog.suites import suite_paths
-from counterbench.comparison import Entry
-from counterbench.counterfactual import L1
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import CounterbenchError, RecordError, UnknownNameError
 from counterbench.exam import SPLIT, Exam, prepare
-from counterbench.plausibility import problems
-from counterbench.records import SAMPLES, TOTALS, Estimate, Record, file_of, read_record
-from counterbench.statistics import Ratios
+from counterbench.leaderboard import comparison
+from counterbench.leaderboard.comparison import Entry
+from counterbench.metrics.answers import L1
+from counterbench.records.intervals import Ratios
+from counterbench.records.plausibility import problems
+from counterbench.records.record import SAMPLES, TOTALS, Estimate, Record, file_of, read_record, totals
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from counterbench import models, totals
-from counterbench.counterfactual import L1
+from counterbench import models
 from counterbench.errors import RecordError, UnknownNameError
 from counterbench.evaluation import Evaluation, evaluate
-from counterbench.plausibility import problems
-from counterbench.records import SAMPLES, Estimate, Number, Record, file_of, read_record
-from counterbench.report.table import heading
-from counterbench.totals import BY, Key
+from counterbench.metrics.answers import L1
+from counterbench.records.plausibility import problems
+from counterbench.records.record import SAMPLES, Estimate, Number, Record, file_of, read_record, totals
+from counterbench.records.table import heading
+from counterbench.records.totals import BY, Key
 from counterbench.validation import differences, exam_of, scores, standard_error
 
 DEVIATIONS = 3.5

@@ -22,12 +22,12 @@ REFERENCE = (
     "counterbench.judges.base",
     "counterbench.features.base",
     "counterbench.metrics.base",
-    "counterbench.counterfactual",
+    "counterbench.metrics.answers",
     "counterbench.plans.plan",
-    "counterbench.records",
-    "counterbench.statistics",
-    "counterbench.comparison",
-    "counterbench.leaderboard",
+    "counterbench.records.record",
+    "counterbench.records.intervals",
+    "counterbench.leaderboard.comparison",
+    "counterbench.leaderboard.board",
     "counterbench.errors",
 )
 

@@ -131,7 +131,7 @@ def measured(name: str) -> list[str]:
     record = stored(SHOWN)
     if record is None or name in ("cost", "abduction"):
         return []
-    from counterbench.report.table import label, show
+    from counterbench.records.table import label, show
 
     lines = [
         "Measured on MorphoMNIST (source `digits`, suite `standard`):",
@@ -156,7 +156,7 @@ def stored(model: str) -> Any:
 
 def stored_at(path: Path) -> Any:
     """The record in a file."""
-    from counterbench.records import read_record
+    from counterbench.records.record import read_record
 
     return read_record(path)
 
@@ -182,8 +182,8 @@ def fooled() -> str:
     """What wins what, from the published record."""
     record = stored(SHOWN)
     assert record is not None
-    from counterbench.records import FLOORS
-    from counterbench.report.table import beaten_by, heading, show
+    from counterbench.records.record import FLOORS
+    from counterbench.records.table import beaten_by, heading, show
 
     numbers = [number for number in record.numbers if not number.detail and number.metric not in ("cost", "abduction")]
     lines = [
@@ -239,7 +239,7 @@ def fooled() -> str:
 
 def table_text(record: Any, detail: bool) -> str:
     """The table as the command line prints it."""
-    from counterbench.report import table
+    from counterbench.records import table
 
     return table.as_text(record, detail)
 
@@ -301,7 +301,7 @@ def comparison() -> str:
 
 def _beside(records: dict[str, Any], shown: list[str], source: str) -> list[str]:
     """Published numbers, ours and the baselines', row by row."""
-    from counterbench.report.table import show
+    from counterbench.records.table import show
 
     first = records[shown[0]]
     rows = [name for name in ROWS if any(name in number.references for number in first.numbers)]
@@ -329,7 +329,7 @@ def _beside(records: dict[str, Any], shown: list[str], source: str) -> list[str]
 
 def _numbers(record: Any) -> list[tuple[str, list[Any], Any]]:
     """(label, keys that are averaged, the first number) of every row of the comparison."""
-    from counterbench.report.table import label
+    from counterbench.records.table import label
 
     wanted = ("composition", "effectiveness", "truth", "percentage_error", "realism", "minimality")
     chosen = [number for number in record.numbers if number.metric in wanted and not number.detail]
@@ -356,7 +356,7 @@ def _anywhere(key: Any) -> Any:
 
 
 def _with_interval(found: list[Any]) -> str:
-    from counterbench.report.table import show
+    from counterbench.records.table import show
 
     if len(found) > 1 or found[0].low is None:
         return show(sum(one.value for one in found) / len(found))
@@ -501,7 +501,7 @@ BEGIN, END = "<!-- table: made by docs/make.py -->", "<!-- end of table -->"
 
 def lessons(record: Any) -> list[str]:
     """What the table shows, in words, with its own numbers."""
-    from counterbench.report.table import show
+    from counterbench.records.table import show
 
     found = {number.key: number for number in record.numbers}
 
@@ -736,11 +736,10 @@ def pages() -> dict[Path, str]:
 
 def boards() -> dict[Path, str]:
     """The leaderboards of all published records."""
-    from counterbench import leaderboard
-    from counterbench.report import board
+    from counterbench.leaderboard import formats
 
-    built = leaderboard.build(leaderboard.find(ROOT / "benchmarks" / "records"))
-    return {ROOT / "docs" / "leaderboard" / name: text for name, text in board.pages(built).items()}
+    built = formats.build(formats.find(ROOT / "benchmarks" / "records"))
+    return {ROOT / "docs" / "leaderboard" / name: text for name, text in formats.pages(built).items()}
 
 
 def main() -> None:

@@ -11,13 +11,13 @@ from toy import COUNTS, Toy, exact_scm, read
 from counterbench import judges
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
-from counterbench.counterfactual import Batch, Counterfactual, Instruments, NoiseSample, View
 from counterbench.datasets.matching import Matcher
 from counterbench.examination import partners
 from counterbench.features.base import FeatureSpace
 from counterbench.features.pixel import Pixel
-from counterbench.metrics._references import References
+from counterbench.metrics.answers import Batch, Counterfactual, Instruments, NoiseSample, View
 from counterbench.metrics.base import Setting
+from counterbench.metrics.references import References
 from counterbench.models.baselines import Identity
 
 NAMES = ("a", "b", "c")

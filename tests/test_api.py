@@ -2,7 +2,7 @@ import pytest
 
 import counterbench
 from counterbench.errors import ConfigError, RecordError
-from counterbench.records import read_record
+from counterbench.records.record import read_record
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from counterbench.checks import of_datasets as of_data
 from counterbench.checks import of_instruments, of_mechanisms, of_metrics, of_models
 from counterbench.checks.base import run, told
 from counterbench.cli import main
-from counterbench.counterfactual import l1
 from counterbench.datasets.dataset import Split
 from counterbench.errors import UnknownNameError
 from counterbench.features.base import FeatureSpace
+from counterbench.metrics.answers import l1
 from counterbench.metrics.base import Cell, SampleMetric
 from counterbench.models.model import Contestant
 from counterbench.plugins import registry

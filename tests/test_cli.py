@@ -215,7 +215,7 @@ def test_a_full_disk_keeps_the_earlier_record(run, tmp_path, monkeypatch):
         with files.atomic(path):
             raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("counterbench.records.write_text", full)
+    monkeypatch.setattr("counterbench.records.record.write_text", full)
     result = run(*EVALUATE, "--overwrite", "always")
     assert result.exit_code == 1
     assert "No space left on device" in result.stderr

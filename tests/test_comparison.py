@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from counterbench import comparison, evaluation, models, storing, totals
+from counterbench import evaluation, models, storing
 from counterbench.errors import RecordError
+from counterbench.leaderboard import comparison
 from counterbench.models.model import Contestant
-from counterbench.statistics import Differences, Ratios, bca, holm
+from counterbench.records import totals
+from counterbench.records.intervals import Differences, Ratios, bca, holm
 
 
 def cards(keep, toy):
@@ -135,7 +137,7 @@ def altered(folder, to, change):
 def test_leaked_numbers_are_marked_and_every_row_has_its_floor(folders, tmp_path):
     from rich.console import Console
 
-    from counterbench.report import versus
+    from counterbench.leaderboard import comparison_report
 
     def leak(record):
         for number in record["numbers"]:
@@ -144,7 +146,7 @@ def test_leaked_numbers_are_marked_and_every_row_has_its_floor(folders, tmp_path
     leaky = altered(folders["bad"], tmp_path / "leaky", leak)
     made = comparison.compare(comparison.load([folders["good"], leaky]), resamples=300)
     console = Console(width=170, record=True, file=io.StringIO())
-    console.print(versus.build(made))
+    console.print(comparison_report.build(made))
     text = console.export_text()
     assert "LEAKED: bad" in text
     assert "0 (identity)" in text
@@ -302,7 +304,7 @@ def test_false_alarms_are_as_rare_as_promised():
         rng = np.random.default_rng(trial)
         ones = np.ones((50, 10))
         pair = Differences(Ratios(rng.normal(size=(50, 10)), ones), Ratios(rng.normal(size=(50, 10)), ones))
-        from counterbench.statistics import resampled
+        from counterbench.records.intervals import resampled
 
         drawn = resampled(pair, 2000, trial)
         p = np.array([comparison._p_value(pair.point()[k], drawn[:, k]) for k in range(10)])
@@ -313,13 +315,13 @@ def test_false_alarms_are_as_rare_as_promised():
 def test_table_and_picture(compared, tmp_path):
     from rich.console import Console
 
-    from counterbench.report import versus
+    from counterbench.leaderboard import comparison_report
 
     console = Console(width=140, record=True, file=io.StringIO())
-    console.print(versus.build(compared))
+    console.print(comparison_report.build(compared))
     text = console.export_text()
     assert "good (rank)" in text
     assert "(1)" in text
     assert "< 0.001" in text or "0.0" in text
-    versus.draw(compared, tmp_path / "c.png")
+    comparison_report.draw(compared, tmp_path / "c.png")
     assert (tmp_path / "c.png").stat().st_size > 5000

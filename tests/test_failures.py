@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from counterbench import evaluation
 from counterbench.failures import penalised
 from counterbench.metrics.base import Cell, Column
-from counterbench.records import regret
+from counterbench.records.record import regret
 
 CELLS = [
     Cell("l1", "grey levels", "lower", "a"),

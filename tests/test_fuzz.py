@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import counterbench
-from counterbench import evaluation, leaderboard, site, validation
+from counterbench import evaluation, validation
 from counterbench.errors import CounterbenchError
+from counterbench.leaderboard import board, website
+from counterbench.leaderboard import formats as report
 from counterbench.letters import questions
 from counterbench.letters.scoring import ready
-from counterbench.records import read_record
-from counterbench.report import board as report
+from counterbench.records.record import read_record
 
 pytestmark = pytest.mark.filterwarnings("ignore::counterbench.errors.RecordWarning")
 
@@ -101,9 +102,9 @@ def require_words(error):
 
 def survives(folder):
     """There is a board, with pages, of what is good; what it says can be told as JSON that is JSON."""
-    boards = leaderboard.build(leaderboard.find(folder), resamples=50)
+    boards = board.build(board.find(folder), resamples=50)
     assert boards
-    site.build(boards, folder / "site")
+    website.build(boards, folder / "site")
     text = report.pages(boards)["leaderboard.json"]
     json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
 
@@ -212,4 +213,4 @@ def spoil(target: Path, how: str, data) -> None:
 
 def test_a_good_record_is_still_good(stored):
     assert read_record(first_record(stored)).inputs.model == "one"
-    assert len(leaderboard.build(leaderboard.find(stored), resamples=50)[0].rows) == 2
+    assert len(board.build(board.find(stored), resamples=50)[0].rows) == 2

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from counterbench import evaluation, leaderboard, models, site, storing
+from counterbench import evaluation, leaderboard, models, storing
 from counterbench.cli import main
 from counterbench.errors import RecordError, RecordWarning
+from counterbench.leaderboard import formats as report
+from counterbench.leaderboard import website
 from counterbench.models.model import Contestant
-from counterbench.records import read_record, write_record
-from counterbench.report import board as report
+from counterbench.records.record import read_record, write_record
 
 METRICS = ["composition", "effectiveness", "truth"]
 
@@ -308,7 +309,7 @@ def test_nobodys_words_are_taken_for_markup(records, tmp_path):
         changed(tmp_path / name, numbers=numbers)
     boards = leaderboard.build(leaderboard.find(tmp_path), resamples=100)
     out = tmp_path / "site" / "boards"
-    site.build(boards, out)
+    website.build(boards, out)
     assert not list(tmp_path.glob("escaped*"))
     assert all(path.parent.parent in (out, out.parent) or path.parent == out for path in tmp_path.rglob("*.html"))
     board = next(board for board in boards if len(board.rows) > 1)
@@ -341,7 +342,7 @@ def test_headings_and_cells_are_words(records, tmp_path):
     assert any(
         float(cell) < 0 for line in lines for cell in line if re.fullmatch(r"-\d.*", cell)
     )  # numbers stay numbers
-    site.build([board], tmp_path / "site")
+    website.build([board], tmp_path / "site")
     for text in (*report.pages([board]).values(), *(page.read_text() for page in (tmp_path / "site").rglob("*.html"))):
         assert "\x1b" not in text
 

@@ -9,7 +9,7 @@ import pytest
 from counterbench import evaluation
 from counterbench.errors import RecordError
 from counterbench.models.model import Contestant
-from counterbench.records import json_schema, read_record, to_json, write_record
+from counterbench.records.record import json_schema, read_record, to_json, write_record
 from counterbench.storage.files import without_folders
 
 ROOT = Path(__file__).parents[1]
@@ -72,7 +72,7 @@ def test_inputs_decide_the_hash(record):
 
 
 def test_reading_records_needs_no_torch():
-    code = "import sys, counterbench.records, counterbench.report.table; print('torch' in sys.modules)"
+    code = "import sys, counterbench.records.record, counterbench.records.table; print('torch' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
         == "False"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from counterbench.statistics import Ratios, bca, cluster_totals
+from counterbench.records.intervals import Ratios, bca, cluster_totals
 
 
 def means(values):

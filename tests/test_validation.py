@@ -15,8 +15,8 @@ from click.testing import CliRunner
 
 import counterbench
 from counterbench.cli import main
-from counterbench.plausibility import problems
-from counterbench.records import Record, read_record, write_record
+from counterbench.records.plausibility import problems
+from counterbench.records.record import Record, read_record, write_record
 from counterbench.validation import scores, validate
 
 ROOT = Path(__file__).parents[1]

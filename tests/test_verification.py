@@ -11,7 +11,7 @@ import counterbench
 from counterbench import validation, verification
 from counterbench.cli import main
 from counterbench.errors import RecordError
-from counterbench.records import Number, Record, read_record, write_record
+from counterbench.records.record import Number, Record, read_record, write_record
 from counterbench.verification import verify
 
 

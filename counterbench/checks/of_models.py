@@ -12,8 +12,8 @@ from counterbench import models
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.checks.base import Finding, NotAskedError, require, run, unlike
-from counterbench.counterfactual import wrong_scale
 from counterbench.datasets.dataset import Dataset
+from counterbench.metrics.answers import wrong_scale
 from counterbench.models.model import Contestant
 from counterbench.models.reachable import evaluation_mode
 

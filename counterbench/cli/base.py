@@ -209,11 +209,11 @@ def evaluate_into(folder: Path, contestant: Any, exam: Any, batch_size: int | No
 
 def print_record(record: Any, as_json: bool, detail: bool) -> None:
     """A record to stdout, as a table or as JSON."""
-    from counterbench.records import to_json
+    from counterbench.records.record import to_json
 
     if as_json:
         put_json(to_json(record))
         return
-    from counterbench.report import table
+    from counterbench.records import table
 
     put_table(lambda width, symbols: table.build(record, detail, width, symbols), table.WIDTH)

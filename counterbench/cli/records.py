@@ -26,7 +26,7 @@ def compare(records: tuple[Path, ...], picture: Path, detail: bool, as_json: boo
     """Compare two or more RECORDS (folders of `evaluate`) that answer the same questions."""
     import json
 
-    from counterbench import comparison
+    from counterbench.leaderboard import comparison
     from counterbench.storage.files import require_picture
 
     require_picture(picture)
@@ -34,10 +34,10 @@ def compare(records: tuple[Path, ...], picture: Path, detail: bool, as_json: boo
     if as_json:
         put_json(json.dumps(made.to_json(), indent=1))
         return
-    from counterbench.report import versus
+    from counterbench.leaderboard import comparison_report
 
-    put_table(lambda room, symbols: versus.build(made, room, symbols), versus.WIDTH)
-    versus.draw(made, picture)
+    put_table(lambda room, symbols: comparison_report.build(made, room, symbols), comparison_report.WIDTH)
+    comparison_report.draw(made, picture)
     say(f"drawn: {picture}")
 
 
@@ -83,8 +83,9 @@ def leaderboard_build(
     quiet: bool,
 ) -> None:
     """Build boards from all records in a folder: a website that opens from disk, Markdown, CSV, LaTeX and JSON."""
-    from counterbench import leaderboard, site
-    from counterbench.report import board as report
+    from counterbench import leaderboard
+    from counterbench.leaderboard import formats as report
+    from counterbench.leaderboard import website
     from counterbench.storage.files import require_writable, write_text
 
     show_progress(quiet)
@@ -100,7 +101,7 @@ def leaderboard_build(
         from counterbench.site.pictures import draw_all
 
         albums = draw_all(boards, output, data_dir, device, trained, lambda line: say(one_line(line)))
-    page = site.build(boards, output, albums)
+    page = website.build(boards, output, albums)
     say(f"{len(boards)} boards; open {page}")
 
 
@@ -141,7 +142,7 @@ def verify(
 ) -> None:
     """Ask the model of RECORD some of its questions again, and compare the numbers with those it claims."""
     from counterbench import verification
-    from counterbench.report.table import heading, show
+    from counterbench.records.table import heading, show
 
     show_progress(quiet)
     found = verification.verify(record, count, data_dir, device, model, dataset)

@@ -13,7 +13,7 @@ from counterbench.exam import SPLIT, Exam, prepare
 from counterbench.letters.answers import Answers, Coverage
 from counterbench.letters.questions import ANSWERS, QUESTIONS, Letter, read_exam, rounds_of, write_round
 from counterbench.models.model import Contestant
-from counterbench.records import CEILINGS, FLOORS, Answered
+from counterbench.records.record import CEILINGS, FLOORS, Answered
 
 
 @dataclass(frozen=True)

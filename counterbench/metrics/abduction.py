@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from counterbench.causal.variables import Continuous, Variable
-from counterbench.counterfactual import Counterfactual
+from counterbench.metrics.answers import Counterfactual
 from counterbench.metrics.base import Cell, Column, Metric, Setting, error_cell, joined
 from counterbench.metrics.truth import rounded
 from counterbench.plugins.registry import metrics

@@ -13,9 +13,9 @@ from torchmetrics import Metric as TorchMetric
 
 from counterbench.causal.graph import CausalGraph
 from counterbench.causal.variables import Continuous, Variable
-from counterbench.counterfactual import L1, Counterfactual
 from counterbench.features.base import FeatureSpace
-from counterbench.metrics._references import References
+from counterbench.metrics.answers import L1, Counterfactual
+from counterbench.metrics.references import References
 
 Direction = Literal["lower", "higher", "one", "zero", "half"]
 """What is better: a lower score, a higher one, or one close to 1, to 0, to 0.5."""

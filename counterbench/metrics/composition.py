@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from counterbench.counterfactual import L1, Counterfactual, l1
+from counterbench.metrics.answers import L1, Counterfactual, l1
 from counterbench.metrics.base import Cell, DistanceMetric, Setting, distance_cell
 from counterbench.plugins.registry import metrics
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from counterbench.counterfactual import Counterfactual
+from counterbench.metrics.answers import Counterfactual
 from counterbench.metrics.base import Cell, SampleMetric
 from counterbench.plugins.registry import metrics
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from counterbench.causal.variables import Binary, Continuous, Variable
-from counterbench.counterfactual import Counterfactual
-from counterbench.metrics._classification import auroc, balanced_accuracy, f1_parts
+from counterbench.metrics.answers import Counterfactual
 from counterbench.metrics.base import Cell, Column, SampleMetric, error_cell
+from counterbench.metrics.statistics.classification import auroc, balanced_accuracy, f1_parts
 from counterbench.plugins.registry import metrics
 
 __all__ = ["Effectiveness", "auroc", "balanced_accuracy", "error_per_sample", "f1_parts"]

@@ -9,10 +9,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from counterbench.counterfactual import Counterfactual, l1
 from counterbench.errors import ConfigError
-from counterbench.metrics._references import Grouping
+from counterbench.metrics.answers import Counterfactual, l1
 from counterbench.metrics.base import Cell, SampleMetric, Setting
+from counterbench.metrics.references import Grouping
 from counterbench.networks.autoencoder import normal_divergence
 from counterbench.plugins.registry import metrics
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from counterbench.counterfactual import Counterfactual
 from counterbench.judges import Reading
+from counterbench.metrics.answers import Counterfactual
 from counterbench.metrics.base import Cell, SampleMetric
 from counterbench.plugins.registry import metrics
 

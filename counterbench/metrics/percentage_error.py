@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from counterbench.causal.variables import Continuous
-from counterbench.counterfactual import Counterfactual
+from counterbench.metrics.answers import Counterfactual
 from counterbench.metrics.base import Cell, SampleMetric
 from counterbench.plugins.registry import metrics
 

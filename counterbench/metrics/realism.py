@@ -8,11 +8,18 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from counterbench.counterfactual import Counterfactual
 from counterbench.errors import ConfigError
 from counterbench.features.base import FeatureSpace
-from counterbench.metrics._distributions import frechet, frechet_against, kid, kid_subsets, moments, prdc
+from counterbench.metrics.answers import Counterfactual
 from counterbench.metrics.base import Cell, Column, Metric, Setting, joined
+from counterbench.metrics.statistics.distributions import (
+    frechet,
+    frechet_against,
+    kid,
+    kid_subsets,
+    moments,
+    prdc,
+)
 from counterbench.plugins.registry import metrics
 
 __all__ = ["Realism", "frechet", "kid", "kid_subsets", "prdc"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterbench.counterfactual import Counterfactual
+from counterbench.metrics.answers import Counterfactual
 from counterbench.metrics.base import Cell, DistanceMetric, distance_cell
 from counterbench.plugins.registry import metrics
 

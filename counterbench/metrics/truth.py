@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from counterbench.counterfactual import Counterfactual
+from counterbench.metrics.answers import Counterfactual
 from counterbench.metrics.base import Cell, DistanceMetric, distance_cell, error_cell
 from counterbench.plugins.registry import metrics
 

@@ -13,7 +13,7 @@ from counterbench.causal.chance import Generator
 from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Variable
 from counterbench.errors import ModelError
-from counterbench.records import Answered
+from counterbench.records.record import Answered
 
 Values = Mapping[str, Tensor]
 """Natural values by variable name; see :mod:`counterbench.causal.variables`."""

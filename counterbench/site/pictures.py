@@ -14,11 +14,11 @@ from torch import Tensor
 from counterbench import models
 from counterbench.catalog.recipes import recipe_paths
 from counterbench.causal.chance import SampleNoise
-from counterbench.counterfactual import l1
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import CheckpointError, CounterbenchError
 from counterbench.exam import Exam
-from counterbench.leaderboard import Board, Row
+from counterbench.leaderboard.board import Board, Row
+from counterbench.metrics.answers import l1
 from counterbench.models.model import Contestant
 from counterbench.models.reachable import evaluation_mode
 from counterbench.report.grid import captions

@@ -72,7 +72,7 @@ def test_a_model_without_noise_says_so(toy):
 def test_noise_that_is_no_number_costs_its_own_cells_only(toy):
     from dataclasses import replace
 
-    from counterbench.counterfactual import NoiseSample
+    from counterbench.metrics.answers import NoiseSample
     from counterbench.plugins import registry
 
     dataset = toy.Toy()

@@ -9,10 +9,10 @@ from sklearn import metrics as reference
 
 from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Binary, Image
-from counterbench.counterfactual import Batch, Counterfactual, Instruments
 from counterbench.judges import Reading
-from counterbench.metrics._classification import auroc, balanced_accuracy, f1_parts
+from counterbench.metrics.answers import Batch, Counterfactual, Instruments
 from counterbench.metrics.base import Setting
+from counterbench.metrics.statistics.classification import auroc, balanced_accuracy, f1_parts
 from counterbench.plugins import registry
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch.distributions import Independent, Normal, kl_divergence
 
 from counterbench.causal.variables import Categorical, Continuous
-from counterbench.metrics._references import Grouping
 from counterbench.metrics.minimality import Neighbourhood, cld, of_identity
+from counterbench.metrics.references import Grouping
 from counterbench.networks.autoencoder import normal_divergence
 
 
@@ -111,7 +111,7 @@ def test_groups_are_classes_or_tenths_of_the_training_range():
 
 
 def test_references_are_extracted_once_and_kept(toy, tmp_path, monkeypatch):
-    from counterbench.metrics._references import References
+    from counterbench.metrics.references import References
 
     monkeypatch.setenv("COUNTERBENCH_CACHE", str(tmp_path))
     calls = []

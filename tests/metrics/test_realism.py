@@ -11,8 +11,8 @@ from torch import nn
 
 from counterbench.datasets.matching import Matcher
 from counterbench.errors import ConfigError
-from counterbench.metrics import _distributions as distributions
 from counterbench.metrics.realism import Realism
+from counterbench.metrics.statistics import distributions
 
 
 def clouds(count=400, width=6, seed=0):

@@ -8,10 +8,12 @@ from rich.console import Console
 from counterbench import evaluation
 from counterbench.causal.samples import Samples
 from counterbench.cli.base import print_record
-from counterbench.comparison import Comparison, Difference
 from counterbench.errors import ConfigError
+from counterbench.leaderboard import comparison_report
+from counterbench.leaderboard.comparison import Comparison, Difference
 from counterbench.models.model import Contestant
-from counterbench.report import curves, graphs, grid, sheet, table, versus
+from counterbench.records import table
+from counterbench.report import curves, graphs, grid, sheet
 from counterbench.report.sheet import tiled
 
 
@@ -154,7 +156,7 @@ def compared(record, names):
 )
 def test_a_narrow_comparison_cuts_no_value(record, names, width, hidden):
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(versus.build(compared(record, names), width))
+    console.print(comparison_report.build(compared(record, names), width))
     text = console.export_text()
     assert "…" not in text
     assert all(len(line) <= width for line in text.splitlines())
@@ -226,7 +228,7 @@ def draw_everything(folder, toy, record):
     )
     graphs.draw_graph(toy.CARD.graph, toy.CARD.build_variables(), folder / "graph.png", DOLLARS)
     curves.draw_curves({DOLLARS: {"train": [3, 2, 1.0], "validation": [3, 2, 2.0]}}, folder / "curves.png")
-    versus.draw(compared(record, ["one", DOLLARS]), folder / "versus.png")
+    comparison_report.draw(compared(record, ["one", DOLLARS]), folder / "versus.png")
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import counterbench
-from counterbench import leaderboard, site
+from counterbench.leaderboard import board, website
 from counterbench.models.baselines import Identity
-from counterbench.records import write_record
+from counterbench.records.record import write_record
 from counterbench.site.pictures import draw_all
 from counterbench.storage.files import write_text
 
@@ -30,9 +30,9 @@ def built(toy, tmp_path_factory):
         result = counterbench.evaluate(model, dataset, suite="quick", limit=40, name=name, device="cpu")
         home = folder / "records" / name.strip("<>").replace(">", "")
         result.save(home)
-    boards = leaderboard.build(leaderboard.find(folder / "records"))
+    boards = board.build(board.find(folder / "records"))
     albums = draw_all(boards, folder / "site", device="cpu")
-    site.build(boards, folder / "site", albums)
+    website.build(boards, folder / "site", albums)
     return folder / "site"
 
 
@@ -135,7 +135,7 @@ def test_a_board_says_what_the_records_say(built):
         for number in json.loads(record.read_text())["numbers"]
         if (number["metric"], number["quantity"], number["intervened"]) == ("truth", "l1", "a")
     ]
-    from counterbench.report.table import show
+    from counterbench.records.table import show
 
     section = text[text.index('data-metric="truth"') :]
     row = section[section.index('data-model="exact"') :]
@@ -144,9 +144,9 @@ def test_a_board_says_what_the_records_say(built):
 
 
 def test_building_again_gives_the_same_pages(built, tmp_path):
-    boards = leaderboard.build(leaderboard.find(built.parent / "records"))
-    site.build(boards, tmp_path / "one")
-    site.build(boards, tmp_path / "two")
+    boards = board.build(board.find(built.parent / "records"))
+    website.build(boards, tmp_path / "one")
+    website.build(boards, tmp_path / "two")
     for path in pages(tmp_path / "one"):
         assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
 
@@ -168,7 +168,7 @@ def test_pictures_show_the_models_answers(toy, tmp_path, monkeypatch):
     dataset = toy.Toy()
     result = counterbench.evaluate(toy.ExactModel(), dataset, suite="quick", limit=40, name="exact", device="cpu")
     result.save(tmp_path / "records")
-    boards = leaderboard.build(leaderboard.find(tmp_path / "records"))
+    boards = board.build(board.find(tmp_path / "records"))
     asked = Contestant("exact", toy.ExactModel(), weights_sha256=result.record.inputs.weights_sha256)
     monkeypatch.setattr(models, "load", lambda *given: asked)
     monkeypatch.setattr(models, "names", lambda dataset: ["exact"])
@@ -221,8 +221,8 @@ def test_paths_in_a_record_are_not_followed(stranger, field, value):
     plain["inputs"][field] = value.format(home=stranger)
     path.write_text(json.dumps(plain))
     opened = []
-    boards = leaderboard.build(leaderboard.find(stranger / "records"))
-    site.build(boards, stranger / "site", draw_all(boards, stranger / "site", device="cpu", tell=opened.append))
+    boards = board.build(board.find(stranger / "records"))
+    website.build(boards, stranger / "site", draw_all(boards, stranger / "site", device="cpu", tell=opened.append))
     text = "".join(page.read_text() for page in (stranger / "site").rglob("*.html"))
     assert SECRET not in text
     assert "password" not in text
@@ -247,7 +247,7 @@ def test_models_that_the_user_names_are_asked(toy, tmp_path, monkeypatch):
     asked = []
     answers = Contestant("exact", toy.ExactModel(), weights_sha256="a" * 64)
     monkeypatch.setattr(models, "load", lambda name, *more: asked.append(name) or answers)
-    boards = leaderboard.build(leaderboard.find(tmp_path / "records"))
+    boards = board.build(board.find(tmp_path / "records"))
     album = draw_all(boards, tmp_path / "site", device="cpu", trained=[home])[boards[0].name]
     assert list(album.models) == ["exact"]
     assert asked == [str(home)]

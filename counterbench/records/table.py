@@ -10,7 +10,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from counterbench.records import FLOORS, GIVEN, Estimate, Number, Record, regret
+from counterbench.records.record import FLOORS, GIVEN, Estimate, Number, Record, regret
 from counterbench.runtime.terminal import printable
 
 ARROWS = {"lower": "↓", "higher": "↑", "one": "→1", "zero": "→0", "half": "→½"}

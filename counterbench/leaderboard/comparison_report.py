@@ -9,9 +9,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from counterbench.comparison import LEVEL, Comparison, Difference
-from counterbench.records import FLOORS, Number, regret
-from counterbench.report.table import ARROWS, ASCII_ARROWS, fit, label, section, show
+from counterbench.leaderboard.comparison import LEVEL, Comparison, Difference
+from counterbench.records.record import FLOORS, Number, regret
+from counterbench.records.table import ARROWS, ASCII_ARROWS, fit, label, section, show
 from counterbench.runtime.terminal import printable
 from counterbench.storage.figures import own_style, save_figure
 

@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from counterbench.leaderboard import BOARDS, Board, Row
-from counterbench.records import CEILINGS, Estimate
-from counterbench.report.table import ARROWS, beaten, label, show, show_rank, where
+from counterbench.leaderboard.board import BOARDS, Board, Row
+from counterbench.records.record import CEILINGS, Estimate
+from counterbench.records.table import ARROWS, beaten, label, show, show_rank, where
+from counterbench.records.totals import BY, Key
 from counterbench.runtime.terminal import one_line
-from counterbench.totals import BY, Key
 
 SCHEMA = 1
 """Version of the JSON that :func:`to_json` gives."""

@@ -7,12 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from counterbench.leaderboard import Board, Row
-from counterbench.records import CEILINGS, FLOORS, Estimate, Number, Record, regret
-from counterbench.report.table import ARROWS, beaten, interval, label, show, show_rank, shown_numbers, where
+from counterbench.leaderboard import charts
+from counterbench.leaderboard.board import Board, Row
+from counterbench.records.record import CEILINGS, FLOORS, Estimate, Number, Record, regret
+from counterbench.records.table import (
+    ARROWS,
+    beaten,
+    interval,
+    label,
+    show,
+    show_rank,
+    shown_numbers,
+    where,
+)
+from counterbench.records.totals import Key
 from counterbench.runtime.terminal import one_line
-from counterbench.site import charts
-from counterbench.totals import Key
 
 if TYPE_CHECKING:
     from counterbench.site.pictures import Album

@@ -1,7 +1,7 @@
 """Leaderboards: records side by side, with what nobody had to learn. Imports no torch.
 
 A board is one dataset, source and suite. It only reads: every number, interval and mark is in a record. Ranks come from paired
-comparisons (:mod:`counterbench.ranking`).
+comparisons (:mod:`counterbench.leaderboard.ranking`).
 """
 
 from __future__ import annotations
@@ -13,14 +13,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from counterbench.comparison import RESAMPLES
 from counterbench.errors import RecordError, RecordWarning
-from counterbench.plausibility import problems
-from counterbench.ranking import Candidate, Ranking, rank
-from counterbench.records import CEILINGS, FLOORS, RECORD, Estimate, Number, Record, called, read_record
+from counterbench.leaderboard.comparison import RESAMPLES
+from counterbench.leaderboard.ranking import Candidate, Ranking, rank
+from counterbench.records.plausibility import problems
+from counterbench.records.record import (
+    CEILINGS,
+    FLOORS,
+    RECORD,
+    Estimate,
+    Number,
+    Record,
+    called,
+    read_record,
+)
+from counterbench.records.totals import Key
 from counterbench.runtime.terminal import one_line
 from counterbench.storage.files import slug, without_folders
-from counterbench.totals import Key
 
 BOARDS = "leaderboard.json"
 """All boards as plain data; no record, should it lie among them."""

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm, wilcoxon
 
-from counterbench import totals
 from counterbench.errors import RecordError
-from counterbench.records import SAMPLES, Number, Record, called, file_of, read_record, regret
-from counterbench.statistics import Differences, Ratios, holm, interval, resampled
-from counterbench.totals import BY, Key, Totals
+from counterbench.records.intervals import Differences, Ratios, holm, interval, resampled
+from counterbench.records.record import SAMPLES, Number, Record, called, file_of, read_record, regret, totals
+from counterbench.records.totals import BY, Key, Totals
 
 RESAMPLES = 10_000
 """Of the independent units, behind every interval and p-value."""

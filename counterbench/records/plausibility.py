@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from counterbench.records import Estimate, Number, Record
+from counterbench.records.record import Estimate, Number, Record
 
 SHARES = {
     "accuracy",

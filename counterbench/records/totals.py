@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from counterbench.errors import RecordError
-from counterbench.records import SAMPLES, TOTALS
-from counterbench.statistics import Ratios, cluster_totals
+from counterbench.records.intervals import Ratios, cluster_totals
+from counterbench.records.record import SAMPLES, TOTALS
 from counterbench.storage.files import atomic, require_regular
 
 MOST = 256

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from counterbench import comparison, totals
-from counterbench.comparison import RESAMPLES, Difference, Entry
 from counterbench.errors import RecordError
-from counterbench.records import GIVEN, Record
-from counterbench.statistics import Ratios
-from counterbench.totals import Key
+from counterbench.leaderboard import comparison
+from counterbench.leaderboard.comparison import RESAMPLES, Difference, Entry
+from counterbench.records.intervals import Ratios
+from counterbench.records.record import GIVEN, Record, totals
+from counterbench.records.totals import Key
 
 NOT_RANKED = "cost"
 """Seconds and weights are no matter of chance."""

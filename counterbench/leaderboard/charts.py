@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from counterbench.records import Record
+from counterbench.records.record import Record
 from counterbench.storage.figures import own_style
 
 _COLOURS = {"model": "#c8452c", "identity": "#7a8794", "noise": "#b08d57"}

@@ -1,6 +1,6 @@
 """A leaderboard as a static website: opens from disk, asks nobody for anything.
 
-Pages are filled from records (:mod:`counterbench.site.pages`); pictures come from the models themselves, asked again
+Pages are filled from records (:mod:`counterbench.leaderboard.pages`); pictures come from the models themselves, asked again
 (:mod:`counterbench.site.pictures`), where recipe and weights are at hand.
 """
 
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from counterbench.leaderboard import Board
-from counterbench.site import pages
+from counterbench.leaderboard import pages
+from counterbench.leaderboard.board import Board
 from counterbench.storage.files import atomic, slug, write_text
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def build(boards: Sequence[Board], folder: Path, albums: Mapping[str, Album] | N
     """Write the website.
 
     Args:
-        boards: from :func:`counterbench.leaderboard.build`.
+        boards: from :func:`counterbench.leaderboard.board.build`.
         folder: where to; files of an earlier build are written over.
         albums: name of a board -> pictures of its models' answers, stored in the same folder.
 
@@ -49,7 +49,7 @@ def build(boards: Sequence[Board], folder: Path, albums: Mapping[str, Album] | N
         The page to open.
     """
     environment = Environment(
-        loader=PackageLoader("counterbench.site"),
+        loader=PackageLoader("counterbench.leaderboard"),
         undefined=StrictUndefined,
         autoescape=True,
         finalize=_visible,
@@ -66,7 +66,7 @@ def build(boards: Sequence[Board], folder: Path, albums: Mapping[str, Album] | N
     (folder / "static").mkdir(parents=True, exist_ok=True)
     for name in STATIC:
         with (
-            as_file(files("counterbench.site") / "static" / name) as part,
+            as_file(files("counterbench.leaderboard") / "static" / name) as part,
             atomic(folder / "static" / name) as temporary,
         ):
             shutil.copyfile(part, temporary)

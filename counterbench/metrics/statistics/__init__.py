@@ -1,0 +1,1 @@
+"""Statistics of whole sets, as pseudo-values per sample."""

@@ -1,0 +1,1 @@
+"""A record keeps the evidence: numbers with intervals, totals behind them, and what is needed to trust them. Imports no torch."""
