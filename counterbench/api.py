@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from counterbench import datasets, evaluation, gallery, models, storing
+from counterbench import datasets, evaluation, gallery, models
 from counterbench.causal.chance import Generator
 from counterbench.causal.samples import Samples
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, RecordError
-from counterbench.evaluation import Evaluation
+from counterbench.evaluation import results_folder
+from counterbench.evaluation.evaluation import Evaluation
 from counterbench.models.model import Contestant, Model
 from counterbench.records import table as tables
 from counterbench.records.record import Record
@@ -94,14 +95,14 @@ class Result:
         Raises:
             RecordError: if it holds a record with the same inputs and other numbers: two functions of one name.
         """
-        folder = storing.folder_of(self.record.inputs, Path(output))
-        stored = storing.stored(folder, self.record.inputs)
+        folder = results_folder.folder_of(self.record.inputs, Path(output))
+        stored = results_folder.stored(folder, self.record.inputs)
         if stored is not None and _values(stored) != _values(self.record):
             raise RecordError(
                 f"{folder} holds another model's record with the same inputs; give yours a name of its own: evaluate(..., name=...)."
             )
         folder.mkdir(parents=True, exist_ok=True)
-        storing.save(self.evaluation, folder, gallery.evaluation_figure(self.evaluation, self.dataset))
+        results_folder.save(self.evaluation, folder, gallery.evaluation_figure(self.evaluation, self.dataset))
         return folder
 
     def __repr__(self) -> str:

@@ -16,7 +16,7 @@ from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Categorical, Continuous
 from counterbench.datasets.dataset import Dataset, Split
 from counterbench.errors import ConfigError, DataError, suggestion
-from counterbench.evaluation import SPLIT, Evaluation
+from counterbench.evaluation.evaluation import SPLIT, Evaluation
 from counterbench.models.model import Contestant, can_answer, checked_answer
 from counterbench.models.reachable import evaluation_mode
 from counterbench.report.grid import Panel, captions, draw_grid, grid_figure

@@ -12,13 +12,14 @@ from counterbench import datasets
 from counterbench.catalog.suites import suite_paths
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import CounterbenchError, RecordError, UnknownNameError
-from counterbench.exam import SPLIT, Exam, prepare
+from counterbench.evaluation.exam import SPLIT, Exam, prepare
 from counterbench.leaderboard import comparison
 from counterbench.leaderboard.comparison import Entry
 from counterbench.metrics.answers import L1
+from counterbench.records import totals
 from counterbench.records.intervals import Ratios
 from counterbench.records.plausibility import problems
-from counterbench.records.record import SAMPLES, TOTALS, Estimate, Record, file_of, read_record, totals
+from counterbench.records.record import SAMPLES, TOTALS, Estimate, Record, file_of, read_record
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def exam_of(
 
     Raises:
         RecordError: for a suite that this version does not have, or a dataset that is not in the catalogue: a path in a record is
-            not followed. Whatever :func:`counterbench.exam.prepare` raises.
+            not followed. Whatever :func:`counterbench.evaluation.exam.prepare` raises.
     """
     inputs = record.inputs
     if dataset is None and inputs.dataset not in datasets.names():

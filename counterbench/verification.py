@@ -10,10 +10,11 @@ import numpy as np
 
 from counterbench import models
 from counterbench.errors import RecordError, UnknownNameError
-from counterbench.evaluation import Evaluation, evaluate
+from counterbench.evaluation.evaluation import Evaluation, evaluate
 from counterbench.metrics.answers import L1
+from counterbench.records import totals
 from counterbench.records.plausibility import problems
-from counterbench.records.record import SAMPLES, Estimate, Number, Record, file_of, read_record, totals
+from counterbench.records.record import SAMPLES, Estimate, Number, Record, file_of, read_record
 from counterbench.records.table import heading
 from counterbench.records.totals import BY, Key
 from counterbench.validation import differences, exam_of, scores, standard_error

@@ -12,7 +12,7 @@ from counterbench import judges
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.datasets.matching import Matcher
-from counterbench.examination import partners
+from counterbench.evaluation.session import partners
 from counterbench.features.base import FeatureSpace
 from counterbench.features.pixel import Pixel
 from counterbench.metrics.answers import Batch, Counterfactual, Instruments, NoiseSample, View

@@ -227,12 +227,12 @@ def test_interrupting_an_evaluation_keeps_earlier_records(run, tmp_path, monkeyp
     run(*EVALUATE)
     (path,) = tmp_path.rglob("record.json")
     before = path.read_bytes()
-    from counterbench import examination
+    from counterbench.evaluation import session
 
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(examination._Session, "examine_chunk", interrupted)
+    monkeypatch.setattr(session._Session, "examine_chunk", interrupted)
     result = run(*EVALUATE, "--overwrite", "always")
     assert result.exit_code == 130
     assert "interrupted. Nothing had been finished yet." in result.stderr  # there is no folder to name
@@ -240,12 +240,11 @@ def test_interrupting_an_evaluation_keeps_earlier_records(run, tmp_path, monkeyp
 
 
 def test_an_interrupted_evaluation_names_the_folder_that_keeps_its_answers(run, tmp_path, monkeypatch):
-    from counterbench import storing
 
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(storing, "save", interrupted)  # all questions are answered, and no record is written
+    monkeypatch.setattr(results_folder, "save", interrupted)  # all questions are answered, and no record is written
     result = run(*EVALUATE)
     assert result.exit_code == 130
     (kept,) = tmp_path.glob("results/*/*/*/unfinished")
@@ -579,7 +578,6 @@ def test_the_environment_is_settled_before_torch_and_never_by_the_library(tmp_pa
 
 def test_where_there_is_a_record_there_is_everything_else(run, monkeypatch, tmp_path):
     """A run that is killed just before its record leaves nothing that the next one would not make again."""
-    from counterbench import storing
 
     there = []
 
@@ -588,7 +586,7 @@ def test_where_there_is_a_record_there_is_everything_else(run, monkeypatch, tmp_
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(storing, "write_record", killed)
+        patch.setattr(results_folder, "write_record", killed)
         assert run(*EVALUATE).exit_code == 130
     assert there == ["grid.png", "plan.parquet", "samples.parquet", "totals.safetensors"]
     assert list(tmp_path.rglob("record.json")) == []
@@ -607,7 +605,7 @@ def test_a_seed_beyond_32_bits_is_refused_everywhere(command):
 
 @pytest.mark.parametrize("name", ["cuda:²", "cuda:", "cuda:00", "cpu:0", "cuda:1" + "0" * 5000])
 def test_devices_that_there_are_not(name):
-    from counterbench.evaluation import choose_device
+    from counterbench.evaluation.evaluation import choose_device
 
     with pytest.raises(ConfigError, match="Unknown device") as caught:
         choose_device(name)
@@ -615,9 +613,9 @@ def test_devices_that_there_are_not(name):
 
 
 def test_no_name_leads_out_of_the_output(tmp_path):
-    from counterbench import storing
+    from counterbench.evaluation import results_folder
 
     inputs = SimpleNamespace(dataset="../../a", source="../b", suite="quick", model="../c", hash="0" * 64)
-    folder = storing.folder_of(inputs, tmp_path)
+    folder = results_folder.folder_of(inputs, tmp_path)
     assert folder.parents[2] == tmp_path
     assert folder.resolve().is_relative_to(tmp_path.resolve())

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from counterbench import evaluation, models, storing
+from counterbench import evaluation, models
 from counterbench.errors import RecordError
+from counterbench.evaluation import results_folder
 from counterbench.leaderboard import comparison
 from counterbench.models.model import Contestant
 from counterbench.records import totals
@@ -45,7 +46,7 @@ def folders(toy, tmp_path_factory):
         exam = evaluation.prepare(dataset, "standard", device="cpu", metrics=METRICS, seed=seed)
         done = evaluation.evaluate(contestant, exam)
         made[name] = home / name
-        storing.save(done, made[name])
+        results_folder.save(done, made[name])
     return made
 
 

@@ -329,14 +329,14 @@ def test_only_the_questions_that_somebody_judges_are_asked(toy, dataset):
 
 def test_an_undefined_number_is_skipped_aloud(toy, dataset):
     """A single image whose class the judge gets right without any change: a skill of 1 - 0/0."""
-    from counterbench import scoring
+    from counterbench.evaluation import numbers
     from counterbench.metrics.base import Cell, Column
 
     one = torch.ones(2, dtype=torch.float64)
     column = Column(
         "effectiveness", Cell("skill", "", "higher", "c", "c", kind="skill"), torch.arange(2), 0 * one, 0 * one
     )
-    made, skipped = scoring.numbers(
+    made, skipped = numbers.numbers(
         {"model": [column], "identity": [], "truth": []}, torch.arange(2), torch.arange(2), 200, 0
     )
     assert made == []

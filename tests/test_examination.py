@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from counterbench import evaluation, examination, models
+from counterbench import evaluation, models
 from counterbench.errors import ModelError
-from counterbench.examination import partners
+from counterbench.evaluation import session
+from counterbench.evaluation.session import partners
 from counterbench.models.model import Contestant
 
 TESTS = Path(__file__).parent
@@ -37,7 +38,7 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(examination, "chunk_size", lambda pixels: 16)
+    monkeypatch.setattr(session, "chunk_size", lambda pixels: 16)
 
 
 @pytest.fixture
@@ -111,9 +112,9 @@ def test_chunks_of_anything_else_are_not_taken(toy, exam, tmp_path, small_chunks
 
 
 def test_the_key_changes_with_the_code(exam, monkeypatch):
-    before = examination.key_of(exam, None)
-    monkeypatch.setattr(examination, "source_hash", lambda: "other code")
-    assert examination.key_of(exam, None) != before
+    before = session.key_of(exam, None)
+    monkeypatch.setattr(session, "source_hash", lambda: "other code")
+    assert session.key_of(exam, None) != before
 
 
 def test_baselines_are_examined_once_for_all_models(toy, exam, monkeypatch):
@@ -194,9 +195,9 @@ def test_keys_follow_the_card_and_the_weights_of_plugins(toy, exam):
 
     other = toy.Toy(toy.CARD.model_copy(update={"group": "another"}))
     changed = replace(exam, dataset=other)
-    assert examination.key_of(changed, None) != examination.key_of(exam, None)
+    assert session.key_of(changed, None) != session.key_of(exam, None)
     words = toy.Toy(toy.CARD.model_copy(update={"limits": ("none",)}))  # what a card says in words decides no number
-    assert examination.key_of(replace(exam, dataset=words), None) == examination.key_of(exam, None)
+    assert session.key_of(replace(exam, dataset=words), None) == session.key_of(exam, None)
 
     class Plugged:
         def __init__(self, dataset=None, weight=1.0):
@@ -233,7 +234,7 @@ def test_passes_count_by_the_share_of_the_batch(toy):
 
 
 def test_the_spread_of_a_class_is_that_of_a_binary_one():
-    from counterbench.exam import _spread
+    from counterbench.evaluation.exam import _spread
 
     assert _spread(torch.tensor([0, 1] * 50), "binary") == pytest.approx(0.5)
     assert _spread(torch.tensor([0] * 9 + [1]), "binary") == pytest.approx(0.3)
@@ -241,11 +242,11 @@ def test_the_spread_of_a_class_is_that_of_a_binary_one():
 
 
 def test_one_cluster_has_no_interval():
-    from counterbench import scoring
+    from counterbench.evaluation import numbers
     from counterbench.metrics.base import Cell, Column
 
     column = Column("m", Cell("q", "", "lower"), torch.tensor([3]), torch.tensor([5.0], dtype=torch.float64))
-    made, _ = scoring.numbers({"model": [column]}, torch.arange(20), torch.arange(20), 200, 0)
+    made, _ = numbers.numbers({"model": [column]}, torch.arange(20), torch.arange(20), 200, 0)
     assert (made[0].value, made[0].low, made[0].high) == (5, None, None)
 
 
@@ -259,11 +260,11 @@ def test_partners_are_strangers():
 
 def test_sizes_follow_the_image():
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert examination.default_batch(cpu, 32 * 32) == 100
-    assert examination.default_batch(cpu, 3 * 64 * 64) == 32
-    assert examination.default_batch(cuda, 32 * 32) == 1024
-    assert examination.chunk_size(32 * 32) == 500
-    assert 32 <= examination.chunk_size(192 * 192) < 150
+    assert session.default_batch(cpu, 32 * 32) == 100
+    assert session.default_batch(cpu, 3 * 64 * 64) == 32
+    assert session.default_batch(cuda, 32 * 32) == 1024
+    assert session.chunk_size(32 * 32) == 500
+    assert 32 <= session.chunk_size(192 * 192) < 150
 
 
 _RUN = """
@@ -355,5 +356,5 @@ def test_models_that_decline_are_told_apart(toy, exam):
 def test_a_baseline_as_model_beside_itself_shows_each_answer_once(toy, exam):
     """Two examinees of one name share nothing, also where the baseline has not been examined before."""
     made = evaluation.evaluate(models.load("identity", exam.dataset), exam)
-    assert {len(shown.answered) for shown in made.shown.values()} == {examination.SHOWN}
+    assert {len(shown.answered) for shown in made.shown.values()} == {session.SHOWN}
     assert all(number.value == number.references["identity"].value for number in numbers(made))

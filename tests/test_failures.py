@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterbench import evaluation
-from counterbench.failures import penalised
+from counterbench.evaluation.missing import penalised
 from counterbench.metrics.base import Cell, Column
 from counterbench.records.record import regret
 

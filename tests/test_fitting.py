@@ -5,16 +5,16 @@ import math
 import pytest
 import torch
 
-from counterbench import fitting
 from counterbench.catalog.recipes import Fit
 from counterbench.errors import ModelError
-from counterbench.fitting import Hardware, Player
+from counterbench.training import loop
+from counterbench.training.loop import Hardware, Player
 
 CPU = Hardware("cpu")
 DATA = {"x": torch.arange(8.0)}
 
 
-class Line(fitting.Fitting):
+class Line(loop.Fitting):
     """Moves one number; the loss of each validation is written down beforehand."""
 
     def __init__(self, fit, script=(), seed=0):
@@ -31,7 +31,7 @@ class Line(fitting.Fitting):
         return (self.module(batch["x"][:, None])[:, 0] - batch["x"] - 50).square()
 
 
-class Watch(fitting.Callback):
+class Watch(loop.Callback):
     """The moving weight after each step, the rates before it, the size of the gradient."""
 
     def __init__(self):
@@ -47,12 +47,12 @@ class Watch(fitting.Callback):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    original = fitting._trainer
+    original = loop._trainer
 
     def fit(job):
         watch = Watch()
-        monkeypatch.setattr(fitting, "_trainer", lambda o, n, c, f, h: original(o, n, [watch, *c], f, h))
-        curve = fitting.run(job, DATA, DATA, tmp_path / "fit", CPU)
+        monkeypatch.setattr(loop, "_trainer", lambda o, n, c, f, h: original(o, n, [watch, *c], f, h))
+        curve = loop.run(job, DATA, DATA, tmp_path / "fit", CPU)
         return watch, curve
 
     return fit
@@ -158,7 +158,7 @@ def test_weights_that_are_no_numbers_are_not_kept(run):
 
 def test_batches_are_of_one_size_and_in_another_order_every_epoch():
     values = {"x": torch.arange(11)}
-    batches = fitting.loader(values, 4, seed=3)
+    batches = loop.loader(values, 4, seed=3)
     orders = []
     for epoch in (0, 1, 0):
         batches.sampler.set_epoch(epoch)
@@ -166,6 +166,6 @@ def test_batches_are_of_one_size_and_in_another_order_every_epoch():
     assert [len(batch) for batch in orders[0]] == [4, 4]  # a last one of three would weigh as much
     assert orders[0] == orders[2] != orders[1]
     assert len({row for batch in orders[0] for row in batch}) == 8
-    held = fitting.loader(values, 4, None)
+    held = loop.loader(values, 4, None)
     assert torch.equal(torch.cat([batch["x"] for batch in held]), values["x"])
-    assert [len(batch["x"]) for batch in fitting.loader(values, 20, seed=3)] == [11]
+    assert [len(batch["x"]) for batch in loop.loader(values, 20, seed=3)] == [11]

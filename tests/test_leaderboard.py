@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from counterbench import evaluation, leaderboard, models, storing
+from counterbench import evaluation, leaderboard, models
 from counterbench.cli import main
 from counterbench.errors import RecordError, RecordWarning
+from counterbench.evaluation import results_folder
 from counterbench.leaderboard import formats as report
 from counterbench.leaderboard import website
 from counterbench.models.model import Contestant
@@ -30,7 +31,7 @@ def made(toy, name, keep, home, **more):
 
     exam = evaluation.prepare(toy.Toy(), "standard", device="cpu", metrics=METRICS, **more)
     done = evaluation.evaluate(Contestant(name, Model(), title=name), exam)
-    storing.save(done, home / name)
+    results_folder.save(done, home / name)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def records(toy, tmp_path_factory):
     for name, keep in (("good", 0.95), ("twin", 0.95), ("bad_one", 0.6)):
         made(toy, name, keep, home)
     exam = evaluation.prepare(toy.Toy(), "standard", device="cpu", metrics=METRICS)
-    storing.save(evaluation.evaluate(models.load("identity", exam.dataset), exam), home / "identity")
+    results_folder.save(evaluation.evaluate(models.load("identity", exam.dataset), exam), home / "identity")
     return home
 
 

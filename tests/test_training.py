@@ -9,13 +9,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from counterbench import fitting, judge_training, models, objectives, training
+from counterbench import models
 from counterbench.catalog.recipes import Fit, Recipe, Stage
 from counterbench.errors import CheckpointError, ConfigError, DataError, RecordError
-from counterbench.fitting import Hardware
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.runtime import progress
 from counterbench.storage import files
+from counterbench.training import judges, loop, recipes, stages
+from counterbench.training.loop import Hardware
 
 CPU = Hardware("cpu")
 VAE = {"latent": 2, "encoder_channels": [4], "decoder_channels": [4], "hidden": 8}
@@ -46,7 +47,7 @@ def dataset(toy):
 
 @pytest.fixture(scope="module")
 def trained(dataset, tmp_path_factory):
-    return training.train(recipe(), dataset, tmp_path_factory.mktemp("run") / "tiny", CPU)
+    return recipes.train(recipe(), dataset, tmp_path_factory.mktemp("run") / "tiny", CPU)
 
 
 def test_the_folder_holds_what_is_needed_to_trust_and_reuse_it(trained, dataset):
@@ -78,13 +79,13 @@ def test_training_lowers_the_loss(trained):
 
 def test_same_seed_same_weights_whatever_the_global_state(trained, dataset, tmp_path):
     torch.manual_seed(123)
-    again = training.train(recipe(), dataset, tmp_path / "again", CPU)
+    again = recipes.train(recipe(), dataset, tmp_path / "again", CPU)
     assert (again / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
-    other = training.train(recipe(), dataset, tmp_path / "other", CPU, seed=1)
+    other = recipes.train(recipe(), dataset, tmp_path / "other", CPU, seed=1)
     assert (other / "weights.safetensors").read_bytes() != (trained / "weights.safetensors").read_bytes()
 
 
-class _Interrupt(fitting.Callback):
+class _Interrupt(loop.Callback):
     """Ctrl-C in the middle of an epoch."""
 
     def __init__(self, epoch):
@@ -100,23 +101,23 @@ class _Interrupt(fitting.Callback):
 
 
 def test_an_interrupted_run_resumes_to_the_very_same_result(trained, dataset, tmp_path, monkeypatch):
-    original = fitting._trainer
+    original = loop._trainer
 
     def with_interrupt(options, batches, callbacks, folder, hardware):
         return original(options, batches, [*callbacks, _Interrupt(2)], folder, hardware)
 
     handler = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(fitting, "_trainer", with_interrupt)
+    monkeypatch.setattr(loop, "_trainer", with_interrupt)
     with pytest.raises(KeyboardInterrupt):
-        training.train(recipe(), dataset, tmp_path / "r", CPU)
+        recipes.train(recipe(), dataset, tmp_path / "r", CPU)
     assert signal.getsignal(signal.SIGINT) is handler
-    monkeypatch.setattr(fitting, "_trainer", original)
+    monkeypatch.setattr(loop, "_trainer", original)
     assert not (tmp_path / "r" / "manifest.json").exists()
     with pytest.raises(CheckpointError, match="add --resume"):
-        training.train(recipe(), dataset, tmp_path / "r", CPU)
+        recipes.train(recipe(), dataset, tmp_path / "r", CPU)
     with pytest.raises(CheckpointError, match="started with another seed"):
-        training.train(recipe(), dataset, tmp_path / "r", CPU, seed=5, resume=True)
-    resumed = training.train(recipe(), dataset, tmp_path / "r", CPU, resume=True)
+        recipes.train(recipe(), dataset, tmp_path / "r", CPU, seed=5, resume=True)
+    resumed = recipes.train(recipe(), dataset, tmp_path / "r", CPU, resume=True)
     assert (resumed / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
     curves = [
         json.loads((f / "manifest.json").read_text())["curves"]["image"]["validation"] for f in (resumed, trained)
@@ -126,32 +127,32 @@ def test_an_interrupted_run_resumes_to_the_very_same_result(trained, dataset, tm
 
 def test_folders_are_not_overwritten(trained, dataset):
     with pytest.raises(CheckpointError, match="already holds a trained model"):
-        training.train(recipe(), dataset, trained, CPU)
+        recipes.train(recipe(), dataset, trained, CPU)
 
 
 def test_resume_begins_where_there_is_nothing_and_ends_where_all_is_done(trained, dataset, tmp_path, monkeypatch):
-    begun = training.train(recipe(), dataset, tmp_path / "new", CPU, resume=True)
+    begun = recipes.train(recipe(), dataset, tmp_path / "new", CPU, resume=True)
     assert (begun / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
-    monkeypatch.setattr(training, "_Run", None)  # nothing is left to be fitted
+    monkeypatch.setattr(recipes, "_Run", None)  # nothing is left to be fitted
     before = (begun / "manifest.json").read_bytes()
-    assert training.train(recipe(), dataset, begun, CPU, resume=True) == begun
+    assert recipes.train(recipe(), dataset, begun, CPU, resume=True) == begun
     assert (begun / "manifest.json").read_bytes() == before
     for change in ({"seed": 7}, {"limit": 50}, {"epochs": 1}, {"hardware": Hardware("cpu", precision="bf16-mixed")}):
         (option,) = change
         words = f"already holds a trained model, with another {option.replace('hardware', 'precision')}; give the same"
         with pytest.raises(CheckpointError, match=words):
-            training.train(recipe(), dataset, begun, resume=True, **{"hardware": CPU, **change})
+            recipes.train(recipe(), dataset, begun, resume=True, **{"hardware": CPU, **change})
 
 
 @pytest.fixture(scope="module")
 def interrupted(dataset, tmp_path_factory):
     """A training that was interrupted in the third epoch of its last mechanism: a, b and c are finished."""
     folder = tmp_path_factory.mktemp("interrupted") / "r"
-    original = fitting._trainer
+    original = loop._trainer
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "_trainer", lambda o, n, c, f, h: original(o, n, [*c, _Interrupt(2)], f, h))
+        patch.setattr(loop, "_trainer", lambda o, n, c, f, h: original(o, n, [*c, _Interrupt(2)], f, h))
         with pytest.raises(KeyboardInterrupt):
-            training.train(recipe(), dataset, folder, CPU)
+            recipes.train(recipe(), dataset, folder, CPU)
     return folder
 
 
@@ -202,7 +203,7 @@ def test_a_damaged_file_of_an_interrupted_training_is_named_and_locks_nothing(
     path = folder / "unfinished" / name
     damage(path)
     with pytest.raises(CheckpointError) as caught:
-        training.train(recipe(), dataset, folder, CPU, resume=True)
+        recipes.train(recipe(), dataset, folder, CPU, resume=True)
     words = str(caught.value)
     assert words.startswith(f"{path} is damaged (")
     assert f"Remove the folder {path.parent} and run the same command again" in words
@@ -210,7 +211,7 @@ def test_a_damaged_file_of_an_interrupted_training_is_named_and_locks_nothing(
     if damage is not cut:
         return
     shutil.rmtree(path.parent)
-    training.train(recipe(), dataset, folder, CPU, resume=True)
+    recipes.train(recipe(), dataset, folder, CPU, resume=True)
     assert (folder / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
 
 
@@ -221,7 +222,7 @@ def test_unfinished_work_of_nobody_knows_what_is_not_taken_over(interrupted, dat
         with pytest.raises(
             CheckpointError, match=r"no plan.json that says which training it is of. Remove that folder"
         ):
-            training.train(recipe(), dataset, folder, CPU, resume=resume)
+            recipes.train(recipe(), dataset, folder, CPU, resume=resume)
     assert (folder / "unfinished" / "a" / "weights.safetensors").exists()
 
 
@@ -236,7 +237,7 @@ def test_a_full_disk_names_the_folder_that_was_chosen(dataset, tmp_path, monkeyp
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(RecordError, match=f"Cannot write {tmp_path}/r/unfinished/a/.*ckpt: No space left on device"):
-        training.train(recipe(), dataset, tmp_path / "r", CPU)
+        recipes.train(recipe(), dataset, tmp_path / "r", CPU)
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
@@ -259,12 +260,12 @@ def test_a_split_of_nobody_is_refused(dataset, tmp_path, monkeypatch, split, cou
 
     monkeypatch.setattr(type(dataset), "split", short)
     with pytest.raises(DataError, match=words):
-        training.train(recipe(), dataset, tmp_path / "r", CPU)
+        recipes.train(recipe(), dataset, tmp_path / "r", CPU)
     with pytest.raises(DataError, match=words.replace("train", "judge").replace("judgeing", "training")):
         monkeypatch.setattr(
             type(dataset), "split", lambda self, name: short(self, "train" if name == "judge" else name)
         )
-        judge_training.train_judges([dataset], ["c"], tmp_path / "j", CPU, epochs=1)
+        judges.train_judges([dataset], ["c"], tmp_path / "j", CPU, epochs=1)
 
 
 @pytest.mark.parametrize("other", [torch.float64, torch.bfloat16])
@@ -273,7 +274,7 @@ def test_another_default_type_is_refused(dataset, tmp_path, other):
     torch.set_default_dtype(other)
     try:
         with pytest.raises(ConfigError, match=f"default type is {other}; models are trained in torch.float32"):
-            training.train(recipe(), dataset, tmp_path / "r", CPU)
+            recipes.train(recipe(), dataset, tmp_path / "r", CPU)
     finally:
         torch.set_default_dtype(torch.float32)
     assert not (tmp_path / "r").exists()
@@ -282,19 +283,19 @@ def test_another_default_type_is_refused(dataset, tmp_path, other):
 @pytest.mark.parametrize("limit", [-1, 0, 1])
 def test_a_limit_that_leaves_too_little_is_refused(dataset, tmp_path, limit):
     with pytest.raises(ConfigError, match=f"limit is {limit}; a training needs at least 2 samples"):
-        training.train(recipe(), dataset, tmp_path / "r", CPU, limit=limit)
+        recipes.train(recipe(), dataset, tmp_path / "r", CPU, limit=limit)
     assert not (tmp_path / "r").exists()
 
 
 def test_two_trainings_into_one_folder(dataset, tmp_path):
     with files.claimed(tmp_path / "r"), pytest.raises(RecordError, match="r is in use by another run"):
-        training.train(recipe(), dataset, tmp_path / "r", CPU)
+        recipes.train(recipe(), dataset, tmp_path / "r", CPU)
 
 
 def test_a_log_file_gets_a_line_per_epoch(dataset, tmp_path, capsys):
     token = progress.shown.set(True)
     try:
-        training.train(recipe(epochs=2), dataset, tmp_path / "r", CPU)
+        recipes.train(recipe(epochs=2), dataset, tmp_path / "r", CPU)
     finally:
         progress.shown.reset(token)
     captured = capsys.readouterr()
@@ -310,7 +311,7 @@ def test_nan_in_the_data_is_found_before_training(dataset, tmp_path, monkeypatch
     split.values["b"][3] = torch.nan
     monkeypatch.setattr(type(dataset), "split", lambda self, name: split)
     with pytest.raises(DataError, match="b: 1 of 400 values of the train split are NaN"):
-        training.train(recipe(), dataset, tmp_path / "nan", CPU)
+        recipes.train(recipe(), dataset, tmp_path / "nan", CPU)
 
 
 def test_a_damaged_manifest_is_named(trained, dataset, tmp_path):
@@ -323,7 +324,7 @@ def test_a_damaged_manifest_is_named(trained, dataset, tmp_path):
         models.load(str(tmp_path), dataset)
 
 
-class _Probe(fitting.Callback):
+class _Probe(loop.Callback):
     """Learning rates per step, and the averaged weights at the end of the best epoch."""
 
     def __init__(self):
@@ -334,19 +335,19 @@ class _Probe(fitting.Callback):
 
     def on_validation_epoch_end(self, trainer, pl_module):
         # The averaging callback comes after this one: the averages are still swapped in.
-        averager = next(c for c in trainer.callbacks if isinstance(c, fitting.WeightAveraging))
+        averager = next(c for c in trainer.callbacks if isinstance(c, loop.WeightAveraging))
         self.averages.append({k: v.clone() for k, v in pl_module.state_dict().items()})
         self.raw.append({k: v.clone() for k, v in averager._average_model.module.state_dict().items()})
 
 
 def _fitted(dataset, folder, monkeypatch, fit):
     probe = _Probe()
-    original = fitting._trainer
-    monkeypatch.setattr(fitting, "_trainer", lambda o, n, c, f, h: original(o, n, [*c, probe], f, h))
+    original = loop._trainer
+    monkeypatch.setattr(loop, "_trainer", lambda o, n, c, f, h: original(o, n, [*c, probe], f, h))
     scm = models.build(recipe(), dataset.graph, dataset.variables)
-    job = objectives.build(Stage(fit=fit), scm, "b", 0)
+    job = stages.build(Stage(fit=fit), scm, "b", 0)
     values = [dict(dataset.split(s).values) for s in ("train", "validation")]
-    curve = fitting.run(job, *values, folder, CPU)
+    curve = loop.run(job, *values, folder, CPU)
     return job, probe, curve
 
 
@@ -379,15 +380,15 @@ def test_patience_ends_training(dataset, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("rows", "limit", "epochs"), [(100, 200, 4), (200, 200, 2), (400, 200, 1), (100, 3, 3)])
 def test_a_budget_of_steps_is_the_same_for_any_number_of_samples(dataset, tmp_path, rows, limit, epochs):
     scm = models.build(recipe(), dataset.graph, dataset.variables)
-    job = objectives.build(Stage(fit=Fit(epochs=limit, steps=7, batch_size=50)), scm, "b", 0)  # 2, 4 or 8 an epoch
+    job = stages.build(Stage(fit=Fit(epochs=limit, steps=7, batch_size=50)), scm, "b", 0)  # 2, 4 or 8 an epoch
     values = {name: value[:rows] for name, value in dataset.split("train").values.items()}
     assert len(values["b"]) == rows
-    assert len(fitting.run(job, values, values, tmp_path, CPU).train) == epochs
+    assert len(loop.run(job, values, values, tmp_path, CPU).train) == epochs
 
 
 def test_two_devices_train_one_model(dataset, tmp_path):
     """Two processes on the CPU: the folder is claimed and written once."""
-    folder = training.train(recipe(epochs=2), dataset, tmp_path / "two", Hardware("cpu", 2))
+    folder = recipes.train(recipe(epochs=2), dataset, tmp_path / "two", Hardware("cpu", 2))
     manifest = json.loads((folder / "manifest.json").read_text())
     assert len(manifest["curves"]["image"]["validation"]) == 2
     assert models.load(str(folder), dataset).training["source"] == "formula"
@@ -402,13 +403,13 @@ class _Jobs:
     def run(self, job, train, validation, **rest):
         self.jobs.append(job)
         self.data.append((train, validation))
-        return fitting.Curve()
+        return loop.Curve()
 
 
 @pytest.fixture
 def jobs(monkeypatch):
     watched = _Jobs()
-    monkeypatch.setattr(fitting, "run", watched.run)
+    monkeypatch.setattr(loop, "run", watched.run)
     prepare = models.registry.mechanisms.get("flow").prepare
     monkeypatch.setattr(
         models.registry.mechanisms.get("flow"),
@@ -422,7 +423,7 @@ def jobs(monkeypatch):
 
 
 def test_every_mechanism_learns_from_the_training_split_in_the_order_of_causes(jobs, dataset, tmp_path):
-    training.train(recipe(), dataset, tmp_path / "r", CPU)
+    recipes.train(recipe(), dataset, tmp_path / "r", CPU)
     assert [job.name for job in jobs.jobs] == ["a", "b", "image"]
     assert len({job.seed for job in jobs.jobs}) == 3
     for job, (train, validation) in zip(jobs.jobs, jobs.data, strict=True):
@@ -433,14 +434,14 @@ def test_every_mechanism_learns_from_the_training_split_in_the_order_of_causes(j
 
 
 def test_a_limit_limits_both_splits(jobs, dataset, tmp_path):
-    training.train(recipe(), dataset, tmp_path / "r", CPU, limit=30)
+    recipes.train(recipe(), dataset, tmp_path / "r", CPU, limit=30)
     assert {len(value) for pair in jobs.data for split in pair for value in split.values()} == {30}
 
 
 def test_a_mechanism_looks_at_the_training_data_once_before_its_first_stage(jobs, dataset, tmp_path):
     plan = recipe().model_dump()
     plan["mechanisms"]["b"] = {"family": "flow", "stages": [{}, {}]}
-    training.train(Recipe.model_validate(plan), dataset, tmp_path / "r", CPU)
+    recipes.train(Recipe.model_validate(plan), dataset, tmp_path / "r", CPU)
     assert [name for name, _ in jobs.prepared] == ["a", "b"]
     values = dataset.split("train").values["b"]
     assert torch.equal(jobs.prepared[1][1], dataset.variables["b"].encode(values))

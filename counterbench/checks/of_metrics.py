@@ -16,8 +16,8 @@ from counterbench.causal.samples import Samples
 from counterbench.checks.base import Finding, NotAskedError, require, run, same
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import CounterbenchError
-from counterbench.exam import Exam
-from counterbench.examination import Examinee, examine
+from counterbench.evaluation.exam import Exam
+from counterbench.evaluation.session import Examinee, examine
 from counterbench.metrics.base import Cell, Column, Metric
 from counterbench.models import baselines
 from counterbench.models.model import Contestant

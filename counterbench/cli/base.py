@@ -195,15 +195,16 @@ def put_table(build: Callable[[int, bool], Any], width: int) -> None:
 
 def evaluate_into(folder: Path, contestant: Any, exam: Any, batch_size: int | None = None, afresh: bool = False) -> Any:
     """Evaluate, and keep everything in a folder, chunks first; returns the record."""
-    from counterbench import evaluation, gallery, storing
+    from counterbench import evaluation, gallery
+    from counterbench.evaluation import results_folder
     from counterbench.storage.files import UNFINISHED, claimed
 
     keep(folder, UNFINISHED)
     with claimed(folder):
         if afresh:
-            storing.discard_chunks(folder)
+            results_folder.discard_chunks(folder)
         made = evaluation.evaluate(contestant, exam, batch_size, folder / UNFINISHED)
-        storing.save(made, folder, gallery.evaluation_figure(made, exam.dataset))
+        results_folder.save(made, folder, gallery.evaluation_figure(made, exam.dataset))
     return made.record
 
 

@@ -86,7 +86,7 @@ def generate(
     """Draw counterfactuals of some test images, beside the truth, to look at."""
     from counterbench import datasets, gallery, models
     from counterbench.errors import ConfigError
-    from counterbench.evaluation import choose_device
+    from counterbench.evaluation.evaluation import choose_device
     from counterbench.storage.files import require_picture
 
     show_progress(quiet)

@@ -76,15 +76,16 @@ def evaluate(
     quiet: bool,
 ) -> None:
     """Ask a model all questions of a suite and print a table with intervals, floors and ceilings."""
-    from counterbench import evaluation, models, storing
+    from counterbench import evaluation, models
+    from counterbench.evaluation import results_folder
 
     show_progress(quiet)
     chosen = [name.strip() for name in metrics.split(",") if name.strip()] if metrics is not None else None
     exam = evaluation.prepare(dataset, suite, source, data_dir, chosen, seed, limit, device, plan)
     contestant = models.load(model, exam.dataset, exam.device, exam.suite.references)
     inputs = exam.inputs(contestant)
-    folder = storing.folder_of(inputs, output)
-    record = None if overwrite == "always" else storing.stored(folder, inputs)
+    folder = results_folder.folder_of(inputs, output)
+    record = None if overwrite == "always" else results_folder.stored(folder, inputs)
     if record is not None and overwrite == "never":
         raise RecordError(
             f"This evaluation was made before: {folder}. Use --overwrite missing to show it, or always to make it again."
@@ -193,7 +194,7 @@ def score(
     quiet: bool,
 ) -> None:
     """Judge the answers in FOLDER (made by `plan export`), whatever program wrote them; write the next round's questions."""
-    from counterbench import storing
+    from counterbench.evaluation import results_folder
     from counterbench.letters import scoring
 
     show_progress(quiet)
@@ -203,7 +204,7 @@ def score(
     if found.waiting is not None:
         say(f"Round {found.rounds[0] + 1} of {found.rounds[1]}: answer {found.waiting}, then run this command again.")
     inputs = found.exam.inputs(found.contestant)
-    home = storing.folder_of(inputs, output)
-    record = storing.stored(home, inputs) or evaluate_into(home, found.contestant, found.exam)
+    home = results_folder.folder_of(inputs, output)
+    record = results_folder.stored(home, inputs) or evaluate_into(home, found.contestant, found.exam)
     print_record(record, as_json, detail)
     say(f"\nrecord, scores per sample and picture: {home}")

@@ -51,17 +51,18 @@ def train(
     quiet: bool,
 ) -> None:
     """Train every mechanism of a recipe; the result is a folder that `evaluate --model FOLDER` takes."""
-    from counterbench import datasets, models, training
-    from counterbench.evaluation import choose_device
-    from counterbench.fitting import Hardware
+    from counterbench import datasets, models
+    from counterbench.evaluation.evaluation import choose_device
+    from counterbench.training import recipes
+    from counterbench.training.loop import Hardware
 
     show_progress(quiet)
     place = str(choose_device(device))
     loaded = datasets.load(dataset, source, data_dir)
     recipe, _ = models.find_recipe(model, loaded.card.name)
     folder = output or Path("runs") / f"{recipe.name}-{loaded.card.name}-{loaded.source}"
-    keep(folder, training.MARKER, " with --resume")
-    training.train(recipe, loaded, folder, Hardware(place, devices, precision), seed, epochs, limit, resume)
+    keep(folder, recipes.MARKER, " with --resume")
+    recipes.train(recipe, loaded, folder, Hardware(place, devices, precision), seed, epochs, limit, resume)
     put(str(folder))
     say(
         f"Trained. Evaluate it with: counterbench evaluate --model {folder} --dataset {dataset} --source {loaded.source}"
@@ -120,10 +121,10 @@ def train_judges(
     """Train the classifiers that judge categorical variables, on the split that no model sees."""
     import json
 
-    from counterbench import judge_training
     from counterbench.errors import ConfigError
-    from counterbench.evaluation import choose_device
-    from counterbench.fitting import Hardware
+    from counterbench.evaluation.evaluation import choose_device
+    from counterbench.training import judges
+    from counterbench.training.loop import Hardware
 
     show_progress(quiet)
     place = Hardware(str(choose_device(device)))
@@ -134,7 +135,7 @@ def train_judges(
             raise ConfigError(
                 f"--variable {label}: choose a categorical variable of {dataset}: {', '.join(k for k, v in kinds.items() if v in _CLASSES)}."
             )
-    put_json(json.dumps(judge_training.train_judges(loaded, labels, output, place, seed, epochs), indent=1))
+    put_json(json.dumps(judges.train_judges(loaded, labels, output, place, seed, epochs), indent=1))
 
 
 @main.command("train-features")
@@ -152,11 +153,11 @@ def train_features(
     """Train the unconditional autoencoder that a card pins for minimality, on the split that no model sees."""
     import json
 
-    from counterbench import feature_training
-    from counterbench.evaluation import choose_device
-    from counterbench.fitting import Hardware
+    from counterbench.evaluation.evaluation import choose_device
+    from counterbench.training import features
+    from counterbench.training.loop import Hardware
 
     show_progress(quiet)
     place = Hardware(str(choose_device(device)))
     loaded = _sources(dataset, source, data_dir)
-    put_json(json.dumps(feature_training.train_posterior(loaded, output, place, seed, epochs), indent=1))
+    put_json(json.dumps(features.train_posterior(loaded, output, place, seed, epochs), indent=1))

@@ -13,8 +13,9 @@ import numpy as np
 from scipy.stats import norm, wilcoxon
 
 from counterbench.errors import RecordError
+from counterbench.records import totals
 from counterbench.records.intervals import Differences, Ratios, holm, interval, resampled
-from counterbench.records.record import SAMPLES, Number, Record, called, file_of, read_record, regret, totals
+from counterbench.records.record import SAMPLES, Number, Record, called, file_of, read_record, regret
 from counterbench.records.totals import BY, Key, Totals
 
 RESAMPLES = 10_000

@@ -14,8 +14,9 @@ import numpy as np
 from counterbench.errors import RecordError
 from counterbench.leaderboard import comparison
 from counterbench.leaderboard.comparison import RESAMPLES, Difference, Entry
+from counterbench.records import totals
 from counterbench.records.intervals import Ratios
-from counterbench.records.record import GIVEN, Record, totals
+from counterbench.records.record import GIVEN, Record
 from counterbench.records.totals import Key
 
 NOT_RANKED = "cost"

@@ -19,7 +19,7 @@ from counterbench.causal.chance import Generator, SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Image
 from counterbench.errors import DataError
-from counterbench.exam import SPLIT, Exam
+from counterbench.evaluation.exam import SPLIT, Exam
 from counterbench.letters.questions import (
     BEGUN,
     CLAIMS,
@@ -345,7 +345,7 @@ class Answers:
 
 def nothing(name: str, image: Image) -> np.ndarray:
     """What stands for a missing or unusable answer where sets of images are compared: noise, (C, H, W), like no image and like no
-    other answer. Where samples count one by one, the answer is a failure (:mod:`counterbench.failures`)."""
+    other answer. Where samples count one by one, the answer is a failure (:mod:`counterbench.evaluation.missing`)."""
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
     return np.random.default_rng(seed).uniform(0, 255, image.shape).astype(np.float32)
 

@@ -20,7 +20,7 @@ from counterbench.catalog.suites import Suite
 from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Variable
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, DataError
-from counterbench.exam import SPLIT, Exam
+from counterbench.evaluation.exam import SPLIT, Exam
 from counterbench.plans.plan import Plan
 from counterbench.runtime.progress import bar
 from counterbench.storage.files import (

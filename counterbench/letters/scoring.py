@@ -9,7 +9,7 @@ from pathlib import Path
 import counterbench
 from counterbench import datasets
 from counterbench.errors import DataError, UnknownNameError
-from counterbench.exam import SPLIT, Exam, prepare
+from counterbench.evaluation.exam import SPLIT, Exam, prepare
 from counterbench.letters.answers import Answers, Coverage
 from counterbench.letters.questions import ANSWERS, QUESTIONS, Letter, read_exam, rounds_of, write_round
 from counterbench.models.model import Contestant

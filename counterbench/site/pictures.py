@@ -16,7 +16,7 @@ from counterbench.catalog.recipes import recipe_paths
 from counterbench.causal.chance import SampleNoise
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import CheckpointError, CounterbenchError
-from counterbench.exam import Exam
+from counterbench.evaluation.exam import Exam
 from counterbench.leaderboard.board import Board, Row
 from counterbench.metrics.answers import l1
 from counterbench.models.model import Contestant

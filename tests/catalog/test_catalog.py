@@ -21,14 +21,15 @@ def test_every_declaration_reads_and_is_called_like_its_file():
 
 
 def test_every_recipe_builds_with_all_its_stages():
-    from counterbench import models, objectives
+    from counterbench import models
+    from counterbench.training import stages
 
     for (dataset, _), path in recipe_paths().items():
         card, recipe = datasets.card(dataset), read_recipe(path)
         scm = models.build(recipe, card.graph, card.build_variables())
         for name, entry in recipe.mechanisms.items():
             for stage in entry.training:
-                objectives.build(stage, scm, name, 0)
+                stages.build(stage, scm, name, 0)
 
 
 def test_recipes_of_one_dataset_share_their_attribute_mechanisms():

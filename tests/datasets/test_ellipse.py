@@ -6,9 +6,10 @@ import torch
 from scipy import stats
 from sklearn.metrics import mean_absolute_percentage_error
 
-from counterbench import datasets, evaluation, exam, models
+from counterbench import datasets, evaluation, models
 from counterbench.catalog.cards import Card
 from counterbench.errors import ConfigError, DataError
+from counterbench.evaluation import exam
 from counterbench.models.baselines import available
 from counterbench.plugins import registry
 

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from counterbench import fitting, judge_training, judges
+from counterbench import judges
 from counterbench.catalog.cards import Card, JudgeEntry, read_card
 from counterbench.causal.variables import Binary, Categorical, Continuous
 from counterbench.errors import CheckpointError, ConfigError, UnknownNameError
@@ -14,6 +14,7 @@ from counterbench.judges.classifier import build, reduction
 from counterbench.networks.classifiers import ARCHITECTURES
 from counterbench.plugins import registry
 from counterbench.plugins.factory import options_of
+from counterbench.training import loop
 
 DIGIT = Categorical("digit", tuple("0123456789"))
 
@@ -175,7 +176,7 @@ def test_augmentation_keeps_shape_and_range():
 
 
 def test_training_judges(toy, tmp_path):
-    report = judge_training.train_judges([toy.Toy()], ["c"], tmp_path / "j", fitting.Hardware("cpu"), epochs=1)
+    report = judge_training.train_judges([toy.Toy()], ["c"], tmp_path / "j", loop.Hardware("cpu"), epochs=1)
     assert set(report) == set(ARCHITECTURES)
     stored = json.loads((tmp_path / "j" / "judges.json").read_text())["judges"]
     for (name, entry), pinned in zip(report.items(), stored["c"], strict=True):
@@ -209,7 +210,7 @@ def two_labels(toy):
 
 def test_one_network_judges_several_variables_and_looks_once(toy, tmp_path):
     dataset = two_labels(toy)
-    report = judge_training.train_judges([dataset], ["c", "sign"], tmp_path / "j", fitting.Hardware("cpu"), epochs=1)
+    report = judge_training.train_judges([dataset], ["c", "sign"], tmp_path / "j", loop.Hardware("cpu"), epochs=1)
     entry = report["plain"]
     assert entry["options"]["heads"] == {"c": 3, "sign": 2}
     assert set(entry["quality"]["formula"]) == {"c", "sign"}

@@ -9,18 +9,19 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from counterbench import fitting, models, objectives, training
+from counterbench import models
 from counterbench.catalog.recipes import Recipe, Stage
 from counterbench.causal.graph import CausalGraph
 from counterbench.causal.variables import Categorical, Continuous, Image, Ordinal
 from counterbench.errors import ConfigError, UnknownNameError
-from counterbench.fitting import Hardware
 from counterbench.mechanisms.gan import GAN
 from counterbench.models.scm import StructuralCausalModel
-from counterbench.objectives.base import Circumstances
-from counterbench.objectives.counterfactual import Critic
 from counterbench.plugins import registry
 from counterbench.plugins.factory import options_of
+from counterbench.training import loop, recipes, stages
+from counterbench.training.loop import Hardware
+from counterbench.training.objectives.base import Circumstances
+from counterbench.training.objectives.counterfactual import Critic
 
 CPU = Hardware("cpu")
 SHAPE = {"encoder_channels": [4], "decoder_channels": [4], "hidden": 8}
@@ -75,7 +76,7 @@ def test_every_option_has_a_default_and_is_documented(name):
 )
 def test_a_slip_in_a_stage_is_found_before_anything_is_written(toy, tmp_path, image, error, words):
     with pytest.raises(error, match=words):
-        training.train(recipe(image), toy.Toy(), tmp_path / "run", CPU)
+        recipes.train(recipe(image), toy.Toy(), tmp_path / "run", CPU)
     assert not (tmp_path / "run").exists()
 
 
@@ -98,9 +99,7 @@ def test_fit_and_stages_exclude_each_other():
 def test_impossible_stages_are_refused(toy, tmp_path, family, stage, words):
     options = {"levels": [[1, 1, 4], [8, 1, 4]]} if family == "hvae" else SHAPE
     with pytest.raises(ConfigError, match=words):
-        training.train(
-            recipe({"family": family, "options": options, "stages": [stage]}), toy.Toy(), tmp_path / "r", CPU
-        )
+        recipes.train(recipe({"family": family, "options": options, "stages": [stage]}), toy.Toy(), tmp_path / "r", CPU)
 
 
 def test_numbers_that_yaml_reads_as_words_are_numbers(toy):
@@ -109,7 +108,7 @@ def test_numbers_that_yaml_reads_as_words_are_numbers(toy):
 
 
 def test_stages_have_curves_and_leave_no_opponent_behind(toy, tmp_path):
-    folder = training.train(recipe(GAME), toy.Toy(), tmp_path / "run", CPU)
+    folder = recipes.train(recipe(GAME), toy.Toy(), tmp_path / "run", CPU)
     curves = json.loads((folder / "manifest.json").read_text())["curves"]
     assert [name for name in curves if name.startswith("image")] == ["image: 1 adversarial", "image: 2 encoder"]
     game = curves["image: 1 adversarial"]
@@ -120,7 +119,7 @@ def test_stages_have_curves_and_leave_no_opponent_behind(toy, tmp_path):
     assert contestant.pixel_temperature is None
 
 
-class _Interrupt(fitting.Callback):
+class _Interrupt(loop.Callback):
     def __init__(self, objective, epoch):
         self.objective, self.epoch = objective, epoch
 
@@ -145,14 +144,14 @@ FINE = {
 
 @pytest.mark.parametrize(("image", "objective"), [(GAME, "Adversarial"), (GAME, "Encoder"), (FINE, "Counterfactual")])
 def test_every_stage_resumes_to_the_very_same_result(toy, tmp_path, monkeypatch, image, objective):
-    whole = training.train(recipe(image), toy.Toy(), tmp_path / "whole", CPU)
-    original = fitting._trainer
+    whole = recipes.train(recipe(image), toy.Toy(), tmp_path / "whole", CPU)
+    original = loop._trainer
     stop = _Interrupt(objective, 1)
-    monkeypatch.setattr(fitting, "_trainer", lambda o, n, c, f, h: original(o, n, [*c, stop], f, h))
+    monkeypatch.setattr(loop, "_trainer", lambda o, n, c, f, h: original(o, n, [*c, stop], f, h))
     with pytest.raises(KeyboardInterrupt):
-        training.train(recipe(image), toy.Toy(), tmp_path / "broken", CPU)
-    monkeypatch.setattr(fitting, "_trainer", original)
-    resumed = training.train(recipe(image), toy.Toy(), tmp_path / "broken", CPU, resume=True)
+        recipes.train(recipe(image), toy.Toy(), tmp_path / "broken", CPU)
+    monkeypatch.setattr(loop, "_trainer", original)
+    resumed = recipes.train(recipe(image), toy.Toy(), tmp_path / "broken", CPU, resume=True)
     assert (resumed / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
 
     def curves(folder):
@@ -189,8 +188,8 @@ def of_p(seed=0):
 
 
 def run_stage(scm, stage, folder, train, validation):
-    job = objectives.build(Stage.model_validate(stage), scm, "x", 0)
-    return job, fitting.run(job, train, validation, folder, CPU)
+    job = stages.build(Stage.model_validate(stage), scm, "x", 0)
+    return job, loop.run(job, train, validation, folder, CPU)
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +258,7 @@ def fine_tuning(toy, **options):
     exact = toy.exact_scm()
     mechanisms = [exact.mechanisms[name] for name in ("a", "b", "c")]
     scm = StructuralCausalModel(scm.graph, [*mechanisms, scm.mechanisms["image"]])
-    return objectives.build(Stage(objective="counterfactual", options=options), scm, "image", 0)
+    return stages.build(Stage(objective="counterfactual", options=options), scm, "image", 0)
 
 
 def test_interventions_differ_per_sample_and_follow_the_graph(toy):
@@ -284,8 +283,8 @@ def test_interventions_differ_per_sample_and_follow_the_graph(toy):
 def test_what_is_held_stays_as_it_is_to_the_last_bit(toy, tmp_path):
     """The flows and the critic ride along in fine-tuning; neither a step nor the averaging of weights may touch them."""
     plain = {"family": "vae", "options": {"latent": 2, **SHAPE}}
-    before = training.train(recipe({**plain, "stages": FINE["stages"][:1]}), toy.Toy(), tmp_path / "before", CPU)
-    after = training.train(recipe({**plain, "stages": FINE["stages"]}), toy.Toy(), tmp_path / "after", CPU)
+    before = recipes.train(recipe({**plain, "stages": FINE["stages"][:1]}), toy.Toy(), tmp_path / "before", CPU)
+    after = recipes.train(recipe({**plain, "stages": FINE["stages"]}), toy.Toy(), tmp_path / "after", CPU)
     first, second = (load_file(folder / "weights.safetensors") for folder in (before, after))
     held = [name for name in first if ".image." not in name]
     assert held
@@ -319,7 +318,7 @@ def tuned(toy, tmp_path_factory):
     }
 
     def trained(name, stages, seed):
-        return training.train(recipe({**image, "stages": stages}), toy.Toy(), root / f"{name}-{seed}", CPU, seed=seed)
+        return recipes.train(recipe({**image, "stages": stages}), toy.Toy(), root / f"{name}-{seed}", CPU, seed=seed)
 
     return [(trained("before", [first], seed), trained("after", [first, second], seed)) for seed in range(2)]
 
@@ -386,7 +385,7 @@ def test_reconstruction_adds_the_error_of_reconstructed_images():
     values, losses = gaussian(6), []
     for weight in (0.0, 10.0):
         stage = Stage(objective="adversarial", options={"reconstruction": weight})
-        job = objectives.build(stage, of_p(), "x", 0)
+        job = stages.build(stage, of_p(), "x", 0)
         with torch.random.fork_rng():
             torch.manual_seed(0)
             job.discriminator = job.mechanism.make_discriminator()
@@ -403,7 +402,7 @@ def _noise_of(job, values):
 
 def test_the_penalty_is_the_squared_slope_at_real_pairs():
     """Against finite differences along the gradient's own direction."""
-    job = objectives.build(Stage(objective="adversarial"), of_p().double(), "x", 0)
+    job = stages.build(Stage(objective="adversarial"), of_p().double(), "x", 0)
     job.discriminator.double()
     values = {name: value.double() for name, value in gaussian(3).items()}
     value, parents = job.encoded(values)
@@ -520,8 +519,8 @@ def test_a_critic_counts_errors_in_units_of_its_own_and_linearly_where_they_are_
 def test_the_opponent_pays_for_steepness_every_few_batches_and_learns_at_its_own_rate(tmp_path):
     stage = {"objective": "adversarial", "options": {"penalty": 3.0, "penalty_every": 2, "discriminator_rate": 2.0}}
     scm = of_p()
-    job = objectives.build(Stage.model_validate({**stage, "fit": {"epochs": 1, "batch_size": 50}}), scm, "x", 0)
-    plain = objectives.build(Stage.model_validate({**stage, "options": {"penalty": 0.0}}), scm, "x", 0)
+    job = stages.build(Stage.model_validate({**stage, "fit": {"epochs": 1, "batch_size": 50}}), scm, "x", 0)
+    plain = stages.build(Stage.model_validate({**stage, "options": {"penalty": 0.0}}), scm, "x", 0)
     plain.discriminator.load_state_dict(job.discriminator.state_dict())
     values = gaussian(200)
     seeded = torch.Generator().manual_seed
@@ -533,19 +532,19 @@ def test_the_opponent_pays_for_steepness_every_few_batches_and_learns_at_its_own
     assert [(player.name, player.rate) for player in job.players()] == [("generator", 1.0), ("discriminator", 2.0)]
     original, calls = job._steepness, []
     job._steepness = lambda *pair: (calls.append(job.global_step), original(*pair))[1]
-    fitting.run(job, values, values, tmp_path, CPU)
+    loop.run(job, values, values, tmp_path, CPU)
     assert calls == [1, 5]  # batches 0 and 2 of 4, each in the second of two steps
 
 
 def test_a_game_keeps_its_last_epoch_whatever_reconstructions_say(tmp_path):
-    job = objectives.build(
+    job = stages.build(
         Stage.model_validate({"objective": "adversarial", "fit": {"epochs": 3, "batch_size": 100, "patience": 1}}),
         of_p(),
         "x",
         0,
     )
     job.losses = lambda batch, generator, training: torch.full((len(batch["x"]),), float(job.current_epoch))
-    curve = fitting.run(job, gaussian(200), gaussian(100, 1), tmp_path, CPU)
+    curve = loop.run(job, gaussian(200), gaussian(100, 1), tmp_path, CPU)
     assert curve.validation == [0.0, 1.0, 2.0]
     best, latest = (
         torch.load(tmp_path / f"{name}.ckpt", weights_only=True)["state_dict"] for name in ("best", "latest")
@@ -558,7 +557,7 @@ def test_a_game_keeps_its_last_epoch_whatever_reconstructions_say(tmp_path):
 def test_the_cyclic_cost_weighs_latents():
     values, scm = gaussian(6), of_p()
     light, heavy = (
-        objectives.build(Stage(objective="encoder", options={"latent_weight": weight}), scm, "x", 0)
+        stages.build(Stage(objective="encoder", options={"latent_weight": weight}), scm, "x", 0)
         for weight in (1.0, 4.0)
     )
     seeded = torch.Generator().manual_seed
@@ -572,7 +571,7 @@ def test_levels_that_wait_cost_nothing(toy):
     scm = models.build(recipe(entry), toy.Toy().graph, toy.Toy().variables)
     values = {name: value[:5] for name, value in toy.Toy().split("train").values.items()}
     seeded = torch.Generator().manual_seed
-    coarse, whole = (objectives.build(Stage(options=options), scm, "image", 0) for options in ({"levels": 1}, {}))
+    coarse, whole = (stages.build(Stage(options=options), scm, "image", 0) for options in ({"levels": 1}, {}))
     mechanism, encoded = scm.mechanisms["image"], coarse.encoded(values)
     assert torch.equal(coarse.losses(values, seeded(0), True), mechanism.loss(*encoded, seeded(0), active=1))
     assert torch.equal(whole.losses(values, seeded(0), True), mechanism.loss(*encoded, seeded(0)))
@@ -587,9 +586,9 @@ def test_a_stage_after_the_encoder_trains_the_generator_again(toy, tmp_path, mon
             moving.append(
                 {name.partition(".")[0] for name, weight in job.mechanism.named_parameters() if weight.requires_grad}
             )
-        return fitting.Curve()
+        return loop.Curve()
 
-    monkeypatch.setattr(fitting, "run", run)
+    monkeypatch.setattr(loop, "run", run)
     stages = [*GAME["stages"], GAME["stages"][0]]
-    training.train(recipe({**GAME, "stages": stages}), toy.Toy(), tmp_path / "run", CPU)
+    recipes.train(recipe({**GAME, "stages": stages}), toy.Toy(), tmp_path / "run", CPU)
     assert moving == [{"encoder", "generator", "paint"}, {"encoder"}, {"encoder", "generator", "paint"}]

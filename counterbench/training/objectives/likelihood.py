@@ -8,8 +8,8 @@ from torch import Tensor
 from counterbench.catalog.recipes import Fit
 from counterbench.errors import ConfigError
 from counterbench.models.scm import StructuralCausalModel
-from counterbench.objectives.base import Objective
 from counterbench.plugins.registry import objectives
+from counterbench.training.objectives.base import Objective
 
 
 @objectives.register()

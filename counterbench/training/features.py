@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from counterbench import fitting
 from counterbench.catalog.recipes import Fit
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError
-from counterbench.judge_training import joined_images
 from counterbench.networks.autoencoder import Autoencoder, standard_normal
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import require_writable, write_text
 from counterbench.storage.weights import save_weights
+from counterbench.training import loop
+from counterbench.training.judges import joined_images
 
 FIT = Fit(
     epochs=30,
@@ -43,7 +43,7 @@ def size_for(shape: Sequence[int]) -> dict[str, Any]:
     return {"latent": shape[1] // 2, "channels": [min(16 * 2**stage, 64) for stage in range(stages)], "hidden": 128}
 
 
-class _Fitting(fitting.Fitting):
+class _Fitting(loop.Fitting):
     """Evidence lower bound of images."""
 
     def __init__(self, network: Autoencoder, fit: Fit, seed: int, image: str):
@@ -56,7 +56,7 @@ class _Fitting(fitting.Fitting):
 
 
 def train_posterior(
-    datasets: Sequence[Dataset], output: Path, hardware: fitting.Hardware, seed: int = 8001, epochs: int | None = None
+    datasets: Sequence[Dataset], output: Path, hardware: loop.Hardware, seed: int = 8001, epochs: int | None = None
 ) -> dict[str, Any]:
     """Train the unconditional autoencoder on the judge splits of one or several sources together.
 
@@ -82,7 +82,7 @@ def train_posterior(
     fit = FIT.model_copy(update={"epochs": epochs}) if epochs else FIT
     job = _Fitting(network, fit, seed, card.image)
     train, validation = (joined_images(datasets, split, card.image) for split in ("judge", "validation"))
-    fitting.run(job, train, validation, output / "unfinished" / "posterior", hardware)
+    loop.run(job, train, validation, output / "unfinished" / "posterior", hardware)
     network = network.cpu().eval()
     path = output / "posterior.safetensors"
     report = {

@@ -11,13 +11,13 @@ from torch.nn import functional
 from counterbench.catalog.recipes import Fit
 from counterbench.causal.variables import Categorical, Continuous, Image, Ordinal, Variable
 from counterbench.errors import ConfigError
-from counterbench.fitting import Fitting, Player, run
 from counterbench.mechanisms.base import Noise
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.networks.classifiers import Pooled
-from counterbench.objectives.base import Circumstances, Objective, frozen
 from counterbench.plugins.registry import objectives
 from counterbench.storage.weights import load_weights, save_weights
+from counterbench.training.loop import Fitting, Player, run
+from counterbench.training.objectives.base import Circumstances, Objective, frozen
 
 _CRITIC = "critic.safetensors"
 

@@ -18,19 +18,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from counterbench import fitting, models, objectives
+from counterbench import models
 from counterbench.catalog.recipes import Recipe, Stage
 from counterbench.datasets.dataset import Dataset, Split
 from counterbench.errors import CheckpointError, ConfigError, DataError
-from counterbench.fitting import Hardware, require_samples, require_single_precision
 from counterbench.mechanisms.base import Mechanism
 from counterbench.models.scm import StructuralCausalModel
-from counterbench.objectives.base import Circumstances
-from counterbench.resuming import LATEST, damaged, read_notes
 from counterbench.runtime import progress
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import UNFINISHED, claimed, write_text
 from counterbench.storage.weights import load_weights, save_weights
+from counterbench.training import loop, stages
+from counterbench.training.loop import Hardware, require_samples, require_single_precision
+from counterbench.training.objectives.base import Circumstances
+from counterbench.training.resuming import LATEST, damaged, read_notes
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
@@ -122,7 +123,7 @@ def _untrained(recipe: Recipe, dataset: Dataset, seed: int) -> StructuralCausalM
     with torch.random.fork_rng(devices=[]):
         for name in scm.mechanisms:
             for stage in recipe.mechanisms[name].training:
-                objectives.build(stage, scm, name, seed)
+                stages.build(stage, scm, name, seed)
     return scm
 
 
@@ -246,7 +247,7 @@ class _Run:
         mechanism.requires_grad_(True).train()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # for whatever the objective brings along
-            job = objectives.build(stage, self.scm, name, seed)
+            job = stages.build(stage, self.scm, name, seed)
         train, held_out = ({v: values[v] for v in job.variables} for values in (self.train, self.validation))
         if first and not (folder / LATEST).is_file():
             encoded = {v: variable.encode(train[v]) for v, variable in job.variables.items()}
@@ -255,7 +256,7 @@ class _Run:
         if any(True for _ in mechanism.parameters()):
             circumstances = Circumstances(train, held_out, folder, self.hardware, self.resume)
             job.prepare(circumstances)
-            curve = vars(fitting.run(job, **vars(circumstances)))
+            curve = vars(loop.run(job, **vars(circumstances)))
         curve = {**curve, "objective": stage.objective, "seconds": round(time.perf_counter() - started, 1)}
         curve["judges"] = job.judges
         save_weights(mechanism.cpu(), done)

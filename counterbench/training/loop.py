@@ -21,8 +21,14 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from counterbench.catalog.recipes import Fit
 from counterbench.errors import ConfigError, DataError, ModelError
-from counterbench.resuming import BEST, LATEST, CheckpointFiles, read_checkpoint, require_checkpoints
 from counterbench.runtime import progress
+from counterbench.training.resuming import (
+    BEST,
+    LATEST,
+    CheckpointFiles,
+    read_checkpoint,
+    require_checkpoints,
+)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from counterbench.catalog.recipes import Fit
 from counterbench.errors import ConfigError
-from counterbench.fitting import Fitting, Hardware
 from counterbench.mechanisms.base import Mechanism
 from counterbench.models.scm import StructuralCausalModel
+from counterbench.training.loop import Fitting, Hardware
 
 
 @dataclass(frozen=True)

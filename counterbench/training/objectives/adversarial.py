@@ -11,10 +11,10 @@ from torch.nn.functional import softplus
 from counterbench.catalog.recipes import Fit
 from counterbench.causal.chance import normal
 from counterbench.errors import ConfigError
-from counterbench.fitting import Player
 from counterbench.models.scm import StructuralCausalModel
-from counterbench.objectives.base import Objective
 from counterbench.plugins.registry import objectives
+from counterbench.training.loop import Player
+from counterbench.training.objectives.base import Objective
 
 
 @objectives.register()

@@ -8,17 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from counterbench import plans
 from counterbench.errors import RecordError
-from counterbench.evaluation import Evaluation
-from counterbench.records.record import (
-    RECORD,
-    SAMPLES,
-    TOTALS,
-    Inputs,
-    Record,
-    read_record,
-    totals,
-    write_record,
-)
+from counterbench.evaluation.evaluation import Evaluation
+from counterbench.records import totals
+from counterbench.records.record import RECORD, SAMPLES, TOTALS, Inputs, Record, read_record, write_record
 from counterbench.storage.figures import save_figure
 from counterbench.storage.files import UNFINISHED, atomic, slug
 

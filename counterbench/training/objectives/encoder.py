@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from counterbench.catalog.recipes import Fit
-from counterbench.fitting import Player
 from counterbench.models.scm import StructuralCausalModel
-from counterbench.objectives.base import Circumstances, Objective
 from counterbench.plugins.registry import objectives
+from counterbench.training.loop import Player
+from counterbench.training.objectives.base import Circumstances, Objective
 
 
 @objectives.register()

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from counterbench import fitting
 from counterbench.catalog.recipes import Fit
 from counterbench.causal.variables import Binary, Categorical
 from counterbench.datasets.dataset import Dataset
@@ -21,6 +20,7 @@ from counterbench.networks.classifiers import ARCHITECTURES
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import require_writable, write_text
 from counterbench.storage.weights import save_weights
+from counterbench.training import loop
 
 FIT = Fit(
     epochs=25,
@@ -34,7 +34,7 @@ FIT = Fit(
 )
 
 
-class _JudgeFitting(fitting.Fitting):
+class _JudgeFitting(loop.Fitting):
     """Cross-entropy, summed over variables, on images that are shifted and dimmed at random."""
 
     def __init__(
@@ -89,7 +89,7 @@ def train_judges(
     datasets: Sequence[Dataset],
     labels: Sequence[str],
     output: Path,
-    hardware: fitting.Hardware,
+    hardware: loop.Hardware,
     seed: int = 7001,
     epochs: int | None = None,
 ) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def train_judges(
             torch.manual_seed(seed + position)
             network = build(architecture, int(train[card.image].shape[1]), sum(heads.values()), **smaller)
         job = _JudgeFitting(network, fit, seed + position, card.image, heads, weights)
-        fitting.run(job, train, validation, output / "unfinished" / architecture, hardware)
+        loop.run(job, train, validation, output / "unfinished" / architecture, hardware)
         network = network.cpu().eval()
         path = output / f"{'-'.join(heads)}-{architecture}.safetensors"
         report[architecture] = {
@@ -169,7 +169,7 @@ def joined_images(datasets: Sequence[Dataset], split: str, *names: str) -> dict[
     """
     parts = [dataset.split(split).values for dataset in datasets]
     values = {name: torch.cat([part[name] for part in parts]) for name in names}
-    fitting.require_samples(values, split)
+    loop.require_samples(values, split)
     return values
 
 

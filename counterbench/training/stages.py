@@ -1,12 +1,12 @@
-"""What a stage of training minimises, one file each; a recipe names them."""
+"""From the stages of a recipe to objectives."""
 
 from __future__ import annotations
 
 from counterbench.catalog.recipes import Stage
 from counterbench.models.scm import StructuralCausalModel
-from counterbench.objectives.base import Objective
 from counterbench.plugins import registry
 from counterbench.plugins.factory import make
+from counterbench.training.objectives.base import Objective
 
 
 def build(stage: Stage, scm: StructuralCausalModel, name: str, seed: int) -> Objective:

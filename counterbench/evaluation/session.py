@@ -21,7 +21,7 @@ from counterbench import models
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.datasets.matching import Matcher
-from counterbench.exam import SPLIT, Exam
+from counterbench.evaluation.exam import SPLIT, Exam
 from counterbench.judges import Reading, measure_all
 from counterbench.metrics.answers import (
     Batch,

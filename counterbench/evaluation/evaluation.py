@@ -10,12 +10,13 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from counterbench import models, scoring
-from counterbench.columns import load_columns, prune, save_columns, touch
+from counterbench import models
 from counterbench.errors import ConfigError
-from counterbench.exam import SPLIT, Exam, choose_device, prepare
-from counterbench.examination import REAL, SHOWN, Examinee, Shown, examine, key_of, unanswered
-from counterbench.failures import Incomplete, penalised
+from counterbench.evaluation import numbers
+from counterbench.evaluation.baseline_cache import load_columns, prune, save_columns, touch
+from counterbench.evaluation.exam import SPLIT, Exam, choose_device, prepare
+from counterbench.evaluation.missing import Incomplete, penalised
+from counterbench.evaluation.session import REAL, SHOWN, Examinee, Shown, examine, key_of, unanswered
 from counterbench.metrics.answers import wrong_scale
 from counterbench.metrics.base import Column, Metric
 from counterbench.models import baselines
@@ -146,7 +147,7 @@ def _record(
     assert contestant is not None
     begun = time.perf_counter()
     asked_about = group[exam.plan.index]
-    made, undefined = scoring.numbers(
+    made, undefined = numbers.numbers(
         columns, exam.plan.index, asked_about, exam.suite.resamples, exam.seed, _leaked(exam, examinee)
     )
     spent = {name: value for name, value in seconds.items() if name != "start"}

@@ -1,0 +1,1 @@
+"""Training: what is trainable, what is minimised, on what is fed."""
