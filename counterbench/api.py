@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from counterbench import datasets, evaluation, gallery, models
+from counterbench import datasets, evaluation, models
 from counterbench.causal.chance import Generator
 from counterbench.causal.samples import Samples
 from counterbench.datasets.dataset import Dataset
@@ -18,6 +18,7 @@ from counterbench.errors import ConfigError, RecordError
 from counterbench.evaluation import results_folder
 from counterbench.evaluation.evaluation import Evaluation
 from counterbench.models.model import Contestant, Model
+from counterbench.pictures import gallery
 from counterbench.records import table as tables
 from counterbench.records.record import Record
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 REFERENCE = (
     "counterbench.api",
-    "counterbench.checks",
+    "counterbench.contracts.checking",
     "counterbench.causal.graph",
     "counterbench.causal.variables",
     "counterbench.causal.samples",

@@ -703,7 +703,8 @@ def draw(name: str) -> None:
 
 def sheets() -> None:
     """Samples and true counterfactuals of the embedded sources."""
-    from counterbench import datasets, gallery
+    from counterbench import datasets
+    from counterbench.pictures import gallery
 
     for card, source in SHEETS.items():
         gallery.draw_dataset(datasets.load(card, source), 64, 0, ROOT / "docs" / "images" / f"samples-{card}.png")
@@ -711,7 +712,8 @@ def sheets() -> None:
 
 def grids() -> None:
     """Answers of a shipped model beside the truth, for datasets that have one."""
-    from counterbench import datasets, gallery, models
+    from counterbench import datasets, models
+    from counterbench.pictures import gallery
 
     for card, (model, asked) in GRIDS.items():
         dataset = datasets.load(card)

@@ -176,7 +176,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
     for name in (
         "counterbench.api.evaluate",
         "counterbench.mechanisms.base.Mechanism.abduct",
-        "counterbench.checks.check",
+        "counterbench.contracts.checking.check",
     ):
         assert f'id="{name}"' in reference
     assert "counterbench train-judges" in (tmp_path / "site" / "cli.html").read_text()

@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import counterbench
-from counterbench import evaluation, validation
+from counterbench import evaluation
 from counterbench.errors import CounterbenchError
+from counterbench.exchange import questions
+from counterbench.exchange.scoring import ready
 from counterbench.leaderboard import board, website
 from counterbench.leaderboard import formats as report
-from counterbench.letters import questions
-from counterbench.letters.scoring import ready
 from counterbench.records.record import read_record
+from counterbench.verification import consistency
 
 pytestmark = pytest.mark.filterwarnings("ignore::counterbench.errors.RecordWarning")
 
@@ -121,7 +122,7 @@ def test_any_change_of_a_record_is_told_or_harmless(stored, data, tmp_path_facto
     path.write_text(json.dumps(changed(content, place, how, junk)))
     survives(folder)
     try:
-        verdict = validation.validate(path)
+        verdict = consistency.validate(path)
     except CounterbenchError as error:
         require_words(error)
     else:

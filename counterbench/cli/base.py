@@ -195,8 +195,9 @@ def put_table(build: Callable[[int, bool], Any], width: int) -> None:
 
 def evaluate_into(folder: Path, contestant: Any, exam: Any, batch_size: int | None = None, afresh: bool = False) -> Any:
     """Evaluate, and keep everything in a folder, chunks first; returns the record."""
-    from counterbench import evaluation, gallery
+    from counterbench import evaluation
     from counterbench.evaluation import results_folder
+    from counterbench.pictures import gallery
     from counterbench.storage.files import UNFINISHED, claimed
 
     keep(folder, UNFINISHED)

@@ -17,12 +17,12 @@ from counterbench.cli.base import data_options, main, put, quiet_option, say, sh
 )
 def list_(kind: str | None) -> None:
     """List what there is."""
-    from counterbench import listing
+    from counterbench.cli import describe
 
-    for chosen in [kind] if kind else list(listing.KINDS):
+    for chosen in [kind] if kind else list(describe.KINDS):
         if kind is None:
             put(chosen, bold=True)
-        for name, words in listing.KINDS[chosen]():
+        for name, words in describe.KINDS[chosen]():
             put(f"{'' if kind else '  '}{name:<24}{words}".rstrip())
 
 
@@ -37,14 +37,14 @@ def list_(kind: str | None) -> None:
 )
 def show(name: str, picture: Path | None) -> None:
     """Show a dataset, model, suite, metric, mechanism or judge by name; or a recipe, card or suite in a file."""
-    from counterbench import listing
+    from counterbench.cli import describe
     from counterbench.storage.files import require_picture
 
     if picture is not None:
         require_picture(picture)
-    put(listing.describe(name))
+    put(describe.describe(name))
     if picture is not None:
-        listing.draw(name, picture)
+        describe.draw(name, picture)
         say(f"drawn: {picture}")
 
 
@@ -52,9 +52,9 @@ def show(name: str, picture: Path | None) -> None:
 @data_options
 def doctor(dataset: str, source: str | None, data_dir: Path | None) -> None:
     """Say what works on this machine, which pretrained files are missing, and where they go."""
-    from counterbench import listing
+    from counterbench.cli import describe
 
-    put(listing.diagnose(dataset, source, data_dir))
+    put(describe.diagnose(dataset, source, data_dir))
 
 
 @main.command()
@@ -67,18 +67,19 @@ def check(name: str, kind: str | None, dataset: str, source: str | None, data_di
 
     NAME is a model, mechanism, metric, judge, feature space or dataset (most likely of a plug-in), or a file: a recipe or a card.
     """
-    from counterbench import checks, datasets
+    from counterbench import datasets
+    from counterbench.contracts import checking
     from counterbench.errors import ConfigError
 
     show_progress(quiet)
-    found = checks.kinds_of(name, dataset)
+    found = checking.kinds_of(name, dataset)
     if kind is not None and kind not in found:
         raise ConfigError(f"--kind {kind}: {name} is {' and '.join(found)}.")
     broken = 0
     for chosen in [kind] if kind else found:
         loaded = datasets.load(name if chosen == "dataset" else dataset, source, data_dir)
         put(f"{name} ({chosen}), on {loaded.card.name}/{loaded.source}", bold=True)
-        for finding in checks.check(name, chosen, loaded):
+        for finding in checking.check(name, chosen, loaded):
             broken += finding.status == "broken"
             put(f"  {finding.status:<11}{finding.subject}: {finding.title}")
             if finding.advice:
@@ -94,8 +95,8 @@ def check(name: str, kind: str | None, dataset: str, source: str | None, data_di
 @click.option("--output", type=click.Path(path_type=Path), default=None, help="A new folder; default: NAME.")
 def new(kind: str, name: str, output: Path | None) -> None:
     """Write a working start for a component of yours: a Python package with tests, outside of this repository."""
-    from counterbench import scaffold
+    from counterbench.scaffold import starts
 
-    for path in scaffold.create(kind, name, output):
+    for path in starts.create(kind, name, output):
         put(path)
     say(f"Next: cd {output or name} && pip install -e '.[dev]' && pytest")

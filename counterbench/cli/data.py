@@ -46,7 +46,8 @@ def draw(
     dataset: str, source: str | None, data_dir: Path | None, count: int, seed: int, out: Path, quiet: bool
 ) -> None:
     """Draw samples and, where the process is known, true counterfactuals of each intervention."""
-    from counterbench import datasets, gallery
+    from counterbench import datasets
+    from counterbench.pictures import gallery
     from counterbench.storage.files import require_picture
 
     require_picture(out)
@@ -84,9 +85,10 @@ def generate(
     quiet: bool,
 ) -> None:
     """Draw counterfactuals of some test images, beside the truth, to look at."""
-    from counterbench import datasets, gallery, models
+    from counterbench import datasets, models
     from counterbench.errors import ConfigError
     from counterbench.evaluation.evaluation import choose_device
+    from counterbench.pictures import gallery
     from counterbench.storage.files import require_picture
 
     show_progress(quiet)

@@ -125,10 +125,10 @@ def plan_show(
     dataset: str, source: str | None, data_dir: Path | None, suite: str, seed: int, limit: int | None, quiet: bool
 ) -> None:
     """Show how many questions a suite asks, what they set, and the plan's hash."""
-    from counterbench import listing
+    from counterbench.cli import describe
 
     show_progress(quiet)
-    put(listing.describe_plan(dataset, source, data_dir, suite, seed, limit))
+    put(describe.describe_plan(dataset, source, data_dir, suite, seed, limit))
 
 
 @plan.command("export")
@@ -154,7 +154,7 @@ def plan_export(
     """Write every question of a suite to a file that `evaluate --plan FILE` takes, or with images to a folder that `score` takes."""
     from counterbench import datasets, evaluation, plans
     from counterbench.catalog.suites import find_suite
-    from counterbench.letters import questions
+    from counterbench.exchange import questions
 
     show_progress(quiet)
     if not output.suffix.removeprefix(".").isalpha():  # exam, exam.v1; but plan.txt is a mistake
@@ -195,7 +195,7 @@ def score(
 ) -> None:
     """Judge the answers in FOLDER (made by `plan export`), whatever program wrote them; write the next round's questions."""
     from counterbench.evaluation import results_folder
-    from counterbench.letters import scoring
+    from counterbench.exchange import scoring
 
     show_progress(quiet)
     found = scoring.ready(folder, name, data_dir, device, dataset)

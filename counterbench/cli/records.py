@@ -98,7 +98,7 @@ def leaderboard_build(
         put(f"{board.name:<32} {names}")
     albums = None
     if pictures:
-        from counterbench.site.pictures import draw_all
+        from counterbench.pictures.albums import draw_all
 
         albums = draw_all(boards, output, data_dir, device, trained, lambda line: say(one_line(line)))
     page = website.build(boards, output, albums)
@@ -114,11 +114,11 @@ def leaderboard_build(
 )
 def validate(records: tuple[Path, ...], dataset: str | None, data_dir: Path | None, pixels: bool) -> None:
     """Check RECORDS: schema, plausibility, scores, and whether questions and judges are those of this version (else: partly)."""
-    from counterbench import validation
+    from counterbench.verification import consistency
 
     invalid = 0
     for path in records:
-        verdict = validation.validate(path, data_dir, pixels, dataset)
+        verdict = consistency.validate(path, data_dir, pixels, dataset)
         invalid += bool(verdict.problems)
         put(f"{verdict.word:<8} {path}")
         for line in (*verdict.problems, *verdict.unchecked, *verdict.notes):
@@ -141,11 +141,11 @@ def verify(
     record: Path, count: int, model: str | None, dataset: str | None, data_dir: Path | None, device: str, quiet: bool
 ) -> None:
     """Ask the model of RECORD some of its questions again, and compare the numbers with those it claims."""
-    from counterbench import verification
     from counterbench.records.table import heading, show
+    from counterbench.verification import reasking
 
     show_progress(quiet)
-    found = verification.verify(record, count, data_dir, device, model, dataset)
+    found = reasking.verify(record, count, data_dir, device, model, dataset)
     for problem in found.problems:
         put(f"PROBLEM  {problem}")
     for check in found.checks:

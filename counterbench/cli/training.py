@@ -52,7 +52,8 @@ def train(
 ) -> None:
     """Train every mechanism of a recipe; the result is a folder that `evaluate --model FOLDER` takes."""
     from counterbench import datasets, models
-    from counterbench.evaluation.evaluation import choose_device
+    from counterbench.evaluation.exam import choose_device
+    from counterbench.pictures.curves import draw_trained
     from counterbench.training import recipes
     from counterbench.training.loop import Hardware
 
@@ -63,6 +64,7 @@ def train(
     folder = output or Path("runs") / f"{recipe.name}-{loaded.card.name}-{loaded.source}"
     keep(folder, recipes.MARKER, " with --resume")
     recipes.train(recipe, loaded, folder, Hardware(place, devices, precision), seed, epochs, limit, resume)
+    draw_trained(folder)
     put(str(folder))
     say(
         f"Trained. Evaluate it with: counterbench evaluate --model {folder} --dataset {dataset} --source {loaded.source}"

@@ -17,7 +17,7 @@ from counterbench.datasets.files import adni
 from counterbench.plugins.registry import datasets
 from counterbench.processes.phantom import SCANNERS, SHOT, SLICES, TRAITS, lesion_boxes, parts, render
 from counterbench.runtime.progress import bar
-from counterbench.storage.files import sha256_of_tensors
+from counterbench.storage.tensors import sha256_of_tensors
 
 RENDERING = 1
 """Number of the rendering; a change of any pixel it makes must raise it."""

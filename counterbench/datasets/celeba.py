@@ -16,7 +16,7 @@ from counterbench.datasets.files import celeba
 from counterbench.plugins.registry import datasets
 from counterbench.processes.portraits import ATTRIBUTES, TRAITS, render
 from counterbench.runtime.progress import bar
-from counterbench.storage.files import sha256_of_tensors
+from counterbench.storage.tensors import sha256_of_tensors
 
 RENDERING = 1
 """Number of the rendering; a change of any pixel it makes must raise it."""

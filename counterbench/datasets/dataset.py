@@ -16,7 +16,7 @@ from counterbench.catalog.cards import Card
 from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Continuous
 from counterbench.errors import DataError, suggestion
-from counterbench.storage.files import sha256_of_tensors
+from counterbench.storage.tensors import sha256_of_tensors
 
 REFERENCES = 10_000
 """How many real training images answers are compared with, unless a suite says otherwise."""

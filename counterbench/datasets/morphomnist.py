@@ -19,7 +19,7 @@ from counterbench.errors import DataError
 from counterbench.plugins.registry import datasets
 from counterbench.processes.strokes import render, upsample
 from counterbench.runtime.progress import bar
-from counterbench.storage.files import sha256_of_tensors
+from counterbench.storage.tensors import sha256_of_tensors
 
 RENDERING = 1
 """Number of the rendering; a change of any pixel it makes must raise it."""

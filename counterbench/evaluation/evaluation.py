@@ -23,7 +23,7 @@ from counterbench.models import baselines
 from counterbench.models.model import Contestant
 from counterbench.models.reachable import evaluation_mode
 from counterbench.plans.plan import Plan
-from counterbench.records.record import Record
+from counterbench.records.record import Answered, Record
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import cache_folder, without_folders
 
@@ -158,7 +158,7 @@ def _record(
     return Record(
         title=contestant.title,
         origin="model" if contestant.coverage is None else "answers",
-        coverage=contestant.coverage,
+        coverage=None if contestant.coverage is None else Answered(**contestant.coverage),
         trained_on=None if source is None else str(source),
         inputs=exam.inputs(contestant),
         images=len(exam.plan.index),

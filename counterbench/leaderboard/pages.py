@@ -24,7 +24,7 @@ from counterbench.records.totals import Key
 from counterbench.runtime.terminal import one_line
 
 if TYPE_CHECKING:
-    from counterbench.site.pictures import Album
+    from counterbench.leaderboard.album import Album
 
 WORDS = {
     "identity": "the image unchanged",

@@ -1,7 +1,7 @@
 """A leaderboard as a static website: opens from disk, asks nobody for anything.
 
 Pages are filled from records (:mod:`counterbench.leaderboard.pages`); pictures come from the models themselves, asked again
-(:mod:`counterbench.site.pictures`), where recipe and weights are at hand.
+(:mod:`counterbench.pictures.albums`), where recipe and weights are at hand.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from counterbench.leaderboard.board import Board
 from counterbench.storage.files import atomic, slug, write_text
 
 if TYPE_CHECKING:
-    from counterbench.site.pictures import Album
+    from counterbench.leaderboard.album import Album
 
 STATIC = (
     "pico.min.css",

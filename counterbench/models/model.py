@@ -13,7 +13,6 @@ from counterbench.causal.chance import Generator
 from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Variable
 from counterbench.errors import ModelError
-from counterbench.records.record import Answered
 
 Values = Mapping[str, Tensor]
 """Natural values by variable name; see :mod:`counterbench.causal.variables`."""
@@ -63,7 +62,7 @@ class Contestant:
     """What the manifest of the training says: source, seed, epochs, limit, data."""
     notes: tuple[str, ...] = ()
     """What a reader of the record must know about this model."""
-    coverage: Answered | None = None
+    coverage: Mapping[str, Any] | None = None
     """Which questions it answers, where it is answers from files."""
 
 

@@ -20,7 +20,6 @@ from counterbench.errors import CacheWarning, ConfigError, DataError, RecordErro
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
 
 
 UNFINISHED = "unfinished"
@@ -243,14 +242,4 @@ def sha256_of_file(path: Path) -> str:
                 digest.update(block)
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror or error}.") from error
-    return digest.hexdigest()
-
-
-def sha256_of_tensors(tensors: dict[str, Tensor]) -> str:
-    """Hexadecimal SHA-256 of named tensors: names, types, shapes and bytes, in order of name."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        array = tensors[name].detach().cpu().contiguous().numpy()
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.reshape(-1).view("u1").data)  # where it lies: `tobytes` would copy gigabytes
     return digest.hexdigest()

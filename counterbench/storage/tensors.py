@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from counterbench.errors import RecordError
-from counterbench.storage.files import atomic, sha256_of_tensors, warn_of_cache
+from counterbench.storage.files import atomic, warn_of_cache
 
 _HASH = "fingerprint"
 
@@ -59,3 +60,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
     except (SafetensorError, OSError):
         return None
     return (tensors, metadata) if metadata.get(_HASH) == sha256_of_tensors(tensors) else None
+
+
+def sha256_of_tensors(tensors: dict[str, Tensor]) -> str:
+    """Hexadecimal SHA-256 of named tensors: names, types, shapes and bytes, in order of name."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = tensors[name].detach().cpu().contiguous().numpy()
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.reshape(-1).view("u1").data)  # where it lies: `tobytes` would copy gigabytes
+    return digest.hexdigest()

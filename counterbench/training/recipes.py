@@ -101,8 +101,6 @@ def train(
 
 def _finish(scm: StructuralCausalModel, output: Path, plan: dict[str, Any], hardware: Hardware, run: _Run) -> None:
     """Write the weights, then the manifest: where there is one, the model is whole."""
-    from counterbench.report.curves import draw_curves
-
     manifest = {
         **plan,
         "weights_sha256": save_weights(scm, output / WEIGHTS),
@@ -111,7 +109,6 @@ def _finish(scm: StructuralCausalModel, output: Path, plan: dict[str, Any], hard
         "judges_used_in_training": run.judges,
         "curves": run.curves,
     }
-    draw_curves(run.curves, output / "curves.png")
     write_text(output / MANIFEST, json.dumps(manifest, indent=1) + "\n")
 
 

@@ -15,7 +15,7 @@ from counterbench.datasets.files import glyphs
 from counterbench.datasets.files.idx import read_idx
 from counterbench.datasets.morphomnist import intensity_of, noise_of_intensity
 from counterbench.errors import DataError, UnknownNameError
-from counterbench.storage.files import sha256_of_tensors
+from counterbench.storage.tensors import sha256_of_tensors
 
 
 def test_sizes_are_as_the_card_says(morphomnist):

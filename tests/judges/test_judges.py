@@ -14,6 +14,7 @@ from counterbench.judges.classifier import build, reduction
 from counterbench.networks.classifiers import ARCHITECTURES
 from counterbench.plugins import registry
 from counterbench.plugins.factory import options_of
+from counterbench.training import judges as judge_training
 from counterbench.training import loop
 
 DIGIT = Categorical("digit", tuple("0123456789"))

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Ordinal
-from counterbench.checks.base import NotAskedError
-from counterbench.checks.of_mechanisms import CHECKS, FAMILY_CHECKS, Case
+from counterbench.contracts.base import NotAskedError
+from counterbench.contracts.mechanisms import CHECKS, FAMILY_CHECKS, Case
 from counterbench.plugins import registry
 
 PARENTS = (Continuous("p", 0, 2, "px"), Categorical("q", ("r", "s", "t")))

@@ -16,7 +16,8 @@ from torch.nn import functional
 from counterbench.datasets.files.idx import read_idx
 from counterbench.errors import DataError
 from counterbench.processes.strokes import OUTLINE, upsample
-from counterbench.storage.files import cache_folder, sha256_of_tensors
+from counterbench.storage.files import cache_folder
+from counterbench.storage.tensors import sha256_of_tensors
 
 _CELL = 10  # samples per cell of an 8 x 8 digit: a cell is 2.5 px, a px is 4 samples
 _MARGIN = 2  # empty cells around it

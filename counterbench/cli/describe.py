@@ -1,0 +1,318 @@
+"""What there is: one line each, or everything about one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from counterbench import datasets
+from counterbench.catalog.cards import Card, JudgeEntry, SourceEntry
+from counterbench.catalog.reading import declared_in
+from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
+from counterbench.catalog.suites import Suite, find_suite, suite_paths
+from counterbench.errors import UnknownNameError
+from counterbench.plugins import registry, summaries
+
+if TYPE_CHECKING:
+    from counterbench.plans.plan import Line
+
+Lines = list[tuple[str, str]]
+
+
+def _models() -> Lines:
+    recipes = [(name, dataset, read_recipe(path)) for (dataset, name), path in recipe_paths().items()]
+    lines = [(name, f"{dataset}: {recipe.title}{_weights(recipe)}") for name, dataset, recipe in recipes]
+    return [*lines, *_baselines(), *((name, "plug-in") for name in registry.models.names())]
+
+
+def _baselines() -> Lines:
+    """From the source: the baselines themselves need torch."""
+    return [
+        (name, f"baseline: {words}")
+        for name, words in summaries.of_members("counterbench.models.baselines", "BASELINES").items()
+    ]
+
+
+def _weights(recipe: Recipe) -> str:
+    return f" (weights for: {', '.join(recipe.weights)})" if recipe.weights else " (untrained)"
+
+
+def _datasets() -> Lines:
+    cards = [datasets.card(name) for name in datasets.names()]
+    return [(card.name, f"{card.title} (sources: {', '.join(card.sources)})") for card in cards]
+
+
+def _suites() -> Lines:
+    return [(name, find_suite(name).description.strip()) for name in suite_paths()]
+
+
+def _components(kind: registry.Registry) -> Lines:
+    return [(name, kind.summary(name)) for name in kind.names()]
+
+
+KINDS: dict[str, Callable[[], Lines]] = {
+    "models": _models,
+    "datasets": _datasets,
+    "metrics": lambda: _components(registry.metrics),
+    "suites": _suites,
+    "mechanisms": lambda: _components(registry.mechanisms),
+    "objectives": lambda: _components(registry.objectives),
+    "judges": lambda: _components(registry.judges),
+    "features": lambda: _components(registry.features),
+}
+
+
+def describe(name: str) -> str:
+    """Everything about the thing called `name`, or declared in the file `name`; about each of them if several kinds have it.
+
+    Raises:
+        UnknownNameError: with the closest match and the list.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return _describe_file(Path(name))
+    found = []
+    if name in datasets.names():
+        found.append(_describe_dataset(name))
+    for (dataset, recipe_name), path in recipe_paths().items():
+        if recipe_name == name:
+            found.append(_describe_recipe(read_recipe(path), dataset))
+    if name in suite_paths():
+        found.append(_describe_suite(find_suite(name)))
+    found += [f"{baseline}\n\n{words}" for baseline, words in _baselines() if baseline == name]
+    for kind in (
+        registry.metrics,
+        registry.mechanisms,
+        registry.objectives,
+        registry.judges,
+        registry.features,
+        registry.models,
+    ):
+        if name in kind:
+            found.append(_describe_component(kind, name))
+    if not found:
+        raise UnknownNameError("name", name, _all_names())
+    return "\n\n".join(found)
+
+
+def _describe_file(path: Path) -> str:
+    declared = declared_in(path)
+    if declared == "recipe":
+        recipe = read_recipe(path)
+        return _describe_recipe(recipe, recipe.dataset)
+    return _describe_dataset(str(path)) if declared == "card" else _describe_suite(find_suite(str(path)))
+
+
+def _all_names() -> set[str]:
+    recipes = {recipe for _, recipe in recipe_paths()}
+    return {
+        *datasets.names(),
+        *recipes,
+        *suite_paths(),
+        *(name for name, _ in _baselines()),
+        *registry.models.names(),
+        *registry.metrics.names(),
+        *registry.mechanisms.names(),
+        *registry.objectives.names(),
+        *registry.judges.names(),
+        *registry.features.names(),
+    }
+
+
+def _describe_dataset(name: str) -> str:
+    card = datasets.card(name)
+    variables = card.build_variables()
+    lines = [
+        f"{card.title}  ({card.name})",
+        "",
+        card.description.strip(),
+        "",
+        "graph",
+        *("  " + line for line in card.graph.text().split("\n")),
+        "",
+        "variables",
+    ]
+    wide = max(len(key) for key in variables) + 2
+    lines += [
+        f"  {key:<{wide}}{variable.describe()}; {card.variables[key].description}"
+        for key, variable in variables.items()
+    ]
+    for source, entry in card.sources.items():
+        lines += ["", *_describe_source(card, source, entry)]
+    if card.truth:
+        lines += ["", f"truth: {card.truth.strip()}"]
+    judges = [f"  {key:<{wide}}{_describe_judge(judge)}" for key, entries in card.judges.items() for judge in entries]
+    roles = [
+        f"  {role:<{wide}}{declared.description} ({', '.join(declared.sources)})"
+        for role, declared in card.roles.items()
+    ]
+    limits = [f"  - {limit}" for limit in card.limits]
+    cite = ["  " + line for line in card.citation.strip().split("\n") if line]
+    for title, entries in {
+        "judges": judges or ["  none yet"],
+        "also carried": roles,
+        "limits": limits,
+        "cite": cite,
+    }.items():
+        if entries:
+            lines += ["", title, *entries]
+    return "\n".join(lines)
+
+
+def _describe_source(card: Card, source: str, entry: SourceEntry) -> list[str]:
+    mark = " (default)" if source == card.default_source else ""
+    download = "needs no download" if entry.embedded else "needs published data"
+    sizes = ", ".join(f"{size:,} {split}" for split, size in entry.sizes.items())
+    said = [entry.description.strip(), sizes, f"licence: {entry.licence}", entry.citation]
+    return [f"source {source}{mark}: {download}", *(f"  {line}" for line in said if line)]
+
+
+def _describe_judge(judge: JudgeEntry) -> str:
+    quality = "; ".join(
+        f"{source}: " + ", ".join(f"{name} {value:g}" for name, value in found.items())
+        for source, found in judge.quality.items()
+    )
+    return " ".join(part for part in (judge.judge, judge.options.get("architecture", ""), quality) if part)
+
+
+def _describe_recipe(recipe: Recipe, dataset: str) -> str:
+    lines = [f"{recipe.title}  ({recipe.name}, for {dataset})", "", recipe.description.strip(), "", "mechanisms"]
+    for name, entry in recipe.mechanisms.items():
+        options = ", ".join(f"{key}={value}" for key, value in entry.options.items())
+        lines.append(f"  {name:<12}{entry.family}{f' ({options})' if options else ''}")
+        if entry.stages:
+            lines.append(f"  {'':<12}trained by {', then '.join(stage.objective for stage in entry.stages)}")
+    shipped = ", ".join(recipe.weights) or "none"
+    return "\n".join(
+        [*lines, "", f"trained weights shipped for sources: {shipped}", "", "cite", f"  {recipe.citation.strip()}"]
+    )
+
+
+def _yes(flag: bool) -> str:
+    return "yes" if flag else "no"
+
+
+def _options(options: Mapping[str, object]) -> str:
+    return f" ({', '.join(f'{key}: {value}' for key, value in options.items())})" if options else ""
+
+
+def _describe_suite(suite: Suite) -> str:
+    return "\n".join(
+        [
+            f"{suite.title}  ({suite.name})",
+            "",
+            suite.description.strip(),
+            "",
+            f"null interventions composed: {suite.cycles}",
+            f"one intervention per variable and image: {_yes(suite.single)}, values from: {suite.law}",
+            f"each of them taken back: {_yes(suite.undo)}",
+            f"unrelated ones in both orders: {_yes(suite.pairs)}",
+            f"real images that answers are compared with: {suite.references:,}",
+            "metrics:",
+            *(f"  {name}{_options(options)}" for name, options in suite.metrics.items()),
+            f"test images: {suite.limit or 'all'}",
+        ]
+    )
+
+
+def _describe_component(kind: registry.Registry, name: str) -> str:
+    component = kind.get(name)
+    lines = [f"{name}  ({kind.kind})", "", inspect.getdoc(component) or ""]
+    for title in ("definition", "formula", "blind_to", "source"):
+        if getattr(component, title, ""):
+            lines += ["", f"{title.replace('_', ' ')}: {getattr(component, title)}"]
+    if hasattr(component, "asks"):
+        lines += ["", f"judges the questions: {', '.join(sorted(component.asks))}"]
+    return "\n".join(lines)
+
+
+def describe_plan(
+    dataset: str, source: str | None, data_dir: Path | None, suite: str, seed: int, limit: int | None
+) -> str:
+    """How many questions of each kind, what they set, and the hash."""
+    from counterbench import plans
+
+    loaded = datasets.load(dataset, source, data_dir)
+    drawn = plans.draw(loaded, find_suite(suite), seed, limit)
+    lines = [
+        f"{loaded.card.name}/{loaded.source}, suite {suite}, seed {seed}: {len(drawn)} questions about {len(drawn.index)} images",
+        f"plan {drawn.hash}",
+        "",
+    ]
+    words = {
+        "null": f"no intervention, composed {drawn.cycles} times",
+        "single": f"do({'), do('.join(drawn.single)})",
+        "return": f"the same, then back: {', '.join(drawn.undo)}",
+        "pair": "; ".join(f"do({a}) then do({b}), and the other order" for a, b in drawn.pairs),
+    }
+    lines += [f"{kind:<8}{count:>8}  {words[kind]}" for kind, count in drawn.counts.items()]
+    if drawn.single:
+        lines += ["", "values that are set"]
+    for name, values in drawn.single.items():
+        variable = loaded.variables[name]
+        low, middle, high = (float(values.double().quantile(q)) for q in (0.0, 0.5, 1.0))
+        span = f"{variable.show(low)} to {variable.show(high)}"
+        lines.append(
+            f"  {name:<12}{span}" + (f", median {variable.show(middle)}" if variable.kind == "continuous" else "")
+        )
+    first = [question for question in drawn.lines() if question.row == int(drawn.index[0])]
+    lines += ["", f"test image {int(drawn.index[0])} is asked"]
+    lines += [f"  {_in_words(question)}" for question in first]
+    return "\n".join(lines)
+
+
+def _in_words(question: Line) -> str:
+    if question.kind == "null":
+        return f"null    {question.value:g} times"
+    then = f", then do({question.then} = {question.then_value:g})" if question.then else ""
+    return f"{question.kind:<8}do({question.variable} = {question.value:g}){then}"
+
+
+def diagnose(dataset: str, source: str | None, data_dir: Path | None) -> str:
+    """What works here: devices, packages, folders, and every feature space with the file that it needs."""
+    import torch
+
+    from counterbench import features, judges
+    from counterbench.errors import CounterbenchError
+    from counterbench.features.downloads import weights_folder
+    from counterbench.runtime.versions import versions
+    from counterbench.storage.files import cache_folder
+
+    devices = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
+    lines = [
+        ", ".join(f"{name} {version}" for name, version in versions().items()),
+        f"devices: {', '.join(devices)}",
+        f"prepared data and results of baselines: {cache_folder()} ($COUNTERBENCH_CACHE)",
+        f"pretrained weights: {weights_folder()} ($COUNTERBENCH_WEIGHTS)",
+        "",
+        f"feature spaces for {dataset}",
+    ]
+    card = datasets.card(dataset)
+    panels = judges.load(card, card.source(source))
+    for name in registry.features.names():
+        family = registry.features.get(name)
+        try:
+            features.load(name, card, panels)
+            lines.append(f"  ok       {name:<12}{family.title}")
+        except CounterbenchError as error:
+            lines.append(f"  missing  {name:<12}{family.title}: {error}")
+    wanted = [needed for name in registry.features.names() for needed in registry.features.get(name).needs]
+    lines += ["", "files to fetch once, for the metrics that use them"]
+    lines += [
+        f"  {weights_folder() / needed.name}\n    from {needed.url}\n    for {needed.purpose}" for needed in wanted
+    ]
+    lines += ["", "Everything else works without them; what needs a missing file is skipped, and the table says so."]
+    return "\n".join(lines)
+
+
+def draw(name: str, path: Path) -> None:
+    """Draw a dataset's graph.
+
+    Raises:
+        UnknownNameError: if there is no dataset of this name.
+    """
+    from counterbench.pictures.graphs import draw_graph
+
+    card = datasets.card(name)
+    draw_graph(card.graph, card.build_variables(), path, card.title)

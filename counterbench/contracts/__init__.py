@@ -1,0 +1,1 @@
+"""What every component must keep, as checks that speak in instructions."""

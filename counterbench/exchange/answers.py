@@ -1,0 +1,395 @@
+"""Answers as files: a model that lies in a folder."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from counterbench.causal.chance import Generator, SampleNoise
+from counterbench.causal.samples import Samples
+from counterbench.causal.variables import Image
+from counterbench.errors import DataError
+from counterbench.evaluation.exam import SPLIT, Exam
+from counterbench.exchange.questions import (
+    BEGUN,
+    CLAIMS,
+    Question,
+    answered,
+    answers_folder,
+    id_of,
+    kinds_answered,
+    questions,
+    read_value,
+    round_of,
+)
+from counterbench.metrics.base import Cell
+from counterbench.models.baselines import Identity
+from counterbench.runtime.progress import bar
+from counterbench.storage.files import read_bounded, require_inside, require_regular, sha256_of_file
+from counterbench.storage.pictures import PictureError, PictureSizeError, read_picture
+
+_FORMATS = (".png", ".npy")
+
+
+WRONG = {"missing": "missing", "unreadable": "unreadable", "size": "of a wrong size", "range": "out of range"}
+"""What may be wrong with an answer, in words."""
+_REACH = 32
+"""Grey levels that an answer may lie beyond 0 and 255; more is another scale."""
+
+
+@dataclass
+class Coverage:
+    """What became of the questions of one round.
+
+    Args:
+        asked: how many there are.
+        found: ids -> files that can be used.
+        wrong: kind of :data:`WRONG` -> ids -> what exactly.
+        extra: files that answer nothing, or again.
+    """
+
+    asked: int
+    found: dict[str, Path] = field(default_factory=dict)
+    wrong: dict[str, dict[str, str]] = field(default_factory=lambda: {kind: {} for kind in WRONG})
+    extra: list[str] = field(default_factory=list)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Numbers of each kind."""
+        told = {kind: len(self.wrong[kind]) for kind in WRONG}
+        return {"asked": self.asked, "usable": len(self.found), **told, "extra": len(self.extra)}
+
+    def examples(self) -> list[str]:
+        """One answer of every kind that cannot be used, and why."""
+        shown = []
+        for kind in WRONG:
+            for name, why in list(self.wrong[kind].items())[:1]:
+                shown.append(f"{name}: {why}")
+        return shown + [f"{name} answers nothing" for name in self.extra[:1]]
+
+    def __str__(self) -> str:
+        wrong = [f"{len(self.wrong[kind])} {said}" for kind, said in WRONG.items() if self.wrong[kind]]
+        extra = f"; {len(self.extra)} files answer nothing" if self.extra else ""
+        said = f"{len(self.found)} of {self.asked} answers can be used"
+        return said + (f" ({', '.join(wrong)})" if wrong else "") + extra
+
+
+class Answers:
+    """A model that lies in a folder: it knows the questions that were asked, and no others.
+
+    Args:
+        exam: all questions.
+        folder: of the exam.
+
+    Raises:
+        DataError: for a list of claims that cannot be, when it is read.
+    """
+
+    def __init__(self, exam: Exam, folder: Path):
+        self.exam, self.folder = exam, folder
+        self.kinds = kinds_answered(folder, exam.plan)
+        self.plan = answered(exam.plan, self.kinds)
+        self.rounds = max(map(round_of, self.kinds), default=0)
+        self.identity = Identity(exam.dataset)
+        image = exam.dataset.variables[exam.dataset.card.image]
+        assert isinstance(image, Image)
+        self.image = image
+
+    @cached_property
+    def coverage(self) -> dict[int, Coverage]:
+        """What became of the questions, by round."""
+        return {number: self._checked(number) for number in range(1, self.rounds + 1)}
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """id -> file, of every answer that can be used."""
+        return {name: path for found in self.coverage.values() for name, path in found.found.items()}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all answers."""
+        return self.fingerprint_before(self.rounds + 1)
+
+    def fingerprint_before(self, number: int) -> str:
+        """SHA-256 of the answers of all rounds before that one."""
+        digest = hashlib.sha256()
+        for earlier in range(1, min(number, self.rounds + 1)):
+            for name, path in sorted(self.coverage[earlier].found.items()):
+                digest.update(f"{name} {self._hashes[path]}\n".encode())
+            if (claims := self._beside(earlier, CLAIMS)) is not None:
+                digest.update(f"{earlier} {sha256_of_file(claims)}\n".encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def _hashes(self) -> dict[Path, str]:
+        return {path: sha256_of_file(path) for path in self.files.values()}
+
+    def require_consistent(self) -> None:
+        """Raise DataError if answers changed after others began with them."""
+        for number in range(2, self.rounds + 1):
+            begun = self._beside(number, BEGUN)
+            if begun is not None and read_bounded(begun).strip() != self.fingerprint_before(number).encode():
+                raise DataError(
+                    f"The questions in {begun.parent} begin with answers that have changed since; remove round-{number} and later ones, "
+                    "score again, and answer the new questions."
+                )
+
+    def _beside(self, number: int, name: str) -> Path | None:
+        """A file of a round, if it is there.
+
+        Raises:
+            DataError: if it is a link that leads out of the folder, or no ordinary file.
+        """
+        path = self.folder / f"round-{number}" / name
+        require_inside(path, self.folder)
+        try:
+            require_regular(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DataError(f"Cannot read {path}: {error.strerror or error}.") from error
+        return path
+
+    def _checked(self, number: int) -> Coverage:
+        home = answers_folder(self.folder, number)
+        asked = {question.id for question in questions(self.plan, number)}
+        coverage = Coverage(len(asked))
+        there: dict[str, Path] = {}
+        for path in sorted(home.iterdir()) if home.is_dir() else []:
+            if path.stem in asked and path.suffix.lower() in _FORMATS and path.stem not in there:
+                there[path.stem] = path
+            elif not path.name.startswith("."):
+                coverage.extra.append(path.name)
+        coverage.wrong["missing"] = dict.fromkeys(sorted(asked - there.keys()), "there is no such file")
+        with ThreadPoolExecutor() as pool, bar(len(there), f"Checking round {number}") as advance:
+            for name, path, found in pool.map(lambda item: (*item, self._problem(item[1])), sorted(there.items())):
+                if found is None:
+                    coverage.found[name] = path
+                else:
+                    coverage.wrong[found[0]][name] = f"{path.name} {found[1]}"
+                advance(1)
+        return coverage
+
+    def _problem(self, path: Path) -> tuple[str, str] | None:
+        """Why a file cannot be used: (kind, in words); None if it can."""
+        try:
+            require_inside(path, self.folder)
+            require_regular(path)
+            pixels = read_image(path, self.image)
+        except WrongSizeError as error:
+            return "size", str(error)
+        except Exception as error:  # anybody's file: readers raise whatever a damaged one makes them stumble over
+            return "unreadable", f"cannot be read ({type(error).__name__}: {error})"
+        low, high = float(pixels.min()), float(pixels.max())
+        if not np.isfinite(pixels).all():
+            return "range", "holds NaN or infinite values"
+        if low < -_REACH or high > 255 + _REACH:
+            return "range", f"has values from {low:g} to {high:g}; grey levels are 0 to 255"
+        # An image that never leaves [0, 1] was not written in grey levels.
+        if 0 < high <= 1:
+            return "range", "has values up to 1; grey levels are 0 to 255"
+        return None
+
+    @cached_property
+    def claimed(self) -> dict[str, dict[str, float]]:
+        """id -> values of all attributes after the question: what the list of claims says, else what is known to be true."""
+        found: dict[str, dict[str, float]] = {}
+        for number in range(1, self.rounds + 1):
+            found |= self._known(number, found)
+            for name, values in self._claims[number].items():
+                found[name] = {**found[name], **values}
+        return found
+
+    def _known(self, number: int, earlier: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+        factual, found = self.exam.dataset.attributes(SPLIT), {}
+        by_key: dict[str, list[Question]] = {}
+        for question in questions(self.plan, number):
+            by_key.setdefault(question.key.rpartition("/")[0], []).append(question)
+        for key, asked in by_key.items():
+            rows = torch.tensor([question.row for question in asked])
+            given = {name: value[rows] for name, value in factual.items()}
+            done: dict[str, Tensor] = {}
+            if number > 1:
+                before = [earlier[question.image.rpartition("/")[2]] for question in asked]
+                given = {
+                    name: torch.tensor([values[name] for values in before], dtype=torch.float64).to(factual[name].dtype)
+                    for name in factual
+                }
+                first = key.split("/")[1] if key.startswith(("return", "pair")) else None
+                done = {first: given[first]} if first else {}
+            held = {}
+            if name := asked[0].variable:
+                values = torch.tensor([question.value for question in asked], dtype=torch.float64)
+                held = {name: values.to(factual[name].dtype)}
+            after = self.identity.attributes(Samples(given, rows, done), held)
+            for position, question in enumerate(asked):
+                found[question.id] = {name: float(after[name][position]) for name in factual}
+        return found
+
+    @cached_property
+    def _claims(self) -> dict[int, dict[str, dict[str, float]]]:
+        """What the lists of claims say, by round."""
+        return {number: self._read_claims(number) for number in range(1, self.rounds + 1)}
+
+    def _read_claims(self, number: int) -> dict[str, dict[str, float]]:
+        path = self._beside(number, CLAIMS)
+        if path is None:
+            return {}
+        asked = {question.id: question for question in questions(self.exam.plan, number)}
+        judged = {question.id for question in questions(self.plan, number)}
+        known = ["id", *self.exam.dataset.card.attributes]
+        claims: dict[str, dict[str, float]] = {}
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as stream:
+                reader = csv.DictReader(stream)
+                columns = reader.fieldnames or []
+                if set(columns) - set(known) or "id" not in columns or len(set(columns)) < len(columns):
+                    raise DataError(
+                        f"{path} has the columns {', '.join(columns) or '(none)'}; it needs id, and may have {', '.join(known[1:])}, each once, "
+                        "separated by commas."
+                    )
+                for line, row in enumerate(reader, 2):
+                    if None in row:
+                        raise DataError(f"{path}, line {line} has more cells than columns.")
+                    if row["id"] not in asked or row["id"] in claims:
+                        what = "is there twice" if row["id"] in claims else "is no question"
+                        raise DataError(f"{path}, line {line}: {row['id']!r} {what}.")
+                    claims[row["id"]] = self._claim(row, asked[row["id"]], f"{path}, line {line}")
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise DataError(f"{path} is not a table of comma-separated values in UTF-8 ({error}).") from error
+        return {name: values for name, values in claims.items() if name in judged}
+
+    @cached_property
+    def claims_all(self) -> bool:
+        """Whether every usable answer comes with claims about all attributes."""
+        told = {name for claims in self._claims.values() for name, values in claims.items() if values}
+        return self.files.keys() <= told
+
+    def _claim(self, row: Mapping[str, Any], question: Question, where: str) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for name in self.exam.dataset.card.attributes:
+            if row.get(name) in (None, ""):
+                continue
+            variable = self.exam.dataset.variables[name]
+            try:
+                found[name] = read_value(variable, row[name])
+                variable.check(torch.tensor([found[name]]))
+            except ValueError as error:
+                raise DataError(f"{where}: {name} is {row[name]!r}: {error}.") from error
+            if name == question.variable and question.value is not None:
+                if not np.isclose(found[name], question.value, rtol=1e-4, atol=1e-4):
+                    raise DataError(f"{where}: {name} was set to {question.value:g}, not to {row[name]}.")
+                found[name] = question.value
+        return found
+
+    def failed(self, metric: str, cell: Cell) -> Tensor:
+        """Rows of the test split in which an answer behind a number is missing or cannot be used, (K,), long."""
+        names = self._behind(metric, cell)
+        rows = self.plan.index.tolist()
+        return torch.tensor(
+            [row for row in rows if any(id_of(f"{name}/{row}") not in self.files for name in names)], dtype=torch.long
+        )
+
+    def _behind(self, metric: str, cell: Cell) -> list[str]:
+        """The kinds of question that a number is about."""
+        if cell.cycles:
+            return [f"null/{cycle}" for cycle in range(1, cell.cycles + 1)]
+        names = [name for name in cell.intervened.split(" + ") if name in self.plan.single]
+        asked = [f"single/{name}" for name in names]
+        if metric == "reversibility":
+            asked += [f"return/{name}" for name in names]
+        elif len(names) == 2:
+            asked += [f"pair/{first}/{second}" for first, second in (names, names[::-1])]
+        elif metric == "identity_preservation" and self.plan.cycles:
+            asked.append("null/1")
+        return asked
+
+    # --- as a model ---------------------------------------------------------------------------------------------------
+
+    def can_answer(self, intervened: Collection[str]) -> bool:
+        """Whether such questions were answered at all."""
+        if not intervened:
+            return self.plan.cycles > 0
+        if len(intervened) > 1:
+            return any(set(pair) == set(intervened) for pair in self.plan.pairs)
+        return next(iter(intervened)) in self.plan.single
+
+    def counterfactual(
+        self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
+    ) -> dict[str, Tensor]:
+        assert isinstance(generator, SampleNoise)
+        names = [id_of(str(key)) for key in generator.keys]
+        images = np.stack([self._pixels(name) for name in names])
+        dtypes = {name: value.dtype for name, value in factual.items()}
+        values = {
+            name: torch.tensor([self.claimed[one][name] for one in names], dtype=torch.float64).to(dtypes[name])
+            for name in self.exam.dataset.card.attributes
+        }
+        held = {name: value.to(dtypes[name]) for name, value in interventions.items()}
+        return {**values, **held, self.image.name: torch.from_numpy(images)}
+
+    def _pixels(self, name: str) -> np.ndarray:
+        path = self.files.get(name)
+        return nothing(name, self.image) if path is None else read_image(path, self.image)
+
+
+def nothing(name: str, image: Image) -> np.ndarray:
+    """What stands for a missing or unusable answer where sets of images are compared: noise, (C, H, W), like no image and like no
+    other answer. Where samples count one by one, the answer is a failure (:mod:`counterbench.evaluation.missing`)."""
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+    return np.random.default_rng(seed).uniform(0, 255, image.shape).astype(np.float32)
+
+
+class WrongSizeError(ValueError):
+    """An image of another size."""
+
+
+def read_image(path: Path, image: Image) -> np.ndarray:
+    """An answer as (C, H, W), float32, grey levels.
+
+    Args:
+        path: a PNG of 8 bits per channel, or a numpy array, (C, H, W), (H, W, C), or (H, W) if there is one channel.
+        image: what it must be.
+
+    Raises:
+        WrongSizeError: for another size. ValueError: for another format than the ending says, more than 8 bits per channel,
+            transparent pixels, colours where there is one channel, or an array that holds no numbers. Whatever readers raise for a damaged file. (Arrays of objects are never unpickled.)
+    """
+    return _array(path, image) if path.suffix.lower() == ".npy" else _picture(path, image)
+
+
+def _array(path: Path, image: Image) -> np.ndarray:
+    # Mapped, so that a header that promises terabytes costs nothing.
+    found = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+        raise ValueError("it holds no plain array of numbers")
+    channels, height, width = image.shape
+    if found.shape == (height, width) and channels == 1:
+        found = found[None]
+    elif found.shape == (height, width, channels) != image.shape:
+        found = found.transpose(2, 0, 1)
+    if found.shape != image.shape:
+        raise WrongSizeError(f"is {' x '.join(map(str, found.shape))}; expected {' x '.join(map(str, image.shape))}")
+    return np.array(found, dtype=np.float32)
+
+
+def _picture(path: Path, image: Image) -> np.ndarray:
+    """A PNG, as long as nothing is lost in reading it: neither bits, nor colours, nor what shines through."""
+    try:
+        picture = read_picture(path, image.channels, size=(image.width, image.height), formats=("PNG",))
+    except PictureSizeError as error:
+        raise WrongSizeError(error.why) from None
+    except PictureError as error:
+        raise ValueError(f"it {error.why}") from None
+    pixels = np.asarray(picture, np.float32)
+    return pixels[None] if image.channels == 1 else pixels.transpose(2, 0, 1)

@@ -1,0 +1,332 @@
+"""Questions as files, round by round."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from pydantic import Field
+
+import counterbench
+from counterbench import datasets
+from counterbench.catalog.reading import Declaration
+from counterbench.catalog.suites import Suite
+from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Variable
+from counterbench.datasets.dataset import Dataset
+from counterbench.errors import ConfigError, DataError
+from counterbench.evaluation.exam import SPLIT, Exam
+from counterbench.plans.plan import Plan
+from counterbench.runtime.progress import bar
+from counterbench.storage.files import (
+    atomic,
+    own_subfolder,
+    read_bounded,
+    require_inside,
+    write_png,
+    write_text,
+)
+
+if TYPE_CHECKING:
+    from counterbench.exchange.answers import Answers
+
+EXAM, QUESTIONS, ANSWERS, CLAIMS = "exam.json", "questions.csv", "answers", "answers.csv"
+BEGUN = "begun-from.sha256"
+"""Beside a later round's questions: the answers that they begin with."""
+
+_INSTRUCTIONS = """Questions of counterbench: {dataset}/{source}, suite {suite}
+{line}
+
+round-1/questions.csv has one line per question:
+
+  id        name of the answer, without ending
+  image     the image that the question is about, relative to this folder
+  variable  what is set; empty for the null intervention: return the image as you would if nothing were changed
+  value     the value it is set to
+  {attributes}
+            what is true of the image before
+
+Answer every question with one image, {channels} x {height} x {width} (channels, rows, columns), in round-1/answers/:
+
+  ID.png    {mode}, 8 bits per channel, or
+  ID.npy    numpy array of floats, grey levels 0 to 255, (channels, rows, columns)
+
+If your model also says what the other variables become, list it in round-1/answers.csv: a column id, and a column for each
+variable. Without it, what is known to be true counts.
+
+Then run
+
+  counterbench score {folder}{card}
+
+It says what is missing or unusable, judges what can be judged, and writes the questions of the next round, which begin with your
+answers ({rounds} rounds in all). The record is complete after the last one. An answer that is missing among others counts as a failure,
+and nothing is asked about it in later rounds; a kind of question that you leave out altogether is not judged.
+"""
+
+
+class Letter(Declaration):
+    """What decides the questions of a folder; `exam.json`."""
+
+    dataset: str
+    """Name of a card; a card in a file is given by whoever scores the answers, never read from where a folder says."""
+    source: str
+    suite: Suite
+    seed: int = Field(ge=0)
+    limit: int | None = Field(ge=1)
+    plan: str
+    """SHA-256 of all questions."""
+    pixels: str
+    """SHA-256 of the test split."""
+    counterbench: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """One line of a list of questions.
+
+    Args:
+        key: how the examination calls it.
+        row: of the test split.
+        image: file that it begins with, relative to the folder, without ending.
+        variable, value: what is set; empty and None for the null intervention.
+    """
+
+    key: str
+    row: int
+    image: str
+    variable: str
+    value: float | None
+
+    @property
+    def id(self) -> str:
+        """Name of the answer."""
+        return id_of(self.key)
+
+
+def id_of(key: str) -> str:
+    """Name of the answer to the question that the examination calls `key`: `pair/a/b/12` -> `pair.a.b.000012`."""
+    head, _, row = key.rpartition("/")
+    return f"{head.replace('/', '.')}.{int(row):06d}"
+
+
+def rounds_of(plan: Plan) -> int:
+    """How many rounds an exam by letter has."""
+    return max(1, plan.cycles, 2 if plan.undo or plan.pairs else 1)
+
+
+def answers_folder(folder: Path, number: int) -> Path:
+    """Where the answers of one round lie.
+
+    Raises:
+        DataError: if a link leads from there out of the folder of the exam.
+    """
+    home = folder / f"round-{number}" / ANSWERS
+    require_inside(home, folder)
+    return home
+
+
+def kinds_answered(folder: Path, plan: Plan) -> set[str]:
+    """Beginnings of the answers' names (`null.2`, `single.age`, `pair.age.sex`) of which there is at least one file, usable or not."""
+    found = set()
+    for number in range(1, rounds_of(plan) + 1):
+        home = answers_folder(folder, number)
+        asked = {question.id for question in questions(plan, number)}
+        there = {path.stem for path in home.iterdir()} if home.is_dir() else set()
+        found |= {name.rpartition(".")[0] for name in asked & there}
+    return found
+
+
+def answered(plan: Plan, kinds: Collection[str]) -> Plan:
+    """What can be judged: the questions of which at least one is answered. One that is missing among others is a failure; a kind of
+    question that was left out altogether is not asked."""
+    single = {name: values for name, values in plan.single.items() if f"single.{name}" in kinds}
+    cycles = 0
+    while cycles < plan.cycles and f"null.{cycles + 1}" in kinds:
+        cycles += 1
+    undo = {name: values for name, values in plan.undo.items() if name in single and f"return.{name}" in kinds}
+    pairs = tuple(
+        (a, b)
+        for a, b in plan.pairs
+        if a in single and b in single and f"pair.{a}.{b}" in kinds and f"pair.{b}.{a}" in kinds
+    )
+    return replace(plan, single=single, cycles=cycles, undo=undo, pairs=pairs)
+
+
+def round_of(kind: str) -> int:
+    """In which round a kind of question is asked."""
+    if kind.startswith("null."):
+        return int(kind.removeprefix("null."))
+    return 1 if kind.startswith("single.") else 2
+
+
+def questions(plan: Plan, number: int) -> Iterator[Question]:
+    """The questions of one round, in a fixed order."""
+    rows = plan.index.tolist()
+
+    def ask(
+        key: str, image: str, variable: str = "", values: Sequence[float | None] | None = None
+    ) -> Iterator[Question]:
+        for position, row in enumerate(rows):
+            begin = f"{image}.{row:06d}" if image.startswith("round-") else f"{image}/{row:06d}"
+            value = None if values is None else values[position]
+            yield Question(f"{key}/{row}", row, begin, variable, value)
+
+    if number <= plan.cycles:
+        given = "factual" if number == 1 else f"round-{number - 1}/{ANSWERS}/null.{number - 1}"
+        yield from ask(f"null/{number}", given)
+    if number == 1:
+        for name, values in plan.single.items():
+            yield from ask(f"single/{name}", "factual", name, values.tolist())
+    if number == 2:
+        first = f"round-1/{ANSWERS}/single"
+        for name, back in plan.undo.items():
+            yield from ask(f"return/{name}", f"{first}.{name}", name, back.tolist())
+        for a, b in plan.pairs:
+            yield from ask(f"pair/{a}/{b}", f"{first}.{a}", b, plan.single[b].tolist())
+            yield from ask(f"pair/{b}/{a}", f"{first}.{b}", a, plan.single[a].tolist())
+
+
+def export(exam: Exam, folder: Path) -> int:
+    """Write an exam as a folder; returns how many questions the first round has.
+
+    Raises:
+        ConfigError: if the folder holds something else, or the dataset has no images.
+    """
+    dataset = exam.dataset
+    if not dataset.card.image:
+        raise ConfigError(f"{dataset.card.name} has no images to write; export the questions to a .csv instead.")
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file; give a new folder, or a name that ends with .parquet, .csv or .json.")
+    if folder.exists() and any(folder.iterdir()) and not (folder / EXAM).is_file():
+        raise ConfigError(f"{folder} is not empty and holds no exam; give a new folder.")
+    card = dataset.card
+    inputs = Letter(
+        dataset=card.name,
+        source=dataset.source,
+        suite=exam.suite,
+        seed=exam.seed,
+        limit=exam.limit,
+        plan=exam.plan.hash,
+        pixels=dataset.split(SPLIT).fingerprint,
+        counterbench=counterbench.__version__,
+    )
+    if (folder / EXAM).is_file() and read_exam(folder) != inputs:
+        raise ConfigError(f"{folder} holds other questions; give a new folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / EXAM, inputs.model_dump_json(indent=1) + "\n")  # first: an interrupted export can be repeated
+    _write_factual(exam, own_subfolder(folder, "factual"))
+    count = write_round(exam, folder, 1, None)
+    image = dataset.variables[dataset.card.image]
+    assert isinstance(image, Image)
+    title = f"Questions of counterbench: {dataset.card.name}/{dataset.source}, suite {exam.suite.name}"
+    text = _INSTRUCTIONS.format(
+        dataset=dataset.card.name,
+        source=dataset.source,
+        suite=exam.suite.name,
+        line="=" * len(title),
+        attributes=", ".join(dataset.card.attributes),
+        channels=image.channels,
+        height=image.height,
+        width=image.width,
+        mode="grey" if image.channels == 1 else "RGB",
+        folder=folder,
+        card=""
+        if card.name in datasets.names()
+        else f" --dataset CARD      (CARD: the file that declares {card.name})",
+        rounds=rounds_of(exam.plan),
+    )
+    write_text(folder / "README.txt", text)
+    return count
+
+
+def read_exam(folder: Path) -> Letter:
+    """What decides the questions of a folder; DataError if it holds no exam."""
+    path = folder / EXAM
+    try:
+        require_inside(path, folder)
+        return Letter.model_validate_json(read_bounded(path))
+    except (OSError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise DataError(
+            f"{folder} holds no exam that can be read ({path.name}: {first}); make one with: counterbench plan export --output {folder}."
+        ) from error
+
+
+def _write_factual(exam: Exam, folder: Path) -> None:
+    pixels = exam.dataset.split(SPLIT).values[exam.dataset.card.image][exam.plan.index]
+    with bar(len(pixels), "Writing images") as advance:
+        for row, one in zip(exam.plan.index.tolist(), pixels, strict=True):
+            path = folder / f"{row:06d}{_ending(exam.dataset)}"
+            if not path.exists():
+                _write_image(one.numpy(), path)
+            advance(1)
+
+
+def _ending(dataset: Dataset) -> str:
+    """Whole grey levels fit into a PNG; anything finer does not."""
+    return ".png" if dataset.split(SPLIT).values[dataset.card.image].dtype == torch.uint8 else ".npy"
+
+
+def _write_image(pixels: np.ndarray, path: Path) -> None:
+    """(C, H, W), grey levels."""
+    if path.suffix == ".png":
+        write_png(pixels, path)
+        return
+    with atomic(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, pixels.astype(np.float32))
+
+
+def write_round(exam: Exam, folder: Path, number: int, answers: Answers | None) -> int:
+    """Write the list of one round; returns how many questions it has."""
+    dataset, names = exam.dataset, exam.dataset.card.attributes
+    factual = dataset.attributes(SPLIT)
+    home = own_subfolder(folder, f"round-{number}")
+    own_subfolder(home, ANSWERS)
+    text, count = io.StringIO(), 0
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "image", "row", "variable", "value", *names])
+    for question in questions(exam.plan, number):
+        begun = question.image
+        if begun.startswith("round-"):
+            assert answers is not None
+            stem = begun.rpartition("/")[2]
+            file = answers.files.get(stem)
+            if file is None:  # what has no usable answer cannot be gone on from
+                continue
+            begun = file.relative_to(folder).as_posix()
+            before = answers.claimed[stem]
+        else:
+            begun += _ending(dataset)
+            before = {name: float(factual[name][question.row]) for name in names}
+        value = "" if question.value is None else written(dataset.variables[question.variable], question.value)
+        shown = [written(dataset.variables[name], before[name]) for name in names]
+        writer.writerow([question.id, begun, question.row, question.variable, value, *shown])
+        count += 1
+    write_text(home / QUESTIONS, text.getvalue())
+    if answers is not None:
+        write_text(home / BEGUN, answers.fingerprint_before(number) + "\n")
+    return count
+
+
+def written(variable: Variable, value: float) -> str:
+    """A natural value as text: a number in full, or the name of a class."""
+    if isinstance(variable, Continuous):
+        return repr(float(np.float32(value)))
+    return variable.classes[int(value)] if isinstance(variable, Categorical) else str(int(value))
+
+
+def read_value(variable: Variable, text: str) -> float:
+    """The way back; ValueError for what is no value of this variable."""
+    if isinstance(variable, Categorical):
+        if text not in variable.classes:
+            raise ValueError(f"{text!r} is none of {', '.join(variable.classes)}")
+        return float(variable.classes.index(text))
+    number = float(text)
+    if isinstance(variable, Binary) and number not in (0.0, 1.0):
+        raise ValueError(f"{text!r} is neither 0 nor 1")
+    return number

@@ -1,0 +1,1 @@
+"""Whatever draws: grids, sheets, curves, graphs, albums."""

@@ -1,0 +1,216 @@
+"""Pictures for the website: models of a board are asked again, from recipe and weights, about the same images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from counterbench import models
+from counterbench.catalog.recipes import recipe_paths
+from counterbench.causal.chance import SampleNoise
+from counterbench.datasets.dataset import Dataset
+from counterbench.errors import CheckpointError, CounterbenchError
+from counterbench.evaluation.exam import Exam
+from counterbench.evaluation.exam_of_record import exam_of
+from counterbench.leaderboard.album import Album, Extreme, Pictured
+from counterbench.leaderboard.board import Board, Row
+from counterbench.metrics.answers import l1
+from counterbench.models.model import Contestant
+from counterbench.models.reachable import evaluation_mode
+from counterbench.pictures.grid import captions
+from counterbench.pictures.sheet import tiled
+from counterbench.runtime.progress import bar
+from counterbench.storage.files import read_bounded, slug, write_png
+
+ASKED = 64
+"""Images that each model is asked about."""
+SHOWN = 8
+"""Images in the viewer."""
+
+
+class NotShownError(CounterbenchError):
+    """Why there are no pictures, in words for a public page: nothing of what is on this machine."""
+
+
+_NOT_HERE = "recipe, weights or data are not where this page was made"
+
+
+def draw_all(
+    boards: Sequence[Board],
+    folder: Path,
+    data_dir: Path | None = None,
+    device: str = "auto",
+    trained: Sequence[Path] = (),
+    tell: Callable[[str], None] = lambda line: None,
+) -> dict[str, Album]:
+    """Ask every model of some boards about some images, and store the pictures.
+
+    Only models of the catalogue and of plug-ins are loaded, and those in the folders of `trained`: a path in a record is not followed.
+
+    Args:
+        boards: whose models; those that cannot be loaded here are listed as missing.
+        folder: of the website.
+        data_dir: where published data lies.
+        device: where models compute.
+        trained: folders made by training; each serves the records of the weights in it.
+        tell: takes the whole reason why a model has no pictures, which pages do not repeat.
+
+    Returns:
+        Name of a board -> its album; an empty one, with the reason, where there is nothing to see or data is not here.
+    """
+    found: dict[str, Album] = {}
+    own = {_weights_in(path): path for path in trained}
+    loaded: dict[tuple[str, str], Dataset] = {}  # what a dataset has worked out serves all of its boards
+    for board in boards:
+        key = board.dataset, board.source
+        for row in board.rows:  # the first whose exam can be taken here decides what is shown
+            try:
+                exam = exam_of(row.record, data_dir, device, min(ASKED, row.record.images), loaded.get(key))
+                loaded[key] = exam.dataset
+                found[board.name] = _draw(board, exam, folder / board.name, own, tell)
+                break
+            except CounterbenchError as error:
+                tell(f"the questions of {row.name} on {board.name} cannot be asked here: {error}")
+                found[board.name] = _nothing(board, _NOT_HERE)
+    return found
+
+
+def _weights_in(folder: Path) -> str:
+    """SHA-256 of the weights in a folder made by training, as its manifest says."""
+    manifest = _manifest(folder)
+    if not isinstance(manifest.get("weights_sha256"), str):
+        raise CheckpointError(
+            f"{folder} holds no trained model (manifest.json with weights_sha256); give a folder made by train."
+        )
+    return str(manifest["weights_sha256"])
+
+
+def _manifest(folder: Path) -> Mapping[str, Any]:
+    """The manifest of a trained model; empty if there is none."""
+    try:
+        content = json.loads(read_bounded(folder / "manifest.json"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _nothing(board: Board, why: str) -> Album:
+    return Album("", {}, {}, {}, {row.name: why for row in board.rows})
+
+
+def _draw(board: Board, exam: Exam, folder: Path, trained: Mapping[str, Path], tell: Callable[[str], None]) -> Album:
+    if not (exam.dataset.card.image and exam.plan.single):
+        return _nothing(board, "there are no images to show")
+    session = _Session(exam, folder, trained)
+    found: dict[str, Pictured] = {}
+    missing: dict[str, str] = {}
+    with bar(len(board.rows), f"Drawing {board.name}") as advance:
+        for row in board.rows:
+            try:
+                found[row.name] = session.ask(row)
+            except CounterbenchError as error:
+                tell(f"{row.name} on {board.name} has no pictures: {error}")
+                missing[row.name] = str(error) if isinstance(error, NotShownError) else _NOT_HERE
+            advance(1)
+    return Album(session.factual_file(), session.wanted(), session.truth_files(), found, missing)
+
+
+class _Session:
+    """The questions of one board, and what they are compared with.
+
+    Args:
+        exam: what is asked.
+        folder: of the board.
+        trained: SHA-256 of weights -> folder of a model that may be loaded.
+    """
+
+    def __init__(self, exam: Exam, folder: Path, trained: Mapping[str, Path]):
+        self.exam, self.folder, self.trained = exam, folder, trained
+        self.image = exam.dataset.card.image
+        self.rows = exam.plan.index
+        self.factual = exam.dataset.split("test").take(self.rows)
+        self.truth = {
+            name: exam.dataset.truth("test", self.rows, {name: value})[self.image]
+            for name, value in exam.plan.single.items()
+            if exam.dataset.knows_truth([name])
+        }
+
+    def ask(self, row: Row) -> Pictured:
+        """One model's answers to all interventions.
+
+        Raises:
+            CounterbenchError: if the model is not here, or is another one than the record's.
+        """
+        inputs = row.record.inputs
+        if row.record.origin == "answers":
+            raise NotShownError("answers from files: there is no model to ask")
+        folder = self.trained.get(inputs.weights_sha256 or "")
+        if folder is None and inputs.model not in models.names(inputs.dataset):
+            raise NotShownError("it is no model of the catalogue")
+        place = inputs.model if folder is None else str(folder)
+        contestant = models.load(place, self.exam.dataset, self.exam.device, inputs.references)
+        if contestant.weights_sha256 != inputs.weights_sha256:
+            raise NotShownError("the weights here are not those of the record")
+        answers, extremes = {}, []
+        for name in self.exam.plan.single:
+            if not models.can_answer(contestant.model, [name]):
+                continue
+            answered = self._answer(contestant, name)
+            answers[name] = self._store(f"{row.name}-{name}", answered[:SHOWN])
+            if name in self.truth:
+                extremes.append(self._extreme(row.name, name, answered))
+        return Pictured(answers, tuple(extremes), _curves(folder or _shipped(row)))
+
+    def _answer(self, contestant: Contestant, name: str) -> Tensor:
+        held = {name: self.exam.plan.single[name]}
+        noise = SampleNoise(self.exam.seed, [f"single/{name}/{row}" for row in self.rows.tolist()])
+        with torch.no_grad(), evaluation_mode(contestant.model):
+            return models.ask(contestant.model, self.factual, held, noise, self.exam.dataset.variables)[self.image]
+
+    def _extreme(self, model: str, name: str, answered: Tensor) -> Extreme:
+        error = l1(answered, self.truth[name])
+        order = error.argsort()
+        words = captions(self.exam.dataset.variables[name], self.exam.plan.single[name])
+        cases = []
+        for word, place in (("best", 0), ("median", len(order) // 2), ("worst", -1)):
+            i = int(order[place])
+            side = torch.stack([part[i] for part in (self.factual[self.image], answered, self.truth[name])])
+            told = f"test image {int(self.rows[i])}, do({name} {words[i]}), L1 to the truth {float(error[i]):.3g}"
+            cases.append((word, told, self._store(f"{model}-{name}-{word}", side)))
+        return Extreme(f"do({name})", tuple(cases))
+
+    def factual_file(self) -> str:
+        return self._store("factual", self.factual[self.image][:SHOWN])
+
+    def truth_files(self) -> dict[str, str]:
+        return {name: self._store(f"truth-{name}", images[:SHOWN]) for name, images in self.truth.items()}
+
+    def wanted(self) -> dict[str, tuple[str, ...]]:
+        single = self.exam.plan.single
+        return {name: tuple(captions(self.exam.dataset.variables[name], single[name][:SHOWN])) for name in single}
+
+    def _store(self, name: str, images: Tensor) -> str:
+        """Some images side by side as a PNG; its path for the page."""
+        pixels = tiled(images.float().cpu(), len(images)).round().clamp(0, 255).to(torch.uint8).numpy()
+        path = Path("pictures") / f"{slug(name)}.png"
+        (self.folder / "pictures").mkdir(parents=True, exist_ok=True)
+        write_png(pixels, self.folder / path)
+        return path.as_posix()
+
+
+def _shipped(row: Row) -> Path | None:
+    """Where the weights of a model of the catalogue lie."""
+    inputs = row.record.inputs
+    recipe = recipe_paths().get((inputs.dataset, inputs.model))
+    return None if recipe is None else recipe.parent / f"{inputs.model}-{inputs.source}"
+
+
+def _curves(folder: Path | None) -> Mapping[str, Mapping[str, Any]]:
+    """Training curves of a model, from the manifest beside its weights."""
+    curves = {} if folder is None else _manifest(folder).get("curves", {})
+    return curves if isinstance(curves, dict) else {}

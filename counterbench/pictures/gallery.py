@@ -1,0 +1,160 @@
+"""Counterfactuals to look at: a few samples, some interventions, one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from counterbench import plans
+from counterbench.catalog.suites import find_suite
+from counterbench.causal.chance import SampleNoise
+from counterbench.causal.samples import Samples
+from counterbench.causal.variables import Categorical, Continuous
+from counterbench.datasets.dataset import Dataset, Split
+from counterbench.errors import ConfigError, DataError, suggestion
+from counterbench.evaluation.evaluation import SPLIT, Evaluation
+from counterbench.models.model import Contestant, can_answer, checked_answer
+from counterbench.models.reachable import evaluation_mode
+from counterbench.pictures.grid import Panel, captions, draw_grid, grid_figure
+from counterbench.pictures.sheet import draw_sheet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST, ROWS = 256, 64
+"""Images on a sheet of samples, and rows of a grid of answers."""
+
+
+def evaluation_figure(evaluation: Evaluation, dataset: Dataset) -> Figure | None:
+    """The first answers of an evaluation, as they were judged, one panel per intervened variable; None without images."""
+    image = dataset.card.image
+    panels, factual = [], None
+    for name, shown in evaluation.shown.items():
+        factual = shown.factual
+        words = captions(dataset.variables[name], shown.wanted)
+        panels.append(Panel(f"do({name})", words, shown.answered, shown.truth))
+    if factual is None:
+        return None
+    title = f"{evaluation.record.title} - {dataset.card.name}/{dataset.source}"
+    return grid_figure(Samples({image: factual}, torch.arange(len(factual))), image, panels, title)
+
+
+def panel(
+    contestant: Contestant, dataset: Dataset, factual: Samples, interventions: Mapping[str, Tensor], noise: SampleNoise
+) -> Panel:
+    """Ask one question about each sample."""
+    image = dataset.card.image
+    if not can_answer(contestant.model, list(interventions)):
+        raise ConfigError(
+            f"{contestant.name} does not answer questions about {', '.join(interventions)}. {dataset.card.truth.strip()}"
+        )
+    with torch.no_grad(), evaluation_mode(contestant.model):
+        given = contestant.model.counterfactual(factual, interventions, noise)
+    answer = checked_answer(given, dataset.variables, interventions, factual.count)
+    truth = dataset.truth(SPLIT, factual.index, interventions)[image] if dataset.knows_truth(interventions) else None
+    words = [captions(dataset.variables[name], value) for name, value in interventions.items()]
+    return Panel(
+        "do(" + ", ".join(interventions) + ")",
+        [", ".join(parts) for parts in zip(*words, strict=True)],
+        answer[image],
+        truth,
+    )
+
+
+def generate(
+    contestant: Contestant, dataset: Dataset, assignments: Mapping[str, str], count: int, seed: int, path: Path
+) -> None:
+    """Set the same values in `count` random test samples and draw the answers.
+
+    Args:
+        contestant: who answers.
+        dataset: whose test split.
+        assignments: variable -> value, as typed.
+        count: how many samples.
+        seed: which samples, and the noise.
+        path: a .png file.
+
+    Raises:
+        ConfigError: for an unknown variable or class. DataError: for a value out of range.
+    """
+    split = _drawable(dataset, count, ROWS)
+    rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:count].sort().values
+    factual = split.take(rows)
+    interventions = {
+        name: parse_value(dataset, name, text, factual[name])
+        for name, text in assignments.items()
+        if _settable(dataset, name)
+    }
+    noise = SampleNoise(seed, [f"generate/{row}" for row in rows.tolist()])
+    made = panel(contestant, dataset, factual, interventions, noise)
+    draw_grid(factual, dataset.card.image, [made], f"{contestant.title} - {dataset.card.name}/{dataset.source}", path)
+
+
+def draw_dataset(dataset: Dataset, count: int, seed: int, path: Path) -> None:
+    """Draw random test samples and, where the process is known, the true counterfactuals of a few.
+
+    Args:
+        dataset: whose test split.
+        count: how many samples; eight of them are changed.
+        seed: which samples.
+        path: a .png file.
+
+    Raises:
+        ConfigError: for a dataset without images, or more samples than there are.
+    """
+    split, image = _drawable(dataset, count, MOST), dataset.card.image
+    rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:count]
+    few = rows[:8].sort().values
+    asked = plans.draw(dataset, find_suite("standard"), seed).single
+    changed = []
+    for name, values in asked.items():
+        if dataset.knows_truth([name]):
+            wanted = values[few]
+            true = dataset.truth(SPLIT, few, {name: wanted})[image]
+            changed.append((f"do({name})", captions(dataset.variables[name], wanted), true))
+    title = f"{dataset.card.name}/{dataset.source}: samples" + (" and true counterfactuals" if changed else "")
+    draw_sheet(split.take(rows)[image], split.take(few)[image], changed, title, path)
+
+
+def _drawable(dataset: Dataset, count: int, most: int) -> Split:
+    """The test split, if `count` images of it can be drawn."""
+    if not dataset.card.image:
+        raise ConfigError(f"{dataset.card.name} has no images to draw; `counterbench evaluate` judges its numbers.")
+    split = dataset.split(SPLIT)
+    if not 1 <= count <= min(most, len(split)):
+        raise ConfigError(f"--count {count}: give a number from 1 to {min(most, len(split))}.")
+    return split
+
+
+def _settable(dataset: Dataset, name: str) -> bool:
+    if name not in dataset.card.intervenable:
+        raise ConfigError(
+            f"--do {name}=...: {dataset.card.name} has no variable {name!r} to set.{suggestion(name, dataset.card.intervenable)}"
+        )
+    return True
+
+
+def parse_value(dataset: Dataset, name: str, text: str, like: Tensor) -> Tensor:
+    """A typed value as natural values for every sample.
+
+    Raises:
+        ConfigError: if it is not a value of the variable. DataError: if it is out of range.
+    """
+    variable = dataset.variables[name]
+    if isinstance(variable, Categorical):
+        if text not in variable.classes:
+            raise ConfigError(f"--do {name}={text}: not a class of {name!r}.{suggestion(text, variable.classes)}")
+        return torch.full_like(like, variable.classes.index(text))
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise ConfigError(f"--do {name}={text}: {text!r} is not a number.") from error
+    if isinstance(variable, Continuous):
+        variable.require_in_range(number)
+    elif number not in (0.0, 1.0):
+        raise DataError(f"--do {name}={text}: {name!r} is {variable.kind}; give 0 or 1.")
+    return torch.full_like(like, number)

@@ -1,0 +1,1 @@
+"""Can a record be true; asking its model again."""

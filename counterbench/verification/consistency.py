@@ -1,0 +1,186 @@
+"""Checking a record against what this version would ask: the same questions, judges and data?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from counterbench.errors import CounterbenchError, RecordError
+from counterbench.evaluation.exam import SPLIT, Exam
+from counterbench.evaluation.exam_of_record import exam_of
+from counterbench.leaderboard import comparison
+from counterbench.leaderboard.comparison import Entry
+from counterbench.metrics.answers import L1
+from counterbench.records import totals
+from counterbench.records.intervals import Ratios
+from counterbench.records.plausibility import problems
+from counterbench.records.record import SAMPLES, TOTALS, Estimate, Record, file_of, read_record
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be said of one record.
+
+    Args:
+        path: of the file.
+        problems: what cannot be; the record is invalid if there are any.
+        notes: what else is to be known.
+        unchecked: what could not be checked here, and why.
+    """
+
+    path: Path
+    problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
+
+    @property
+    def word(self) -> str:
+        """The verdict in one word: `valid` only where everything was checked."""
+        return "INVALID" if self.problems else "partly" if self.unchecked else "valid"
+
+
+def validate(path: Path, data_dir: Path | None = None, data: bool = False, dataset: str | None = None) -> Verdict:
+    """Check one record.
+
+    Args:
+        path: a record, or the folder of an evaluation.
+        data_dir: where published data lies.
+        data: also compare the fingerprints of pixels, which means rendering or reading them.
+        dataset: its card, where that is not in the catalogue.
+    """
+    try:
+        path = file_of(path)
+        record = read_record(path)
+    except (RecordError, OSError) as error:
+        return Verdict(path, (str(error),))
+    wrong, notes = scores(path, record)
+    found = [*problems(record), *wrong]
+    unchecked = []
+    try:
+        found += differences(record, exam_of(record, data_dir, dataset=dataset), data)
+    except CounterbenchError as error:
+        unchecked.append(f"questions, judges and data cannot be checked here: {error}")
+    notes += [f"partial: {part}" for part in record.left_out]
+    if record.inputs.plugins:
+        notes.append(f"made with plug-ins: {', '.join(record.inputs.plugins)}")
+    return Verdict(path, tuple(found), tuple(notes), tuple(unchecked))
+
+
+def differences(record: Record, exam: Exam, data: bool = False) -> Iterator[str]:
+    """What a record says of questions, judges, numbers and data, and this version does not.
+
+    Args:
+        record: that is checked.
+        exam: by :func:`exam_of`.
+        data: also compare what needs the pixels.
+    """
+    inputs = record.inputs
+    if not record.left_out:
+        yield from _questions(record, exam)
+    if record.test_images != (there := len(next(iter(exam.dataset.attributes(SPLIT).values())))):
+        yield f"{record.test_images} test images, here {there}"
+    for name in ("references", "resamples"):
+        if (said := getattr(inputs, name)) != (ours := getattr(exam.suite, name)):
+            yield f"other {name}: {said}, in suite {inputs.suite!r} {ours}"
+    yield from _differ("judges", inputs.judges, {name: panel.fingerprints for name, panel in exam.panels.items()})
+    loaded = {name: space.fingerprint for name, space in exam.spaces.loaded.items()}
+    shared = inputs.features.keys() & loaded.keys()
+    yield from _differ("feature space", {n: inputs.features[n] for n in shared}, {n: loaded[n] for n in shared})
+    options = {name: dict(given) for name, given in exam.metrics.items()}
+    shared = inputs.metrics.keys() & options.keys()
+    yield from _differ("options", {n: inputs.metrics[n] for n in shared}, {n: options[n] for n in shared})
+    yield from _numbers(record, exam)
+    if data:
+        fingerprints = {name: value for name, value in exam.fingerprints.items() if name != "card"}
+        yield from _differ("data", {n: v for n, v in inputs.data.items() if n != "card"}, fingerprints)
+        clusters = len(exam.dataset.split(SPLIT).group[exam.plan.index].unique())
+        if record.clusters != clusters:
+            yield f"{record.clusters} independent units, here {clusters}"
+
+
+def _questions(record: Record, exam: Exam) -> Iterator[str]:
+    inputs, plan = record.inputs, exam.plan
+    if inputs.plan != plan.hash:
+        yield f"other questions than suite {inputs.suite!r} with seed {inputs.seed} asks: plan {inputs.plan[:12]}, here {plan.hash[:12]}"
+        return
+    if record.images != len(plan.index):
+        yield f"{record.images} images were asked about; the plan asks about {len(plan.index)}"
+    if record.questions != plan.counts:
+        yield f"other numbers of questions: {record.questions}, in the plan {plan.counts}"
+
+
+def _differ(what: str, said: Mapping[str, object], ours: Mapping[str, object]) -> Iterator[str]:
+    for name in sorted(said.keys() | ours.keys()):
+        if said.get(name) != ours.get(name):
+            yield f"other {what} of {name}: {_short(said.get(name, 'none'))}, here {_short(ours.get(name, 'none'))}"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+def _numbers(record: Record, exam: Exam) -> Iterator[str]:
+    """Numbers that nobody asks for, or of which the record says something else than the metric does."""
+    known = {
+        (metric.name, cell.quantity, cell.intervened, cell.measured, cell.cycles, cell.space): cell
+        for metric in exam.make_metrics()
+        for cell in metric.cells
+    }
+    for number in record.numbers:
+        cell = known.get(number.key)
+        name = " ".join(str(part) for part in number.key if part)
+        if cell is None:
+            # Those of a model's own noise, and those in a feature space that is not here, cannot be listed here.
+            if number.metric != "abduction" and number.space in ("", L1, *exam.spaces.loaded):
+                yield f"{name}: no metric of the suite gives such a number"
+            continue
+        for field in ("unit", "direction", "kind", "detail"):
+            if (said := getattr(number, field)) != (ours := getattr(cell, field)):
+                yield f"{name}: the {field} is {said!r}; the metric says {ours!r}"
+
+
+def scores(path: Path, record: Record) -> tuple[list[str], list[str]]:
+    """Whether the scores beside a record give its numbers and its intervals: (problems, notes)."""
+    try:
+        found = totals.read(path, merge=True)
+        rows = list(totals.wrong_rows(path, record.test_images))
+    except RecordError as error:
+        missing = not any(totals.beside(path, name).exists() for name in (SAMPLES, TOTALS))
+        return ([], ["no scores beside it"]) if missing else ([str(error)], [])
+    if rows:
+        return rows, []
+    units = min(record.clusters, totals.MOST)
+    if len(found.units) != units:
+        return [f"the scores beside it are of {len(found.units)} independent units; {units} were expected"], []
+    try:
+        comparison.require_own(path, Entry(record.inputs.model, record, dict(found.numbers)))
+    except RecordError as error:
+        return [str(error)], []
+    return [
+        f"{number.metric} {number.quantity} {number.intervened}: the interval is {claimed / error:.2g} times as wide as the scores say"
+        for number in record.numbers
+        if number.key in found.numbers and number.kind in ("mean", "skill")
+        for claimed, error in [(standard_error(number), _spread(found.numbers[number.key]))]
+        if units >= _ENOUGH and error > 1e-6 * (1 + abs(number.value)) and not 1 / _WIDER < claimed / error < _WIDER
+    ], []
+
+
+_ENOUGH = 30
+"""Units of which the spread of a mean is known well enough."""
+_WIDER = 2.0
+"""How many times wider or narrower than its normal approximation an honest interval (of BCa) never is."""
+
+
+def standard_error(estimate: Estimate) -> float:
+    """As far as its interval says."""
+    return 0.0 if estimate.low is None or estimate.high is None else (estimate.high - estimate.low) / 3.92
+
+
+def _spread(ratios: Ratios) -> float:
+    """Standard error of a ratio of sums over units (linearised)."""
+    point, below = ratios.point()[0], ratios.denominator[:, 0]
+    return float(np.sqrt(np.square(ratios.numerator[:, 0] - point * below).sum()) / abs(below.sum()))

@@ -1,0 +1,195 @@
+"""Asking a record's model again: do some of the questions give the numbers that the record claims?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from counterbench import models
+from counterbench.errors import RecordError, UnknownNameError
+from counterbench.evaluation.evaluation import Evaluation, evaluate
+from counterbench.evaluation.exam_of_record import exam_of
+from counterbench.metrics.answers import L1
+from counterbench.records import totals
+from counterbench.records.plausibility import problems
+from counterbench.records.record import SAMPLES, Estimate, Number, Record, file_of, read_record
+from counterbench.records.table import heading
+from counterbench.records.totals import BY, Key
+from counterbench.verification.consistency import differences, scores, standard_error
+
+DEVIATIONS = 3.5
+"""How many standard errors of the sample a claimed number may be away: rarer than once in two thousand by chance."""
+_TOLERANCE = 1e-4
+"""Relative; what devices and libraries may change in a number."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One number, claimed and found again.
+
+    Args:
+        number: as claimed.
+        found: on the questions that were asked again.
+        claimed: what the record says of those questions, if its scores per sample are there, else of all.
+        allowed: how far apart they may be.
+    """
+
+    number: Number
+    found: float
+    claimed: float
+    allowed: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the claim stands."""
+        return abs(self.found - self.claimed) <= self.allowed
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came of asking again.
+
+    Args:
+        record: that was checked.
+        images: how many were asked about again.
+        exact: whether scores were compared sample by sample.
+        checks: one for each number.
+        problems: what was found before any question was asked.
+    """
+
+    record: Record
+    images: int
+    exact: bool
+    checks: tuple[Check, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def unchecked(self) -> int:
+        """How many of its numbers a part of the images says nothing about: costs, statistics of whole sets, what is undefined there."""
+        return len(self.record.numbers) - len(self.checks)
+
+    @property
+    def disagreements(self) -> list[Check]:
+        """Claims that do not stand."""
+        return [check for check in self.checks if not check.agrees]
+
+
+def verify(
+    path: Path,
+    count: int = 100,
+    data_dir: Path | None = None,
+    device: str = "auto",
+    model: str | None = None,
+    dataset: str | None = None,
+) -> Verification:
+    """Load the model of a record, ask it about the first `count` images, and compare.
+
+    Where the scores per sample lie beside the record, they must be the same up to rounding. Else a claim about all images has to lie
+    within a few standard errors of what a part of them gives.
+
+    Args:
+        path: a record, or the folder of an evaluation.
+        count: images to ask about.
+        data_dir: where published data lies.
+        device: where model and judges compute.
+        model: its name, recipe or folder, where that is another one here than in the record.
+        dataset: its card, where that is not in the catalogue.
+
+    Raises:
+        RecordError: for a file that is no record, and for a model or dataset that is none of the catalogue (a path in a record is
+            not followed). CheckpointError: if the model's weights are not here.
+    """
+    path = file_of(path)
+    record = read_record(path)
+    inputs, asked = record.inputs, min(count, record.images)
+    whole = exam_of(record, data_dir, device, dataset=dataset)
+    wrong = [*problems(record), *scores(path, record)[0], *differences(record, whole)]
+    if model is None and record.origin == "answers":
+        raise RecordError(
+            f"{path} is of answers from files: there is no model to ask. Score their folder again: counterbench score."
+        )
+    if model is None and inputs.model not in models.names(inputs.dataset):
+        error = UnknownNameError(f"model for {inputs.dataset}", inputs.model, models.names(inputs.dataset))
+        raise RecordError(f"{error} If it is in a file or a folder, give that with --model.")
+    contestant = models.load(model or inputs.model, whole.dataset, whole.device, inputs.references)
+    if contestant.weights_sha256 != inputs.weights_sha256:
+        wrong.append(f"other weights: {_short(inputs.weights_sha256)}, here {_short(contestant.weights_sha256)}")
+    for name in ("parameters", "pixel_temperature"):
+        if (said := getattr(record, name)) != (ours := getattr(contestant, name)):
+            wrong.append(f"other {name.replace('_', ' ')}: {said}, here {ours}")
+    exam = exam_of(record, data_dir, device, asked, whole.dataset)
+    made = evaluate(contestant, exam)
+    samples = totals.beside(path, SAMPLES)
+    stored = _claims(samples, exam.plan.index.tolist()) if samples.exists() else {}
+    # A part may have as large a share of the units as of the images, or fewer images of each: the smaller share says less.
+    share = min(made.record.clusters / record.clusters, made.record.images / record.images)
+    checks = [check for number in record.numbers if (check := _check(number, made, stored, share)) is not None]
+    wrong += [*_lacking(record, made.record), *_baselines(record, made.record, share)]
+    return Verification(record, asked, bool(stored), tuple(checks), tuple(wrong))
+
+
+def _lacking(record: Record, again: Record) -> list[str]:
+    """Numbers that the exam gives and the record does not have."""
+    spaces = ("", L1, *record.inputs.features)  # others were not there when it was made
+    return [
+        f"the record lacks {heading(number)}"
+        for key, number in again.by_key.items()
+        if key not in record.by_key and number.space in spaces
+    ]
+
+
+def _baselines(record: Record, again: Record, share: float) -> Iterator[str]:
+    """Floors and ceilings that are not what they are here, as far as a part can tell."""
+    for key, number in record.by_key.items():
+        if key not in again.by_key or not _checkable(number):
+            continue
+        for name, claimed in number.references.items():
+            found = again.by_key[key].references.get(name)
+            if found is not None and abs(found.value - claimed.value) > _allowed(claimed, found, share):
+                yield f"{heading(number)}: {name} scores {claimed.value:.4g} in the record, {found.value:.4g} here"
+
+
+def _short(sha256: str | None) -> str:
+    return sha256[:12] if sha256 else "none"
+
+
+def _claims(samples: Path, rows: Sequence[int]) -> dict[Key, float]:
+    """What the scores per sample say of some rows of the test split."""
+    import pyarrow
+
+    table = totals.table(samples, ("row", "score", "relative_to"))
+    chosen = table.filter(pyarrow.array(np.isin(table["row"].to_numpy(), rows)))
+    grouped = chosen.group_by(list(BY)).aggregate([("score", "sum"), ("relative_to", "sum")]).to_pylist()
+    return {
+        tuple(line[name] for name in BY): line["score_sum"] / line["relative_to_sum"]  # type: ignore[misc]
+        for line in grouped
+        if line["relative_to_sum"]
+    }
+
+
+def _check(number: Number, made: Evaluation, stored: Mapping[Key, float], share: float) -> Check | None:
+    """None for what another machine changes (costs), and for statistics of the whole set (their value depends on its size)."""
+    again = made.record.by_key.get(number.key)
+    if again is None or not _checkable(number):
+        return None
+    if number.key in stored:
+        claimed = 1 - stored[number.key] if number.kind == "skill" else stored[number.key]
+        return Check(number, again.value, claimed, _TOLERANCE * (1 + abs(claimed)))
+    return Check(number, again.value, number.value, _allowed(number, again, share))
+
+
+def _checkable(number: Number) -> bool:
+    return (
+        number.kind in ("mean", "skill")
+        and number.metric not in ("cost", "realism", "abduction")
+        and number.quantity not in ("auroc", "f1", "balanced_accuracy")
+    )
+
+
+def _allowed(claimed: Estimate, found: Estimate, share: float) -> float:
+    """How far a part may be from the whole. A few samples may all be alike by chance: the claimed interval says how much they vary, too."""
+    spread = max(standard_error(found), share**-0.5 * standard_error(claimed))
+    return DEVIATIONS * spread + _TOLERANCE * (1 + abs(claimed.value))

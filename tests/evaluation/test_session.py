@@ -1,0 +1,360 @@
+"""The engine: chunks, resuming, memory, sharing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from counterbench import evaluation, models
+from counterbench.errors import ModelError
+from counterbench.evaluation import session
+from counterbench.evaluation.session import partners
+from counterbench.models.model import Contestant
+
+TESTS = Path(__file__).parents[1]
+ALL = [
+    "composition",
+    "reversibility",
+    "commutativity",
+    "effectiveness",
+    "off_target",
+    "truth",
+    "realism",
+    "identity_preservation",
+    "minimality",
+    "abduction",
+]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("COUNTERBENCH_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(session, "chunk_size", lambda pixels: 16)
+
+
+@pytest.fixture
+def exam(toy):
+    suite = evaluation.prepare(toy.Toy(), "standard", device="cpu").suite
+    options = {**suite.metrics, "realism": {"spaces": ["pixel"]}, "identity_preservation": {"spaces": ["pixel"]}}
+    return evaluation.prepare(
+        toy.Toy(), suite.model_copy(update={"metrics": options, "resamples": 100}), device="cpu", metrics=ALL, limit=60
+    )
+
+
+class Counting:
+    """The toy's own model, counting, and failing where it is told to."""
+
+    def __init__(self, toy, fail_at=None, error=None, most=None):
+        self.scm, self.asked, self.fail_at, self.error, self.most = toy.exact_scm(0.9), 0, fail_at, error, most
+
+    def counterfactual(self, factual, interventions, generator=None):
+        self.asked += 1
+        if self.asked == self.fail_at:
+            raise self.error
+        if self.most is not None and factual.count > self.most:
+            raise torch.OutOfMemoryError("out of memory")
+        return self.scm.counterfactual(factual, interventions, generator)
+
+    def abduct(self, values, generator=None):
+        return self.scm.abduct(values, generator)
+
+    def sample_noise(self, count, generator=None):
+        return self.scm.sample_noise(count, generator)
+
+
+def numbers(made):
+    return [number for number in made.record.numbers if number.metric != "cost"]
+
+
+def test_an_interrupted_run_goes_on_and_gives_the_same_to_the_last_bit(toy, exam, tmp_path, small_chunks):
+    whole = evaluation.evaluate(Contestant("m", Counting(toy)), exam)
+    folder = tmp_path / "unfinished"
+    broken = Counting(toy, fail_at=47, error=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        evaluation.evaluate(Contestant("m", broken), exam, folder=folder)
+    kept = sorted(path.name for path in folder.iterdir())
+    assert len(kept) == 2  # of four chunks
+    rest = Counting(toy)
+    resumed = evaluation.evaluate(Contestant("m", rest), exam, folder=folder)
+    assert rest.asked == 2 * (10 + 3 + 3 + 4)
+    assert numbers(resumed) == numbers(whole)
+    for first, second in zip(whole.columns, resumed.columns, strict=True):
+        assert torch.equal(first.value, second.value)
+
+
+def test_chunks_of_anything_else_are_not_taken(toy, exam, tmp_path, small_chunks):
+    """Another seed, another model, another device or another version of the code: other names; damage: made anew."""
+    folder = tmp_path / "unfinished"
+    evaluation.evaluate(Contestant("m", Counting(toy)), exam, folder=folder)
+    again = Counting(toy)
+    evaluation.evaluate(Contestant("m", again), exam, folder=folder)
+    assert again.asked == 0
+    other = Counting(toy)
+    evaluation.evaluate(Contestant("other", other), exam, folder=folder)
+    assert other.asked == 4 * 20
+    path = sorted(folder.iterdir())[0]
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(bytes(content))
+    mended = Counting(toy)
+    evaluation.evaluate(Contestant("m", mended), exam, folder=folder)
+    evaluation.evaluate(Contestant("other", mended), exam, folder=folder)
+    assert mended.asked == 20
+
+
+def test_the_key_changes_with_the_code(exam, monkeypatch):
+    before = session.key_of(exam, None)
+    monkeypatch.setattr(session, "source_hash", lambda: "other code")
+    assert session.key_of(exam, None) != before
+
+
+def test_baselines_are_examined_once_for_all_models(toy, exam, monkeypatch):
+    first = evaluation.evaluate(Contestant("m", Counting(toy)), exam)
+    monkeypatch.setattr("counterbench.models.baselines.Retrieve.counterfactual", None)  # nobody may ask it again
+    second = evaluation.evaluate(Contestant("m", Counting(toy)), exam)
+    assert numbers(first) == numbers(second)
+    references = {name for number in first.record.numbers for name in number.references}
+    assert references == {"identity", "noise", "retrieve", "resample", "truth", "real"}
+
+
+def test_a_cache_that_cannot_be_written_costs_time_not_the_run(toy, exam, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("COUNTERBENCH_CACHE", str(tmp_path / "file" / "cache"))
+    made = evaluation.evaluate(Contestant("m", Counting(toy)), exam)
+    assert made.record.numbers[0].references.keys() >= {"identity", "truth"}
+
+
+def test_when_memory_runs_out_the_batch_is_halved_and_no_number_changes(toy, exam, small_chunks):
+    whole = evaluation.evaluate(Contestant("m", Counting(toy)), exam)
+    tight = Counting(toy, most=5)
+    made = evaluation.evaluate(Contestant("m", tight), exam, batch_size=16)
+    for first, second in zip(numbers(whole), numbers(made), strict=True):
+        assert second.value == pytest.approx(first.value, rel=1e-6, abs=1e-9)
+    with pytest.raises(torch.OutOfMemoryError):
+        evaluation.evaluate(Contestant("m2", Counting(toy, most=0)), exam, batch_size=4)
+
+
+def test_each_question_is_asked_once(toy, exam):
+    model = Counting(toy)
+    evaluation.evaluate(Contestant("m", model), exam, batch_size=60)
+    assert model.asked == 10 + 3 + 3 + 2 * 2
+
+
+def test_an_answer_that_is_none_is_reported(toy, exam):
+    class Silent(Counting):
+        def counterfactual(self, factual, interventions, generator=None):
+            return {}
+
+    with pytest.raises(ModelError, match="has no tensor for"):
+        evaluation.evaluate(Contestant("m", Silent(toy)), exam)
+
+
+def test_what_a_model_does_to_its_input_reaches_nobody(toy, exam):
+    class Vandal(Counting):
+        def counterfactual(self, factual, interventions, generator=None):
+            factual["image"].add_(50)
+            for value in interventions.values():
+                value.mul_(1)
+            return {**factual, **interventions}
+
+    clean = evaluation.evaluate(Contestant("clean", Counting(toy)), exam)
+    made = evaluation.evaluate(Contestant("vandal", Vandal(toy)), exam)
+    found = {number.key: number for number in made.record.numbers}
+    assert found["composition", "l1", "", "", 1, "l1"].value == pytest.approx(50, abs=1e-3)
+    for number in clean.record.numbers:
+        if number.metric != "cost" and number.key in found:
+            assert found[number.key].references.get("identity") == number.references.get("identity")
+
+
+def test_a_model_that_declines_the_null_question_is_not_asked_it(toy, exam):
+    class Active(Counting):
+        def can_answer(self, intervened):
+            return len(intervened) > 0
+
+        def counterfactual(self, factual, interventions, generator=None):
+            assert interventions
+            return super().counterfactual(factual, interventions, generator)
+
+    record = evaluation.evaluate(Contestant("active", Active(toy)), exam).record
+    assert record.skipped["null intervention"] == "active does not answer this question"
+    assert not any(number.metric in ("composition", "identity_preservation") for number in record.numbers)
+    assert any(number.metric == "truth" for number in record.numbers)
+
+
+def test_keys_follow_the_card_and_the_weights_of_plugins(toy, exam):
+    from dataclasses import replace
+
+    other = toy.Toy(toy.CARD.model_copy(update={"group": "another"}))
+    changed = replace(exam, dataset=other)
+    assert session.key_of(changed, None) != session.key_of(exam, None)
+    words = toy.Toy(toy.CARD.model_copy(update={"limits": ("none",)}))  # what a card says in words decides no number
+    assert session.key_of(replace(exam, dataset=words), None) == session.key_of(exam, None)
+
+    class Plugged:
+        def __init__(self, dataset=None, weight=1.0):
+            self.network = torch.nn.Linear(1, 1)
+            torch.nn.init.constant_(self.network.weight, weight)
+            torch.nn.init.zeros_(self.network.bias)
+
+        def counterfactual(self, factual, interventions, generator=None):
+            return {**factual, **interventions}
+
+    from counterbench.plugins import registry
+
+    hashes = []
+    for weight in (1.0, 1.0, 2.0):
+        with registry.models.temporarily("plugged", lambda dataset, weight=weight: Plugged(dataset, weight)):
+            contestant = models.load("plugged", toy.Toy())
+        hashes.append(contestant.weights_sha256)
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert contestant.parameters == 2
+
+
+def test_passes_count_by_the_share_of_the_batch(toy):
+    from counterbench.models.cost import counted_passes
+
+    layer = torch.nn.Linear(3, 3)
+    for parts in (1, 4, 20):
+        with counted_passes([layer], 20) as passes:
+            for rows in torch.zeros(20, 3).chunk(parts):
+                layer(rows)
+        assert passes.mean == pytest.approx(1)
+    with counted_passes([], 20) as passes:
+        pass
+    assert passes.mean is None
+
+
+def test_the_spread_of_a_class_is_that_of_a_binary_one():
+    from counterbench.evaluation.exam import _spread
+
+    assert _spread(torch.tensor([0, 1] * 50), "binary") == pytest.approx(0.5)
+    assert _spread(torch.tensor([0] * 9 + [1]), "binary") == pytest.approx(0.3)
+    assert _spread(torch.tensor([0.0, 2.0, 4.0]), "continuous") == pytest.approx(2)
+
+
+def test_one_cluster_has_no_interval():
+    from counterbench.evaluation import numbers
+    from counterbench.metrics.base import Cell, Column
+
+    column = Column("m", Cell("q", "", "lower"), torch.tensor([3]), torch.tensor([5.0], dtype=torch.float64))
+    made, _ = numbers.numbers({"model": [column]}, torch.arange(20), torch.arange(20), 200, 0)
+    assert (made[0].value, made[0].low, made[0].high) == (5, None, None)
+
+
+def test_partners_are_strangers():
+    group = torch.arange(40) // 4
+    found = partners(group)
+    assert (group[found] != group).all()
+    assert torch.equal(partners(group), found)
+    assert partners(torch.zeros(3, dtype=torch.long)).tolist() == [0, 1, 2]
+
+
+def test_sizes_follow_the_image():
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert session.default_batch(cpu, 32 * 32) == 100
+    assert session.default_batch(cpu, 3 * 64 * 64) == 32
+    assert session.default_batch(cuda, 32 * 32) == 1024
+    assert session.chunk_size(32 * 32) == 500
+    assert 32 <= session.chunk_size(192 * 192) < 150
+
+
+_RUN = """
+import os, sys
+sys.path.insert(0, {tests!r})
+import toy
+from pathlib import Path
+from counterbench import evaluation, examination, records, storing
+from counterbench.models.loading import Contestant
+examination.chunk_size = lambda pixels: 8
+
+class Mortal(toy.ExactModel):
+    def counterfactual(self, factual, interventions, generator=None):
+        if len(list(Path({home!r}).rglob("unfinished/chunk-*.safetensors"))) >= {chunks}:
+            os.kill(os.getpid(), 9)
+        return self.scm.counterfactual(factual, interventions, generator)
+
+exam = evaluation.prepare(toy.Toy(), "standard", device="cpu", metrics=["composition", "effectiveness", "truth"])
+contestant = Contestant("mortal", Mortal())
+folder = storing.folder_of(exam.inputs(contestant), Path({home!r}))
+made = evaluation.evaluate(contestant, exam, folder=folder / "unfinished")
+storing.save(made, folder)
+print(folder)
+"""
+
+
+def run(home, chunks):
+    """A process that kills itself without warning as soon as so many chunks are stored."""
+    code = _RUN.format(tests=str(TESTS), home=str(home), chunks=chunks)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def test_killed_without_warning_it_resumes_bit_identically(tmp_path):
+    """kill -9 in the middle; what is left is no record; the second run gives what an undisturbed one gives."""
+    process = run(tmp_path / "a", 3)
+    _, err = process.communicate(timeout=600)
+    assert process.returncode == -signal.SIGKILL, err
+    kept = len(list((tmp_path / "a").rglob("unfinished/chunk-*.safetensors")))
+    assert kept == 3
+    assert not list((tmp_path / "a").rglob("record.json"))
+    assert not list((tmp_path / "a").rglob("samples.parquet"))
+    folders = []
+    for home in ("a", "b"):
+        process = run(tmp_path / home, 1000)
+        out, err = process.communicate(timeout=600)
+        assert process.returncode == 0, err
+        folders.append(Path(out.strip().splitlines()[-1]))
+    records = [json.loads((folder / "record.json").read_text()) for folder in folders]
+    assert records[0]["numbers"] == records[1]["numbers"]
+    assert (folders[0] / "samples.parquet").read_bytes() == (folders[1] / "samples.parquet").read_bytes()
+    assert not (folders[0] / "unfinished").exists()
+
+
+@pytest.mark.slow
+def test_ten_thousand_images_stay_below_three_gigabytes(tmp_path):
+    """MNIST's test images; the data folder is given by COUNTERBENCH_DATA."""
+    if "COUNTERBENCH_DATA" not in os.environ:
+        pytest.skip("set COUNTERBENCH_DATA to a folder with MNIST")
+    code = """
+import resource
+from counterbench import evaluation, models
+exam = evaluation.prepare("morphomnist", "standard", "mnist", device="cpu")
+assert len(exam.plan.index) == 10000
+evaluation.evaluate(models.load("retrieve", exam.dataset), exam)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+    environment = {**os.environ}
+    environment.pop("COUNTERBENCH_CACHE")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 3
+
+
+def test_models_that_decline_are_told_apart(toy, exam):
+    class Choosy(Counting):
+        def can_answer(self, intervened):
+            return "c" not in intervened
+
+    record = evaluation.evaluate(Contestant("choosy", Choosy(toy)), exam).record
+    assert record.skipped["do(c)"] == "choosy does not answer this question"
+    assert record.skipped["do(a, c)"] == "choosy does not answer this question"
+    assert not any(number.metric == "commutativity" for number in record.numbers)
+    assert models.can_answer(Choosy(toy), ["a"])
+
+
+def test_a_baseline_as_model_beside_itself_shows_each_answer_once(toy, exam):
+    """Two examinees of one name share nothing, also where the baseline has not been examined before."""
+    made = evaluation.evaluate(models.load("identity", exam.dataset), exam)
+    assert {len(shown.answered) for shown in made.shown.values()} == {session.SHOWN}
+    assert all(number.value == number.references["identity"].value for number in numbers(made))

@@ -1,0 +1,171 @@
+"""Asking again: true claims stand, false ones do not."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+
+import counterbench
+from counterbench.cli import main
+from counterbench.errors import RecordError
+from counterbench.records.record import Number, Record, read_record, write_record
+from counterbench.verification import consistency, reasking
+from counterbench.verification.reasking import verify
+
+
+@pytest.fixture(scope="module")
+def home(morphomnist, tmp_path_factory):
+    """The record of a shipped model, with its scores."""
+    result = counterbench.evaluate(
+        "vae", morphomnist, metrics=["composition", "effectiveness", "truth", "off_target"], limit=60, device="cpu"
+    )
+    return result.save(tmp_path_factory.mktemp("verify"))
+
+
+def test_scores_per_sample_are_found_again(home):
+    found = verify(home, 20, device="cpu")
+    assert found.exact
+    assert found.problems == ()
+    assert found.disagreements == []
+    assert len(found.checks) > 20
+
+
+def test_without_scores_a_claim_must_lie_within_the_samples_error(home, tmp_path):
+    shutil.copy(home / "record.json", tmp_path)
+    found = verify(tmp_path, 30, device="cpu")
+    assert not found.exact
+    assert found.disagreements == []
+
+
+def test_a_false_claim_is_found(home, tmp_path):
+    plain = json.loads((home / "record.json").read_text())
+    for number in plain["numbers"]:
+        if number["metric"] == "composition":
+            number.update({part: number[part] / 3 for part in ("value", "low", "high")})
+    write_record(Record.model_validate(plain), tmp_path / "record.json")
+    found = verify(tmp_path, 30, device="cpu")
+    assert {check.number.metric for check in found.disagreements} == {"composition"}
+    done = CliRunner().invoke(main, ["verify", str(tmp_path), "--count", "30", "--device", "cpu", "-q"])
+    assert done.exit_code == 1
+    assert "DIFFERS  composition: l1 after 1 cycle" in done.output
+    assert "could not be verified" in done.stderr
+
+
+def falsified(home, tmp_path, change):
+    """The record with its scores beside it, and something changed in it."""
+    shutil.copytree(home, tmp_path / "false")
+    plain = json.loads((home / "record.json").read_text())
+    change(plain)
+    write_record(Record.model_validate(plain), tmp_path / "false" / "record.json")
+    return verify(tmp_path / "false", 20, device="cpu")
+
+
+def smaller(plain):
+    for number in plain["numbers"]:
+        number.update({part: number[part] / 10 for part in ("value", "low", "high") if number[part] is not None})
+
+
+def without_truth(plain):
+    plain["numbers"] = [number for number in plain["numbers"] if number["metric"] != "truth"]
+
+
+def worse_floors(plain):
+    for number in plain["numbers"]:
+        for name in ("noise", "retrieve"):
+            if number["metric"] == "truth" and number["quantity"] == "l1":
+                end = number["references"][name]
+                end.update({part: end[part] * 3 for part in ("value", "low", "high") if end[part] is not None})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (smaller, "are not those of the record"),
+        (without_truth, "the record lacks truth do(thickness)"),
+        (worse_floors, "retrieve scores"),
+        (lambda plain: plain.update(parameters=3), "other parameters: 3, here"),
+        (lambda plain: plain.update(pixel_temperature=0.5), "other pixel temperature: 0.5, here 0.1"),
+        (lambda plain: plain["numbers"][0].update(quantity="beauty"), "no metric of the suite gives such a number"),
+    ],
+)
+def test_scores_beside_a_record_do_not_make_it_true(home, tmp_path, change, words):
+    found = falsified(home, tmp_path, change)
+    assert any(words in problem for problem in found.problems), found.problems
+
+
+def test_answers_from_files_have_no_model_to_ask(home, tmp_path):
+    record = read_record(home / "record.json")
+    write_record(record.model_copy(update={"origin": "answers"}), tmp_path / "record.json")
+    with pytest.raises(RecordError, match="no model to ask"):
+        verify(tmp_path, 10, device="cpu")
+
+
+def test_other_weights_are_a_problem(home, tmp_path):
+    record = read_record(home / "record.json")
+    changed = record.model_copy(update={"inputs": record.inputs.model_copy(update={"weights_sha256": "0" * 64})})
+    write_record(changed, tmp_path / "record.json")
+    assert any("other weights: 000000000000" in problem for problem in verify(tmp_path, 10, device="cpu").problems)
+
+
+def test_the_command_says_how_many_agree(home):
+    done = CliRunner().invoke(main, ["verify", str(home), "--count", "10", "--device", "cpu", "-q"])
+    assert done.exit_code == 0, done.output
+    assert "numbers agree sample by sample, on 10 of 60 images" in done.output
+    done = CliRunner().invoke(main, ["verify", "nowhere.json"])
+    assert done.exit_code == 1
+    assert "Cannot read nowhere.json" in done.stderr
+
+
+@pytest.mark.parametrize(("images", "agrees"), [(2000, True), (1000, False)])
+def test_one_image_of_each_unit_says_less_than_two(images, agrees):
+    """Sixty subjects with one visit each are 60 of 1,000 subjects, but 60 of 2,000 images."""
+    about = {
+        "metric": "effectiveness",
+        "quantity": "accuracy",
+        "intervened": "a",
+        "measured": "c",
+        "cycles": 0,
+        "unit": "",
+    }
+    number = Number(value=0.6, low=0.577, high=0.623, n=2000, direction="higher", references={}, **about)
+    again = Number(value=0.817, low=0.72, high=0.9, n=60, direction="higher", references={}, **about)
+    made = SimpleNamespace(record=SimpleNamespace(by_key={number.key: again}))
+    assert reasking._check(number, made, {}, min(60 / 1000, 60 / images)).agrees == agrees
+
+
+def test_a_record_about_a_card_in_a_file_takes_the_card(card, tmp_path):
+    result = counterbench.evaluate(
+        "identity", str(card), suite="quick", metrics=["composition"], limit=10, device="cpu"
+    )
+    home = result.save(tmp_path / "results")
+    for command in (["validate"], ["verify", "--count", "10", "--device", "cpu", "-q"]):
+        done = CliRunner().invoke(main, [*command, str(home), "--dataset", str(card)])
+        assert done.exit_code == 0, done.output
+        assert "numbers agree" in done.output if command[0] == "verify" else done.output.startswith("valid    ")
+    done = CliRunner().invoke(main, ["validate", str(home)])
+    assert done.output.startswith("partly   ")
+    assert "Unknown dataset 'squares'" in done.output
+    assert "give it with --dataset" in done.output
+    done = CliRunner().invoke(main, ["verify", str(home), "-q"])
+    assert done.exit_code == 1
+    assert "give it with --dataset" in done.stderr
+    with pytest.raises(RecordError, match="declares 'squares'; the record is about 'morphomnist'"):
+        consistency.exam_of(
+            result.record.model_copy(
+                update={"inputs": result.record.inputs.model_copy(update={"dataset": "morphomnist"})}
+            ),
+            dataset=str(card),
+        )
+
+
+@pytest.mark.parametrize(("field", "words"), [("model", "Unknown model"), ("dataset", "Unknown dataset")])
+def test_paths_in_a_record_are_not_followed(home, tmp_path, field, words):
+    (tmp_path / "mine.yaml").write_text("password: swordfish\n")
+    record = read_record(home / "record.json")
+    inputs = record.inputs.model_copy(update={field: str(tmp_path / "mine.yaml")})
+    write_record(record.model_copy(update={"inputs": inputs}), tmp_path / "record.json")
+    with pytest.raises(RecordError, match=words) as caught:
+        verify(tmp_path, 10, device="cpu")
+    assert "password" not in str(caught.value)
