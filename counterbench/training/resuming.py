@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +34,6 @@ class CheckpointFiles(TorchCheckpointIO):
         torch.save(checkpoint, state)
         with atomic(Path(path)) as temporary:
             temporary.write_bytes(state.getbuffer())
-
-    def load_checkpoint(
-        self,
-        path: str | Path,
-        map_location: Callable[..., Any] | str | None = "cpu",
-        weights_only: bool | None = True,
-        **more: Any,
-    ) -> dict[str, Any]:
-        """Read a state: see :func:`read_checkpoint`."""
-        return read_checkpoint(Path(path))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

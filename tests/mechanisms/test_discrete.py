@@ -112,3 +112,12 @@ def test_empirical_draws_training_values_only():
     assert sorted({round(x, 5) for x in drawn[:, 0].tolist()}) == [0.1, 0.2, 0.7]
     with pytest.raises(ConfigError, match="without causes"):
         registry.mechanisms.get("empirical")(variable, (Continuous("p", 0, 1),))
+
+
+@pytest.mark.parametrize(("capacity", "kept"), [(2, 2), (3, 3), (9, 3)])
+def test_empirical_keeps_as_many_of_the_first_values_as_it_can(capacity, kept):
+    mechanism = registry.mechanisms.get("empirical")(Continuous("v", 0, 1), (), capacity=capacity)
+    data = torch.tensor([[0.1], [0.2], [0.7]])
+    mechanism.prepare(data, {})
+    drawn = mechanism.generate(mechanism.sample_noise(500, torch.Generator().manual_seed(0)), {})
+    assert torch.equal(drawn.unique(), data[:kept, 0])

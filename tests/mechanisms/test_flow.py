@@ -64,6 +64,20 @@ def test_starts_as_the_standard_normal_and_prepare_fits_the_moments():
     assert float(sampled.std()) == pytest.approx(0.05, rel=0.1)
 
 
+@pytest.mark.parametrize("bounded", [False, True])
+def test_prepare_makes_the_noise_of_the_data_standard_and_parents_matter_little(bounded):
+    flow = random_flow({"bins": 0, "bounded": bounded}).float()
+    last = flow.affine.network.layers[-1]
+    before = last.weight.detach().clone()
+    data = torch.tanh(0.4 + 0.2 * torch.randn(500, 1, generator=torch.Generator().manual_seed(0)))
+    flow.prepare(data, {})
+    assert torch.allclose(last.weight, 0.1 * before)
+    last.weight.data.zero_()
+    noise = flow.abduct(data, {"c": torch.zeros(500, 1)})["u"].detach()
+    assert noise.mean().item() == pytest.approx(0, abs=1e-4)
+    assert noise.std().item() == pytest.approx(1, abs=1e-4)
+
+
 def test_bounded_flow_survives_values_at_its_bounds():
     flow = registry.mechanisms.get("flow")(X, (), bounded=True)
     edge = torch.tensor([[-1.0], [1.0]])

@@ -56,3 +56,16 @@ def test_impossible_options_are_refused():
         small(latent=0)
     with pytest.raises(ConfigError, match="not divisible by 4"):
         small((1, 18, 18))
+
+
+def test_cycles_by_hand():
+    """Through the image and back, and through the latent and back; the loss is their sum."""
+    gan, generator = small(), torch.Generator().manual_seed
+    value, parents = torch.rand(4, 1, 16, 16).double() * 2 - 1, {"p": torch.rand(4, 1).double()}
+    drawn = torch.randn(4, 3, dtype=torch.float64, generator=generator(0))
+    again = gan.generate(gan.abduct(value, parents), parents)
+    found = gan.abduct(gan.generate({"latent": drawn}, parents), parents)["latent"]
+    images, latents = gan.cycles(value, parents, generator(0))
+    assert torch.allclose(images, (again - value).abs().mean((1, 2, 3)))
+    assert torch.allclose(latents, (found - drawn).square().mean(1))
+    assert torch.allclose(gan.loss(value, parents, generator(0)), images + latents)

@@ -62,6 +62,15 @@ def test_latent_temperature_zero_is_deterministic(batch):
     assert torch.equal(first, second)
 
 
+def test_the_free_energy_draws_from_the_whole_posterior_whatever_abduction_does(batch):
+    """Training at a temperature of nil would be no evidence lower bound."""
+    value, parents = batch
+    plain, cold = small(), small(latent_temperature=0.0)
+    expected, found = (vae.explain(value, parents, torch.Generator().manual_seed(0)) for vae in (plain, cold))
+    assert torch.equal(found[0]["latent"], expected[0]["latent"])
+    assert torch.equal(found[1], expected[1])
+
+
 def test_loss_is_the_negative_elbo(batch):
     value, parents = batch
     vae = small(beta=2.0)

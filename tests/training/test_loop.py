@@ -129,7 +129,7 @@ def test_players_have_rates_of_their_own_and_move_nobody_else(run):
     job = Two(options(epochs=1, betas=(0.5, 0.6), weight_decay=0.03))
     watch, curve = run(job)
     assert watch.rates[0] == pytest.approx([0.1, 0.3])
-    assert float(job.other) > 0.5  # two steps of 0.3 upwards
+    assert job.other.item() > 0.5  # two steps of 0.3 upwards
     assert set(curve.parts) == {"second_loss"}
     (first, _), _ = job.configure_optimizers()
     assert (first.defaults["betas"], first.defaults["weight_decay"]) == ((0.5, 0.6), 0.03)

@@ -592,3 +592,17 @@ def test_a_stage_after_the_encoder_trains_the_generator_again(toy, tmp_path, mon
     stages = [*GAME["stages"], GAME["stages"][0]]
     recipes.train(recipe({**GAME, "stages": stages}), toy.Toy(), tmp_path / "run", CPU)
     assert moving == [{"encoder", "generator", "paint"}, {"encoder"}, {"encoder", "generator", "paint"}]
+
+
+def test_the_opponent_calls_real_pairs_real_and_the_others_make_it_fail():
+    """softplus(-D(x, E(x))) + softplus(D(G(z), z)), and the same with signs turned."""
+    job = objectives.build(Stage(objective="adversarial", options={"penalty": 0.0}), of_p(), "x", 0)
+    values, seeded = gaussian(6), torch.Generator().manual_seed
+    value, parents = job.encoded(values)
+    context = job.mechanism.context(parents, value)
+    latent = torch.randn(6, 1, generator=seeded(0))
+    real = job.discriminator(value, job.mechanism.encode(value, context), context)
+    generated = job.discriminator(job.mechanism.decode(latent, context), latent, context)
+    softplus = torch.nn.functional.softplus
+    assert torch.allclose(job._discriminator_loss(values, seeded(0)), softplus(-real) + softplus(generated), atol=1e-5)
+    assert torch.allclose(job._generator_loss(values, seeded(0)), softplus(real) + softplus(-generated), atol=1e-5)
