@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from counterbench import evaluation, examination, models
 from counterbench.errors import ModelError
 from counterbench.examination import partners
 from counterbench.models import Contestant
+from counterbench.randomness import normal
 
 TESTS = Path(__file__).parent
 ALL = [
@@ -147,6 +149,53 @@ def test_each_question_is_asked_once(toy, exam):
     model = Counting(toy)
     evaluation.evaluate(Contestant("m", model), exam, batch_size=60)
     assert model.asked == 10 + 3 + 3 + 2 * 2
+
+
+class Drawing(Counting):
+    """Its abduction and its prior are draws from one law, and every answer notes what chance gave it."""
+
+    def __init__(self, toy):
+        super().__init__(toy)
+        self.drawn = []
+
+    def counterfactual(self, factual, interventions, generator=None):
+        self.drawn.append(normal((factual.count, 1), generator, torch.empty(0)))
+        return super().counterfactual(factual, interventions, generator)
+
+    def abduct(self, values, generator=None):
+        return {"a": {"e": normal((len(values["a"]), 1), generator, torch.empty(0))}}
+
+    def sample_noise(self, count, generator=None):
+        return {"a": {"e": normal((count, 1), generator, torch.empty(0))}}
+
+
+def examined(toy, exam, model, batch_size=None):
+    contestant = Contestant("m", model)
+    examinee = examination.Examinee("m", contestant, exam.make_metrics(contestant), None, "key")
+    examination.examine(exam, [examinee], batch_size)
+    return examinee.chunks[0]
+
+
+def test_abducted_noise_is_not_the_noise_of_the_prior(toy, exam):
+    """Drawn from the same streams, a random abduction could not be told from the prior whatever its law."""
+    taken = examined(toy, exam, Drawing(toy))
+    abducted, prior = (taken[f"abduction/{part}_a__e"] for part in ("abducted", "prior"))
+    assert abducted.shape == prior.shape == (60, 1)
+    assert (abducted != prior).all()
+    assert abs(np.corrcoef(abducted[:, 0], prior[:, 0])[0, 1]) < 0.5
+    again = examined(toy, exam, Drawing(toy), 7)
+    assert torch.equal(again["abduction/abducted_a__e"], abducted)
+    assert torch.equal(again["abduction/prior_a__e"], prior)
+
+
+def test_every_question_about_an_image_has_chance_of_its_own(toy, exam):
+    """Which question shares its stream with which is said here and nowhere else."""
+    model = Drawing(toy)
+    examined(toy, exam, model, 60)
+    drawn = torch.cat(model.drawn, 1)
+    assert drawn.shape == (60, 10 + 3 + 3 + 2 * 2)
+    assert len(drawn.unique()) == drawn.numel()
+    assert (np.corrcoef(drawn.T.numpy()) - np.eye(20)).max() < 0.6
 
 
 def test_an_answer_that_is_none_is_reported(toy, exam):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from counterbench.statistics import Ratios, bca, cluster_totals
+from counterbench.statistics import Ratios, bca, cluster_totals, holm, interval
 
 
 def means(values):
@@ -43,6 +43,38 @@ def test_agrees_with_scipy_on_ratios():
     assert [low[0], high[0]] == pytest.approx(
         [reference.low, reference.high], abs=0.05 * (reference.high - reference.low)
     )
+
+
+@pytest.mark.parametrize("level", [0.95, 0.8])
+@pytest.mark.parametrize("draw", ["exponential", "falling", "lognormal"])
+def test_limits_are_those_of_scipy_on_the_same_resamples(draw, level):
+    """Skewed data, where the acceleration moves both ends; nothing is left to chance, so they agree to rounding."""
+    rng = np.random.default_rng(0)
+    data = {
+        "exponential": rng.exponential(size=60),
+        "falling": -rng.exponential(size=60),
+        "lognormal": rng.lognormal(0, 1.2, size=40),
+    }[draw]
+    drawn = stats.bootstrap((data,), np.mean, n_resamples=5000, rng=rng)
+    reference = stats.bootstrap(
+        (data,), np.mean, n_resamples=0, bootstrap_result=drawn, method="BCa", confidence_level=level
+    ).confidence_interval
+    statistic = means(data[:, None])
+    low, high = interval(statistic.point(), drawn.bootstrap_distribution[:, None], statistic.jackknife(), level)
+    assert [low[0], high[0]] == pytest.approx([reference.low, reference.high], rel=1e-9)
+    plain, _ = interval(statistic.point(), drawn.bootstrap_distribution[:, None], np.array([[0.0], [1.0]]), level)
+    assert abs(plain[0] - low[0]) > 1e-3 * data.std()  # without acceleration it would be another end
+
+
+def test_the_jackknife_by_hand():
+    left = Ratios(np.array([[1.0], [2.0], [6.0]]), np.array([[1.0], [1.0], [2.0]])).jackknife()
+    assert left[:, 0].tolist() == [8 / 3, 7 / 3, 3 / 2]
+
+
+def test_holm_never_falls():
+    """Where a larger p-value would get a smaller adjusted one, it gets that of its predecessor."""
+    assert holm(np.array([0.01, 0.02, 0.021])).tolist() == pytest.approx([0.03, 0.04, 0.04])
+    assert holm(np.array([0.021, 0.01, 0.02])).tolist() == pytest.approx([0.04, 0.03, 0.04])
 
 
 @pytest.mark.slow
