@@ -1,5 +1,6 @@
 """The engine: chunks, resuming, memory, sharing."""
 
+import itertools
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import torch
 from counterbench import evaluation, examination, models
 from counterbench.errors import ModelError
 from counterbench.examination import partners
+from counterbench.metrics.base import Cell, SampleMetric
 from counterbench.models import Contestant
 from counterbench.randomness import normal
 
@@ -196,6 +198,68 @@ def test_every_question_about_an_image_has_chance_of_its_own(toy, exam):
     assert drawn.shape == (60, 10 + 3 + 3 + 2 * 2)
     assert len(drawn.unique()) == drawn.numel()
     assert (np.corrcoef(drawn.T.numpy()) - np.eye(20)).max() < 0.6
+
+
+class Spy(SampleMetric):
+    """Keeps the answers instead of judging them."""
+
+    title, definition, blind_to = "Spy", "-", "-"
+    asks = frozenset({"single", "pair"})
+
+    def make_cells(self):
+        return [Cell("q", "", "lower")]
+
+    def update(self, answers):
+        self.__dict__.setdefault("seen", []).append(answers)
+
+
+def spied(exam, model, batch_size=None):
+    spy = Spy(exam.setting())
+    examination.examine(exam, [examination.Examinee("m", Contestant("m", model), [spy], None, "key")], batch_size)
+    return spy.seen
+
+
+def test_references_have_the_counterfactual_attributes_and_partners_are_strangers(toy, exam):
+    split = exam.dataset.split("test")
+    for answers in spied(exam, Counting(toy), 60):
+        if answers.intervened == ("c",) and answers.kind == "single":
+            shown = answers.batch.matched("c").measured["c"].mean.argmax(1)
+            assert torch.equal(shown, answers.wanted["c"])
+            assert (shown != answers.factual["c"]).all()
+            strangers = partners(split.group)[answers.index]
+            assert torch.equal(answers.batch.partner.images, split.take(strangers)["image"])
+            break
+    else:
+        raise AssertionError("do(c) was not asked")
+
+
+def test_both_orders_of_a_pair_are_compared(toy, exam):
+    """A model that is 5 grey levels brighter where a was set before c."""
+
+    class Ordered(Counting):
+        def counterfactual(self, factual, interventions, generator=None):
+            answer = self.scm.counterfactual(factual, interventions, generator)
+            bright = 5.0 if "c" in interventions and "a" in factual.done else 0.0
+            return {**answer, "image": answer["image"] + bright}
+
+    model = Ordered(toy)
+    model.scm = toy.exact_scm()
+    made = evaluation.evaluate(Contestant("m", model), exam).record.by_key
+    assert made["commutativity", "l1", "a + c", "", 0, "l1"].value == pytest.approx(5, abs=1e-3)
+    assert made["commutativity", "l1", "b + c", "", 0, "l1"].value == pytest.approx(0, abs=1e-3)
+
+
+def test_seconds_are_those_of_a_sample(toy, exam, monkeypatch):
+    """By a clock that ticks once whenever somebody looks at it: a question takes as many ticks, however many samples it is about."""
+    ticks = itertools.count()
+    monkeypatch.setattr(examination.time, "perf_counter", lambda: float(next(ticks)))
+    per_question = {
+        answers.cost["seconds"] * len(answers.index)
+        for size in (60, 20)
+        for answers in spied(exam, Counting(toy), size)
+        if answers.kind == "single"
+    }
+    assert len({round(value, 6) for value in per_question}) == 1
 
 
 def test_an_answer_that_is_none_is_reported(toy, exam):

@@ -71,6 +71,19 @@ def test_the_jackknife_by_hand():
     assert left[:, 0].tolist() == [8 / 3, 7 / 3, 3 / 2]
 
 
+def test_resamples_without_a_value_say_nothing():
+    """Every second resample lacks the reference of a ratio: the limits are those of the others."""
+    rng = np.random.default_rng(0)
+    data = rng.exponential(size=50)
+    statistic = means(data[:, None])
+    drawn = rng.choice(data, (4000, 50)).mean(1)[:, None]
+    holes = np.repeat(drawn, 2, axis=0)
+    holes[1::2] = [[np.nan], [np.inf]] * 2000
+    whole = interval(statistic.point(), drawn, statistic.jackknife())
+    part = interval(statistic.point(), holes, statistic.jackknife())
+    assert np.array(part).tolist() == np.array(whole).tolist()
+
+
 def test_holm_never_falls():
     """Where a larger p-value would get a smaller adjusted one, it gets that of its predecessor."""
     assert holm(np.array([0.01, 0.02, 0.021])).tolist() == pytest.approx([0.03, 0.04, 0.04])

@@ -166,6 +166,24 @@ def test_pooled_is_one_number_over_all_interventions(toy):
     assert all(len(column.index) == 60 for column in columns)
 
 
+def test_each_question_has_its_own_references_and_enough_answers(toy):
+    dataset = toy.Toy()
+    known = asked.setting(dataset)
+    batches = list(asked.answers(dataset, asked.true, [torch.arange(12)]))
+    found = {
+        (column.cell.intervened, column.cell.quantity): column.point()
+        for column in asked.computed("realism", known, batches, spaces=["pixel"])
+    }
+    space = known.spaces["pixel"]
+    for answers in batches:
+        if answers.kind == "single":
+            (name,) = answers.intervened
+            seen, real = (space.extract(view.images) for view in (answers.view, answers.batch.matched(name)))
+            assert found[name, "kid"] == pytest.approx(float(distributions.kid(seen, real).mean()))
+    few = asked.computed("realism", known, asked.answers(dataset, asked.true, [torch.arange(5)]), spaces=["pixel"])
+    assert few == []
+
+
 def test_a_space_without_vectors_is_skipped_aloud(toy):
     class DistancesOnly(asked.ToyPosterior):
         vectors = False
