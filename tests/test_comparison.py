@@ -392,7 +392,7 @@ def test_paired_intervals_are_those_of_scipy():
     ones = np.ones((80, 1))
     low, high = bca(Differences(Ratios(first, ones), Ratios(second, ones)), 10_000, 0)
     reference = stats.bootstrap(
-        (first[:, 0] - second[:, 0],), np.mean, n_resamples=10_000, method="BCa", rng=np.random.default_rng(1)
+        (first[:, 0] - second[:, 0],), np.mean, n_resamples=10_000, method="BCa", random_state=np.random.default_rng(1)
     ).confidence_interval
     assert [low[0], high[0]] == pytest.approx([reference.low, reference.high], abs=0.004)
 

@@ -19,7 +19,7 @@ def test_agrees_with_scipy_on_unclustered_means(draw):
     }[draw]
     low, high = bca(means(data[:, None]), 20_000, 0)
     reference = stats.bootstrap(
-        (data,), np.mean, n_resamples=20_000, method="BCa", vectorized=True, rng=np.random.default_rng(1)
+        (data,), np.mean, n_resamples=20_000, method="BCa", vectorized=True, random_state=np.random.default_rng(1)
     )
     width = reference.confidence_interval.high - reference.confidence_interval.low
     step = 1 / 200 if draw == "binary" else 0  # means of 0s and 1s lie on a lattice
@@ -38,7 +38,7 @@ def test_agrees_with_scipy_on_ratios():
         n_resamples=20_000,
         method="BCa",
         paired=True,
-        rng=np.random.default_rng(1),
+        random_state=np.random.default_rng(1),
     ).confidence_interval
     assert [low[0], high[0]] == pytest.approx(
         [reference.low, reference.high], abs=0.05 * (reference.high - reference.low)
@@ -55,7 +55,7 @@ def test_limits_are_those_of_scipy_on_the_same_resamples(draw, level):
         "falling": -rng.exponential(size=60),
         "lognormal": rng.lognormal(0, 1.2, size=40),
     }[draw]
-    drawn = stats.bootstrap((data,), np.mean, n_resamples=5000, rng=rng)
+    drawn = stats.bootstrap((data,), np.mean, n_resamples=5000, random_state=rng)
     reference = stats.bootstrap(
         (data,), np.mean, n_resamples=0, bootstrap_result=drawn, method="BCa", confidence_level=level
     ).confidence_interval
