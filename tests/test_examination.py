@@ -233,6 +233,25 @@ def test_references_have_the_counterfactual_attributes_and_partners_are_stranger
         raise AssertionError("do(c) was not asked")
 
 
+def test_null_answers_are_fed_back_with_their_attributes(toy, exam):
+    given, answered = [], []
+
+    class Drifting(Counting):
+        def counterfactual(self, factual, interventions, generator=None):
+            answer = super().counterfactual(factual, interventions, generator)
+            if not interventions:
+                answer["a"] = factual["a"] + 0.1
+                given.append(dict(factual))
+                answered.append(answer)
+            return answer
+
+    examined(toy, exam, Drifting(toy), 60)
+    assert len(given) == 10
+    for cycle in range(1, 10):
+        for name, value in given[cycle].items():
+            assert torch.equal(value, answered[cycle - 1][name]), (cycle, name)
+
+
 def test_both_orders_of_a_pair_are_compared(toy, exam):
     """A model that is 5 grey levels brighter where a was set before c."""
 

@@ -18,9 +18,10 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 import yaml
@@ -166,13 +167,22 @@ def main() -> int:
         with suppress(ImportError):
             importlib.import_module(name)  # once, and not in every copy
     with multiprocessing.get_context("fork").Pool(options.jobs, maxtasksperchild=1) as pool:
-        whole = pool.map(outcome, [(None, named) for named in tests.values()], chunksize=1)
-        if failed := [module for module, one in zip(tests, whole, strict=True) if one.status != 0]:
-            print("\n".join(one.output for one in whole if one.status != 0))
-            print(f"These fail without any change: {', '.join(failed)}.")
+        if not all_pass(pool, tests):
+            print("Some tests fail without any change, so that nothing could be told from them.")
             return 2
-        found = pool.imap(outcome, [(change, change.tests) for change in changes], chunksize=1)
+        found = pool.imap(outcome, [(change, change.tests) for change in changes])
         return report(changes, [told(change, one) for change, one in zip(changes, found, strict=True)])
+
+
+def all_pass(pool: Pool, tests: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether the tests pass on the package as it is."""
+    found = []
+    for module, one in zip(tests, pool.imap(outcome, [(None, named) for named in tests.values()]), strict=True):
+        found.append(one.status == 0)
+        print(f"{'passed' if found[-1] else 'FAILED':9} {one.seconds:4.0f} s  unchanged: {module}", flush=True)
+        if not found[-1]:
+            print(one.output)
+    return all(found)
 
 
 def told(change: Change, found: Outcome) -> Outcome:
