@@ -61,6 +61,7 @@ def test_what_half_of_the_models_have_is_needed(home):
     most = ranking.rank(candidates(home, ("fair",)), 300)
     assert most.means.keys() == {"good", "fair", "bad", "identity"}
     assert not most.lacking
+    assert not any(key[0] == "truth" for key in most.ranks["good"])  # nobody to be compared with
 
 
 def test_a_mean_rank_is_the_mean_over_metrics_of_the_mean_over_their_numbers(home):
