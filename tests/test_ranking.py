@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,6 +78,19 @@ def test_a_mean_rank_is_the_mean_over_metrics_of_the_mean_over_their_numbers(hom
         assert found.means[name] == pytest.approx(np.mean([np.mean(one) for one in by_metric.values()]))
     key = ("composition", "l1", "", "", 1, "l1")
     assert {name: ranks[key] for name, ranks in found.ranks.items()} == {"identity": 1, "good": 2, "fair": 3, "bad": 4}
+
+
+def test_a_whole_record_is_not_partial_and_stands_before_partial_ones(home):
+    listed = candidates(home)
+    assert ranking.unfinished(listed[0].record) == "60 of 120 images"
+    whole = [
+        replace(one, record=one.record.model_copy(update={"test_images": 60})) if one.name in ("good", "bad") else one
+        for one in listed
+    ]
+    assert ranking.unfinished(whole[0].record) == ""
+    found = ranking.rank(whole, 300)
+    assert found.ranks.keys() == {"good", "bad"}
+    assert "fair has no rank: it is partial (60 of 120 images)" in found.notes
 
 
 def test_leaked_numbers_and_details_have_no_rank(home):
