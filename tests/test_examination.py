@@ -333,7 +333,7 @@ def test_keys_follow_the_card_and_the_weights_of_plugins(toy, exam):
 
     class Plugged:
         def __init__(self, dataset=None, weight=1.0):
-            self.network = torch.nn.Linear(1, 1)
+            self.network = torch.nn.Linear(2, 1)
             torch.nn.init.constant_(self.network.weight, weight)
             torch.nn.init.zeros_(self.network.bias)
 
@@ -349,7 +349,7 @@ def test_keys_follow_the_card_and_the_weights_of_plugins(toy, exam):
         hashes.append(contestant.weights_sha256)
         del registry.models._loaded["plugged"]
     assert hashes[0] == hashes[1] != hashes[2]
-    assert contestant.parameters == 2
+    assert contestant.parameters == 3
 
 
 def test_passes_count_by_the_share_of_the_batch(toy):
