@@ -82,15 +82,22 @@ def test_a_mean_rank_is_the_mean_over_metrics_of_the_mean_over_their_numbers(hom
 
 def test_a_whole_record_is_not_partial_and_stands_before_partial_ones(home):
     listed = candidates(home)
-    assert ranking.unfinished(listed[0].record) == "60 of 120 images"
     whole = [
         replace(one, record=one.record.model_copy(update={"test_images": 60})) if one.name in ("good", "bad") else one
         for one in listed
     ]
-    assert ranking.unfinished(whole[0].record) == ""
     found = ranking.rank(whole, 300)
     assert found.ranks.keys() == {"good", "bad"}
     assert "fair has no rank: it is partial (60 of 120 images)" in found.notes
+
+
+def test_the_most_that_took_the_same_exam_are_ranked(home):
+    listed = candidates(home)
+    other = listed[0].record.inputs.model_copy(update={"plan": "another"})
+    listed[0] = replace(listed[0], record=listed[0].record.model_copy(update={"inputs": other}))
+    found = ranking.rank(listed, 300)
+    assert found.ranks.keys() == {"fair", "bad", "identity"}
+    assert any(note.startswith("good has no rank: ") and "the field 'plan' differs" in note for note in found.notes)
 
 
 def test_leaked_numbers_and_details_have_no_rank(home):
