@@ -83,11 +83,13 @@ def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
 def _fields_at(kind: Any, location: tuple[Any, ...]) -> list[str]:
     """Names of the fields that a model nested at `location` has."""
     for part in location:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if _is_model(kind):
             kind = kind.model_fields[part].annotation if part in kind.model_fields else None
         else:  # a container of models: `part` is a key or a position in it
-            inside = [
-                one for one in getattr(kind, "__args__", ()) if isinstance(one, type) and issubclass(one, BaseModel)
-            ]
-            kind = inside[0] if inside else None
-    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+            kind = next(filter(_is_model, getattr(kind, "__args__", ())), None)
+    return list(kind.model_fields) if _is_model(kind) else []
+
+
+def _is_model(kind: Any) -> bool:
+    """Whether an annotation is a model; to Python 3.10 `dict[str, int]` is a type too, though no class."""
+    return not hasattr(kind, "__origin__") and isinstance(kind, type) and issubclass(kind, BaseModel)

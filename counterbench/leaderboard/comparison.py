@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import norm, wilcoxon
@@ -15,13 +15,15 @@ from scipy.stats import norm, wilcoxon
 from counterbench.errors import RecordError
 from counterbench.records import totals
 from counterbench.records.intervals import Differences, Ratios, holm, interval, resampled
-from counterbench.records.record import SAMPLES, Number, Record, called, file_of, read_record, regret
+from counterbench.records.record import SAMPLES, TARGETS, Number, Record, called, file_of, read_record, regret
 from counterbench.records.totals import BY, Key, Totals
 
 RESAMPLES = 10_000
 """Of the independent units, behind every interval and p-value."""
 LEVEL = 0.05
 _COUNTED = 10  # resamples on the other side that make counting precise enough
+_OF_SETS = ("auroc", "balanced_accuracy", "frechet_distance", "frechet_distance_to_train", "kid")
+"""Statistics of a whole set: what they keep of a cluster are pseudo-values, which differ also where two models' answers do not."""
 _SAME = ("dataset", "source", "plan", "data", "judges", "features", "counterbench")
 
 
@@ -53,8 +55,8 @@ class Difference:
         high: upper end.
         advantage: how much nearer to the best possible `first` is than `second`, in the number's unit.
         effect: the advantage in standard deviations of the clusters' paired differences, with its interval.
-        p_bootstrap: of the bootstrap, adjusted by Holm over all numbers of the pair.
-        p_wilcoxon: of Wilcoxon's test, likewise.
+        p_bootstrap, p_wilcoxon: adjusted by Holm over all numbers of the pair; the second (a signed-rank test over clusters) is NaN
+            where no cluster differs, and for statistics of a whole set.
     """
 
     key: Key
@@ -258,47 +260,96 @@ def _differences(
 ) -> list[Difference]:
     """All numbers of two models on the same resamples."""
     keys = list(numbers)
-    ratios = (_stacked(first, keys), _stacked(second, keys))
-    turned = np.array([numbers[key][0].kind == "skill" for key in keys])  # 1 - the ratio of its stored totals
+    pair = (_stacked(first, keys), _stacked(second, keys))
+    skill = np.array([numbers[key][0].kind == "skill" for key in keys])
     directions = [numbers[key][0].direction for key in keys]
 
-    def value(stored: np.ndarray) -> np.ndarray:
-        return np.where(turned, 1 - stored, stored)
+    def values(ratios: np.ndarray) -> np.ndarray:
+        return np.where(skill, 1 - ratios, ratios)  # of a skill, the totals of the error are stored
 
-    def worse(stored: np.ndarray) -> np.ndarray:
-        own = value(stored)
+    def regrets(ratios: np.ndarray) -> np.ndarray:
+        own = values(ratios)
         return np.stack([regret(own[..., k], direction) for k, direction in enumerate(directions)], -1)
 
-    def both_ways(stored: np.ndarray) -> np.ndarray:
-        return np.concatenate([value(stored), worse(stored)], -1)
-
-    # Differences of the numbers and of their distances to the best possible one, side by side on the same resamples.
-    (points, lost), (lows, lost_low), (highs, lost_high), (_, drawn) = (
-        np.split(part, 2, -1) for part in _intervals(Differences(*ratios, transform=both_ways), resamples, seed)
-    )
+    difference = _bootstrap(Differences(*pair, transform=values), resamples, seed)
+    lost = _bootstrap(Differences(*pair, transform=regrets), resamples, seed)
     made = []
     for k, key in enumerate(keys):
-        both = (ratios[0].denominator[:, k] != 0) & (ratios[1].denominator[:, k] != 0)
-        units = (_linear(ratios[0], worse, k) - _linear(ratios[1], worse, k))[
-            both
-        ]  # others say nothing about this number
-        spread = float(units.std(ddof=1)) if len(units) > 1 else 0.0
-        middle, low, high = (-float(end[k]) / spread if spread > 0 else 0.0 for end in (lost, lost_high, lost_low))
+        paired = _Paired(numbers[key][0], *(Ratios(one.numerator[:, [k]], one.denominator[:, [k]]) for one in pair))
+        spread = paired.spread()
+        effect = [-float(end[k]) / spread if spread > 0 else 0.0 for end in (lost.point, lost.high, lost.low)]
         made.append(
             Difference(
-                key,
-                first.name,
-                second.name,
-                float(points[k]),
-                float(lows[k]),
-                float(highs[k]),
-                -float(lost[k]),
-                (middle, low, high),
-                _p_value(float(lost[k]), drawn[:, k]),
-                _wilcoxon(units),
+                key=key,
+                first=first.name,
+                second=second.name,
+                value=float(difference.point[k]),
+                low=float(difference.low[k]),
+                high=float(difference.high[k]),
+                advantage=-float(lost.point[k]),
+                effect=(effect[0], effect[1], effect[2]),
+                p_bootstrap=_p_value(float(lost.point[k]), lost.drawn[:, k]),
+                p_wilcoxon=float("nan") if numbers[key][0].quantity in _OF_SETS else _wilcoxon(paired.lost()),
             )
         )
     return made
+
+
+@dataclass(frozen=True)
+class _Paired:
+    """One number of two models, cluster by cluster.
+
+    Args:
+        number: its kind and direction.
+        first, second: its totals per cluster, (G, 1); a cluster in which one of them has no data says nothing.
+    """
+
+    number: Number
+    first: Ratios
+    second: Ratios
+
+    def _errors(self, centres: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+        """Each model's totals relative to a ratio, signed so that more is worse, (G,) each."""
+        first, second = (
+            _slope(self.number, float(ratios.point()[0]))
+            * (ratios.numerator[:, 0] - centre * ratios.denominator[:, 0])[self._known]
+            for ratios, centre in zip((self.first, self.second), centres, strict=True)
+        )
+        return first, second
+
+    @property
+    def _known(self) -> np.ndarray:
+        return (self.first.denominator[:, 0] != 0) & (self.second.denominator[:, 0] != 0)
+
+    def spread(self) -> float:
+        """Standard deviation of the clusters' linear influences on the difference of the regrets."""
+        first, second = self._errors((float(self.first.point()[0]), float(self.second.point()[0])))
+        sizes = [max(float(ratios.denominator.mean()), 1e-300) for ratios in (self.first, self.second)]
+        influence = first / sizes[0] - second / sizes[1]
+        return float(influence.std(ddof=1)) if len(influence) > 1 else 0.0
+
+    def lost(self) -> np.ndarray:
+        """How much worse the first model is than the second in each cluster, (G,): exactly 0 where both have the same totals.
+
+        Both are seen from one ratio. Seen each from its own, as their influences are, they would differ also where their answers
+        do not, by the size of the cluster.
+        """
+        target = TARGETS.get(self.number.direction)
+        if target is None:
+            centre = float(self.first.point()[0] + self.second.point()[0]) / 2
+        else:
+            centre = 1 - target if self.number.kind == "skill" else target
+        first, second = self._errors((centre, centre))
+        return first - second
+
+
+def _slope(number: Number, ratio: float) -> float:
+    """Derivative of a number's regret by the ratio of its totals: 1 or -1, and 0 at a target that is reached."""
+    turned = -1.0 if number.kind == "skill" else 1.0
+    if number.direction in TARGETS:
+        value = 1 - ratio if number.kind == "skill" else ratio
+        return turned * float(np.sign(value - TARGETS[number.direction]))
+    return -turned if number.direction == "higher" else turned
 
 
 def _stacked(entry: Entry, keys: Sequence[Key]) -> Ratios:
@@ -306,13 +357,22 @@ def _stacked(entry: Entry, keys: Sequence[Key]) -> Ratios:
     return Ratios(np.hstack([one.numerator for one in chosen]), np.hstack([one.denominator for one in chosen]))
 
 
-def _intervals(statistics: Differences, resamples: int, seed: int) -> tuple[np.ndarray, ...]:
+class _Bootstrap(NamedTuple):
+    """Statistics on the data, (K,), their intervals, and their values on resamples, (B, K)."""
+
+    point: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    drawn: np.ndarray
+
+
+def _bootstrap(statistics: Differences, resamples: int, seed: int) -> _Bootstrap:
     point = statistics.point()
     if statistics.clusters < 2:
         nothing = np.full_like(point, np.nan)
-        return point, nothing, nothing, np.zeros((1, len(point)))
+        return _Bootstrap(point, nothing, nothing, np.zeros((1, len(point))))
     drawn = resampled(statistics, resamples, seed)
-    return (point, *interval(point, drawn, statistics.jackknife()), drawn)
+    return _Bootstrap(point, *interval(point, drawn, statistics.jackknife()), drawn)
 
 
 def _p_value(point: float, drawn: np.ndarray) -> float:
@@ -332,19 +392,8 @@ def _p_value(point: float, drawn: np.ndarray) -> float:
     return float(min(counted, 2 * norm.sf(abs(float(drawn.mean())) / spread)))
 
 
-def _linear(ratios: Ratios, worse: Any, k: int) -> np.ndarray:
-    """Each cluster's contribution to statistic k, (G,): the statistic plus its linear influence."""
-    point = ratios.point()
-    mean = max(ratios.denominator[:, k].mean(), 1e-300)
-    influence = (ratios.numerator[:, k] - point[k] * ratios.denominator[:, k]) / mean
-    step = np.zeros_like(point)
-    step[k] = 1e-6 * max(1.0, abs(float(point[k])))
-    slope = float((worse(point + step) - worse(point - step))[k] / (2 * step[k]))
-    return np.asarray(float(worse(point)[k]) + slope * influence)
-
-
 def _wilcoxon(units: np.ndarray) -> float:
     """Signed-rank test over clusters; NaN where nothing differs."""
     if not np.any(units != 0):
         return float("nan")
-    return float(wilcoxon(units, zero_method="zsplit").pvalue)
+    return float(wilcoxon(units, zero_method="pratt").pvalue)

@@ -30,6 +30,9 @@ CEILINGS = ("truth", "real")
 GIVEN = ("attribute_error", "attribute_accuracy")
 """What baselines are told: their attributes are the true ones, so that they are asked for the same change as everybody."""
 
+TARGETS = {"one": 1.0, "zero": 0.0, "half": 0.5}
+"""The best value of a number that is best in the middle, by its direction."""
+
 Quantity = TypeVar("Quantity", float, "numpy.ndarray")
 
 
@@ -91,9 +94,8 @@ class Number(Estimate):
 
 def regret(value: Quantity, direction: str) -> Quantity:
     """A value (or an array of them) as something of which less is better."""
-    targets = {"one": 1.0, "zero": 0.0, "half": 0.5}
-    if direction in targets:
-        return abs(value - targets[direction])
+    if direction in TARGETS:
+        return abs(value - TARGETS[direction])
     return -value if direction == "higher" else value
 
 

@@ -245,6 +245,48 @@ def test_intervals_are_clustered_by_the_cards_group(toy, exam, monkeypatch):
     assert made.record.clusters == 60  # 120 images, two of each
 
 
+def test_intervals_are_those_of_the_scores_by_cluster(toy, exam):
+    from counterbench.evaluation import numbers
+
+    made = evaluation.evaluate(Contestant("noisy", Noisy(toy)), exam)
+    found = numbers(made)
+    group = made.group[exam.plan.index]
+    expected, alone = (
+        numbers.numbers({"model": made.columns}, exam.plan.index, clusters, exam.suite.resamples, exam.seed)[0]
+        for clusters in (group, exam.plan.index)
+    )
+    counted = [number for number in expected if number.low is not None and number.metric != "cost"]
+    assert [(found[number.key].low, found[number.key].high) for number in counted] == [
+        (number.low, number.high) for number in counted
+    ]
+    assert [number.low for number in expected] != [number.low for number in alone]
+
+
+def test_real_images_have_a_row_where_judges_look_and_nowhere_else(exact):
+    for number in exact.values():
+        assert ("real" in number.references) == (number.metric == "effectiveness"), number.key
+
+
+@pytest.mark.parametrize(("source", "told"), [("formula", False), ("elsewhere", True), (None, False)])
+def test_a_model_of_another_source_is_told(toy, dataset, source, told):
+    exam = evaluation.prepare(dataset, "quick", device="cpu", metrics=["truth"], limit=5)
+    contestant = Contestant("exact", toy.ExactModel(), training={"source": source})
+    notes = evaluation.evaluate(contestant, exam).record.notes
+    assert any(note.startswith("trained on the source") for note in notes) == told
+
+
+def test_a_metric_keeps_the_options_of_its_suite(dataset):
+    from counterbench.catalog.suites import Suite
+
+    metrics = {"composition": {}, "minimality": {"weights": [[0.5, 0.5]]}}
+    exam = evaluation.prepare(dataset, Suite(name="s", title="S", metrics=metrics), device="cpu", limit=5)
+    assert exam.metrics == metrics
+    chosen = evaluation.prepare(
+        dataset, Suite(name="s", title="S", metrics=metrics), device="cpu", limit=5, metrics=["minimality", "truth"]
+    )
+    assert chosen.metrics == {"minimality": {"weights": [[0.5, 0.5]]}, "truth": {}}
+
+
 def test_the_question_is_asked_once_and_in_batches(toy, exam):
     asked = []
 

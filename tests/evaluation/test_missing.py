@@ -70,6 +70,14 @@ def test_what_is_answered_is_not_touched_and_bounds_are_those_of_the_data(metric
     assert penalised(column(CELLS[2], [400.0, 400.0]), torch.tensor([0]), metric).value[0] == 0
 
 
+def test_bounds_are_those_of_images_and_ranges(metric):
+    """64 pixels of 255; a range from -4 to 6."""
+    amplification = penalised(column(CELLS[6], [1.0, 2.0]), torch.tensor([0]), metric)
+    assert amplification.value[0] == pytest.approx(2 * 255 * 8)
+    error = penalised(column(CELLS[1], [1.0, 2.0]), torch.tensor([0]), metric)
+    assert error.value[0] == pytest.approx(2 * 10)
+
+
 def test_statistics_of_whole_sets_are_left_as_they_were_judged(metric):
     for name, cell in (
         ("realism", Cell("kid", "", "lower", "a")),

@@ -1,5 +1,6 @@
 """The engine: chunks, resuming, memory, sharing."""
 
+import itertools
 import json
 import os
 import signal
@@ -7,13 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from counterbench import evaluation, models
+from counterbench.causal.chance import normal
 from counterbench.errors import ModelError
 from counterbench.evaluation import session
 from counterbench.evaluation.session import partners
+from counterbench.metrics.base import Cell, SampleMetric
 from counterbench.models.model import Contestant
 
 TESTS = Path(__file__).parents[1]
@@ -149,6 +153,134 @@ def test_each_question_is_asked_once(toy, exam):
     assert model.asked == 10 + 3 + 3 + 2 * 2
 
 
+class Drawing(Counting):
+    """Its abduction and its prior are draws from one law, and every answer notes what chance gave it."""
+
+    def __init__(self, toy):
+        super().__init__(toy)
+        self.drawn = []
+
+    def counterfactual(self, factual, interventions, generator=None):
+        self.drawn.append(normal((factual.count, 1), generator, torch.empty(0)))
+        return super().counterfactual(factual, interventions, generator)
+
+    def abduct(self, values, generator=None):
+        return {"a": {"e": normal((len(values["a"]), 1), generator, torch.empty(0))}}
+
+    def sample_noise(self, count, generator=None):
+        return {"a": {"e": normal((count, 1), generator, torch.empty(0))}}
+
+
+def examined(toy, exam, model, batch_size=None):
+    contestant = Contestant("m", model)
+    examinee = session.Examinee("m", contestant, exam.make_metrics(contestant), None, "key")
+    session.examine(exam, [examinee], batch_size)
+    return examinee.chunks[0]
+
+
+def test_abducted_noise_is_not_the_noise_of_the_prior(toy, exam):
+    """Drawn from the same streams, a random abduction could not be told from the prior whatever its law."""
+    taken = examined(toy, exam, Drawing(toy))
+    abducted, prior = (taken[f"abduction/{part}_a__e"] for part in ("abducted", "prior"))
+    assert abducted.shape == prior.shape == (60, 1)
+    assert (abducted != prior).all()
+    assert abs(np.corrcoef(abducted[:, 0], prior[:, 0])[0, 1]) < 0.5
+    again = examined(toy, exam, Drawing(toy), 7)
+    assert torch.equal(again["abduction/abducted_a__e"], abducted)
+    assert torch.equal(again["abduction/prior_a__e"], prior)
+
+
+def test_every_question_about_an_image_has_chance_of_its_own(toy, exam):
+    """Which question shares its stream with which is said here and nowhere else."""
+    model = Drawing(toy)
+    examined(toy, exam, model, 60)
+    drawn = torch.cat(model.drawn, 1)
+    assert drawn.shape == (60, 10 + 3 + 3 + 2 * 2)
+    assert len(drawn.unique()) == drawn.numel()
+    assert (np.corrcoef(drawn.T.numpy()) - np.eye(20)).max() < 0.6
+
+
+class Spy(SampleMetric):
+    """Keeps the answers instead of judging them."""
+
+    title, definition, blind_to = "Spy", "-", "-"
+    asks = frozenset({"single", "pair"})
+
+    def make_cells(self):
+        return [Cell("q", "", "lower")]
+
+    def update(self, answers):
+        self.__dict__.setdefault("seen", []).append(answers)
+
+
+def spied(exam, model, batch_size=None):
+    spy = Spy(exam.setting())
+    session.examine(exam, [session.Examinee("m", Contestant("m", model), [spy], None, "key")], batch_size)
+    return spy.seen
+
+
+def test_references_have_the_counterfactual_attributes_and_partners_are_strangers(toy, exam):
+    split = exam.dataset.split("test")
+    for answers in spied(exam, Counting(toy), 60):
+        if answers.intervened == ("c",) and answers.kind == "single":
+            shown = answers.batch.matched("c").measured["c"].mean.argmax(1)
+            assert torch.equal(shown, answers.wanted["c"])
+            assert (shown != answers.factual["c"]).all()
+            strangers = partners(split.group)[answers.index]
+            assert torch.equal(answers.batch.partner.images, split.take(strangers)["image"])
+            break
+    else:
+        raise AssertionError("do(c) was not asked")
+
+
+def test_null_answers_are_fed_back_with_their_attributes(toy, exam):
+    given, answered = [], []
+
+    class Drifting(Counting):
+        def counterfactual(self, factual, interventions, generator=None):
+            answer = super().counterfactual(factual, interventions, generator)
+            if not interventions:
+                answer["a"] = factual["a"] + 0.1
+                given.append(dict(factual))
+                answered.append(answer)
+            return answer
+
+    examined(toy, exam, Drifting(toy), 60)
+    assert len(given) == 10
+    for cycle in range(1, 10):
+        for name, value in given[cycle].items():
+            assert torch.equal(value, answered[cycle - 1][name]), (cycle, name)
+
+
+def test_both_orders_of_a_pair_are_compared(toy, exam):
+    """A model that is 5 grey levels brighter where a was set before c."""
+
+    class Ordered(Counting):
+        def counterfactual(self, factual, interventions, generator=None):
+            answer = self.scm.counterfactual(factual, interventions, generator)
+            bright = 5.0 if "c" in interventions and "a" in factual.done else 0.0
+            return {**answer, "image": answer["image"] + bright}
+
+    model = Ordered(toy)
+    model.scm = toy.exact_scm()
+    made = evaluation.evaluate(Contestant("m", model), exam).record.by_key
+    assert made["commutativity", "l1", "a + c", "", 0, "l1"].value == pytest.approx(5, abs=1e-3)
+    assert made["commutativity", "l1", "b + c", "", 0, "l1"].value == pytest.approx(0, abs=1e-3)
+
+
+def test_seconds_are_those_of_a_sample(toy, exam, monkeypatch):
+    """By a clock that ticks once whenever somebody looks at it: a question takes as many ticks, however many samples it is about."""
+    ticks = itertools.count()
+    monkeypatch.setattr(session.time, "perf_counter", lambda: float(next(ticks)))
+    per_question = {
+        answers.cost["seconds"] * len(answers.index)
+        for size in (60, 20)
+        for answers in spied(exam, Counting(toy), size)
+        if answers.kind == "single"
+    }
+    assert len({round(value, 6) for value in per_question}) == 1
+
+
 def test_an_answer_that_is_none_is_reported(toy, exam):
     class Silent(Counting):
         def counterfactual(self, factual, interventions, generator=None):
@@ -201,7 +333,7 @@ def test_keys_follow_the_card_and_the_weights_of_plugins(toy, exam):
 
     class Plugged:
         def __init__(self, dataset=None, weight=1.0):
-            self.network = torch.nn.Linear(1, 1)
+            self.network = torch.nn.Linear(2, 1)
             torch.nn.init.constant_(self.network.weight, weight)
             torch.nn.init.zeros_(self.network.bias)
 
@@ -216,7 +348,7 @@ def test_keys_follow_the_card_and_the_weights_of_plugins(toy, exam):
             contestant = models.load("plugged", toy.Toy())
         hashes.append(contestant.weights_sha256)
     assert hashes[0] == hashes[1] != hashes[2]
-    assert contestant.parameters == 2
+    assert contestant.parameters == 3
 
 
 def test_passes_count_by_the_share_of_the_batch(toy):
@@ -260,7 +392,7 @@ def test_partners_are_strangers():
 
 def test_sizes_follow_the_image():
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert session.default_batch(cpu, 32 * 32) == 100
+    assert session.default_batch(cpu, 32 * 32) == 96
     assert session.default_batch(cpu, 3 * 64 * 64) == 32
     assert session.default_batch(cuda, 32 * 32) == 1024
     assert session.chunk_size(32 * 32) == 500
@@ -272,9 +404,12 @@ import os, sys
 sys.path.insert(0, {tests!r})
 import toy
 from pathlib import Path
-from counterbench import evaluation, examination, records, storing
+from counterbench import evaluation
+from counterbench.evaluation import session
+from counterbench import records
+from counterbench.evaluation import results_folder
 from counterbench.models.loading import Contestant
-examination.chunk_size = lambda pixels: 8
+session.chunk_size = lambda pixels: 8
 
 class Mortal(toy.ExactModel):
     def counterfactual(self, factual, interventions, generator=None):
@@ -284,9 +419,9 @@ class Mortal(toy.ExactModel):
 
 exam = evaluation.prepare(toy.Toy(), "standard", device="cpu", metrics=["composition", "effectiveness", "truth"])
 contestant = Contestant("mortal", Mortal())
-folder = storing.folder_of(exam.inputs(contestant), Path({home!r}))
+folder = results_folder.folder_of(exam.inputs(contestant), Path({home!r}))
 made = evaluation.evaluate(contestant, exam, folder=folder / "unfinished")
-storing.save(made, folder)
+results_folder.save(made, folder)
 print(folder)
 """
 
@@ -328,7 +463,8 @@ def test_ten_thousand_images_stay_below_three_gigabytes(tmp_path):
         pytest.skip("set COUNTERBENCH_DATA to a folder with MNIST")
     code = """
 import resource
-from counterbench import evaluation, models
+from counterbench import evaluation
+from counterbench import models
 exam = evaluation.prepare("morphomnist", "standard", "mnist", device="cpu")
 assert len(exam.plan.index) == 10000
 evaluation.evaluate(models.load("retrieve", exam.dataset), exam)

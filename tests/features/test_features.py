@@ -125,12 +125,12 @@ def test_learned_distance_is_that_of_its_authors_package(tmp_path):
     torch.save({key: value for key, value in backbone.state_dict().items() if key.startswith("features.")}, path)
     space = registry.features.get("lpips")(weights=path)
     theirs = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False).eval()
-    for number, slices in enumerate(
-        (theirs.net.slice1, theirs.net.slice2, theirs.net.slice3, theirs.net.slice4, theirs.net.slice5)
-    ):
+    positions = []
+    for slices in (theirs.net.slice1, theirs.net.slice2, theirs.net.slice3, theirs.net.slice4, theirs.net.slice5):
         for position, layer in slices.named_children():
             layer.load_state_dict(backbone.features[int(position)].state_dict())
-        assert number < 5
+            positions.append(int(position))
+    assert positions == list(range(30))  # all but the last pooling
     first, second = pictures(seed=1), pictures(seed=2)
     with torch.no_grad():
         expected = theirs(*(as_rgb(images) / 127.5 - 1 for images in (first, second))).flatten()

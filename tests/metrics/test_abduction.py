@@ -37,6 +37,8 @@ def test_a_parent_is_read_off_noise_that_holds_it_and_not_off_other_noise():
 
     assert score(held, parent, variable) > 0.9
     assert score(free, parent, variable) < 0.05
+    # A network that has found nothing but chance, in few samples of much noise, would be far worse than none.
+    assert score(rng.normal(size=(150, 20)), rng.normal(size=150), variable) == pytest.approx(0, abs=0.1)
     classes = rng.integers(3, size=600)
     shown = rng.normal(size=(600, 2)) + 4 * np.eye(3)[classes][:, :2]
     assert score(shown, classes, Categorical("c", ("x", "y", "z"))) > 0.85

@@ -125,6 +125,22 @@ def test_by_hand(dataset, setting):
     assert found["accuracy", "b", "c", 0] == 1
 
 
+@pytest.mark.parametrize(("painted", "expected"), [(0.5, 0.0), (0.0, 0.5)])
+def test_the_target_is_the_models_own_attribute(painted, expected, dataset, setting):
+    """A model that claims 0.5 too much of b under do(a): right if its image shows that, wrong if the image shows the truth."""
+
+    def claims(factual, held, truth):
+        from toy import patterns
+
+        shift = (12 * painted * patterns()[1].view(1, 1, 8, 8)).float()
+        return {**truth, "b": truth["b"] + (0.5 if "a" in held else 0), "image": truth["image"] + shift}
+
+    found = asked.points("effectiveness", setting, dataset, claims)
+    assert found["absolute_error", "a", "b", 0] == pytest.approx(expected, abs=1e-4)
+    floor = asked.points("effectiveness", setting, dataset, asked.unchanged)["absolute_error", "a", "b", 0]
+    assert found["skill", "a", "b", 0] == pytest.approx(1 - expected / floor, abs=1e-3)
+
+
 def test_a_skill_is_shown_only_where_the_attribute_should_change(setting):
     cells = registry.metrics.get("effectiveness")(setting).cells
     skills = {(c.intervened, c.measured) for c in cells if c.quantity == "skill"}

@@ -106,6 +106,12 @@ def test_groups_are_classes_or_tenths_of_the_training_range():
     """Defects 3 and 21 of the anchor: colliding codes, means used as edges."""
     tenths = Grouping.of(Continuous("v", -1, 2), torch.linspace(0, 1, 101))
     assert tenths(torch.tensor([0.0, 0.05, 0.1, 0.55, 0.999, 1.0, -3.0, 9.0])).tolist() == [0, 0, 1, 5, 9, 9, 0, 9]
+    whole = Grouping.of(Continuous("v", 0, 10), torch.arange(11.0))
+    assert whole(torch.tensor([1.0, 5.0, 10.0])).tolist() == [
+        1,
+        5,
+        9,
+    ]  # an edge belongs to the upper tenth, as in the plan
     classes = Grouping.of(Categorical("v", ("x", "y", "z")), torch.tensor([0, 1, 2]))
     assert classes(torch.tensor([2, 0, 1])).tolist() == [2, 0, 1]
 

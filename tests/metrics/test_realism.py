@@ -1,5 +1,6 @@
 """Frechet distance, kernel distance, precision, recall, density, coverage: against reference implementations."""
 
+import inspect
 import warnings
 
 import asked
@@ -31,16 +32,23 @@ class AsFeatures(nn.Module):
         return images.flatten(1)
 
 
-def test_frechet_distance_is_that_of_torchmetrics_and_of_scipy():
+@pytest.fixture(scope="module")
+def foreign():
+    """Its Frechet and kernel distances, where features of one's own may be of any size."""
     from torchmetrics.image.fid import FrechetInceptionDistance
+    from torchmetrics.image.kid import KernelInceptionDistance
 
+    if "input_img_size" not in inspect.signature(FrechetInceptionDistance.__init__).parameters:
+        pytest.skip("this torchmetrics takes images for Inception only")
+    return FrechetInceptionDistance, KernelInceptionDistance
+
+
+def test_frechet_distance_is_that_of_torchmetrics_and_of_scipy(foreign):
     x, y = clouds()
     own = float(distributions.frechet(x, y).mean())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        theirs = FrechetInceptionDistance(feature=AsFeatures(), normalize=True, input_img_size=(6, 1, 1)).set_dtype(
-            torch.float64
-        )
+        theirs = foreign[0](feature=AsFeatures(), normalize=True, input_img_size=(6, 1, 1)).set_dtype(torch.float64)
         theirs.update(y.double()[..., None, None], real=True)
         theirs.update(x.double()[..., None, None], real=False)
         assert own == pytest.approx(float(theirs.compute()), rel=1e-6)
@@ -62,14 +70,12 @@ def test_a_set_is_no_distance_from_itself_even_if_it_is_smaller_than_its_dimensi
     assert distributions.frechet(x, x).isfinite().all()
 
 
-def test_kernel_distance_is_that_of_torchmetrics():
+def test_kernel_distance_is_that_of_torchmetrics(foreign):
     """On subsets as large as the set there is one unbiased estimate; torchmetrics draws it."""
-    from torchmetrics.image.kid import KernelInceptionDistance
-
     x, y = clouds(200)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        theirs = KernelInceptionDistance(feature=AsFeatures(), subsets=3, subset_size=200, normalize=True)
+        theirs = foreign[1](feature=AsFeatures(), subsets=3, subset_size=200, normalize=True)
         theirs.update(y[..., None, None], real=True)
         theirs.update(x[..., None, None], real=False)
         expected = float(theirs.compute()[0])
@@ -164,6 +170,24 @@ def test_pooled_is_one_number_over_all_interventions(toy):
     )
     assert {column.cell.intervened for column in columns} == {"all"}
     assert all(len(column.index) == 60 for column in columns)
+
+
+def test_each_question_has_its_own_references_and_enough_answers(toy):
+    dataset = toy.Toy()
+    known = asked.setting(dataset)
+    batches = list(asked.answers(dataset, asked.true, [torch.arange(12)]))
+    found = {
+        (column.cell.intervened, column.cell.quantity): column.point()
+        for column in asked.computed("realism", known, batches, spaces=["pixel"])
+    }
+    space = known.spaces["pixel"]
+    for answers in batches:
+        if answers.kind == "single":
+            (name,) = answers.intervened
+            seen, real = (space.extract(view.images) for view in (answers.view, answers.batch.matched(name)))
+            assert found[name, "kid"] == pytest.approx(float(distributions.kid(seen, real).mean()))
+    few = asked.computed("realism", known, asked.answers(dataset, asked.true, [torch.arange(5)]), spaces=["pixel"])
+    assert few == []
 
 
 def test_a_space_without_vectors_is_skipped_aloud(toy):

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterbench.metrics.truth import tea
+from counterbench.metrics.truth import rounded, tea
 
 
 def images(seed, count=6):
@@ -47,3 +47,9 @@ def test_no_change_to_compare_with_is_nan():
     effect, amplification = tea(x, x, star)
     assert effect.isnan().all()
     assert amplification.isnan().all()
+
+
+def test_only_what_single_precision_loses_is_no_error():
+    scale = torch.tensor([0.0, 100.0, 100.0])
+    error = torch.tensor([1e-5, 1e-4, 1e-3], dtype=torch.float64)
+    assert rounded(error, scale).tolist() == [1e-5, 0, 1e-3]

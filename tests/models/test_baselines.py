@@ -9,7 +9,7 @@ from counterbench import evaluation, models
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.datasets.matching import Matcher
-from counterbench.models.baselines import BASELINES, Noise, Resample, Retrieve, Truth
+from counterbench.models.baselines import BASELINES, Identity, Noise, Resample, Retrieve, Truth
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +97,22 @@ def test_noise_stays_within_grey_levels_and_is_seeded(dataset):
     factual = dataset.split("test").take(slice(0, 5))
     made = [Noise(dataset).counterfactual(factual, {}, SampleNoise(7, range(5)))["image"] for _ in range(2)]
     assert torch.equal(*made)
-    assert made[0].min() >= 0
-    assert made[0].max() <= 255
+    extremes = Samples({**factual, "image": (factual["image"] > 128) * 255.0}, factual.index)
+    noisy = Noise(dataset).counterfactual(extremes, {}, SampleNoise(7, range(5)))["image"]
+    assert noisy.min() == 0
+    assert noisy.max() == 255
+
+
+def test_the_attributes_of_a_second_intervention_are_those_of_both(dataset):
+    rows = torch.arange(10)
+    factual = dataset.split("test").take(rows)
+    a, c = {"a": factual["a"] + 1}, {"c": (factual["c"] + 1) % 3}
+    identity = Identity(dataset)
+    first = Samples(identity.counterfactual(factual, a), rows, a)
+    second = identity.counterfactual(first, c)
+    expected = dataset.true_attributes("test", rows, {**a, **c})
+    assert all(torch.equal(second[name], expected[name]) for name in ("a", "b", "c"))
+    assert torch.equal(second["image"], factual["image"])
 
 
 def test_the_truth_of_a_second_intervention_is_that_of_both(dataset):

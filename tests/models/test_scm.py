@@ -42,6 +42,22 @@ def test_what_is_no_descendant_stays_and_what_is_set_is_set(scm, factual):
     assert torch.equal(answer["c"], factual["c"])
 
 
+def test_nothing_is_copied_from_the_factual(toy, factual):
+    """A mechanism that loses half of its noise shows it, also where no arrow leads from what is set."""
+
+    class Forgetful(toy.Linear):
+        def generate(self, noise, parents, intervened=frozenset()):
+            return super().generate({"e": 0.5 * noise["e"]}, parents, intervened)
+
+    variables = toy.CARD.build_variables()
+    mechanisms = dict(toy.exact_scm().mechanisms)
+    mechanisms["a"] = Forgetful(variables["a"], [], 0.0, 1 / 4)
+    forgetful = StructuralCausalModel(toy.CARD.graph, mechanisms.values()).requires_grad_(False)
+    for held in ({}, {"c": (factual["c"] + 1) % 3}, {"b": torch.zeros(40)}):
+        answer = forgetful.counterfactual(factual, held, torch.Generator().manual_seed(0))
+        assert torch.allclose(answer["a"], 0.5 * factual["a"], atol=1e-5), held
+
+
 def test_null_intervention_and_reversibility(scm, factual):
     generator = torch.Generator().manual_seed(0)
     same = scm.counterfactual(factual, {}, generator)

@@ -116,6 +116,31 @@ def test_more_kinds_of_question_change_no_value(dataset):
     assert simple.hash != full.hash
 
 
+def test_a_suite_may_ask_about_the_first_images_only(dataset):
+    short = SUITE.model_copy(update={"limit": 11})
+    assert plans.draw(dataset, short, 0).index.tolist() == list(range(11))
+    assert len(plans.draw(dataset, short, 0, limit=4).index) == 4
+
+
+def test_each_variable_is_drawn_with_chance_of_its_own(dataset, monkeypatch):
+    """Two variables with the same values get different ones to set."""
+    same = torch.arange(120.0) % 50
+    alike = {"a": same, "b": same, "c": dataset.attributes("test")["c"]}
+    monkeypatch.setattr(dataset, "attributes", lambda split: alike)
+    drawn = plans.draw(dataset, SUITE, 0).single
+    assert (drawn["a"] == drawn["b"]).float().mean() < 0.2
+
+
+def test_values_to_set_come_from_training(dataset):
+    train = set(dataset.attributes("train")["a"].tolist())
+    assert set(plans.draw(dataset, SUITE, 0).single["a"].tolist()) <= train
+
+
+def test_a_cause_and_its_effect_are_no_pair_in_either_order(dataset):
+    assert plans.unrelated(dataset.graph, ("a", "b", "c")) == (("a", "c"), ("b", "c"))
+    assert plans.unrelated(dataset.graph, ("c", "b", "a")) == (("c", "b"), ("c", "a"))
+
+
 def test_the_published_law_draws_distinct_test_values_from_another_ninth():
     rng = np.random.default_rng(0)
     test = torch.tensor([0.0] * 500 + [5.0, 6.0, 9.0])

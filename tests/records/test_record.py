@@ -22,6 +22,7 @@ def record(toy):
 
 
 def test_the_published_schema_is_the_one_in_force():
+    pytest.importorskip("pydantic", minversion="2.11")  # earlier ones do not say that any keys are allowed
     assert (ROOT / "benchmarks" / "record.schema.json").read_text() == json_schema()
 
 

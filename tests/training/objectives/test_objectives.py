@@ -596,7 +596,7 @@ def test_a_stage_after_the_encoder_trains_the_generator_again(toy, tmp_path, mon
 
 def test_the_opponent_calls_real_pairs_real_and_the_others_make_it_fail():
     """softplus(-D(x, E(x))) + softplus(D(G(z), z)), and the same with signs turned."""
-    job = objectives.build(Stage(objective="adversarial", options={"penalty": 0.0}), of_p(), "x", 0)
+    job = stages.build(Stage(objective="adversarial", options={"penalty": 0.0}), of_p(), "x", 0)
     values, seeded = gaussian(6), torch.Generator().manual_seed
     value, parents = job.encoded(values)
     context = job.mechanism.context(parents, value)

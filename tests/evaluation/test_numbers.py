@@ -1,0 +1,72 @@
+"""From values per sample to numbers."""
+
+import numpy as np
+import pytest
+import torch
+
+from counterbench.evaluation import numbers
+from counterbench.metrics.base import Cell, Column
+from counterbench.records.intervals import Ratios, bca
+
+INDEX = torch.arange(10, 90)
+GROUP = torch.arange(80) // 4 + 7
+
+
+@pytest.fixture(scope="module")
+def values():
+    rng = np.random.default_rng(0)
+    shared = np.repeat(rng.exponential(size=20), 4)
+    return torch.from_numpy(shared + 0.1 * rng.random(80)), torch.from_numpy(1 + rng.random(80))
+
+
+def column(values, kind="mean", quantity="q", direction="lower"):
+    value, denominator = values
+    return Column("m", Cell(quantity, "", direction, kind=kind), INDEX, value, denominator)
+
+
+def of(columns, rows=None, leaked=frozenset()):
+    found, _ = numbers.numbers({"model": columns, **(rows or {})}, INDEX, GROUP, 2000, 3, leaked)
+    return found
+
+
+def by_hand(values):
+    """Totals of four neighbours each, in one bootstrap."""
+    totals = Ratios(*(part.numpy().reshape(20, 4).sum(1)[:, None] for part in values))
+    (low,), (high,) = bca(totals, 2000, 3)
+    return float(totals.point()[0]), float(low), float(high)
+
+
+def test_a_mean_and_its_interval_come_from_clusters(values):
+    (number,) = of([column(values)])
+    assert (number.value, number.low, number.high) == pytest.approx(by_hand(values))
+    assert number.n == 80
+    alone = Ratios(*(part.numpy()[:, None] for part in values))
+    low, high = bca(alone, 2000, 3)
+    assert high[0] - low[0] < 0.75 * (number.high - number.low)
+
+
+def test_a_skill_is_one_less_and_its_interval_turns_around(values):
+    (number,) = of([column(values, "skill", direction="higher")])
+    ratio, low, high = by_hand(values)
+    assert (number.value, number.low, number.high) == pytest.approx((1 - ratio, 1 - high, 1 - low))
+    assert number.low < number.value < number.high
+
+
+def test_costs_have_no_interval(values):
+    timing, peak = of([column(values, "timing", "t"), column(values, "peak", "p")])
+    assert timing.low is timing.high is peak.low is peak.high is None
+    assert timing.value == pytest.approx(by_hand(values)[0])
+    assert peak.value == float(values[0].max())
+
+
+def test_a_baseline_stands_beside_the_number_that_it_has_too(values):
+    other = (values[0] * 2, values[1])
+    known, unknown = of([column(values), column(values, quantity="r")], {"identity": [column(other)], "real": []})
+    assert known.references["identity"].value == pytest.approx(2 * known.value)
+    assert unknown.references == {}
+
+
+def test_what_is_leaked_is_marked(values):
+    one, other = column(values), column(values, quantity="r")
+    found = of([one, other], leaked=frozenset({("m", other.cell)}))
+    assert [number.leaked for number in found] == [False, True]
