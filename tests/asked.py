@@ -12,13 +12,14 @@ from counterbench import judges
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.datasets.matching import Matcher
-from counterbench.evaluation.session import partners
+from counterbench.evaluation.batches import partners
 from counterbench.features.base import FeatureSpace
 from counterbench.features.pixel import Pixel
-from counterbench.metrics.answers import Batch, Counterfactual, Instruments, NoiseSample, View
+from counterbench.metrics.answers import Answers, Batch, Instruments, NoiseSample, View
 from counterbench.metrics.base import Setting
 from counterbench.metrics.references import References
 from counterbench.models.baselines import Identity
+from counterbench.plans.question import Question
 
 NAMES = ("a", "b", "c")
 PAIRS = (("a", "c"), ("b", "c"))
@@ -111,14 +112,16 @@ def answers(dataset: Toy, answer, order, noise: bool = True):
             matched=matched,
             noise=sampled if noise else None,
         )
-        given = factual
+        given, null = factual, None
         for cycle in (1, 2):
             given = Samples(answer(given, {}, given), rows)
-            yield Counterfactual(batch, "null", (), given, cycle, floor=factual, truth=factual)
-        singles = {}
+            null = Question("null", rows, follows=null, cycle=cycle)
+            yield Answers(batch, null, given, floor=factual, truth=factual)
+        singles, asked = {}, {}
         for name in NAMES:
             held, truth = {name: wanted(name)}, truth_of({name: wanted(name)})
             singles[name] = Samples(answer(factual, held, truth), rows, held)
+            asked[name] = Question("single", rows, name, held[name])
             floor = identity.counterfactual(factual, held)
             cost = {
                 "seconds": 0.5,
@@ -127,16 +130,15 @@ def answers(dataset: Toy, answer, order, noise: bool = True):
                 "peak_memory": float(rows[0]),
                 "training_time": 3.0,
             }
-            yield Counterfactual(
-                batch, "single", (name,), singles[name], wanted=held, floor=floor, truth=truth, cost=cost
-            )
+            yield Answers(batch, asked[name], singles[name], floor=floor, truth=truth, cost=cost)
         for name in NAMES:
             held = {name: factual[name]}
-            yield Counterfactual(batch, "return", (name,), answer(singles[name], held, factual), wanted=held)
+            back = Question("return", rows, name, factual[name], asked[name])
+            yield Answers(batch, back, answer(singles[name], held, factual))
         for a, b in PAIRS:
             both = truth_of({a: wanted(a), b: wanted(b)})
             first, second = (answer(singles[x], {y: wanted(y)}, both) for x, y in ((a, b), (b, a)))
-            yield Counterfactual(batch, "pair", (a, b), first, other=second)
+            yield Answers(batch, Question("pair", rows, b, wanted(b), asked[a]), first, other=second)
 
 
 def computed(name: str, known: Setting, batches, **options):

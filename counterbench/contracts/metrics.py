@@ -17,7 +17,8 @@ from counterbench.contracts.base import Finding, NotAskedError, require, run, sa
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import CounterbenchError
 from counterbench.evaluation.exam import Exam
-from counterbench.evaluation.session import Examinee, examine
+from counterbench.evaluation.session import examine
+from counterbench.evaluation.taking import Taking
 from counterbench.metrics.base import Cell, Column, Metric
 from counterbench.models import baselines
 from counterbench.models.model import Contestant
@@ -61,13 +62,13 @@ class Case:
     def columns(self, batch_size: int = COUNT, folder: Path | None = None) -> list[Column]:
         """What it makes of the answers of some model."""
         model = Contestant("grainy", _Grainy(self.exam.dataset))
-        examinee = Examinee("grainy", model, self.exam.make_metrics(model), folder, "check")
+        taking = Taking("grainy", model, self.exam.make_metrics(model), folder, "check")
         token = shown.set(False)
         try:
-            examine(self.exam, [examinee], batch_size)
+            examine(self.exam, [taking], batch_size)
         finally:
             shown.reset(token)
-        return examinee.columns()
+        return taking.columns()
 
 
 def check(name: str, dataset: Dataset) -> Iterator[Finding]:

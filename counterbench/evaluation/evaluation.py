@@ -13,10 +13,12 @@ from torch import Tensor
 from counterbench import models
 from counterbench.errors import ConfigError
 from counterbench.evaluation import numbers
+from counterbench.evaluation.asking import unanswered
 from counterbench.evaluation.baseline_cache import load_columns, prune, save_columns, touch
 from counterbench.evaluation.exam import SPLIT, Exam, choose_device, prepare
 from counterbench.evaluation.missing import Incomplete, penalised
-from counterbench.evaluation.session import REAL, SHOWN, Examinee, Shown, examine, key_of, unanswered
+from counterbench.evaluation.session import examine
+from counterbench.evaluation.taking import REAL, SHOWN, Shown, Taking, key_of
 from counterbench.metrics.answers import wrong_scale
 from counterbench.metrics.base import Column, Metric
 from counterbench.models import baselines
@@ -66,16 +68,16 @@ def evaluate(
         ModelError: for an answer that is none. ConfigError: if the model answers none of the questions.
     """
     started = time.perf_counter()
-    examinee = Examinee(contestant.name, contestant, exam.make_metrics(contestant), folder, key_of(exam, contestant))
-    if not any(metric.cells for metric in examinee.metrics):
-        reasons = "; ".join(f"{what}: {why}" for what, why in _unavailable(examinee).items())
+    taking = Taking(contestant.name, contestant, exam.make_metrics(contestant), folder, key_of(exam, contestant))
+    if not any(metric.cells for metric in taking.metrics):
+        reasons = "; ".join(f"{what}: {why}" for what, why in _unavailable(taking).items())
         raise ConfigError(f"Nothing can be computed. {reasons}.")
     known, waiting = _references(exam)
     with evaluation_mode(contestant.model) as switched:
-        seconds = examine(exam, [examinee, *waiting], batch_size)
+        seconds = examine(exam, [taking, *waiting], batch_size)
     begun = time.perf_counter()
     with threadpool_limits(1):  # another number of threads is another order of summation
-        columns = {MODEL: _with_failures(examinee)}
+        columns = {MODEL: _with_failures(taking)}
         if not columns[MODEL]:
             raise ConfigError(f"{contestant.name} answered no question that {', '.join(exam.metrics)} could judge.")
         fresh = {reference.name: reference for reference in waiting}
@@ -83,21 +85,21 @@ def evaluate(
             columns[name] = known[name] if name in known else _kept(fresh[name])
         seconds["metrics"] = time.perf_counter() - begun
         group = exam.dataset.split(SPLIT).group
-        record = _record(exam, examinee, columns, group, {**seconds, "start": started}, switched)
-    return Evaluation(record, columns[MODEL], group, exam.plan, examinee.shown())
+        record = _record(exam, taking, columns, group, {**seconds, "start": started}, switched)
+    return Evaluation(record, columns[MODEL], group, exam.plan, taking.shown())
 
 
-def _with_failures(examinee: Examinee) -> list[Column]:
+def _with_failures(taking: Taking) -> list[Column]:
     """The model's columns; questions that it left unanswered score the worst there is."""
-    assert examinee.contestant is not None
-    columns, model = examinee.columns(), examinee.contestant.model
+    assert taking.contestant is not None
+    columns, model = taking.columns(), taking.contestant.model
     if not isinstance(model, Incomplete):
         return columns
-    metrics = {metric.name: metric for metric in examinee.metrics}
+    metrics = {metric.name: metric for metric in taking.metrics}
     return [penalised(column, model.failed(column.metric, column.cell), metrics[column.metric]) for column in columns]
 
 
-def _references(exam: Exam) -> tuple[dict[str, list[Column]], list[Examinee]]:
+def _references(exam: Exam) -> tuple[dict[str, list[Column]], list[Taking]]:
     """What baselines and real images score: (those that were examined before, those that have to be)."""
     known: dict[str, list[Column]] = {}
     waiting = []
@@ -118,14 +120,14 @@ def _references(exam: Exam) -> tuple[dict[str, list[Column]], list[Examinee]]:
         made: list[Metric] = exam.make_metrics(contestant)
         if contestant is None:
             made = [metric for metric in made if metric.judges_real]
-        waiting.append(Examinee(name, contestant, made, folder if touch(folder) else None, key, optional=True))
+        waiting.append(Taking(name, contestant, made, folder if touch(folder) else None, key, optional=True))
     return known, waiting
 
 
 _COLUMNS = "columns.safetensors"
 
 
-def _kept(reference: Examinee) -> list[Column]:
+def _kept(reference: Taking) -> list[Column]:
     """What a baseline scored, kept for the next model; its chunks are not needed any more."""
     columns = reference.columns()
     if reference.folder is not None and save_columns(reference.folder / _COLUMNS, columns):
@@ -137,24 +139,24 @@ def _kept(reference: Examinee) -> list[Column]:
 
 def _record(
     exam: Exam,
-    examinee: Examinee,
+    taking: Taking,
     columns: Mapping[str, list[Column]],
     group: Tensor,
     seconds: Mapping[str, float],
     switched: bool,
 ) -> Record:
-    contestant = examinee.contestant
+    contestant = taking.contestant
     assert contestant is not None
     begun = time.perf_counter()
     asked_about = group[exam.plan.index]
     made, undefined = numbers.numbers(
-        columns, exam.plan.index, asked_about, exam.suite.resamples, exam.seed, _leaked(exam, examinee)
+        columns, exam.plan.index, asked_about, exam.suite.resamples, exam.seed, _leaked(exam, taking)
     )
     spent = {name: value for name, value in seconds.items() if name != "start"}
     spent |= {"statistics": time.perf_counter() - begun, "total": time.perf_counter() - seconds["start"]}
     source = contestant.training.get("source")
-    skipped = {**_unavailable(examinee), **_unanswered(exam, examinee, columns[MODEL]), **undefined}
-    notes = [*exam.dataset.notes, *_notes(exam, contestant), *_oddities(examinee, switched)]
+    skipped = {**_unavailable(taking), **_unanswered(exam, taking, columns[MODEL]), **undefined}
+    notes = [*exam.dataset.notes, *_notes(exam, contestant), *_oddities(taking, switched)]
     return Record(
         title=contestant.title,
         origin="model" if contestant.coverage is None else "answers",
@@ -177,9 +179,9 @@ def _record(
     )
 
 
-def _leaked(exam: Exam, examinee: Examinee) -> set[tuple[str, object]]:
+def _leaked(exam: Exam, taking: Taking) -> set[tuple[str, object]]:
     """Numbers of judges that this model was trained against: (metric, cell)."""
-    contestant = examinee.contestant
+    contestant = taking.contestant
     assert contestant is not None
     signals = [str(one) for one in contestant.training.get("judges_used_in_training") or []]
 
@@ -190,7 +192,7 @@ def _leaked(exam: Exam, examinee: Examinee) -> set[tuple[str, object]]:
     spaces = {name for name, space in exam.spaces.loaded.items() if used(space.fingerprint)}
     return {
         (metric.name, cell)
-        for metric in examinee.metrics
+        for metric in taking.metrics
         for cell in metric.cells
         if cell.space in spaces or judges.intersection(metric.judges_of(cell))
     }
@@ -206,26 +208,26 @@ def _notes(exam: Exam, contestant: Contestant) -> list[str]:
     return notes
 
 
-def _oddities(examinee: Examinee, switched: bool) -> list[str]:
+def _oddities(taking: Taking, switched: bool) -> list[str]:
     """Frequent mistakes that no score names: images on another scale than grey levels; a network left in training mode."""
-    reach = examinee.reach
+    reach = taking.reach
     odd = "" if reach is None else wrong_scale(reach.tolist())
     mode = "it was in training mode, where answers depend on the batch; it was asked in evaluation mode"
     return [odd] * bool(odd) + [mode] * switched
 
 
-def _unavailable(examinee: Examinee) -> dict[str, str]:
+def _unavailable(taking: Taking) -> dict[str, str]:
     """What the metrics could not compute, and why."""
-    return {what: why for metric in examinee.metrics for what, why in metric.skipped.items()}
+    return {what: why for metric in taking.metrics for what, why in metric.skipped.items()}
 
 
-def _unanswered(exam: Exam, examinee: Examinee, columns: list[Column]) -> dict[str, str]:
+def _unanswered(exam: Exam, taking: Taking, columns: list[Column]) -> dict[str, str]:
     """What has no number, and why."""
-    contestant = examinee.contestant
+    contestant = taking.contestant
     assert contestant is not None
     reasons = unanswered(exam, contestant)
     answered = {column.metric for column in columns}
-    for metric in examinee.metrics:
+    for metric in taking.metrics:
         name = metric.name
         if name not in answered and not metric.skipped:
             reasons[name] = (

@@ -15,25 +15,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterbench.causal.chance import Generator, SampleNoise
+from counterbench.causal.chance import Generator
 from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Image
-from counterbench.errors import DataError
+from counterbench.errors import DataError, ModelError
 from counterbench.evaluation.exam import SPLIT, Exam
 from counterbench.exchange.questions import (
     BEGUN,
     CLAIMS,
-    Question,
     answered,
+    answered_in,
     answers_folder,
-    id_of,
-    kinds_answered,
-    questions,
+    asked_in,
     read_value,
-    round_of,
 )
 from counterbench.metrics.base import Cell
 from counterbench.models.baselines import Identity
+from counterbench.plans.question import Question, all_of
 from counterbench.runtime.progress import bar
 from counterbench.storage.files import read_bounded, require_inside, require_regular, sha256_of_file
 from counterbench.storage.pictures import PictureError, PictureSizeError, read_picture
@@ -97,9 +95,9 @@ class Answers:
 
     def __init__(self, exam: Exam, folder: Path):
         self.exam, self.folder = exam, folder
-        self.kinds = kinds_answered(folder, exam.plan)
-        self.plan = answered(exam.plan, self.kinds)
-        self.rounds = max(map(round_of, self.kinds), default=0)
+        self.asked = answered_in(folder, exam.plan)
+        self.plan = answered(exam.plan, self.asked)
+        self.rounds = max((question.round for question in self.asked.values()), default=0)
         self.identity = Identity(exam.dataset)
         image = exam.dataset.variables[exam.dataset.card.image]
         assert isinstance(image, Image)
@@ -162,7 +160,7 @@ class Answers:
 
     def _checked(self, number: int) -> Coverage:
         home = answers_folder(self.folder, number)
-        asked = {question.id for question in questions(self.plan, number)}
+        asked = {question.file(row) for question, row, _ in asked_in(self.plan, number)}
         coverage = Coverage(len(asked))
         there: dict[str, Path] = {}
         for path in sorted(home.iterdir()) if home.is_dir() else []:
@@ -212,28 +210,20 @@ class Answers:
 
     def _known(self, number: int, earlier: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
         factual, found = self.exam.dataset.attributes(SPLIT), {}
-        by_key: dict[str, list[Question]] = {}
-        for question in questions(self.plan, number):
-            by_key.setdefault(question.key.rpartition("/")[0], []).append(question)
-        for key, asked in by_key.items():
-            rows = torch.tensor([question.row for question in asked])
-            given = {name: value[rows] for name, value in factual.items()}
-            done: dict[str, Tensor] = {}
-            if number > 1:
-                before = [earlier[question.image.rpartition("/")[2]] for question in asked]
+        for question in all_of(self.plan.questions, number):
+            rows, follows = question.rows, question.follows
+            given, done = {name: value[rows] for name, value in factual.items()}, {}
+            if follows is not None:
+                before = [earlier[follows.file(row)] for row in rows.tolist()]
                 given = {
                     name: torch.tensor([values[name] for values in before], dtype=torch.float64).to(factual[name].dtype)
                     for name in factual
                 }
-                first = key.split("/")[1] if key.startswith(("return", "pair")) else None
-                done = {first: given[first]} if first else {}
-            held = {}
-            if name := asked[0].variable:
-                values = torch.tensor([question.value for question in asked], dtype=torch.float64)
-                held = {name: values.to(factual[name].dtype)}
+                done = {name: given[name] for name in follows.held}
+            held = {name: values.double().to(factual[name].dtype) for name, values in question.held.items()}
             after = self.identity.attributes(Samples(given, rows, done), held)
-            for position, question in enumerate(asked):
-                found[question.id] = {name: float(after[name][position]) for name in factual}
+            for position, row in enumerate(rows.tolist()):
+                found[question.file(row)] = {name: float(after[name][position]) for name in factual}
         return found
 
     @cached_property
@@ -245,8 +235,8 @@ class Answers:
         path = self._beside(number, CLAIMS)
         if path is None:
             return {}
-        asked = {question.id: question for question in questions(self.exam.plan, number)}
-        judged = {question.id for question in questions(self.plan, number)}
+        asked = {question.file(row): (question, value) for question, row, value in asked_in(self.exam.plan, number)}
+        judged = {question.file(row) for question, row, _ in asked_in(self.plan, number)}
         known = ["id", *self.exam.dataset.card.attributes]
         claims: dict[str, dict[str, float]] = {}
         try:
@@ -264,7 +254,7 @@ class Answers:
                     if row["id"] not in asked or row["id"] in claims:
                         what = "is there twice" if row["id"] in claims else "is no question"
                         raise DataError(f"{path}, line {line}: {row['id']!r} {what}.")
-                    claims[row["id"]] = self._claim(row, asked[row["id"]], f"{path}, line {line}")
+                    claims[row["id"]] = self._claim(row, *asked[row["id"]], f"{path}, line {line}")
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise DataError(f"{path} is not a table of comma-separated values in UTF-8 ({error}).") from error
         return {name: values for name, values in claims.items() if name in judged}
@@ -275,7 +265,7 @@ class Answers:
         told = {name for claims in self._claims.values() for name, values in claims.items() if values}
         return self.files.keys() <= told
 
-    def _claim(self, row: Mapping[str, Any], question: Question, where: str) -> dict[str, float]:
+    def _claim(self, row: Mapping[str, Any], question: Question, wanted: float | None, where: str) -> dict[str, float]:
         found: dict[str, float] = {}
         for name in self.exam.dataset.card.attributes:
             if row.get(name) in (None, ""):
@@ -286,10 +276,10 @@ class Answers:
                 variable.check(torch.tensor([found[name]]))
             except ValueError as error:
                 raise DataError(f"{where}: {name} is {row[name]!r}: {error}.") from error
-            if name == question.variable and question.value is not None:
-                if not np.isclose(found[name], question.value, rtol=1e-4, atol=1e-4):
-                    raise DataError(f"{where}: {name} was set to {question.value:g}, not to {row[name]}.")
-                found[name] = question.value
+            if name == question.variable and wanted is not None:
+                if not np.isclose(found[name], wanted, rtol=1e-4, atol=1e-4):
+                    raise DataError(f"{where}: {name} was set to {wanted:g}, not to {row[name]}.")
+                found[name] = wanted
         return found
 
     def failed(self, metric: str, cell: Cell) -> Tensor:
@@ -297,7 +287,8 @@ class Answers:
         names = self._behind(metric, cell)
         rows = self.plan.index.tolist()
         return torch.tensor(
-            [row for row in rows if any(id_of(f"{name}/{row}") not in self.files for name in names)], dtype=torch.long
+            [row for row in rows if any(self.asked[name].file(row) not in self.files for name in names)],
+            dtype=torch.long,
         )
 
     def _behind(self, metric: str, cell: Cell) -> list[str]:
@@ -324,19 +315,27 @@ class Answers:
             return any(set(pair) == set(intervened) for pair in self.plan.pairs)
         return next(iter(intervened)) in self.plan.single
 
-    def counterfactual(
-        self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
-    ) -> dict[str, Tensor]:
-        assert isinstance(generator, SampleNoise)
-        names = [id_of(str(key)) for key in generator.keys]
+    def answer(self, question: Question, given: Samples) -> dict[str, Tensor]:
+        """The answers to a question: claims, or what is known to be true, and the images."""
+        names = [question.file(row) for row in given.index.tolist()]
         images = np.stack([self._pixels(name) for name in names])
-        dtypes = {name: value.dtype for name, value in factual.items()}
+        dtypes = {name: value.dtype for name, value in given.items()}
         values = {
             name: torch.tensor([self.claimed[one][name] for one in names], dtype=torch.float64).to(dtypes[name])
             for name in self.exam.dataset.card.attributes
         }
-        held = {name: value.to(dtypes[name]) for name, value in interventions.items()}
+        held = {name: value.to(dtypes[name]) for name, value in question.held.items()}
         return {**values, **held, self.image.name: torch.from_numpy(images)}
+
+    def counterfactual(
+        self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
+    ) -> dict[str, Tensor]:
+        """Only the questions of the plan were answered; see :meth:`answer`.
+
+        Raises:
+            ModelError: always.
+        """
+        raise ModelError("Answers from files are looked up question by question; they answer nothing else.")
 
     def _pixels(self, name: str) -> np.ndarray:
         path = self.files.get(name)

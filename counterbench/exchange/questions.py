@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, DataError
 from counterbench.evaluation.exam import SPLIT, Exam
 from counterbench.plans.plan import Plan
+from counterbench.plans.question import Question, all_of
 from counterbench.runtime.progress import bar
 from counterbench.storage.files import (
     atomic,
@@ -85,35 +86,6 @@ class Letter(Declaration):
     counterbench: str
 
 
-@dataclass(frozen=True)
-class Question:
-    """One line of a list of questions.
-
-    Args:
-        key: how the examination calls it.
-        row: of the test split.
-        image: file that it begins with, relative to the folder, without ending.
-        variable, value: what is set; empty and None for the null intervention.
-    """
-
-    key: str
-    row: int
-    image: str
-    variable: str
-    value: float | None
-
-    @property
-    def id(self) -> str:
-        """Name of the answer."""
-        return id_of(self.key)
-
-
-def id_of(key: str) -> str:
-    """Name of the answer to the question that the examination calls `key`: `pair/a/b/12` -> `pair.a.b.000012`."""
-    head, _, row = key.rpartition("/")
-    return f"{head.replace('/', '.')}.{int(row):06d}"
-
-
 def rounds_of(plan: Plan) -> int:
     """How many rounds an exam by letter has."""
     return max(1, plan.cycles, 2 if plan.undo or plan.pairs else 1)
@@ -130,65 +102,39 @@ def answers_folder(folder: Path, number: int) -> Path:
     return home
 
 
-def kinds_answered(folder: Path, plan: Plan) -> set[str]:
-    """Beginnings of the answers' names (`null.2`, `single.age`, `pair.age.sex`) of which there is at least one file, usable or not."""
-    found = set()
+def answered_in(folder: Path, plan: Plan) -> dict[str, Question]:
+    """The questions of which there is at least one file, usable or not, by name."""
+    found = {}
     for number in range(1, rounds_of(plan) + 1):
         home = answers_folder(folder, number)
-        asked = {question.id for question in questions(plan, number)}
         there = {path.stem for path in home.iterdir()} if home.is_dir() else set()
-        found |= {name.rpartition(".")[0] for name in asked & there}
+        for question in all_of(plan.questions, number):
+            if any(question.file(row) in there for row in question.rows.tolist()):
+                found[question.name] = question
     return found
 
 
-def answered(plan: Plan, kinds: Collection[str]) -> Plan:
+def answered(plan: Plan, names: Collection[str]) -> Plan:
     """What can be judged: the questions of which at least one is answered. One that is missing among others is a failure; a kind of
     question that was left out altogether is not asked."""
-    single = {name: values for name, values in plan.single.items() if f"single.{name}" in kinds}
+    single = {name: values for name, values in plan.single.items() if f"single/{name}" in names}
     cycles = 0
-    while cycles < plan.cycles and f"null.{cycles + 1}" in kinds:
+    while cycles < plan.cycles and f"null/{cycles + 1}" in names:
         cycles += 1
-    undo = {name: values for name, values in plan.undo.items() if name in single and f"return.{name}" in kinds}
+    undo = {name: values for name, values in plan.undo.items() if name in single and f"return/{name}" in names}
     pairs = tuple(
         (a, b)
         for a, b in plan.pairs
-        if a in single and b in single and f"pair.{a}.{b}" in kinds and f"pair.{b}.{a}" in kinds
+        if a in single and b in single and f"pair/{a}/{b}" in names and f"pair/{b}/{a}" in names
     )
     return replace(plan, single=single, cycles=cycles, undo=undo, pairs=pairs)
 
 
-def round_of(kind: str) -> int:
-    """In which round a kind of question is asked."""
-    if kind.startswith("null."):
-        return int(kind.removeprefix("null."))
-    return 1 if kind.startswith("single.") else 2
-
-
-def questions(plan: Plan, number: int) -> Iterator[Question]:
-    """The questions of one round, in a fixed order."""
-    rows = plan.index.tolist()
-
-    def ask(
-        key: str, image: str, variable: str = "", values: Sequence[float | None] | None = None
-    ) -> Iterator[Question]:
-        for position, row in enumerate(rows):
-            begin = f"{image}.{row:06d}" if image.startswith("round-") else f"{image}/{row:06d}"
-            value = None if values is None else values[position]
-            yield Question(f"{key}/{row}", row, begin, variable, value)
-
-    if number <= plan.cycles:
-        given = "factual" if number == 1 else f"round-{number - 1}/{ANSWERS}/null.{number - 1}"
-        yield from ask(f"null/{number}", given)
-    if number == 1:
-        for name, values in plan.single.items():
-            yield from ask(f"single/{name}", "factual", name, values.tolist())
-    if number == 2:
-        first = f"round-1/{ANSWERS}/single"
-        for name, back in plan.undo.items():
-            yield from ask(f"return/{name}", f"{first}.{name}", name, back.tolist())
-        for a, b in plan.pairs:
-            yield from ask(f"pair/{a}/{b}", f"{first}.{a}", b, plan.single[b].tolist())
-            yield from ask(f"pair/{b}/{a}", f"{first}.{b}", a, plan.single[a].tolist())
+def asked_in(plan: Plan, number: int) -> Iterator[tuple[Question, int, float | None]]:
+    """(question, row, value that is set) of one round, in a fixed order."""
+    for question in all_of(plan.questions, number):
+        values = [None] * len(question.rows) if question.values is None else question.values.tolist()
+        yield from ((question, row, value) for row, value in zip(question.rows.tolist(), values, strict=True))
 
 
 def export(exam: Exam, folder: Path) -> int:
@@ -290,22 +236,20 @@ def write_round(exam: Exam, folder: Path, number: int, answers: Answers | None) 
     text, count = io.StringIO(), 0
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "image", "row", "variable", "value", *names])
-    for question in questions(exam.plan, number):
-        begun = question.image
-        if begun.startswith("round-"):
-            assert answers is not None
-            stem = begun.rpartition("/")[2]
-            file = answers.files.get(stem)
-            if file is None:  # what has no usable answer cannot be gone on from
-                continue
-            begun = file.relative_to(folder).as_posix()
-            before = answers.claimed[stem]
+    for question, row, value in asked_in(exam.plan, number):
+        if question.follows is None:
+            begun = f"factual/{row:06d}{_ending(dataset)}"
+            before = {name: float(factual[name][row]) for name in names}
         else:
-            begun += _ending(dataset)
-            before = {name: float(factual[name][question.row]) for name in names}
-        value = "" if question.value is None else written(dataset.variables[question.variable], question.value)
+            assert answers is not None
+            earlier = question.follows.file(row)
+            if earlier not in answers.files:  # what has no usable answer cannot be gone on from
+                continue
+            begun = answers.files[earlier].relative_to(folder).as_posix()
+            before = answers.claimed[earlier]
+        told = "" if value is None else written(dataset.variables[question.variable], value)
         shown = [written(dataset.variables[name], before[name]) for name in names]
-        writer.writerow([question.id, begun, question.row, question.variable, value, *shown])
+        writer.writerow([question.file(row), begun, row, question.variable, told, *shown])
         count += 1
     write_text(home / QUESTIONS, text.getvalue())
     if answers is not None:

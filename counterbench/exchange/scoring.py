@@ -80,7 +80,7 @@ def ready(
                 "it again."
             )
     answers = Answers(exam, folder)
-    if not answers.kinds:
+    if not answers.asked:
         raise DataError(
             f"{folder / 'round-1' / ANSWERS} holds no answers; {folder / 'README.txt'} says how they are called."
         )

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from counterbench.causal.variables import Continuous, Variable
-from counterbench.metrics.answers import Counterfactual
+from counterbench.metrics.answers import Answers
 from counterbench.metrics.base import Cell, Column, Metric, Setting, error_cell, joined
 from counterbench.metrics.truth import rounded
 from counterbench.plugins.registry import metrics
@@ -175,7 +175,7 @@ class Abduction(Metric):
     def _round_trip(self, name: str) -> Cell:
         return error_cell(self.setting.variables[name], "", "round_trip_error", "round_trip_accuracy")
 
-    def update(self, answers: Counterfactual) -> None:
+    def update(self, answers: Answers) -> None:
         if answers.kind != "null" or answers.cycles != 1 or not self.cells:
             return
         rows = self.setting.rows

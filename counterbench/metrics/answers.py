@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,8 +12,8 @@ from torch import Tensor
 from counterbench.causal.samples import Samples
 from counterbench.features.base import FeatureSpace, cosine_distance
 from counterbench.judges import Reading
+from counterbench.plans.question import Kind, Question
 
-Kind = Literal["null", "single", "return", "pair"]
 L1 = "l1"
 _SPAN = 0.05
 """Of the data's contrast: with less, images are not in grey levels."""
@@ -59,6 +58,11 @@ def wrong_scale(reach: Sequence[float]) -> str:
 def picture(values: Mapping[str, Tensor], image: str) -> Tensor:
     """The images among some values, (N, C, H, W); nothing, (0,), for a dataset without images."""
     return values[image] if image else torch.empty(0)
+
+
+def same_images(first: Tensor, second: Tensor) -> bool:
+    """Whether two batches are equal pixel by pixel, so that nobody has to look at both."""
+    return first.shape == second.shape and torch.equal(first.to(second.dtype), second)
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,7 @@ class Batch:
 
     def look_at(self, images: Tensor) -> View:
         """A view of images; of the factual ones, the view that is there already."""
-        return self.view if images is self.view.images else View(images, self.instruments)
+        return self.view if same_images(images, self.view.images) else View(images, self.instruments)
 
     @cached_property
     def null(self) -> View | None:
@@ -180,16 +184,13 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Counterfactual:
-    """Questions about a batch of samples, and a model's answers.
+class Answers:
+    """A model's answers to one question about a batch of samples.
 
     Args:
         batch: the samples.
-        kind: of question.
-        intervened: which variables are set, in this order; none for the null intervention.
-        values: the model's answer, natural values of every variable.
-        cycles: how often the null intervention has been composed.
-        wanted: the values that were set, by variable.
+        question: what was asked; of a pair, the order in which `values` came about.
+        values: natural values of every variable, (N, ...).
         floor: the plan's counterfactual attributes: true ones as far as they are known, else factual ones.
         truth: the true answer, where there is one.
         other: for a pair, the answer when the order is exchanged.
@@ -197,15 +198,32 @@ class Counterfactual:
     """
 
     batch: Batch
-    kind: Kind
-    intervened: tuple[str, ...]
+    question: Question
     values: Mapping[str, Tensor]
-    cycles: int = 1
-    wanted: Mapping[str, Tensor] = field(default_factory=dict)
     floor: Mapping[str, Tensor] = field(default_factory=dict)
     truth: Mapping[str, Tensor] | None = None
     other: Mapping[str, Tensor] | None = None
     cost: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        """Of the question."""
+        return self.question.kind
+
+    @property
+    def intervened(self) -> tuple[str, ...]:
+        """Which variables are set, in this order; none for the null intervention."""
+        return self.question.intervened
+
+    @property
+    def cycles(self) -> int:
+        """How often the null intervention has been composed; 0 for other questions."""
+        return self.question.cycle
+
+    @property
+    def wanted(self) -> Mapping[str, Tensor]:
+        """The values that are set, by variable."""
+        return self.question.held
 
     @property
     def factual(self) -> Samples:
@@ -232,4 +250,4 @@ class Counterfactual:
         """The true images."""
         assert self.truth is not None
         image = picture(self.truth, self.batch.image)
-        return self.view if image is self.view.images else self.batch.look_at(image)
+        return self.view if same_images(image, self.view.images) else self.batch.look_at(image)

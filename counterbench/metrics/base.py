@@ -14,7 +14,7 @@ from torchmetrics import Metric as TorchMetric
 from counterbench.causal.graph import CausalGraph
 from counterbench.causal.variables import Continuous, Variable
 from counterbench.features.base import FeatureSpace
-from counterbench.metrics.answers import L1, Counterfactual
+from counterbench.metrics.answers import L1, Answers
 from counterbench.metrics.references import References
 
 Direction = Literal["lower", "higher", "one", "zero", "half"]
@@ -194,7 +194,7 @@ class Metric(TorchMetric):
         """Every number that this metric gives in this setting, in the order of the table."""
 
     @abstractmethod
-    def update(self, answers: Counterfactual) -> None:
+    def update(self, answers: Answers) -> None:
         """Take one batch of answers; answers to questions that the metric does not ask are passed over."""
 
     @abstractmethod

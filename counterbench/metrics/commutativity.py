@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterbench.metrics.answers import Counterfactual
+from counterbench.metrics.answers import Answers
 from counterbench.metrics.base import Cell, DistanceMetric, distance_cell
 from counterbench.plugins.registry import metrics
 
@@ -30,7 +30,7 @@ class Commutativity(DistanceMetric):
             distance_cell(name, f"{a} + {b}") for name in self.available(self.distances) for a, b in self.setting.pairs
         ]
 
-    def update(self, answers: Counterfactual) -> None:
+    def update(self, answers: Answers) -> None:
         if answers.kind != "pair":
             return
         both = " + ".join(answers.intervened)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from counterbench.metrics.answers import L1, Counterfactual, l1
+from counterbench.metrics.answers import L1, Answers, l1
 from counterbench.metrics.base import Cell, DistanceMetric, Setting, distance_cell
 from counterbench.plugins.registry import metrics
 
@@ -46,7 +46,7 @@ class Composition(DistanceMetric):
             if name == L1 or self.curve or cycle in (1, 10, last)
         ]
 
-    def update(self, answers: Counterfactual) -> None:
+    def update(self, answers: Answers) -> None:
         if answers.kind != "null":
             return
         for cell in self.cells:

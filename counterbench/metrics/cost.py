@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from counterbench.metrics.answers import Counterfactual
+from counterbench.metrics.answers import Answers
 from counterbench.metrics.base import Cell, SampleMetric
 from counterbench.plugins.registry import metrics
 
@@ -41,7 +41,7 @@ class Cost(SampleMetric):
     def make_cells(self) -> list[Cell]:
         return list(_CELLS) if self.setting.intervenable else []
 
-    def update(self, answers: Counterfactual) -> None:
+    def update(self, answers: Answers) -> None:
         if answers.kind != "single":
             return
         for cell in self.cells:

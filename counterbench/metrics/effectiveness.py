@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from counterbench.causal.variables import Binary, Continuous, Variable
-from counterbench.metrics.answers import Counterfactual
+from counterbench.metrics.answers import Answers
 from counterbench.metrics.base import Cell, Column, SampleMetric, error_cell
 from counterbench.metrics.statistics.classification import auroc, balanced_accuracy, f1_parts
 from counterbench.plugins.registry import metrics
@@ -85,7 +85,7 @@ class Effectiveness(SampleMetric):
     def judges_of(self, cell: Cell) -> tuple[str, ...]:
         return (cell.measured,)
 
-    def update(self, answers: Counterfactual) -> None:
+    def update(self, answers: Answers) -> None:
         if answers.kind != "single":
             return
         (intervened,) = answers.intervened

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from counterbench.metrics.answers import Counterfactual
+from counterbench.metrics.answers import Answers
 from counterbench.metrics.base import Cell, SampleMetric, Setting
 from counterbench.plugins.registry import metrics
 
@@ -45,7 +45,7 @@ class IdentityPreservation(SampleMetric):
             for space in there
         ]
 
-    def update(self, answers: Counterfactual) -> None:
+    def update(self, answers: Answers) -> None:
         null, partner = answers.batch.null, answers.batch.partner
         if answers.kind != "single" or null is None or partner is None:
             return

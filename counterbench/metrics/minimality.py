@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from counterbench.errors import ConfigError
-from counterbench.metrics.answers import Counterfactual, l1
+from counterbench.metrics.answers import Answers, l1
 from counterbench.metrics.base import Cell, SampleMetric, Setting
 from counterbench.metrics.references import Grouping
 from counterbench.networks.autoencoder import normal_divergence
@@ -152,7 +152,7 @@ class Minimality(SampleMetric):
             found[name] = (grouping, Neighbourhood(posteriors, grouping(references.attributes[name])))
         return found
 
-    def update(self, answers: Counterfactual) -> None:
+    def update(self, answers: Answers) -> None:
         if answers.kind != "single":
             return
         (variable,) = answers.intervened
@@ -167,7 +167,7 @@ class Minimality(SampleMetric):
             made, due = (l1(values[image], answers.factual[image]) for values in (answers.values, answers.truth))
             self.add(excess, answers.index, made - due)
 
-    def _shares(self, variable: str, answers: Counterfactual) -> tuple[Tensor, Tensor]:
+    def _shares(self, variable: str, answers: Answers) -> tuple[Tensor, Tensor]:
         grouping, neighbourhood = self._neighbourhoods[variable]
         query = answers.batch.view.features(_SPACE)
         if answers.view is answers.batch.view:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from counterbench.judges import Reading
-from counterbench.metrics.answers import Counterfactual
+from counterbench.metrics.answers import Answers
 from counterbench.metrics.base import Cell, SampleMetric
 from counterbench.plugins.registry import metrics
 
@@ -64,7 +64,7 @@ class OffTarget(SampleMetric):
     def judges_of(self, cell: Cell) -> tuple[str, ...]:
         return (cell.measured,) if cell.measured else self._others(cell.intervened)
 
-    def update(self, answers: Counterfactual) -> None:
+    def update(self, answers: Answers) -> None:
         if answers.kind != "single":
             return
         (intervened,) = answers.intervened

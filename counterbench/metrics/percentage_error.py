@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from counterbench.causal.variables import Continuous
-from counterbench.metrics.answers import Counterfactual
+from counterbench.metrics.answers import Answers
 from counterbench.metrics.base import Cell, SampleMetric
 from counterbench.plugins.registry import metrics
 
@@ -45,7 +45,7 @@ class PercentageError(SampleMetric):
                 cells += [Cell("percentage_error", "%", "lower", intervened, name, detail=True) for name in found]
         return cells
 
-    def update(self, answers: Counterfactual) -> None:
+    def update(self, answers: Answers) -> None:
         if answers.truth is None or answers.kind != "single":
             return
         (intervened,) = answers.intervened

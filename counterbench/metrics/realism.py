@@ -10,7 +10,7 @@ from torch import Tensor
 
 from counterbench.errors import ConfigError
 from counterbench.features.base import FeatureSpace
-from counterbench.metrics.answers import Counterfactual
+from counterbench.metrics.answers import Answers
 from counterbench.metrics.base import Cell, Column, Metric, Setting, joined
 from counterbench.metrics.statistics.distributions import (
     frechet,
@@ -111,7 +111,7 @@ class Realism(Metric):
             for quantity in self.quantities
         ]
 
-    def update(self, answers: Counterfactual) -> None:
+    def update(self, answers: Answers) -> None:
         if answers.kind != "single" or not self.cells:
             return
         matched = answers.batch.matched(answers.intervened[0]) if self.reference == "matched" else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterbench.metrics.answers import Counterfactual
+from counterbench.metrics.answers import Answers
 from counterbench.metrics.base import Cell, DistanceMetric, distance_cell
 from counterbench.plugins.registry import metrics
 
@@ -34,7 +34,7 @@ class Reversibility(DistanceMetric):
             distance_cell(name, variable) for name in self.available(self.distances) for variable in self.setting.undo
         ]
 
-    def update(self, answers: Counterfactual) -> None:
+    def update(self, answers: Answers) -> None:
         if answers.kind != "return":
             return
         for cell in self.cells:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from counterbench.metrics.answers import Counterfactual
+from counterbench.metrics.answers import Answers
 from counterbench.metrics.base import Cell, DistanceMetric, distance_cell, error_cell
 from counterbench.plugins.registry import metrics
 
@@ -71,7 +71,7 @@ class Truth(DistanceMetric):
     def _attribute(self, intervened: str, name: str) -> Cell:
         return error_cell(self.setting.variables[name], intervened, "attribute_error", "attribute_accuracy")
 
-    def update(self, answers: Counterfactual) -> None:
+    def update(self, answers: Answers) -> None:
         if answers.truth is None or answers.kind != "single":
             return
         (intervened,) = answers.intervened

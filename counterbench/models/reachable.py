@@ -20,6 +20,8 @@ from pathlib import PurePath
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
 
 from counterbench.catalog.cards import Card
 from counterbench.datasets.dataset import Dataset
@@ -41,6 +43,8 @@ _LIBRARIES = ("counterbench", "torch", "builtins")
 """Code that the version in the record tells."""
 _MODE = "training"
 """Whether a network is in training mode: every model is asked in evaluation mode."""
+_MODAL = (_NormBase, _DropoutNd, nn.RNNBase, nn.MultiheadAttention)
+"""Layers of torch that answer otherwise in training mode."""
 _MOST = 1_000_000
 """Objects that are looked at."""
 
@@ -52,12 +56,13 @@ def modules_of(model: object) -> list[nn.Module]:
 
 @contextmanager
 def evaluation_mode(model: object) -> Iterator[bool]:
-    """Keep all networks of a model in evaluation mode inside the block; yields whether one of them was in training mode."""
+    """Keep all networks of a model in evaluation mode inside the block; yields whether a layer was switched that answers otherwise
+    in training mode (it drops numbers at random, or looks at the whole batch)."""
     training = [layer for network in modules_of(model) for layer in network.modules() if layer.training]
     for layer in training:
         layer.training = False
     try:
-        yield bool(training)
+        yield any(isinstance(layer, _MODAL) for layer in training)
     finally:
         for layer in training:
             layer.training = True

@@ -167,8 +167,8 @@ class _Session:
         return Pictured(answers, tuple(extremes), _curves(folder or _shipped(row)))
 
     def _answer(self, contestant: Contestant, name: str) -> Tensor:
-        held = {name: self.exam.plan.single[name]}
-        noise = SampleNoise(self.exam.seed, [f"single/{name}/{row}" for row in self.rows.tolist()])
+        question = next(one for one in self.exam.plan.questions if one.name == f"single/{name}")
+        held, noise = question.held, SampleNoise(self.exam.seed, question.streams())
         with torch.no_grad(), evaluation_mode(contestant.model):
             return models.ask(contestant.model, self.factual, held, noise, self.exam.dataset.variables)[self.image]
 

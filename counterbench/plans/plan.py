@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from counterbench.plans.question import Question
+
 
 class Line(NamedTuple):
     """One row of a plan.
@@ -56,6 +58,22 @@ class Plan:
         for question in self.lines():
             digest.update(f"{tuple(question)!r}\n".encode())
         return digest.hexdigest()
+
+    @cached_property
+    def questions(self) -> tuple[Question, ...]:
+        """Every question, each after the one that it follows from: null interventions, single ones, their returns, pairs."""
+        listed: list[Question] = []
+        null = None
+        for cycle in range(1, self.cycles + 1):
+            null = Question("null", self.index, follows=null, cycle=cycle)
+            listed.append(null)
+        single = {name: Question("single", self.index, name, values) for name, values in self.single.items()}
+        listed += single.values()
+        listed += [Question("return", self.index, name, back, single[name]) for name, back in self.undo.items()]
+        for a, b in self.pairs:
+            first = Question("pair", self.index, b, self.single[b], single[a])
+            listed += [first, Question("pair", self.index, a, self.single[a], single[b], swaps=first)]
+        return tuple(listed)
 
     def lines(self) -> Iterator[Line]:
         """Every question, in a fixed order."""

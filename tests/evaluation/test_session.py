@@ -15,8 +15,9 @@ import torch
 from counterbench import evaluation, models
 from counterbench.causal.chance import normal
 from counterbench.errors import ModelError
-from counterbench.evaluation import session
-from counterbench.evaluation.session import partners
+from counterbench.evaluation import asking, session
+from counterbench.evaluation import taking as taking_module
+from counterbench.evaluation.batches import partners
 from counterbench.metrics.base import Cell, SampleMetric
 from counterbench.models.model import Contestant
 
@@ -116,9 +117,9 @@ def test_chunks_of_anything_else_are_not_taken(toy, exam, tmp_path, small_chunks
 
 
 def test_the_key_changes_with_the_code(exam, monkeypatch):
-    before = session.key_of(exam, None)
-    monkeypatch.setattr(session, "source_hash", lambda: "other code")
-    assert session.key_of(exam, None) != before
+    before = taking_module.key_of(exam, None)
+    monkeypatch.setattr(taking_module, "source_hash", lambda: "other code")
+    assert taking_module.key_of(exam, None) != before
 
 
 def test_baselines_are_examined_once_for_all_models(toy, exam, monkeypatch):
@@ -173,9 +174,9 @@ class Drawing(Counting):
 
 def examined(toy, exam, model, batch_size=None):
     contestant = Contestant("m", model)
-    examinee = session.Examinee("m", contestant, exam.make_metrics(contestant), None, "key")
-    session.examine(exam, [examinee], batch_size)
-    return examinee.chunks[0]
+    taking = taking_module.Taking("m", contestant, exam.make_metrics(contestant), None, "key")
+    session.examine(exam, [taking], batch_size)
+    return taking.chunks[0]
 
 
 def test_abducted_noise_is_not_the_noise_of_the_prior(toy, exam):
@@ -215,7 +216,7 @@ class Spy(SampleMetric):
 
 def spied(exam, model, batch_size=None):
     spy = Spy(exam.setting())
-    session.examine(exam, [session.Examinee("m", Contestant("m", model), [spy], None, "key")], batch_size)
+    session.examine(exam, [taking_module.Taking("m", Contestant("m", model), [spy], None, "key")], batch_size)
     return spy.seen
 
 
@@ -271,7 +272,7 @@ def test_both_orders_of_a_pair_are_compared(toy, exam):
 def test_seconds_are_those_of_a_sample(toy, exam, monkeypatch):
     """By a clock that ticks once whenever somebody looks at it: a question takes as many ticks, however many samples it is about."""
     ticks = itertools.count()
-    monkeypatch.setattr(session.time, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(asking.time, "perf_counter", lambda: float(next(ticks)))
     per_question = {
         answers.cost["seconds"] * len(answers.index)
         for size in (60, 20)
@@ -327,9 +328,9 @@ def test_keys_follow_the_card_and_the_weights_of_plugins(toy, exam):
 
     other = toy.Toy(toy.CARD.model_copy(update={"group": "another"}))
     changed = replace(exam, dataset=other)
-    assert session.key_of(changed, None) != session.key_of(exam, None)
+    assert taking_module.key_of(changed, None) != taking_module.key_of(exam, None)
     words = toy.Toy(toy.CARD.model_copy(update={"limits": ("none",)}))  # what a card says in words decides no number
-    assert session.key_of(replace(exam, dataset=words), None) == session.key_of(exam, None)
+    assert taking_module.key_of(replace(exam, dataset=words), None) == taking_module.key_of(exam, None)
 
     class Plugged:
         def __init__(self, dataset=None, weight=1.0):
@@ -490,7 +491,7 @@ def test_models_that_decline_are_told_apart(toy, exam):
 
 
 def test_a_baseline_as_model_beside_itself_shows_each_answer_once(toy, exam):
-    """Two examinees of one name share nothing, also where the baseline has not been examined before."""
+    """Two takings of one name share nothing, also where the baseline has not been examined before."""
     made = evaluation.evaluate(models.load("identity", exam.dataset), exam)
-    assert {len(shown.answered) for shown in made.shown.values()} == {session.SHOWN}
+    assert {len(shown.answered) for shown in made.shown.values()} == {taking_module.SHOWN}
     assert all(number.value == number.references["identity"].value for number in numbers(made))

@@ -283,7 +283,9 @@ def test_an_exam_is_never_written_over_another(exported, suite):
 def test_every_question_of_the_plan_is_asked_once(exported):
     exam, _ = exported
     listed = [
-        q.id for number in range(1, questions.rounds_of(exam.plan) + 1) for q in questions.questions(exam.plan, number)
+        question.file(row)
+        for number in range(1, questions.rounds_of(exam.plan) + 1)
+        for question, row, _ in questions.asked_in(exam.plan, number)
     ]
     assert len(listed) == len(set(listed))
     rows, pairs = len(exam.plan.index), len(exam.plan.pairs)

@@ -10,9 +10,10 @@ from sklearn import metrics as reference
 from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Binary, Image
 from counterbench.judges import Reading
-from counterbench.metrics.answers import Batch, Counterfactual, Instruments
+from counterbench.metrics.answers import Answers, Batch, Instruments
 from counterbench.metrics.base import Setting
 from counterbench.metrics.statistics.classification import auroc, balanced_accuracy, f1_parts
+from counterbench.plans.question import Question
 from counterbench.plugins import registry
 
 
@@ -89,7 +90,7 @@ def binary_answers(probabilities, targets, size):
             batch = Batch(factual, "image", Instruments(measure))
             values = {"k": targets[rows], "image": probabilities[rows].view(-1, 1, 1, 1)}
             floor = {**values, "image": factual["image"]}
-            yield Counterfactual(batch, "single", ("k",), values, wanted={"k": targets[rows]}, floor=floor)
+            yield Answers(batch, Question("single", rows, "k", targets[rows]), values, floor=floor)
 
     return known, batches
 

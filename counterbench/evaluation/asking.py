@@ -1,0 +1,201 @@
+"""Asking one contestant every question of a plan about one batch of images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from counterbench import models
+from counterbench.causal.chance import SampleNoise
+from counterbench.causal.samples import Samples
+from counterbench.evaluation.batches import SharedBatch
+from counterbench.evaluation.exam import Exam
+from counterbench.evaluation.taking import REACH, SHOWN, Taking, widest
+from counterbench.metrics.answers import Answers, Batch, NoiseSample
+from counterbench.models.cost import counted_passes, peak_memory
+from counterbench.models.model import Contestant, checked_answer
+from counterbench.plans.question import Question
+
+
+@runtime_checkable
+class AnswersByQuestion(Protocol):
+    """A model whose answers were made elsewhere: it is told the question itself, and looks the answer up."""
+
+    def answer(self, question: Question, given: Samples) -> Mapping[str, Tensor]:
+        """Natural values of every variable for each row of the question, (N, ...).
+
+        Args:
+            question: what is asked.
+            given: the samples, or the earlier answers, that it is asked about.
+        """
+        ...
+
+
+class Asking:
+    """One contestant and one batch: every question is asked once, and every metric looks at the answer.
+
+    Args:
+        batch: the samples, with what all contestants share.
+        taking: who is asked, and the metrics.
+        taken: receives answers to look at, and how far their pixels reach.
+    """
+
+    def __init__(self, batch: SharedBatch, taking: Taking, taken: dict[str, Tensor]):
+        self.shared, self.taking, self.taken = batch, taking, taken
+        self.exam = batch.exam
+        self.answers: dict[str, Mapping[str, Tensor]] = {}
+        self.passes: float | None = None
+        first = next((question for question in batch.questions if question.cycle == 1), None)
+        self.batch = Batch(
+            batch.factual,
+            batch.image,
+            batch.shared.instruments,
+            batch.view,
+            null=None if first is None or not self.takes(first) else lambda: self.answer(first),
+            partner=lambda: batch.strangers,
+            matched=batch.matched,
+            noise=self._noise,
+        )
+
+    def takes(self, question: Question) -> bool:
+        """Whether this contestant is asked: it answers such questions, and has answered what this one begins with. Real images
+        with their own attributes stand for answers to single questions."""
+        contestant = self.taking.contestant
+        if contestant is None:
+            return question.kind == "single"
+        begun = question.follows is None or question.follows.name in self.answers
+        return begun and models.can_answer(contestant.model, list(question.intervened))
+
+    def ask(self) -> None:
+        """Ask everything that a metric judges, in the order of the plan: later questions begin with earlier answers."""
+        needed = set(self.taking.asks)
+        if needed & {"return", "pair"}:
+            needed.add("single")
+        for question in self.shared.questions:
+            if question.kind in needed and self.takes(question):
+                begun = time.perf_counter()
+                values = self.answer(question)
+                self._judge(question, values, time.perf_counter() - begun)
+
+    def answer(self, question: Question) -> Mapping[str, Tensor]:
+        """The answer to a question, checked; asked once.
+
+        Raises:
+            ModelError: for an answer that is none.
+        """
+        if question.name not in self.answers:
+            contestant = self.taking.contestant
+            values = self.shared.factual if contestant is None else self._asked(contestant, question)
+            self.answers[question.name] = values
+        return self.answers[question.name]
+
+    def _asked(self, contestant: Contestant, question: Question) -> Mapping[str, Tensor]:
+        given, variables, model = self._given(question), self.exam.dataset.variables, contestant.model
+        with self.shared.shared.timed("model"):
+            if isinstance(model, AnswersByQuestion):
+                values = checked_answer(model.answer(question, given), variables, question.held, given.count)
+            else:
+                noise = SampleNoise(self.exam.seed, question.streams())
+                with counted_passes(self.taking.networks, given.count) as passes:
+                    values = models.ask(model, given, question.held, noise, variables)
+                self.passes = passes.mean
+        self._note_reach(values)
+        return values
+
+    def _given(self, question: Question) -> Samples:
+        """What a question is asked about: the observed samples, or the model's own answers, image and attributes."""
+        if question.follows is None:
+            return self.shared.factual
+        return Samples(self.answers[question.follows.name], self.shared.rows, question.follows.held)
+
+    def _judge(self, question: Question, values: Mapping[str, Tensor], seconds: float) -> None:
+        answers = self._answers(question, values, seconds)
+        if answers is None:
+            return
+        for metric in self.taking.metrics:
+            if metric.cells and question.kind in metric.asks:
+                metric.update(answers)
+        if question.kind == "single" and self.shared.positions[0] < SHOWN:
+            self._show(answers)
+
+    def _answers(self, question: Question, values: Mapping[str, Tensor], seconds: float) -> Answers | None:
+        """What metrics judge; None where a pair waits for its other order."""
+        batch, factual, real = self.batch, self.shared.factual, self.taking.contestant is None
+        if question.kind == "null":
+            return Answers(batch, question, values, floor=factual, truth=factual)
+        if question.kind == "single":
+            name = question.variable
+            floor, truth = self.shared.floor(name), None if real else self.shared.truth(name)
+            return Answers(batch, question, values, floor, truth, cost={} if real else self._cost(seconds))
+        if question.kind == "return":
+            return Answers(batch, question, values)
+        if question.swaps is None or question.swaps.name not in self.answers:
+            return None
+        return Answers(batch, question.swaps, self.answers[question.swaps.name], other=values)
+
+    def _note_reach(self, values: Mapping[str, Tensor]) -> None:
+        if self.shared.image:
+            pixels = values[self.shared.image], self.shared.view.images
+            ends = torch.tensor([float(end) for images in pixels for end in images.aminmax()], dtype=torch.float64)
+            self.taken[REACH] = widest([ends, *([self.taken[REACH]] if REACH in self.taken else [])])
+
+    def _cost(self, seconds: float) -> dict[str, float]:
+        contestant = self.taking.contestant
+        assert contestant is not None
+        known = {
+            "seconds": seconds / len(self.shared.rows),
+            "evaluations": self.passes,
+            "parameters": float(contestant.parameters),
+            "peak_memory": peak_memory(self.exam.device),
+            "training_time": contestant.training.get("seconds"),
+        }
+        return {name: float(value) for name, value in known.items() if value is not None}
+
+    def _noise(self) -> NoiseSample | None:
+        contestant = self.taking.contestant
+        if contestant is None or not models.has_noise(contestant.model):
+            return None
+        factual, rows = self.shared.factual, self.shared.rows.tolist()
+        abducted = contestant.model.abduct(factual, SampleNoise(self.exam.seed, [f"abduct/{row}" for row in rows]))  # type: ignore[attr-defined]
+        prior = contestant.model.sample_noise(len(rows), SampleNoise(self.exam.seed, [f"prior/{row}" for row in rows]))  # type: ignore[attr-defined]
+        return NoiseSample(_flat(abducted), _flat(prior))
+
+    def _show(self, answers: Answers) -> None:
+        if self.taking.contestant is None or not self.shared.image:
+            return
+        (variable,) = answers.intervened
+        few, image = slice(0, max(0, SHOWN - int(self.shared.positions[0]))), self.shared.image
+        parts = {
+            "factual": answers.factual[image],
+            "wanted": answers.wanted[variable],
+            "answered": answers.values[image],
+        }
+        if answers.truth is not None:
+            parts["truth"] = answers.truth[image]
+        for part, value in parts.items():
+            key, new = f"shown/{variable}/{part}", value[few].clone()
+            self.taken[key] = torch.cat([self.taken[key], new]) if key in self.taken else new
+
+
+def _flat(noise: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {
+        f"{variable}.{part}": value.flatten(1).cpu()
+        for variable, parts in noise.items()
+        for part, value in parts.items()
+    }
+
+
+def unanswered(exam: Exam, contestant: Contestant) -> dict[str, str]:
+    """Questions that a model declines -> why they have no number."""
+    reasons = {
+        f"do({name})": f"{contestant.name} does not answer this question"
+        for name in exam.plan.single
+        if not models.can_answer(contestant.model, [name])
+    }
+    if exam.plan.cycles and not models.can_answer(contestant.model, []):
+        reasons["null intervention"] = f"{contestant.name} does not answer this question"
+    return reasons

@@ -1,0 +1,135 @@
+"""A batch of samples with everything that does not depend on the contestant, worked out once for all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from counterbench.causal.chance import SampleNoise
+from counterbench.datasets.matching import Matcher
+from counterbench.evaluation.exam import SPLIT, Exam
+from counterbench.judges import Reading, measure_all
+from counterbench.metrics.answers import Instruments, View, picture
+from counterbench.models.baselines import Identity
+
+
+@dataclass
+class Shared:
+    """What all batches of an exam share: who looks at images, and how long it took.
+
+    Args:
+        exam: the questions and the judges.
+    """
+
+    exam: Exam
+    seconds: dict[str, float] = field(default_factory=lambda: {"model": 0.0, "judges": 0.0, "truth": 0.0})
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Count the seconds of a block as those of the model, of the judges or of the truth."""
+        begun = time.perf_counter()
+        yield
+        self.seconds[what] += time.perf_counter() - begun
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Counterfactual attributes, as far as they are known."""
+        return Identity(self.exam.dataset)
+
+    @cached_property
+    def matcher(self) -> Matcher:
+        """Finds real images by their attributes."""
+        return Matcher(self.exam.dataset, self.exam.suite.references)
+
+    @cached_property
+    def instruments(self) -> Instruments:
+        """Judges and feature spaces."""
+        return Instruments(self._measure, self.exam.spaces)
+
+    def _measure(self, images: Tensor) -> dict[str, Reading]:
+        with self.timed("judges"):
+            return measure_all(self.exam.panels, images)
+
+
+class SharedBatch:
+    """Some positions of a plan.
+
+    Args:
+        shared: what all batches share.
+        positions: (N,), of the plan's index.
+    """
+
+    def __init__(self, shared: Shared, positions: Tensor):
+        self.shared, self.exam, self.positions = shared, shared.exam, positions
+        self.rows = self.exam.plan.index[positions]
+        self.image = self.exam.dataset.card.image
+        self.factual = self.exam.dataset.split(SPLIT).take(self.rows)
+        self.questions = [question.at(positions) for question in self.exam.plan.questions]
+        self.view = View(picture(self.factual, self.image), shared.instruments)
+        self._floors: dict[str, dict[str, Tensor]] = {}
+        self._truths: dict[str, dict[str, Tensor] | None] = {}
+        self._matched: dict[str, View] = {}
+
+    def wanted(self, variable: str) -> Tensor:
+        """Values that single questions set."""
+        return self.exam.plan.single[variable][self.positions]
+
+    def floor(self, variable: str) -> dict[str, Tensor]:
+        """Counterfactual attributes, as far as they are known; the image unchanged."""
+        if variable not in self._floors:
+            held = {variable: self.wanted(variable)}
+            self._floors[variable] = self.shared.identity.attributes(self.factual, held)
+        return self._floors[variable]
+
+    def truth(self, variable: str) -> dict[str, Tensor] | None:
+        """The true counterfactual, where it is known."""
+        if variable not in self._truths:
+            held, dataset = {variable: self.wanted(variable)}, self.exam.dataset
+            with self.shared.timed("truth"):
+                known = dataset.knows_truth([variable])
+                self._truths[variable] = dataset.truth(SPLIT, self.rows, held) if known else None
+        return self._truths[variable]
+
+    @cached_property
+    def strangers(self) -> View:
+        """Images of other samples, one each, of another group wherever that can be."""
+        split = self.exam.dataset.split(SPLIT)
+        return View(split.take(partners(split.group)[self.rows])[self.image], self.shared.instruments)
+
+    def matched(self, variable: str) -> View:
+        """Real images with the counterfactual attributes."""
+        if variable not in self._matched:
+            keys = [f"matched/{variable}/{row}" for row in self.rows.tolist()]
+            drawn = SampleNoise(self.exam.seed, keys).uniform(1)[:, 0]
+            rows = self.shared.matcher.random(self.floor(variable), drawn)
+            images = self.exam.dataset.reference(self.exam.suite.references).take(rows)[self.image]
+            self._matched[variable] = View(images, self.shared.instruments)
+        return self._matched[variable]
+
+
+def partners(group: Tensor) -> Tensor:
+    """For every sample another one, of another group: the next one in a fixed random order that is a stranger.
+
+    Args:
+        group: (N,).
+
+    Returns:
+        (N,), rows. A sample is its own partner only if there is no other group.
+    """
+    count = len(group)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(count))
+    found, partner = torch.zeros(count, dtype=torch.bool), torch.arange(count)
+    for step in range(1, count):
+        other = order.roll(-step)
+        new = ~found[order] & (group[order] != group[other])
+        partner[order[new]] = other[new]
+        found[order[new]] = True
+        if found.all():
+            break
+    return partner

@@ -1,0 +1,126 @@
+"""A contestant that takes an exam: its metrics, and chunks of what they have taken."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from counterbench.evaluation.exam import Exam
+from counterbench.metrics.base import Column, Metric
+from counterbench.models.model import Contestant
+from counterbench.models.reachable import modules_of
+from counterbench.runtime.versions import source_hash, versions
+
+REAL = "real"
+REACH = "reach"
+"""State in a chunk: how far the pixels of answers reach."""
+SHOWN = 8
+"""Answers to each question that are kept for the picture."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A few answers to one question, to look at.
+
+    Args:
+        factual: images as observed.
+        wanted: values that were set.
+        answered: images.
+        truth: true images, or None.
+    """
+
+    factual: Tensor
+    wanted: Tensor
+    answered: Tensor
+    truth: Tensor | None
+
+
+@dataclass
+class Taking:
+    """One contestant taking an exam: a row of the table, with its metrics and what they have taken so far.
+
+    Args:
+        name: of the row.
+        contestant: the model; None for `real`, which are the factual images with their own attributes.
+        metrics: what judges it.
+        folder: where its chunks are kept; None for memory only.
+        key: hash of everything that decides its results.
+    """
+
+    name: str
+    contestant: Contestant | None
+    metrics: list[Metric]
+    folder: Path | None
+    key: str
+    chunks: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    optional: bool = False
+    """Whether its chunks may be lost: those of a baseline only save time."""
+
+    @property
+    def asks(self) -> set[str]:
+        """Kinds of question that its metrics judge."""
+        return {kind for metric in self.metrics if metric.cells for kind in metric.asks}
+
+    def path(self, start: int, rows: Tensor) -> Path | None:
+        """Where the chunk that begins at position `start` of the plan is kept."""
+        if self.folder is None:
+            return None
+        digest = hashlib.sha256(f"{self.key} {rows.tolist()}".encode()).hexdigest()
+        return self.folder / f"chunk-{start:06d}-{digest[:24]}.safetensors"
+
+    def columns(self) -> list[Column]:
+        """All numbers, from all chunks in their order."""
+        for metric in self.metrics:
+            metric.reset()
+        for start in sorted(self.chunks):
+            for metric in self.metrics:
+                prefix = f"{metric.name}/"
+                stored = {
+                    key.removeprefix(prefix): v for key, v in self.chunks[start].items() if key.startswith(prefix)
+                }
+                if stored:
+                    metric.restore(stored)
+        found = [column for metric in self.metrics if metric.update_called for column in metric.compute()]
+        for metric in self.metrics:
+            metric.reset()
+        return found
+
+    @cached_property
+    def networks(self) -> list[nn.Module]:
+        """Those of the model."""
+        return [] if self.contestant is None else modules_of(self.contestant.model)
+
+    @property
+    def reach(self) -> Tensor | None:
+        """Darkest and brightest pixel of all its answers, then of the images that they are about, (4,); None without images."""
+        parts = [chunk[REACH] for chunk in self.chunks.values() if REACH in chunk]
+        return widest(parts) if parts else None
+
+    def shown(self) -> dict[str, Shown]:
+        """Answers to look at, by intervened variable."""
+        first = self.chunks.get(0, {})
+        found: dict[str, dict[str, Tensor]] = {}
+        for key, value in first.items():
+            if key.startswith("shown/"):
+                _, variable, part = key.split("/")
+                found.setdefault(variable, {})[part] = value
+        return {name: Shown(**{"truth": None, **parts}) for name, parts in found.items()}  # type: ignore[arg-type]
+
+
+def key_of(exam: Exam, contestant: Contestant | None) -> str:
+    """Hash of everything that decides what a row's chunks hold."""
+    inputs = exam.inputs(contestant or Contestant(REAL, None))  # type: ignore[arg-type]
+    made_by = sorted(versions().items())
+    return hashlib.sha256(f"{inputs.hash} {exam.device} {source_hash()} {made_by}".encode()).hexdigest()
+
+
+def widest(ends: Sequence[Tensor]) -> Tensor:
+    """(4,): smallest and largest of some (smallest, largest, smallest, largest)."""
+    whole = torch.stack(list(ends))
+    return torch.stack([whole[:, 0].min(), whole[:, 1].max(), whole[:, 2].min(), whole[:, 3].max()])

@@ -1,0 +1,80 @@
+"""One question: what is set, to what, in which images, and what it follows from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from torch import Tensor
+
+Kind = Literal["null", "single", "return", "pair"]
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One entry of a plan, asked about each of its images.
+
+    Streams of chance and names of files derive from it, never the other way round.
+
+    Args:
+        kind: null, single, return (what was set is set back) or pair (a second variable is set).
+        rows: (N,), of the test split.
+        variable: what is set; "" for a null intervention.
+        values: (N,), natural values that it is set to; None for a null intervention.
+        follows: the question whose answers it is asked about; None where it is asked about the observed images.
+        swaps: of a pair, the question that sets the same two variables in the other order and comes before this one.
+        cycle: of a null intervention, how many have been composed with it.
+    """
+
+    kind: Kind
+    rows: Tensor
+    variable: str = ""
+    values: Tensor | None = None
+    follows: Question | None = None
+    swaps: Question | None = None
+    cycle: int = 0
+
+    @property
+    def intervened(self) -> tuple[str, ...]:
+        """Every variable that is set on the way to the answer, in this order, each once."""
+        before = self.follows.intervened if self.follows is not None else ()
+        return (*before, self.variable) if self.variable and self.variable not in before else before
+
+    @property
+    def name(self) -> str:
+        """`null/3`, `single/age`, `return/age`, `pair/age/sex`."""
+        return "/".join((self.kind, *([str(self.cycle)] if self.kind == "null" else self.intervened)))
+
+    @property
+    def round(self) -> int:
+        """1 + how many answers it builds on."""
+        return 1 if self.follows is None else self.follows.round + 1
+
+    @property
+    def held(self) -> dict[str, Tensor]:
+        """What is set: variable -> (N,) natural values; empty for a null intervention."""
+        return {} if self.values is None else {self.variable: self.values}
+
+    def at(self, positions: Tensor) -> Question:
+        """The same question about some of its images."""
+        return replace(
+            self,
+            rows=self.rows[positions],
+            values=None if self.values is None else self.values[positions],
+            follows=None if self.follows is None else self.follows.at(positions),
+            swaps=None if self.swaps is None else self.swaps.at(positions),
+        )
+
+    def streams(self) -> list[str]:
+        """The name of each image's stream of chance."""
+        return [f"{self.name}/{row}" for row in self.rows.tolist()]
+
+    def file(self, row: int) -> str:
+        """What the answer about a row is called on disk, without ending: `pair.age.sex.000012`."""
+        return f"{self.name.replace('/', '.')}.{row:06d}"
+
+
+def all_of(questions: Iterable[Question], number: int) -> list[Question]:
+    """The questions of one round: those that build on `number` - 1 answers."""
+    return [question for question in questions if question.round == number]
