@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 import counterbench
@@ -77,12 +79,26 @@ def test_mistakes_of_a_notebook(toy):
         counterbench.evaluate(toy.ExactModel(), toy.Toy(), metrics="truth", limit=3, device="cpu")
 
 
-def test_a_record_is_never_replaced_by_another_models(toy, tmp_path):
-    def shift(by):
-        return lambda given, held, generator: {**given, **held, "image": (given["image"] + by).clamp(0, 255)}
+def test_a_record_is_never_replaced_by_another_models(toy, tmp_path, monkeypatch):
+    """What a function reads while it answers is no part of what it holds, so two of them may have equal inputs."""
 
-    first, second = (counterbench.evaluate(shift(by), toy.Toy(), suite="quick", limit=5, device="cpu") for by in (1, 2))
+    def shifted(given, held, generator):
+        return {**given, **held, "image": (given["image"] + float(os.environ["SHIFT"])).clamp(0, 255)}
+
+    results = []
+    for by in ("1", "2"):
+        monkeypatch.setenv("SHIFT", by)
+        results.append(counterbench.evaluate(shifted, toy.Toy(), suite="quick", limit=5, device="cpu"))
+    first, second = results
     first.save(tmp_path)
     first.save(tmp_path)
     with pytest.raises(RecordError, match="give yours a name of its own"):
         second.save(tmp_path)
+
+
+def test_what_a_function_holds_tells_two_of_one_name_apart(toy, tmp_path):
+    def shift(by):
+        return lambda given, held, generator: {**given, **held, "image": (given["image"] + by).clamp(0, 255)}
+
+    results = [counterbench.evaluate(shift(by), toy.Toy(), suite="quick", limit=5, device="cpu") for by in (1, 2)]
+    assert results[0].save(tmp_path) != results[1].save(tmp_path)
