@@ -738,9 +738,10 @@ def pages() -> dict[Path, str]:
 
 def boards() -> dict[Path, str]:
     """The leaderboards of all published records."""
+    from counterbench import leaderboard
     from counterbench.leaderboard import formats
 
-    built = formats.build(formats.find(ROOT / "benchmarks" / "records"))
+    built = leaderboard.build(leaderboard.find(ROOT / "benchmarks" / "records"))
     return {ROOT / "docs" / "leaderboard" / name: text for name, text in formats.pages(built).items()}
 
 
