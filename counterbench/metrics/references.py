@@ -29,6 +29,10 @@ class Grouping:
     Args:
         variable: its kind decides.
         edges: inner edges of the tenths; empty for a class.
+
+    >>> groups = Grouping.of(Continuous("width", 0, 100), torch.arange(100))
+    >>> groups(torch.tensor([0.0, 5.0, 95.0])).tolist()
+    [0, 0, 9]
     """
 
     variable: Variable
@@ -54,6 +58,11 @@ class References:
     Args:
         dataset: whose.
         count: how many; see :meth:`counterbench.datasets.dataset.Dataset.reference`.
+
+    >>> from counterbench.datasets import load
+    >>> references = References(load("ellipse"), count=100)
+    >>> {len(value) for value in references.attributes.values()}
+    {100}
     """
 
     def __init__(self, dataset: Dataset, count: int = REFERENCES):
