@@ -738,9 +738,9 @@ def pages() -> dict[Path, str]:
 
 def boards() -> dict[Path, str]:
     """The leaderboards of all published records."""
-    from counterbench.leaderboard import formats
+    from counterbench.leaderboard import board, formats
 
-    built = formats.build(formats.find(ROOT / "benchmarks" / "records"))
+    built = board.build(board.find(ROOT / "benchmarks" / "records"))
     return {ROOT / "docs" / "leaderboard" / name: text for name, text in formats.pages(built).items()}
 
 
