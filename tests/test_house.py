@@ -106,6 +106,26 @@ def definitions(*places):
                     yield module.relative_to(PACKAGE).as_posix(), node
 
 
+def test_contributing_lists_the_folders_in_the_order_of_the_layers():
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    layers = parser["importlinter:contract:layers"]["layers"].strip().split("\n")
+    flat = {"__main__", "api", "errors"}
+    rows = [{name.strip().removeprefix("counterbench.") for name in line.split("|")} - flat for line in layers]
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    listed = text[text.index("| folder |") : text.index("![")].split("\n")[2:]
+    assert [set(re.findall(r"`(\w+)`", line.split("|")[1])) for line in listed if line] == [row for row in rows if row]
+
+
+def test_contributing_names_what_there_is():
+    """Files that it sends somebody to; those to be written have a <name> or are the solvers of a walk."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:counterbench|tests|docs|benchmarks|datasets|models)/[\w./-]*)`", text)
+    assert len(paths) > 30
+    missing = {path for path in paths if not (ROOT / path).exists()}
+    assert missing == {"counterbench/networks/solvers.py"}
+
+
 def test_a_class_has_a_name_of_its_own():
     places = defaultdict(list)
     for module, node in definitions():

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 class Variable(ABC):
     """One node of a causal graph.
 
-    >>> kinds = Continuous("thickness", 1, 6, "px"), Binary("smile"), Categorical("digit", tuple("0123456789"))
-    >>> [variable.size for variable in kinds]
-    [1, 1, 10]
+    Examples:
+        >>> kinds = Continuous("thickness", 1, 6, "px"), Binary("smile"), Categorical("digit", tuple("0123456789"))
+        >>> [variable.size for variable in kinds]
+        [1, 1, 10]
     """
 
     name: str
@@ -80,12 +81,13 @@ def _finite(variable: Variable, values: Tensor) -> None:
 class Continuous(Variable):
     """A quantity with a range and a unit. The range sets the encoding; values outside it are legal but extrapolate.
 
-    >>> import torch
-    >>> thickness = Continuous("thickness", 1, 6, "px")
-    >>> thickness.encode(torch.tensor([1.0, 3.5, 6.0])).flatten().tolist()
-    [-1.0, 0.0, 1.0]
-    >>> thickness.show(2.5)
-    '2.5 px'
+    Examples:
+        >>> import torch
+        >>> thickness = Continuous("thickness", 1, 6, "px")
+        >>> thickness.encode(torch.tensor([1.0, 3.5, 6.0])).flatten().tolist()
+        [-1.0, 0.0, 1.0]
+        >>> thickness.show(2.5)
+        '2.5 px'
     """
 
     low: float
@@ -162,9 +164,10 @@ class _Discrete(Variable):
 class Binary(_Discrete):
     """Yes or no.
 
-    >>> import torch
-    >>> Binary("smile").encode(torch.tensor([0, 1])).tolist()
-    [[0.0], [1.0]]
+    Examples:
+        >>> import torch
+        >>> Binary("smile").encode(torch.tensor([0, 1])).tolist()
+        [[0.0], [1.0]]
     """
 
     kind: ClassVar[str] = "binary"
@@ -190,9 +193,10 @@ class Binary(_Discrete):
 class Categorical(_Discrete):
     """One of several classes without an order.
 
-    >>> import torch
-    >>> Categorical("hair", ("bald", "short", "long")).encode(torch.tensor([2])).tolist()
-    [[0.0, 0.0, 1.0]]
+    Examples:
+        >>> import torch
+        >>> Categorical("hair", ("bald", "short", "long")).encode(torch.tensor([2])).tolist()
+        [[0.0, 0.0, 1.0]]
     """
 
     classes: tuple[str, ...] = field(default=())
@@ -236,9 +240,10 @@ class Categorical(_Discrete):
 class Ordinal(Categorical):
     """One of several classes with an order, encoded as a thermometer: level k switches on the first k bits.
 
-    >>> import torch
-    >>> Ordinal("apoe", ("none", "one", "two")).encode(torch.tensor([0, 1, 2])).tolist()
-    [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]
+    Examples:
+        >>> import torch
+        >>> Ordinal("apoe", ("none", "one", "two")).encode(torch.tensor([0, 1, 2])).tolist()
+        [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]
     """
 
     kind: ClassVar[str] = "ordinal"
@@ -261,10 +266,11 @@ class Ordinal(Categorical):
 class Image(Variable):
     """Pixels in grey levels 0 to 255, as floats: never unsigned bytes, whose differences wrap around.
 
-    >>> import torch
-    >>> image = Image("image", channels=1, height=1, width=3)
-    >>> image.encode(torch.tensor([[[[0.0, 127.5, 255.0]]]])).flatten().tolist()
-    [-1.0, 0.0, 1.0]
+    Examples:
+        >>> import torch
+        >>> image = Image("image", channels=1, height=1, width=3)
+        >>> image.encode(torch.tensor([[[[0.0, 127.5, 255.0]]]])).flatten().tolist()
+        [-1.0, 0.0, 1.0]
     """
 
     channels: int

@@ -1,4 +1,4 @@
-"""What a mechanism is: one variable, from its parents and its exogenous noise."""
+"""The base class of mechanisms: a mechanism makes one variable from its parents and its exogenous noise."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ class Mechanism(nn.Module, ABC):
         variable: the variable that this mechanism makes.
         parents: its direct causes, in the order of the graph.
 
-    >>> from counterbench.causal.variables import Continuous
-    >>> from counterbench.mechanisms.flow import Flow
-    >>> flow = Flow(Continuous("intensity", 0, 255), [Continuous("thickness", 1, 6)])
-    >>> (flow.variable.name, flow.context_size, flow.invertible, flow.stochastic_abduction)
-    ('intensity', 1, True, False)
+    Examples:
+        >>> from counterbench.causal.variables import Continuous
+        >>> from counterbench.mechanisms.flow import Flow
+        >>> flow = Flow(Continuous("intensity", 0, 255), [Continuous("thickness", 1, 6)])
+        >>> (flow.variable.name, flow.context_size, flow.invertible, flow.stochastic_abduction)
+        ('intensity', 1, True, False)
     """
 
     kinds: ClassVar[tuple[str, ...]]
@@ -112,8 +113,9 @@ class Mechanism(nn.Module, ABC):
 def reference_of(module: nn.Module) -> Tensor:
     """A floating-point tensor with a module's device and dtype.
 
-    >>> reference_of(nn.Linear(2, 1).double()).dtype
-    torch.float64
+    Examples:
+        >>> reference_of(nn.Linear(2, 1).double()).dtype
+        torch.float64
     """
     tensors = (tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point())
     return next(tensors, torch.empty(0))

@@ -36,9 +36,10 @@ def _spline_parameters(spline: Spline) -> tuple[nn.Parameter, ...]:
 class ConditionalAffine(ConditionalTransformModule):
     """y = shift(c) + exp(log_scale(c)) u, with shift and log-scale from a small network of the context c.
 
-    >>> transform = ConditionalAffine(context_size=2, hidden=(8,)).condition(torch.zeros(3, 2))
-    >>> tuple(transform(torch.zeros(3, 1)).shape)
-    (3, 1)
+    Examples:
+        >>> transform = ConditionalAffine(context_size=2, hidden=(8,)).condition(torch.zeros(3, 2))
+        >>> tuple(transform(torch.zeros(3, 1)).shape)
+        (3, 1)
     """
 
     domain = constraints.real_vector
@@ -57,8 +58,9 @@ class ConditionalAffine(ConditionalTransformModule):
 class Affine(nn.Module):
     """y = shift + exp(log_scale) u: the conditional one without a context.
 
-    >>> Affine().transform()(torch.tensor([[2.0]])).tolist()
-    [[2.0]]
+    Examples:
+        >>> Affine().transform()(torch.tensor([[2.0]])).tolist()
+        [[2.0]]
     """
 
     def __init__(self) -> None:
@@ -83,10 +85,11 @@ class Flow(Mechanism):
         hidden: widths of the networks that read the parents.
         bounded: whether the range of the variable is a hard limit.
 
-    >>> flow = Flow(Continuous("intensity", 0, 255), [Continuous("thickness", 1, 6)])
-    >>> value, parents = torch.tensor([[0.5]]), {"thickness": torch.tensor([[-0.2]])}
-    >>> bool(torch.allclose(flow.generate(flow.abduct(value, parents), parents), value, atol=1e-5))
-    True
+    Examples:
+        >>> flow = Flow(Continuous("intensity", 0, 255), [Continuous("thickness", 1, 6)])
+        >>> value, parents = torch.tensor([[0.5]]), {"thickness": torch.tensor([[-0.2]])}
+        >>> bool(torch.allclose(flow.generate(flow.abduct(value, parents), parents), value, atol=1e-5))
+        True
     """
 
     kinds = ("continuous",)

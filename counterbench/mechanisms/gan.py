@@ -34,9 +34,10 @@ class GAN(Mechanism):
         hidden: width of the dense layers.
         patch: side of the squares of pixels that one position of the generator's last stage makes.
 
-    >>> gan = GAN(Image("image", 1, 8, 8), [], latent=3, encoder_channels=[4], decoder_channels=[4], hidden=8)
-    >>> tuple(gan.generate(gan.sample_noise(2), {}).shape)
-    (2, 1, 8, 8)
+    Examples:
+        >>> gan = GAN(Image("image", 1, 8, 8), [], latent=3, encoder_channels=[4], decoder_channels=[4], hidden=8)
+        >>> tuple(gan.generate(gan.sample_noise(2), {}).shape)
+        (2, 1, 8, 8)
     """
 
     kinds = ("image",)

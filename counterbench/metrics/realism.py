@@ -49,12 +49,13 @@ class Realism(Metric):
         pooled: one number over all interventions, as published, instead of one per intervened variable.
         quantities: which numbers.
 
-    >>> from counterbench.causal.graph import CausalGraph
-    >>> from counterbench.features.pixel import Pixel
-    >>> graph = CausalGraph({"width": [], "image": ["width"]})
-    >>> setting = Setting(graph, {}, "image", ("width",), (), cycles=1, with_truth=(), spaces={"pixel": Pixel()})
-    >>> [cell.quantity for cell in Realism(setting, spaces=["pixel"], quantities=["kid", "coverage"]).cells]
-    ['kid', 'coverage']
+    Examples:
+        >>> from counterbench.causal.graph import CausalGraph
+        >>> from counterbench.features.pixel import Pixel
+        >>> graph = CausalGraph({"width": [], "image": ["width"]})
+        >>> setting = Setting(graph, {}, "image", ("width",), (), cycles=1, with_truth=(), spaces={"pixel": Pixel()})
+        >>> [cell.quantity for cell in Realism(setting, spaces=["pixel"], quantities=["kid", "coverage"]).cells]
+        ['kid', 'coverage']
     """
 
     title = "Realism"
