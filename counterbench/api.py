@@ -1,4 +1,4 @@
-"""What a notebook needs: three functions, and what they return."""
+"""The functions for notebooks (`evaluate`, `load_dataset`, `load_model`) and the objects that they return."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ class Table:
     Args:
         record: whose numbers.
         detail: all of them, not only the headline ones.
+
+    Examples:
+        >>> table = evaluate("identity", "ellipse", suite="mechanisms", limit=10).table()
+        >>> str(table).splitlines()[0]
+        'baseline `identity`'
     """
 
     record: Record
@@ -55,6 +60,11 @@ class Result:
     Args:
         evaluation: the record, with the scores per sample and the answers that are kept to be looked at.
         dataset: what was asked about.
+
+    Examples:
+        >>> result = evaluate("identity", "ellipse", suite="mechanisms", limit=10)
+        >>> result.record.inputs.model, len(result.rows()) == len(result.record.numbers)
+        ('identity', True)
     """
 
     evaluation: Evaluation
@@ -119,6 +129,11 @@ class Wrapped:
     Args:
         answer: takes natural values of every variable and of what is set, and returns natural values of every variable; see
             :class:`counterbench.models.loading.Model`.
+
+    Examples:
+        >>> unchanged = Wrapped(lambda factual, interventions, generator: {**factual, **interventions})
+        >>> sorted(unchanged.counterfactual({"x": 1}, {"y": 2}))
+        ['x', 'y']
     """
 
     def __init__(self, answer: Callable[..., Mapping[str, Tensor]]):
@@ -131,12 +146,22 @@ class Wrapped:
 
 
 def load_dataset(name: str, source: str | None = None, data_dir: Path | str | None = None) -> Dataset:
-    """A dataset of the catalogue, or of a card file; see :func:`counterbench.datasets.load`."""
+    """A dataset of the catalogue, or of a card file; see :func:`counterbench.datasets.load`.
+
+    Examples:
+        >>> sorted(load_dataset("ellipse").variables)
+        ['t', 'x', 'y', 'z']
+    """
     return datasets.load(name, source, data_dir)
 
 
 def load_model(name: str, dataset: Dataset, device: str = "cpu") -> Contestant:
-    """A model by name, recipe file or trained folder; see :func:`counterbench.models.loading.load`."""
+    """A model by name, recipe file or trained folder; see :func:`counterbench.models.loading.load`.
+
+    Examples:
+        >>> load_model("identity", load_dataset("ellipse")).name
+        'identity'
+    """
     return models.load(name, dataset, device)
 
 
@@ -170,6 +195,13 @@ def evaluate(
 
     Raises:
         ConfigError: for something that cannot answer.
+
+    Examples:
+        >>> def unchanged(factual, interventions, generator):
+        ...     return {**factual, **interventions}
+        >>> result = evaluate(unchanged, "ellipse", suite="mechanisms", limit=10)
+        >>> result.record.inputs.model
+        'unchanged'
     """
     if isinstance(metrics, str):
         raise ConfigError(f"metrics is {metrics!r}; give a list of names, e.g. [{metrics!r}].")

@@ -2,13 +2,16 @@
 
 import ast
 import configparser
+import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "counterbench"
 CHECKS = {
     "import contracts": ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
     "ruff": ["-m", "ruff", "check", "."],
@@ -73,6 +76,84 @@ def test_every_module_is_below_its_folder_in_the_layers():
     }
     assert set(layers) == {name for name in folders if name != "counterbench.py"}
     assert len(layers) == len(set(layers))
+
+
+SHARED_NAMES = {
+    "Case": "contracts: what is checked, one per kind of component",
+    "Categorical": "causal.variables: a kind of variable; mechanisms: the family of that name",
+    "Counterfactual": "metrics.answers: a batch of answers; training.objectives: fine-tuning on counterfactuals",
+    "Encoder": "networks: a block; training.objectives: refining the encoder of a generator",
+    "Panel": "judges: all judges of a variable; pictures: one picture of a grid",
+    "Table": "api: a table of numbers in a notebook; datasets: a folder of images with a CSV",
+    "Truth": "metrics: distance to the true counterfactual; models.baselines: the true counterfactual itself",
+}
+"""Classes that share their name with another one, and what each is. It only gets shorter."""
+RETIRED = {"candidate", "examinee", "entry", "letter", "util", "utils", "helper", "manager"}
+"""Words that CONTRIBUTING.md gives up, each for another one."""
+STILL_USED = {"Candidate", "Entry", "Examinee", "Letter"}
+"""Public classes with such a word. It only gets shorter. (`VariableEntry` and its kin are entries of a YAML file: the word's own sense.)"""
+EXAMPLES = ("api.py", "causal", "mechanisms", "metrics")
+"""Where every public class and function of a module shows itself at work."""
+
+
+def definitions(*places):
+    """(module, node) of every public class and function of the modules there."""
+    for place in places or ("",):
+        path = PACKAGE / place
+        for module in [path] if path.suffix else sorted(path.rglob("*.py")):
+            for node in ast.parse(module.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+                    yield module.relative_to(PACKAGE).as_posix(), node
+
+
+def test_contributing_lists_the_folders_in_the_order_of_the_layers():
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    layers = parser["importlinter:contract:layers"]["layers"].strip().split("\n")
+    flat = {"__main__", "api", "errors"}
+    rows = [{name.strip().removeprefix("counterbench.") for name in line.split("|")} - flat for line in layers]
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    listed = text[text.index("| folder |") : text.index("![")].split("\n")[2:]
+    assert [set(re.findall(r"`(\w+)`", line.split("|")[1])) for line in listed if line] == [row for row in rows if row]
+
+
+def test_contributing_names_what_there_is():
+    """Files that it sends somebody to; those to be written have a <name> or are the solvers of a walk."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:counterbench|tests|docs|benchmarks|datasets|models)/[\w./-]*)`", text)
+    assert len(paths) > 30
+    missing = {path for path in paths if not (ROOT / path).exists()}
+    assert missing == {"counterbench/networks/solvers.py"}
+
+
+def test_a_class_has_a_name_of_its_own():
+    places = defaultdict(list)
+    for module, node in definitions():
+        if isinstance(node, ast.ClassDef):
+            places[node.name].append(module)
+    assert {name for name, modules in places.items() if len(modules) > 1} == set(SHARED_NAMES), places
+
+
+def test_names_keep_to_the_table_of_words():
+    """What CONTRIBUTING.md calls a contestant is no candidate in the code."""
+    found = set()
+    for _, node in definitions():
+        words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+", node.name)}
+        if words & RETIRED and not (
+            isinstance(node, ast.ClassDef) and node.name.endswith("Entry") and node.name != "Entry"
+        ):
+            found.add(node.name)
+    assert found == STILL_USED
+
+
+def test_whatever_is_public_shows_an_example():
+    """The examples themselves are run with all other tests (--doctest-modules)."""
+    silent = [
+        f"{module}: {node.name}"
+        for module, node in definitions(*EXAMPLES)
+        if ">>> " not in (ast.get_docstring(node) or "")
+    ]
+    assert not silent
 
 
 def test_shipped_weights_stay_small():

@@ -1,4 +1,4 @@
-"""What may be a name in a declaration: names become parts of paths, of keys and of captions."""
+"""Which names a declaration may give. They become parts of paths, keys and captions, so their characters are restricted."""
 
 from __future__ import annotations
 

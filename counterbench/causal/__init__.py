@@ -1,1 +1,1 @@
-"""What is talked about: variables, the causal graph, samples, chance."""
+"""The causal vocabulary: variables, the causal graph, samples, random streams."""

@@ -1,4 +1,4 @@
-"""The causal graph: who listens to whom."""
+"""The causal graph: which variables are direct causes of which."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 class CausalGraph:
     """A directed acyclic graph over named variables; parents keep the order in which they were declared.
 
-    >>> graph = CausalGraph({"thickness": [], "intensity": ["thickness"], "image": ["thickness", "intensity"]})
-    >>> graph.order
-    ('thickness', 'intensity', 'image')
-    >>> sorted(graph.descendants("thickness"))
-    ['image', 'intensity']
+    Examples:
+        >>> graph = CausalGraph({"thickness": [], "intensity": ["thickness"], "image": ["thickness", "intensity"]})
+        >>> graph.order
+        ('thickness', 'intensity', 'image')
+        >>> sorted(graph.descendants("thickness"))
+        ['image', 'intensity']
     """
 
     def __init__(self, parents: Mapping[str, Sequence[str]]):

@@ -14,6 +14,12 @@ class Samples(Mapping[str, Tensor]):
         values: natural values, (N, ...) each.
         index: (N,), rows of the split.
         done: the interventions behind these values, where they are a counterfactual and not what was observed.
+
+    Examples:
+        >>> import torch
+        >>> batch = Samples({"thickness": torch.tensor([2.0, 3.0])}, index=torch.tensor([7, 9]))
+        >>> batch["thickness"].tolist(), batch.count
+        ([2.0, 3.0], 2)
     """
 
     def __init__(self, values: Mapping[str, Tensor], index: Tensor, done: Mapping[str, Tensor] | None = None):

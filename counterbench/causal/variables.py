@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Variable(ABC):
-    """One node of a causal graph."""
+    """One node of a causal graph.
+
+    Examples:
+        >>> kinds = Continuous("thickness", 1, 6, "px"), Binary("smile"), Categorical("digit", tuple("0123456789"))
+        >>> [variable.size for variable in kinds]
+        [1, 1, 10]
+    """
 
     name: str
     kind: ClassVar[str]
@@ -73,7 +79,16 @@ def _finite(variable: Variable, values: Tensor) -> None:
 
 @dataclass(frozen=True)
 class Continuous(Variable):
-    """A quantity with a range and a unit. The range sets the encoding; values outside it are legal but extrapolate."""
+    """A quantity with a range and a unit. The range sets the encoding; values outside it are legal but extrapolate.
+
+    Examples:
+        >>> import torch
+        >>> thickness = Continuous("thickness", 1, 6, "px")
+        >>> thickness.encode(torch.tensor([1.0, 3.5, 6.0])).flatten().tolist()
+        [-1.0, 0.0, 1.0]
+        >>> thickness.show(2.5)
+        '2.5 px'
+    """
 
     low: float
     high: float
@@ -147,7 +162,13 @@ class _Discrete(Variable):
 
 @dataclass(frozen=True)
 class Binary(_Discrete):
-    """Yes or no."""
+    """Yes or no.
+
+    Examples:
+        >>> import torch
+        >>> Binary("smile").encode(torch.tensor([0, 1])).tolist()
+        [[0.0], [1.0]]
+    """
 
     kind: ClassVar[str] = "binary"
 
@@ -170,7 +191,13 @@ class Binary(_Discrete):
 
 @dataclass(frozen=True)
 class Categorical(_Discrete):
-    """One of several classes without an order."""
+    """One of several classes without an order.
+
+    Examples:
+        >>> import torch
+        >>> Categorical("hair", ("bald", "short", "long")).encode(torch.tensor([2])).tolist()
+        [[0.0, 0.0, 1.0]]
+    """
 
     classes: tuple[str, ...] = field(default=())
     kind: ClassVar[str] = "categorical"
@@ -211,7 +238,13 @@ class Categorical(_Discrete):
 
 @dataclass(frozen=True)
 class Ordinal(Categorical):
-    """One of several classes with an order, encoded as a thermometer: level k switches on the first k bits."""
+    """One of several classes with an order, encoded as a thermometer: level k switches on the first k bits.
+
+    Examples:
+        >>> import torch
+        >>> Ordinal("apoe", ("none", "one", "two")).encode(torch.tensor([0, 1, 2])).tolist()
+        [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]
+    """
 
     kind: ClassVar[str] = "ordinal"
 
@@ -231,7 +264,14 @@ class Ordinal(Categorical):
 
 @dataclass(frozen=True)
 class Image(Variable):
-    """Pixels in grey levels 0 to 255, as floats: never unsigned bytes, whose differences wrap around."""
+    """Pixels in grey levels 0 to 255, as floats: never unsigned bytes, whose differences wrap around.
+
+    Examples:
+        >>> import torch
+        >>> image = Image("image", channels=1, height=1, width=3)
+        >>> image.encode(torch.tensor([[[[0.0, 127.5, 255.0]]]])).flatten().tolist()
+        [-1.0, 0.0, 1.0]
+    """
 
     channels: int
     height: int

@@ -1,4 +1,4 @@
-"""What there is, whether it keeps its contract, and a start for something new."""
+"""Commands about components: `list`, `show`, `doctor`, `check` and `new`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What there is: one line each, or everything about one."""
+"""Texts of `list` and `show`: one line for each component, or everything about one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking: a model of ours, or a folder of answers of anybody's."""
+"""Commands that evaluate: a model, or a folder of answers from any program."""
 
 from __future__ import annotations
 

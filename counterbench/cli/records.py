@@ -1,4 +1,4 @@
-"""What becomes of records: comparisons, boards, checks."""
+"""Commands that read records: comparisons, boards, validation."""
 
 from __future__ import annotations
 

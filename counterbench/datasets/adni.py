@@ -60,7 +60,7 @@ class _Draws:
 
 @datasets.register()
 class ADNI(Dataset):
-    """Reader of the card `adni`; see there."""
+    """Reader of the card `adni` (`datasets/adni.yaml`), which describes variables, sources and truth."""
 
     @property
     def side(self) -> int:

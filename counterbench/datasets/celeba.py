@@ -60,7 +60,7 @@ class _Draws:
 
 @datasets.register()
 class CelebA(Dataset):
-    """Reader of the cards `celeba-simple` and `celeba-complex`; see there.
+    """Reader of the cards `celeba-simple` and `celeba-complex` (`datasets/celeba-*.yaml`), which describe variables, sources and truth.
 
     Rendered portraits follow from all six attributes, whichever of them a card declares: the others are part of who somebody is.
     """

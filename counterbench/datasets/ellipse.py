@@ -43,7 +43,7 @@ def angle(z: Tensor, turn: Tensor) -> Tensor:
 
 @datasets.register()
 class Ellipse(Dataset):
-    """Reader of the card `ellipse`; see there."""
+    """Reader of the card `ellipse` (`datasets/ellipse.yaml`), which describes variables, sources and truth."""
 
     @cache  # noqa: B019 - a dataset lives as long as the process
     def _noise(self, name: str) -> dict[str, Tensor]:

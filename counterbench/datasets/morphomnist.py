@@ -54,7 +54,7 @@ class _Draws:
 
 @datasets.register()
 class MorphoMNIST(Dataset):
-    """Reader and renderer of the card `morphomnist`; see there."""
+    """Reader and renderer of the card `morphomnist` (`datasets/morphomnist.yaml`), which describes variables, sources and truth."""
 
     def split(self, name: str) -> Split:
         self._require_split(name)

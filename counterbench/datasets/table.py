@@ -1,4 +1,4 @@
-"""Anybody's data: a folder of images and a CSV with one row per image."""
+"""The reader `table`: a folder of images and a CSV file with one row per image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns on disk, as safetensors: what a baseline scored in an exam, kept for the next model."""
+"""Scores of the baselines in an exam, stored as safetensors, so that the next model of the same exam need not compute them again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exam: everything that is fixed before a model is asked."""
+"""The exam: suite, dataset, plan, judges and metrics, which are fixed before a model is asked."""
 
 from __future__ import annotations
 

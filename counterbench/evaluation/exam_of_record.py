@@ -1,4 +1,4 @@
-"""The exam that a record says it took."""
+"""Rebuilds the exam that a record names in its inputs."""
 
 from __future__ import annotations
 

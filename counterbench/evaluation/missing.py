@@ -1,4 +1,4 @@
-"""What a question costs that was not answered: the worst that the number can be, so that leaving out what is hard never pays."""
+"""Scores for questions that were not answered: each counts as the worst value that the metric can give."""
 
 from __future__ import annotations
 

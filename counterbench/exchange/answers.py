@@ -1,4 +1,4 @@
-"""Answers as files: a model that lies in a folder."""
+"""A folder of answer files, read as a model."""
 
 from __future__ import annotations
 

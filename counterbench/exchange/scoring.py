@@ -1,4 +1,4 @@
-"""From a folder of answers to what can be judged."""
+"""Turns a folder of answers into a contestant that can be evaluated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a feature space is."""
+"""The base class of feature spaces: an image becomes a vector, and two images have a distance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the dataset's pinned judge sees."""
+"""The feature space of the dataset's pinned judge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The image itself."""
+"""The feature space whose vector is all pixels side by side."""
 
 from __future__ import annotations
 

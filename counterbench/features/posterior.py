@@ -1,4 +1,4 @@
-"""Where a pinned unconditional autoencoder sees an image: the space of counterfactual latent divergence."""
+"""The feature space of a pinned unconditional autoencoder: the posterior of an image, for counterfactual latent divergence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judges: measurements and predictors of attributes in images."""
+"""Panels: all judges of one variable, and what they read together."""
 
 from __future__ import annotations
 

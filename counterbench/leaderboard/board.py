@@ -1,4 +1,4 @@
-"""Leaderboards: records side by side, with what nobody had to learn. Imports no torch.
+"""Leaderboards: records side by side, beside the baselines. Imports no torch.
 
 A board is one dataset, source and suite. It only reads: every number, interval and mark is in a record. Ranks come from paired
 comparisons (:mod:`counterbench.leaderboard.ranking`).

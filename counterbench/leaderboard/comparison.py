@@ -55,8 +55,8 @@ class Difference:
         high: upper end.
         advantage: how much nearer to the best possible `first` is than `second`, in the number's unit.
         effect: the advantage in standard deviations of the clusters' paired differences, with its interval.
-        p_bootstrap, p_wilcoxon: adjusted by Holm over all numbers of the pair; the second (a signed-rank test over clusters) is NaN
-            where no cluster differs, and for statistics of a whole set.
+        p_bootstrap: adjusted by Holm over all numbers of the pair.
+        p_wilcoxon: the same of a signed-rank test over clusters; NaN where no cluster differs, and for statistics of a whole set.
     """
 
     key: Key

@@ -1,4 +1,4 @@
-"""A leaderboard as a static website: opens from disk, asks nobody for anything.
+"""A leaderboard as a static website that opens from disk and fetches nothing from elsewhere.
 
 Pages are filled from records (:mod:`counterbench.leaderboard.pages`); pictures come from the models themselves, asked again
 (:mod:`counterbench.pictures.albums`), where recipe and weights are at hand.

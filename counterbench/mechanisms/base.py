@@ -1,4 +1,4 @@
-"""What a mechanism is: one variable, from its parents and its exogenous noise."""
+"""The base class of mechanisms: a mechanism makes one variable from its parents and its exogenous noise."""
 
 from __future__ import annotations
 
@@ -28,6 +28,13 @@ class Mechanism(nn.Module, ABC):
     Args:
         variable: the variable that this mechanism makes.
         parents: its direct causes, in the order of the graph.
+
+    Examples:
+        >>> from counterbench.causal.variables import Continuous
+        >>> from counterbench.mechanisms.flow import Flow
+        >>> flow = Flow(Continuous("intensity", 0, 255), [Continuous("thickness", 1, 6)])
+        >>> (flow.variable.name, flow.context_size, flow.invertible, flow.stochastic_abduction)
+        ('intensity', 1, True, False)
     """
 
     kinds: ClassVar[tuple[str, ...]]
@@ -104,6 +111,11 @@ class Mechanism(nn.Module, ABC):
 
 
 def reference_of(module: nn.Module) -> Tensor:
-    """A floating-point tensor with a module's device and dtype."""
+    """A floating-point tensor with a module's device and dtype.
+
+    Examples:
+        >>> reference_of(nn.Linear(2, 1).double()).dtype
+        torch.float64
+    """
     tensors = (tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point())
     return next(tensors, torch.empty(0))

@@ -1,4 +1,4 @@
-"""Gumbel-max mechanism for yes or no."""
+"""Gumbel-max mechanism for a binary variable."""
 
 from __future__ import annotations
 
@@ -24,6 +24,13 @@ class Bernoulli(Mechanism):
 
     Args:
         hidden: widths of the network that reads the parents; without parents the logit is a free parameter.
+
+    Examples:
+        >>> from counterbench.causal.variables import Binary
+        >>> mechanism = Bernoulli(Binary("smile"), [])
+        >>> smiles = torch.tensor([[0.0], [1.0]])
+        >>> mechanism.generate(mechanism.abduct(smiles, {}), {}).tolist()
+        [[0.0], [1.0]]
     """
 
     kinds = ("binary",)

@@ -30,6 +30,11 @@ def truncated_gumbels(logits: Tensor, observed: Tensor, generator: Generator = N
 
     Returns:
         (N, K), noise for which the observed class is always the strict maximum of logits + noise.
+
+    Examples:
+        >>> logits, observed = torch.zeros(4, 3), torch.tensor([0, 1, 2, 0])
+        >>> (logits + truncated_gumbels(logits, observed)).argmax(1).tolist()
+        [0, 1, 2, 0]
     """
     device = logits.device
     # In double precision, on the CPU: these are few numbers, and some devices have no doubles.
@@ -54,6 +59,12 @@ class Categorical(Mechanism):
 
     Args:
         hidden: widths of the network that reads the parents; without parents the logits are free parameters.
+
+    Examples:
+        >>> mechanism = Categorical(CategoricalVariable("hair", ("bald", "short", "long")), [])
+        >>> hair = mechanism.variable.encode(torch.tensor([2, 0]))
+        >>> mechanism.generate(mechanism.abduct(hair, {}), {}).argmax(1).tolist()
+        [2, 0]
     """
 
     kinds = ("categorical", "ordinal")

@@ -1,4 +1,4 @@
-"""Empirical root: the training values themselves."""
+"""Mechanism for a variable without causes: it draws from the stored training values."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ class Empirical(Mechanism):
 
     Args:
         capacity: how many training values are kept (the first ones, which are in random order).
+
+    Examples:
+        >>> from counterbench.causal.variables import Continuous
+        >>> mechanism = Empirical(Continuous("age", 55, 90, "years"), [])
+        >>> mechanism.prepare(torch.tensor([[0.25]]), {})
+        >>> mechanism.sample_noise(2)["value"].tolist()
+        [[0.25], [0.25]]
     """
 
     kinds = ("continuous", "binary", "categorical", "ordinal")

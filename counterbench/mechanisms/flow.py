@@ -34,7 +34,13 @@ def _spline_parameters(spline: Spline) -> tuple[nn.Parameter, ...]:
 
 
 class ConditionalAffine(ConditionalTransformModule):
-    """y = shift(c) + exp(log_scale(c)) u, with shift and log-scale from a small network of the context c."""
+    """y = shift(c) + exp(log_scale(c)) u, with shift and log-scale from a small network of the context c.
+
+    Examples:
+        >>> transform = ConditionalAffine(context_size=2, hidden=(8,)).condition(torch.zeros(3, 2))
+        >>> tuple(transform(torch.zeros(3, 1)).shape)
+        (3, 1)
+    """
 
     domain = constraints.real_vector
     codomain = constraints.real_vector
@@ -50,7 +56,12 @@ class ConditionalAffine(ConditionalTransformModule):
 
 
 class Affine(nn.Module):
-    """y = shift + exp(log_scale) u: the conditional one without a context."""
+    """y = shift + exp(log_scale) u: the conditional one without a context.
+
+    Examples:
+        >>> Affine().transform()(torch.tensor([[2.0]])).tolist()
+        [[2.0]]
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,6 +84,12 @@ class Flow(Mechanism):
         spline_context: let the spline's shape depend on the parents as well (ignored without parents).
         hidden: widths of the networks that read the parents.
         bounded: whether the range of the variable is a hard limit.
+
+    Examples:
+        >>> flow = Flow(Continuous("intensity", 0, 255), [Continuous("thickness", 1, 6)])
+        >>> value, parents = torch.tensor([[0.5]]), {"thickness": torch.tensor([[-0.2]])}
+        >>> bool(torch.allclose(flow.generate(flow.abduct(value, parents), parents), value, atol=1e-5))
+        True
     """
 
     kinds = ("continuous",)

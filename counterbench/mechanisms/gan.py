@@ -33,6 +33,11 @@ class GAN(Mechanism):
         discriminator_channels: channels per stage of the discriminator; default: those of the encoder.
         hidden: width of the dense layers.
         patch: side of the squares of pixels that one position of the generator's last stage makes.
+
+    Examples:
+        >>> gan = GAN(Image("image", 1, 8, 8), [], latent=3, encoder_channels=[4], decoder_channels=[4], hidden=8)
+        >>> tuple(gan.generate(gan.sample_noise(2), {}).shape)
+        (2, 1, 8, 8)
     """
 
     kinds = ("image",)

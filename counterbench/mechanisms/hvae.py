@@ -49,7 +49,14 @@ class HVAE(LikelihoodImage):
         pixel_temperature: how much of the abducted pixel noise is put back, 0 (none) to 1 (a null intervention returns its
             input). It must be the same for all models that are compared by composition.
         latent_temperature: scale of the posterior's standard deviation in abduction; 1 samples the posterior, 0 takes its mean.
-        min_log_scale, max_log_scale: limits of the pixels' log standard deviation, on the scale [-1, 1].
+        min_log_scale: lower limit of the pixels' log standard deviation, on the scale [-1, 1].
+        max_log_scale: upper limit of the same.
+
+    Examples:
+        >>> from counterbench.causal.variables import Binary
+        >>> hvae = HVAE(Image("image", 1, 8, 8), [Binary("smile")], levels=[[1, 1, 8], [8, 1, 4]], latent=2)
+        >>> hvae.level_count, hvae.latent_size  # 2 channels at 1 x 1 and at 8 x 8
+        (2, 130)
     """
 
     def __init__(

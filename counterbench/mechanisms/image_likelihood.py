@@ -1,4 +1,4 @@
-"""What image mechanisms with latents and a pixel likelihood have in common."""
+"""The common base of image mechanisms that have latents and a pixel likelihood (`vae`, `hvae`)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,17 @@ class LikelihoodImage(Mechanism):
     """image = mean(z, parents) + temperature * scale(z, parents) * e, with standard normal noise behind z and e.
 
     Args:
-        variable, parents: see the base class.
+        variable: see the base class.
+        parents: see the base class.
         pixel_temperature: how much of the abducted pixel noise is put back, 0 to 1.
         latent_temperature: scale of the posterior's standard deviation in abduction, 0 to 1.
+
+    Examples:
+        >>> from counterbench.mechanisms.vae import VAE
+        >>> vae = VAE(Image("image", 1, 8, 8), [], encoder_channels=[4], decoder_channels=[4], pixel_temperature=1.0)
+        >>> value = torch.rand(2, 1, 8, 8)
+        >>> bool(torch.allclose(vae.generate(vae.abduct(value, {}), {}), value, atol=1e-4))
+        True
     """
 
     kinds = ("image",)
@@ -104,7 +112,14 @@ class LikelihoodImage(Mechanism):
 
 
 def negative_log_likelihood(value: Tensor, pixels: tuple[Tensor, Tensor]) -> Tensor:
-    """Of images (N, C, H, W), given mean and log standard deviation of their pixels; (N,), in nats per image."""
+    """Of images (N, C, H, W), given mean and log standard deviation of their pixels; (N,), in nats per image.
+
+    Examples:
+        >>> sure, unsure = torch.full((1, 1, 2, 2), -5.0), torch.zeros(1, 1, 2, 2)
+        >>> image = torch.zeros(1, 1, 2, 2)
+        >>> bool(negative_log_likelihood(image, (image, sure)) < negative_log_likelihood(image, (image, unsure)))
+        True
+    """
     return -discretised_gaussian_log_prob(value, *pixels).flatten(1).sum(1)
 
 
@@ -114,7 +129,13 @@ def _with_pixels(noise: Noise, value: Tensor, pixels: tuple[Tensor, Tensor]) -> 
 
 
 def require_shares(variable: Variable, **shares: float) -> None:
-    """Raise ConfigError unless all of these options lie between 0 and 1."""
+    """Raise ConfigError unless all of these options lie between 0 and 1.
+
+    Examples:
+        >>> require_shares(Image("image", 1, 8, 8), pixel_temperature=2)
+        Traceback (most recent call last):
+        counterbench.errors.ConfigError: image: pixel_temperature is 2; it must lie between 0 and 1.
+    """
     for name, value in shares.items():
         if not 0 <= value <= 1:
             raise ConfigError(f"{variable.name}: {name} is {value}; it must lie between 0 and 1.")

@@ -37,6 +37,12 @@ class VAE(LikelihoodImage):
             grey level; a higher one (-3.5: 4 grey levels) keeps a model of few images from being sure of what it cannot know.
         max_log_scale: upper limit of the same; a lower one (-2: 17 grey levels) keeps it from explaining an effect of the
             parents away as noise.
+
+    Examples:
+        >>> vae = VAE(Image("image", 1, 8, 8), [], latent=3, encoder_channels=[4], decoder_channels=[4], hidden=8)
+        >>> noise = vae.sample_noise(2)
+        >>> tuple(noise["latent"].shape), tuple(vae.generate(noise, {}).shape)
+        ((2, 3), (2, 1, 8, 8))
     """
 
     def __init__(

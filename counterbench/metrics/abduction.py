@@ -36,11 +36,17 @@ def two_sample_test(abducted: np.ndarray, prior: np.ndarray) -> np.ndarray:
     """Classifier two-sample test (Lopez-Paz & Oquab, ICLR 2017).
 
     Args:
-        abducted, prior: (N, D).
+        abducted: (N, D).
+        prior: (N, D).
 
     Returns:
         (N,): for unit i, the share of (abducted_i, prior_i) that a network which has seen neither tells apart rightly. The
         mean is its accuracy: 0.5 if the laws are the same, 1 if every sample gives itself away.
+
+    Examples:
+        >>> draws = np.random.default_rng(0).standard_normal((120, 1))
+        >>> float(two_sample_test(draws + 20, draws).mean())
+        1.0
     """
     count = len(abducted)
     points = StandardScaler().fit_transform(np.concatenate([abducted, prior]))
@@ -65,6 +71,13 @@ def readable(noise: np.ndarray, parent: np.ndarray, variable: Variable) -> tuple
     Returns:
         (error, error without the noise), each (N,): squared error against the mean, or wrong classes against the commonest.
         1 - the ratio of their sums is 0 if the noise says nothing and 1 if it says everything.
+
+    Examples:
+        >>> noise = np.random.default_rng(0).standard_normal((120, 1))
+        >>> from counterbench.causal.variables import Binary
+        >>> error, blind = readable(noise, parent=(noise[:, 0] > 0).astype(int), variable=Binary("smile"))
+        >>> bool(1 - error.sum() / blind.sum() > 0.8)
+        True
     """
     points = StandardScaler().fit_transform(noise)
     error, blind = np.zeros(len(noise)), np.zeros(len(noise))
@@ -116,7 +129,12 @@ def _key(noise: str) -> str:
 
 
 def narrowed(noise: Tensor, width: int = WIDTH) -> Tensor:
-    """(N, ...) -> (N, at most `width`), by fixed random orthonormal directions."""
+    """(N, ...) -> (N, at most `width`), by fixed random orthonormal directions.
+
+    Examples:
+        >>> tuple(narrowed(torch.zeros(5, 1, 8, 8)).shape), tuple(narrowed(torch.zeros(5, 3)).shape)
+        ((5, 32), (5, 3))
+    """
     flat = noise.flatten(1).double()
     if flat.shape[1] <= width:
         return flat
@@ -131,6 +149,13 @@ class Abduction(Metric):
     Args:
         setting: what is asked.
         samples: how many test images at most (the first ones).
+
+    Examples:
+        >>> from counterbench.causal.graph import CausalGraph
+        >>> graph, width = CausalGraph({"width": []}), Continuous("width", 0, 8, "px")
+        >>> setting = Setting(graph, {"width": width}, "", ("width",), (), cycles=1, with_truth=(), noise={"width.u": 1})
+        >>> [(cell.quantity, cell.measured) for cell in Abduction(setting).cells]
+        [('prior_test', 'width.u'), ('round_trip_error', 'width')]
     """
 
     title = "Abduction"

@@ -1,4 +1,4 @@
-"""One batch of answers: generated once, judged by many."""
+"""A batch of samples with a model's answers, as every metric sees it, and what judges and feature spaces read in the images."""
 
 from __future__ import annotations
 
@@ -30,6 +30,10 @@ def l1(first: Tensor, second: Tensor) -> Tensor:
 
     Returns:
         (N,), float64, in grey levels.
+
+    Examples:
+        >>> l1(torch.zeros(2, 1, 1, 2), torch.tensor([[[[0.0, 8.0]]], [[[1.0, 1.0]]]])).tolist()
+        [4.0, 1.0]
     """
     return (first.double() - second.double()).abs().flatten(1).mean(1)
 
@@ -40,8 +44,9 @@ def wrong_scale(reach: Sequence[float]) -> str:
     Args:
         reach: darkest and brightest pixel of the answers, then of the images that they are about.
 
-    >>> wrong_scale([-0.42, 2.8, 0, 255])
-    'its images span 3.22 grey levels where the data span 255: were they meant as 0 to 1, or normalised? Grey levels are 0 to 255'
+    Examples:
+        >>> wrong_scale([-0.42, 2.8, 0, 255])
+        'its images span 3.22 grey levels where the data span 255: were they meant as 0 to 1, or normalised? Grey levels are 0 to 255'
     """
     low, high, factual_low, factual_high = reach
     span, due = high - low, factual_high - factual_low
@@ -56,7 +61,12 @@ def wrong_scale(reach: Sequence[float]) -> str:
 
 
 def picture(values: Mapping[str, Tensor], image: str) -> Tensor:
-    """The images among some values, (N, C, H, W); nothing, (0,), for a dataset without images."""
+    """The images among some values, (N, C, H, W); nothing, (0,), for a dataset without images.
+
+    Examples:
+        >>> tuple(picture({"image": torch.zeros(2, 1, 4, 4)}, "image").shape), tuple(picture({}, "").shape)
+        ((2, 1, 4, 4), (0,))
+    """
     return values[image] if image else torch.empty(0)
 
 
@@ -72,6 +82,11 @@ class Instruments:
     Args:
         measure: the judges: images -> what they read, by variable.
         spaces: feature spaces by name.
+
+    Examples:
+        >>> brightest = Instruments(lambda images: {"width": Reading(images.amax((1, 2, 3))[None])})
+        >>> brightest.measure(torch.full((2, 1, 4, 4), 7.0))["width"].mean.tolist()
+        [7.0, 7.0]
     """
 
     measure: Callable[[Tensor], Mapping[str, Reading]] = lambda images: {}
@@ -84,6 +99,11 @@ class View:
     Args:
         images: (N, C, H, W), grey levels.
         instruments: who looks.
+
+    Examples:
+        >>> black, grey = (View(torch.full((1, 1, 4, 4), level), Instruments()) for level in (0.0, 128.0))
+        >>> black.distance("l1", grey).tolist()
+        [128.0]
     """
 
     def __init__(self, images: Tensor, instruments: Instruments):
@@ -118,6 +138,11 @@ class NoiseSample:
     Args:
         abducted: "variable.part" -> (N, D), inferred from the factual samples.
         prior: the same, drawn from the model's prior.
+
+    Examples:
+        >>> noise = NoiseSample(abducted={"width.u": torch.zeros(2, 1)}, prior={"width.u": torch.ones(2, 1)})
+        >>> sorted(noise.abducted)
+        ['width.u']
     """
 
     abducted: Mapping[str, Tensor]
@@ -136,6 +161,12 @@ class Batch:
         partner: images of other samples, one each, for a distance between individuals.
         matched: intervened variable -> real images with the counterfactual attributes of the plan, one each.
         noise: the model's exogenous noise; None for a model that has none.
+
+    Examples:
+        >>> factual = Samples({"image": torch.zeros(2, 1, 4, 4)}, index=torch.tensor([5, 6]))
+        >>> batch = Batch(factual, "image", null=lambda: {"image": torch.ones(2, 1, 4, 4)})
+        >>> batch.view.distance("l1", batch.null).tolist()
+        [1.0, 1.0]
     """
 
     def __init__(
@@ -195,6 +226,12 @@ class Answers:
         truth: the true answer, where there is one.
         other: for a pair, the answer when the order is exchanged.
         cost: what the answer cost, per sample.
+
+    Examples:
+        >>> batch = Batch(Samples({"image": torch.zeros(2, 1, 4, 4)}, index=torch.tensor([5, 6])), "image")
+        >>> answers = Counterfactual(batch, "single", ("width",), {"image": torch.ones(2, 1, 4, 4)})
+        >>> answers.view.distance("l1", batch.view).tolist()
+        [1.0, 1.0]
     """
 
     batch: Batch

@@ -1,4 +1,4 @@
-"""What a metric is: a value per sample, accumulated over batches, never averaged over them."""
+"""Base classes of metrics. A metric keeps one value per sample; means are taken once over all samples, never over batches."""
 
 from __future__ import annotations
 
@@ -43,6 +43,12 @@ class Setting:
         references: real training images, for metrics that compare with them.
         noise: "variable.part" -> how many numbers; empty for a model without exogenous noise.
         rows: of the test split, that are asked about; None if that is not known.
+
+    Examples:
+        >>> graph = CausalGraph({"thickness": [], "intensity": ["thickness"], "digit": []})
+        >>> names = tuple(graph)
+        >>> Setting(graph, {}, "", names, names, cycles=1, with_truth=()).unaffected("intensity")
+        ('thickness', 'digit')
     """
 
     graph: CausalGraph
@@ -83,6 +89,11 @@ class Cell:
         kind: "mean" (ratio of the sums of scores and references), "skill" (1 - that), or, without an interval because
             resampling samples says nothing about them, "timing" (mean) and "peak" (largest).
         detail: left out of the short table.
+
+    Examples:
+        >>> cell = Cell("absolute_error", "px", "lower", intervened="intensity", measured="thickness")
+        >>> cell.kind, cell.detail
+        ('mean', False)
     """
 
     quantity: str
@@ -97,14 +108,24 @@ class Cell:
 
 
 def error_cell(variable: Variable, intervened: str, error: str, accuracy: str) -> Cell:
-    """The cell of an attribute: its `error` in the variable's unit if it is continuous, else its `accuracy`."""
+    """The cell of an attribute: its `error` in the variable's unit if it is continuous, else its `accuracy`.
+
+    Examples:
+        >>> error_cell(Continuous("width", 0, 8, "px"), "tilt", "error", "accuracy").quantity
+        'error'
+    """
     if isinstance(variable, Continuous):
         return Cell(error, variable.unit, "lower", intervened, variable.name)
     return Cell(accuracy, "", "higher", intervened, variable.name)
 
 
 def distance_cell(space: str, intervened: str = "", cycles: int = 0, detail: bool = False) -> Cell:
-    """The cell of a mean distance between images: `l1`, or in a feature space."""
+    """The cell of a mean distance between images: `l1`, or in a feature space.
+
+    Examples:
+        >>> distance_cell("l1").unit, distance_cell("lpips").quantity
+        ('grey levels', 'distance')
+    """
     unit, quantity = ("grey levels", L1) if space == L1 else ("", "distance")
     return Cell(quantity, unit, "lower", intervened, cycles=cycles, space=space, detail=detail)
 
@@ -122,6 +143,11 @@ class Column:
         index: (N,), rows of the test split.
         value: (N,), value per sample, float64.
         reference: (N,), what a ratio or skill is relative to; ones for a mean.
+
+    Examples:
+        >>> cell = Cell("skill", "", "higher", kind="skill")
+        >>> Column("effectiveness", cell, torch.arange(2), torch.tensor([1.0, 3.0]), torch.tensor([8.0, 8.0])).point()
+        0.75
     """
 
     def __init__(self, metric: str, cell: Cell, index: Tensor, value: Tensor, reference: Tensor | None = None):
@@ -148,6 +174,12 @@ class Metric(TorchMetric):
 
     Args:
         setting: what is asked.
+
+    Examples:
+        >>> from counterbench.plugins import registry
+        >>> composition = registry.metrics.get("composition")
+        >>> composition.title, sorted(composition.asks), composition.needs_image
+        ('Composition', ['null'], True)
     """
 
     title: ClassVar[str]
@@ -228,7 +260,22 @@ class Metric(TorchMetric):
 
 
 class SampleMetric(Metric):
-    """Base of all metrics whose numbers are means, or ratios of means, over samples."""
+    """Base of all metrics whose numbers are means, or ratios of means, over samples.
+
+    Examples:
+        >>> class Brightness(SampleMetric):
+        ...     def make_cells(self):
+        ...         return [Cell("brightness", "grey levels", "zero")]
+        ...     def update(self, answers):
+        ...         self.add(self.cells[0], answers.index, answers.view.images.mean((1, 2, 3)))
+        >>> from counterbench.causal.samples import Samples
+        >>> from counterbench.metrics.answers import Batch
+        >>> metric = Brightness(Setting(CausalGraph({"image": []}), {}, "image", (), (), cycles=1, with_truth=()))
+        >>> batch = Batch(Samples({"image": torch.zeros(2, 1, 4, 4)}, torch.arange(2)), "image")
+        >>> metric.update(Counterfactual(batch, "null", (), {"image": torch.ones(2, 1, 4, 4)}))
+        >>> metric.compute()[0].point()
+        1.0
+    """
 
     states = ("cell_number", "row", "score", "relative_to")
 
@@ -269,6 +316,12 @@ class DistanceMetric(SampleMetric):
     Args:
         setting: what is asked.
         distances: d: `l1`, or feature spaces such as `lpips`.
+
+    Examples:
+        >>> from counterbench.metrics.composition import Composition
+        >>> setting = Setting(CausalGraph({"image": []}), {}, "image", (), (), cycles=1, with_truth=())
+        >>> [cell.space for cell in Composition(setting, distances=["l1"]).cells]
+        ['l1']
     """
 
     def __init__(self, setting: Setting, distances: Sequence[str] = (L1,)):
@@ -277,7 +330,12 @@ class DistanceMetric(SampleMetric):
 
 
 def joined(state: list[Tensor] | Tensor) -> Tensor:
-    """A list state as one tensor (after a reduction across processes it is one already)."""
+    """A list state as one tensor (after a reduction across processes it is one already).
+
+    Examples:
+        >>> joined([torch.zeros(2), torch.ones(1)]).tolist()
+        [0.0, 0.0, 1.0]
+    """
     if isinstance(state, Tensor):
         return state
     return torch.cat(state) if state else torch.empty(0)

@@ -14,6 +14,23 @@ class Commutativity(DistanceMetric):
     Args:
         setting: what is asked.
         distances: d: `l1`, or feature spaces such as `lpips`.
+
+    Examples:
+        >>> import torch
+        >>> from counterbench.causal import graph, samples, variables
+        >>> from counterbench.metrics import answers, base
+        >>> setting = base.Setting(
+        ...     graph.CausalGraph({"width": [], "image": ["width"]}),
+        ...     {"width": variables.Continuous("width", 0, 8, "px"), "image": variables.Image("image", 1, 2, 2)},
+        ...     image="image", intervenable=("width",), judged=(), cycles=1, with_truth=(), pairs=(("width", "tilt"),),
+        ... )
+        >>> factual = samples.Samples({"width": torch.tensor([2.0]), "image": torch.zeros(1, 1, 2, 2)}, torch.tensor([0]))
+        >>> metric = Commutativity(setting)
+        >>> batch = answers.Batch(factual, "image")
+        >>> other = {**factual, "image": factual["image"] + 5}
+        >>> metric.update(answers.Counterfactual(batch, "pair", ("width", "tilt"), factual, other=other))
+        >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
+        {'l1': 5.0}
     """
 
     title = "Commutativity"

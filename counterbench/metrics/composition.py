@@ -19,6 +19,22 @@ class Composition(DistanceMetric):
         setting: what is asked.
         distances: d: `l1`, or feature spaces such as `lpips`.
         curve: whether learned distances are taken after every cycle, and not only after the first, the tenth and the last.
+
+    Examples:
+        >>> import torch
+        >>> from counterbench.causal import graph, samples, variables
+        >>> from counterbench.metrics import answers, base
+        >>> setting = base.Setting(
+        ...     graph.CausalGraph({"width": [], "image": ["width"]}),
+        ...     {"width": variables.Continuous("width", 0, 8, "px"), "image": variables.Image("image", 1, 2, 2)},
+        ...     image="image", intervenable=("width",), judged=(), cycles=1, with_truth=(),
+        ... )
+        >>> factual = samples.Samples({"width": torch.tensor([2.0]), "image": torch.zeros(1, 1, 2, 2)}, torch.tensor([0]))
+        >>> metric = Composition(setting)
+        >>> batch = answers.Batch(factual, "image")
+        >>> metric.update(answers.Counterfactual(batch, "null", (), {**factual, "image": factual["image"] + 3}))
+        >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
+        {'l1': 3.0}
     """
 
     title = "Composition"

@@ -19,7 +19,24 @@ _CELLS = (
 
 @metrics.register()
 class Cost(SampleMetric):
-    """Seconds and network evaluations per counterfactual, peak memory, weights, training time."""
+    """Seconds and network evaluations per counterfactual, peak memory, weights, training time.
+
+    Examples:
+        >>> import torch
+        >>> from counterbench.causal import graph, samples, variables
+        >>> from counterbench.metrics import answers, base
+        >>> setting = base.Setting(
+        ...     graph.CausalGraph({"width": [], "image": ["width"]}),
+        ...     {"width": variables.Continuous("width", 0, 8, "px"), "image": variables.Image("image", 1, 2, 2)},
+        ...     image="image", intervenable=("width",), judged=(), cycles=1, with_truth=(),
+        ... )
+        >>> factual = samples.Samples({"width": torch.tensor([2.0]), "image": torch.zeros(1, 1, 2, 2)}, torch.tensor([0]))
+        >>> metric = Cost(setting)
+        >>> batch = answers.Batch(factual, "image")
+        >>> metric.update(answers.Counterfactual(batch, "single", ("width",), factual, cost={"seconds": 0.25}))
+        >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
+        {'seconds': 0.25}
+    """
 
     title = "Cost"
     needs_image = False

@@ -24,6 +24,11 @@ def error_per_sample(variable: Variable, measured: Tensor, target: Tensor) -> Te
 
     Returns:
         (N,), float64: absolute error in the variable's unit, or 0 / 1 for a right / wrong class.
+
+    Examples:
+        >>> width = Continuous("width", 0, 8, "px")
+        >>> error_per_sample(width, torch.tensor([2.0, 3.5]), torch.tensor([2.5, 3.5])).tolist()
+        [0.5, 0.0]
     """
     if isinstance(variable, Continuous):
         return (measured.double() - target.double()).abs()
@@ -32,7 +37,28 @@ def error_per_sample(variable: Variable, measured: Tensor, target: Tensor) -> Te
 
 @metrics.register()
 class Effectiveness(SampleMetric):
-    """Every cell (intervened k, measured j): judge_j(x*) against pa*_j (Monteiro et al., ICLR 2023)."""
+    """Every cell (intervened k, measured j): judge_j(x*) against pa*_j (Monteiro et al., ICLR 2023).
+
+    Examples:
+        >>> import torch
+        >>> from counterbench.causal import graph, samples, variables
+        >>> from counterbench.metrics import answers, base
+        >>> from counterbench.judges import Reading
+        >>> setting = base.Setting(
+        ...     graph.CausalGraph({"width": [], "image": ["width"]}),
+        ...     {"width": variables.Continuous("width", 0, 8, "px"), "image": variables.Image("image", 1, 2, 2)},
+        ...     image="image", intervenable=("width",), judged=("width",), cycles=1, with_truth=(),
+        ... )
+        >>> factual = samples.Samples({"width": torch.tensor([2.0]), "image": torch.zeros(1, 1, 2, 2)}, torch.tensor([0]))
+        >>> see = answers.Instruments(lambda images: {"width": Reading(images.amax((1, 2, 3))[None])})  # the brightest pixel
+        >>> metric = Effectiveness(setting)
+        >>> batch = answers.Batch(factual, "image", see)
+        >>> wanted = {"width": torch.tensor([5.0])}
+        >>> answer = {**wanted, "image": factual["image"] + 4}
+        >>> metric.update(answers.Counterfactual(batch, "single", ("width",), answer, floor=wanted))
+        >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
+        {'absolute_error': 1.0, 'skill': 0.8}
+    """
 
     title = "Effectiveness"
     needs_judges = True

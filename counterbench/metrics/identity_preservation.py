@@ -16,6 +16,23 @@ class IdentityPreservation(SampleMetric):
     Args:
         setting: what is asked.
         spaces: d: cosine distance in these feature spaces; `lpips` for the learned distance, `l1` for pixels.
+
+    Examples:
+        >>> import torch
+        >>> from counterbench.causal import graph, samples, variables
+        >>> from counterbench.metrics import answers, base
+        >>> setting = base.Setting(
+        ...     graph.CausalGraph({"width": [], "image": ["width"]}),
+        ...     {"width": variables.Continuous("width", 0, 8, "px"), "image": variables.Image("image", 1, 2, 2)},
+        ...     image="image", intervenable=("width",), judged=(), cycles=1, with_truth=(),
+        ... )
+        >>> factual = samples.Samples({"width": torch.tensor([2.0]), "image": torch.zeros(1, 1, 2, 2)}, torch.tensor([0]))
+        >>> stranger = answers.View(factual["image"] + 8, answers.Instruments())
+        >>> metric = IdentityPreservation(setting, spaces=["l1"])
+        >>> batch = answers.Batch(factual, "image", null=lambda: factual, partner=lambda: stranger)
+        >>> metric.update(answers.Counterfactual(batch, "single", ("width",), {**factual, "image": factual["image"] + 2}))
+        >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
+        {'distance_ratio': 0.25}
     """
 
     title = "Identity preservation"

@@ -31,6 +31,13 @@ class Neighbourhood:
     Args:
         posteriors: (M, 2 L), mean and log standard deviation of every reference.
         groups: (M,), which value each one has.
+
+    Examples:
+        >>> real = torch.tensor([[0.0, 0.0], [1.0, 0.0], [4.0, 0.0]])  # mean and log standard deviation; one number each
+        >>> neighbourhood = Neighbourhood(real, groups=torch.tensor([7, 7, 7]))
+        >>> near = neighbourhood.share(torch.zeros(1, 2), torch.tensor([7]), divergence=torch.tensor([1.0]), below=True)
+        >>> round(float(near), 3)
+        0.667
     """
 
     def __init__(self, posteriors: Tensor, groups: Tensor):
@@ -86,12 +93,21 @@ def cld(closer: Tensor, farther: Tensor, weights: tuple[float, float]) -> Tensor
 
     Returns:
         (N,). Doing nothing gives ln(w1 + w2 e), whatever the data.
+
+    Examples:
+        >>> [round(value, 4) for value in cld(torch.tensor([0.0, 0.5]), torch.tensor([1.0, 0.5]), (0.8, 0.2)).tolist()]
+        [0.2954, 0.5]
     """
     return (weights[0] * closer.exp() + weights[1] * farther.exp()).log()
 
 
 def of_identity(weights: tuple[float, float]) -> float:
-    """What returning the image unchanged scores: ln(w1 + w2 e)."""
+    """What returning the image unchanged scores: ln(w1 + w2 e).
+
+    Examples:
+        >>> round(of_identity((0.8, 0.2)), 4)
+        0.2954
+    """
     return math.log(weights[0] + weights[1] * math.e)
 
 
@@ -102,6 +118,23 @@ class Minimality(SampleMetric):
     Args:
         setting: what is asked.
         weights: pairs (w1, w2): (0.8, 0.2) of the 2024 benchmark, (1, 1) of Diff-SCM.
+
+    Examples:
+        >>> import torch
+        >>> from counterbench.causal import graph, samples, variables
+        >>> from counterbench.metrics import answers, base
+        >>> setting = base.Setting(
+        ...     graph.CausalGraph({"width": [], "image": ["width"]}),
+        ...     {"width": variables.Continuous("width", 0, 8, "px"), "image": variables.Image("image", 1, 2, 2)},
+        ...     image="image", intervenable=("width",), judged=(), cycles=1, with_truth=("width",),
+        ... )
+        >>> factual = samples.Samples({"width": torch.tensor([2.0]), "image": torch.zeros(1, 1, 2, 2)}, torch.tensor([0]))
+        >>> metric = Minimality(setting)
+        >>> batch = answers.Batch(factual, "image")
+        >>> answer, truth = ({**factual, "image": factual["image"] + brighter} for brighter in (6, 4))
+        >>> metric.update(answers.Counterfactual(batch, "single", ("width",), answer, truth=truth))
+        >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
+        {'excess_change': 2.0}
     """
 
     title = "Minimality"

@@ -15,8 +15,14 @@ def change(before: Reading, after: Reading, spread: float) -> Tensor:
     """How much a measurement moved, (N,), in standard deviations of the attribute; a class moves by 0 or 1 / spread.
 
     Args:
-        before, after: what the judges read.
+        before: what the judges read in the factual images.
+        after: what they read in the answers.
         spread: standard deviation in the training split; of a class, sqrt((1 - sum p^2) / 2).
+
+    Examples:
+        >>> before, after = Reading(torch.tensor([[2.0, 3.0]])), Reading(torch.tensor([[2.5, 3.0]]))
+        >>> change(before, after, spread=0.5).tolist()
+        [1.0, 0.0]
     """
     if before.discrete:
         moved = (before.mean.argmax(1) != after.mean.argmax(1)).double()
@@ -27,7 +33,26 @@ def change(before: Reading, after: Reading, spread: float) -> Tensor:
 
 @metrics.register()
 class OffTarget(SampleMetric):
-    """Mean of |judge_j(x*) - judge_j(x)| / std_j over variables j that are neither intervened nor descendants."""
+    """Mean of |judge_j(x*) - judge_j(x)| / std_j over variables j that are neither intervened nor descendants.
+
+    Examples:
+        >>> import torch
+        >>> from counterbench.causal import graph, samples, variables
+        >>> from counterbench.metrics import answers, base
+        >>> from counterbench.judges import Reading
+        >>> setting = base.Setting(
+        ...     graph.CausalGraph({"width": [], "tilt": [], "image": ["width", "tilt"]}),
+        ...     {"width": variables.Continuous("width", 0, 8, "px"), "image": variables.Image("image", 1, 2, 2)},
+        ...     image="image", intervenable=("tilt",), judged=("width",), cycles=1, with_truth=(), spread={"width": 1.5},
+        ... )
+        >>> factual = samples.Samples({"width": torch.tensor([2.0]), "image": torch.zeros(1, 1, 2, 2)}, torch.tensor([0]))
+        >>> see = answers.Instruments(lambda images: {"width": Reading(images.amax((1, 2, 3))[None])})  # the brightest pixel
+        >>> metric = OffTarget(setting)
+        >>> batch = answers.Batch(factual, "image", see)
+        >>> metric.update(answers.Counterfactual(batch, "single", ("tilt",), {**factual, "image": factual["image"] + 3}))
+        >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
+        {'mean_change': 2.0, 'change': 2.0}
+    """
 
     title = "Off-target change"
     needs_judges = True

@@ -12,7 +12,25 @@ from counterbench.plugins.registry import metrics
 
 @metrics.register()
 class PercentageError(SampleMetric):
-    """Mean absolute percentage error of the outcomes, where the true counterfactual is known."""
+    """Mean absolute percentage error of the outcomes, where the true counterfactual is known.
+
+    Examples:
+        >>> import torch
+        >>> from counterbench.causal import graph, samples, variables
+        >>> from counterbench.metrics import answers, base
+        >>> setting = base.Setting(
+        ...     graph.CausalGraph({"width": [], "height": ["width"]}),
+        ...     {"width": variables.Continuous("width", 0, 8, "px"), "height": variables.Continuous("height", 0, 8, "px")},
+        ...     image="", intervenable=("width",), judged=(), cycles=1, with_truth=("width",),
+        ... )
+        >>> factual = samples.Samples({"width": torch.tensor([2.0]), "height": torch.tensor([2.0])}, torch.tensor([0]))
+        >>> metric = PercentageError(setting)
+        >>> batch = answers.Batch(factual, image="")
+        >>> answer, truth = {"height": torch.tensor([3.0])}, {"height": torch.tensor([4.0])}
+        >>> metric.update(answers.Counterfactual(batch, "single", ("width",), answer, truth=truth))
+        >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
+        {'percentage_error': 25.0}
+    """
 
     title = "Percentage error"
     asks = frozenset({"single"})

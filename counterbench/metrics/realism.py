@@ -48,6 +48,14 @@ class Realism(Metric):
             `train` with the whole training split, as published.
         pooled: one number over all interventions, as published, instead of one per intervened variable.
         quantities: which numbers.
+
+    Examples:
+        >>> from counterbench.causal.graph import CausalGraph
+        >>> from counterbench.features.pixel import Pixel
+        >>> graph = CausalGraph({"width": [], "image": ["width"]})
+        >>> setting = Setting(graph, {}, "image", ("width",), (), cycles=1, with_truth=(), spaces={"pixel": Pixel()})
+        >>> [cell.quantity for cell in Realism(setting, spaces=["pixel"], quantities=["kid", "coverage"]).cells]
+        ['kid', 'coverage']
     """
 
     title = "Realism"

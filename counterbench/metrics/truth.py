@@ -17,11 +17,19 @@ def tea(factual: Tensor, truth: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]
     amplification = sqrt(|w|^2 - (<z, w> / |z|)^2). Doing nothing gives (0, 0), the truth gives (1, 0).
 
     Args:
-        factual, truth, answer: (N, ...), grey levels.
+        factual: (N, ...), grey levels.
+        truth: the same shape.
+        answer: the same shape.
 
     Returns:
         (effect, amplification), each (N,), float64; the second in grey levels (Euclidean norm over the image). Both are NaN
         where truth and factual are the same image, for there is no direction to compare with.
+
+    Examples:
+        >>> factual, truth = torch.zeros(1, 2), torch.tensor([[10.0, 0.0]])
+        >>> effect, amplification = tea(factual, truth, answer=torch.tensor([[5.0, 3.0]]))
+        >>> effect.tolist(), amplification.tolist()
+        ([0.5], [3.0])
     """
     origin = factual.double().flatten(1)
     z, w = truth.double().flatten(1) - origin, answer.double().flatten(1) - origin
@@ -40,6 +48,23 @@ class Truth(DistanceMetric):
     Args:
         setting: what is asked.
         distances: to the true image: `l1`, or feature spaces such as `lpips`.
+
+    Examples:
+        >>> import torch
+        >>> from counterbench.causal import graph, samples, variables
+        >>> from counterbench.metrics import answers, base
+        >>> setting = base.Setting(
+        ...     graph.CausalGraph({"width": [], "image": ["width"]}),
+        ...     {"width": variables.Continuous("width", 0, 8, "px"), "image": variables.Image("image", 1, 2, 2)},
+        ...     image="image", intervenable=("width",), judged=(), cycles=1, with_truth=("width",),
+        ... )
+        >>> factual = samples.Samples({"width": torch.tensor([2.0]), "image": torch.zeros(1, 1, 2, 2)}, torch.tensor([0]))
+        >>> metric = Truth(setting)
+        >>> batch = answers.Batch(factual, "image")
+        >>> answer, truth = ({**factual, "image": factual["image"] + brighter} for brighter in (3, 4))
+        >>> metric.update(answers.Counterfactual(batch, "single", ("width",), answer, truth=truth))
+        >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
+        {'l1': 1.0, 'effect': 0.75, 'amplification': 0.0}
     """
 
     title = "Truth"
@@ -100,5 +125,10 @@ def _attribute_score(cell: Cell, answer: Tensor, truth: Tensor) -> Tensor:
 
 
 def rounded(error: Tensor, scale: Tensor) -> Tensor:
-    """Errors with what single precision loses (a millionth of the value) counted as none."""
+    """Errors with what single precision loses (a millionth of the value) counted as none.
+
+    Examples:
+        >>> rounded(torch.tensor([1e-9, 0.5]), torch.tensor([3.0, 3.0])).tolist()
+        [0.0, 0.5]
+    """
     return torch.where(error <= 1e-6 * (1 + scale.double().abs()), 0.0, error)

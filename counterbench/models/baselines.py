@@ -1,4 +1,4 @@
-"""Models without learning, between which every number stands."""
+"""Baselines: models that have learned nothing. Every number of a record is shown beside theirs."""
 
 from __future__ import annotations
 

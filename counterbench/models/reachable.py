@@ -1,4 +1,4 @@
-"""What a model holds: every network and every number that can be reached from it, whatever it keeps them in."""
+"""Finds every network and every number that can be reached from a model, through attributes, containers and closures."""
 
 from __future__ import annotations
 

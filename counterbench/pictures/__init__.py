@@ -1,1 +1,1 @@
-"""Whatever draws: grids, sheets, curves, graphs, albums."""
+"""Everything that draws: grids, sheets, curves, graphs, albums."""

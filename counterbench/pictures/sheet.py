@@ -1,4 +1,4 @@
-"""A dataset at a glance: many samples, and what interventions do to a few of them."""
+"""One picture of a dataset: many samples, and true counterfactuals of a few of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making a component from the options that a user wrote."""
+"""Makes a component from the options that a user wrote."""
 
 from __future__ import annotations
 

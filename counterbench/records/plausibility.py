@@ -1,4 +1,4 @@
-"""Whether a record can be true: what follows from definitions alone, without data, models or torch."""
+"""Checks of a record's numbers against the definitions of its metrics (bounds, known fixed points), without data, models or torch."""
 
 from __future__ import annotations
 

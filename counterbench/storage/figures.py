@@ -1,4 +1,4 @@
-"""How every picture is drawn and written."""
+"""The common style of figures, and how they are written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures as files, read so that nothing is lost without a word."""
+"""Image files; one that eight bits, one picture or three colours cannot hold without loss is refused."""
 
 from __future__ import annotations
 

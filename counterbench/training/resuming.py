@@ -1,4 +1,4 @@
-"""What an interrupted training has left: written atomically, and read back whole, or with a sentence that says how to go on."""
+"""Checkpoints of an interrupted training: written atomically; one that cannot be read is an error that says how to go on."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Can a record be true; asking its model again."""
+"""Verification of records: consistency with this version's exam, and asking the model again."""

@@ -1,4 +1,4 @@
-"""What readers of files that others have made share: where the files lie, and who belongs to which split."""
+"""Shared by readers of published files: where the files lie, and which individual belongs to which split."""
 
 from __future__ import annotations
 

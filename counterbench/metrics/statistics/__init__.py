@@ -1,1 +1,1 @@
-"""Statistics of whole sets, as pseudo-values per sample."""
+"""Statistics of a whole set of samples, as one pseudo-value per sample whose mean is the statistic."""

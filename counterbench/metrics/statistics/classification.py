@@ -10,7 +10,12 @@ def balanced_accuracy(target: np.ndarray, named: np.ndarray) -> np.ndarray:
     """(N,), mean = (sensitivity + specificity) / 2; NaN if a class never occurs.
 
     Args:
-        target, named: (N,), 0 or 1.
+        target: (N,), 0 or 1.
+        named: (N,), 0 or 1, what the judge says.
+
+    Examples:
+        >>> float(balanced_accuracy(np.array([1, 1, 1, 0]), np.array([1, 1, 1, 1])).mean())
+        0.5
     """
     right, positive = (target == named).astype(float), target == 1
     if positive.all() or not positive.any():
@@ -27,6 +32,10 @@ def auroc(target: np.ndarray, score: np.ndarray) -> np.ndarray:
     Args:
         target: (N,), 0 or 1.
         score: (N,), higher for 1.
+
+    Examples:
+        >>> float(auroc(np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8])).mean())
+        0.75
     """
     positive = target == 1
     n1, n0 = int(positive.sum()), int((~positive).sum())
@@ -44,7 +53,13 @@ def auroc(target: np.ndarray, score: np.ndarray) -> np.ndarray:
 
 
 def f1_parts(target: np.ndarray, named: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(numerators, denominators), each (N,), whose sums have the ratio F1 = 2 TP / (2 TP + FP + FN)."""
+    """(numerators, denominators), each (N,), whose sums have the ratio F1 = 2 TP / (2 TP + FP + FN).
+
+    Examples:
+        >>> numerator, denominator = f1_parts(np.array([1, 1, 0, 0]), np.array([1, 0, 1, 0]))
+        >>> float(numerator.sum() / denominator.sum())
+        0.5
+    """
     hit = ((target == 1) & (named == 1)).astype(float)
     miss = (target != named).astype(float)
     return 2 * hit, 2 * hit + miss

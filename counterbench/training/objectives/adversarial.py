@@ -1,4 +1,4 @@
-"""The game of adversarially learned inference."""
+"""Training a bidirectional generator against a discriminator (adversarially learned inference)."""
 
 from __future__ import annotations
 
