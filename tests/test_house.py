@@ -81,7 +81,7 @@ def test_every_module_is_below_its_folder_in_the_layers():
 SHARED_NAMES = {
     "Case": "contracts: what is checked, one per kind of component",
     "Categorical": "causal.variables: a kind of variable; mechanisms: the family of that name",
-    "Counterfactual": "metrics.answers: a batch of answers; training.objectives: fine-tuning on counterfactuals",
+    "Answers": "metrics.answers: a batch of answers to one question; exchange.answers: a folder of answers",
     "Encoder": "networks: a block; training.objectives: refining the encoder of a generator",
     "Panel": "judges: all judges of a variable; pictures: one picture of a grid",
     "Table": "api: a table of numbers in a notebook; datasets: a folder of images with a CSV",
@@ -90,7 +90,7 @@ SHARED_NAMES = {
 """Classes that share their name with another one, and what each is. It only gets shorter."""
 RETIRED = {"candidate", "examinee", "entry", "letter", "util", "utils", "helper", "manager"}
 """Words that CONTRIBUTING.md gives up, each for another one."""
-STILL_USED = {"Candidate", "Entry", "Examinee", "Letter"}
+STILL_USED = {"Candidate", "Entry", "Letter"}
 """Public classes with such a word. It only gets shorter. (`VariableEntry` and its kin are entries of a YAML file: the word's own sense.)"""
 EXAMPLES = ("api.py", "causal", "mechanisms", "metrics")
 """Where every public class and function of a module shows itself at work."""

@@ -71,7 +71,12 @@ def picture(values: Mapping[str, Tensor], image: str) -> Tensor:
 
 
 def same_images(first: Tensor, second: Tensor) -> bool:
-    """Whether two batches are equal pixel by pixel, so that nobody has to look at both."""
+    """Whether two batches are equal pixel by pixel, so that nobody has to look at both.
+
+    Examples:
+        >>> same_images(torch.zeros(2, 1, 4, 4), torch.zeros(2, 1, 4, 4).byte())
+        True
+    """
     return first.shape == second.shape and torch.equal(first.to(second.dtype), second)
 
 
@@ -228,8 +233,9 @@ class Answers:
         cost: what the answer cost, per sample.
 
     Examples:
+        >>> from counterbench.plans.question import Question
         >>> batch = Batch(Samples({"image": torch.zeros(2, 1, 4, 4)}, index=torch.tensor([5, 6])), "image")
-        >>> answers = Counterfactual(batch, "single", ("width",), {"image": torch.ones(2, 1, 4, 4)})
+        >>> answers = Answers(batch, Question("single", batch.index, "width"), {"image": torch.ones(2, 1, 4, 4)})
         >>> answers.view.distance("l1", batch.view).tolist()
         [1.0, 1.0]
     """

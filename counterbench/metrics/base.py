@@ -263,6 +263,7 @@ class SampleMetric(Metric):
     """Base of all metrics whose numbers are means, or ratios of means, over samples.
 
     Examples:
+        >>> from counterbench.plans.question import Question
         >>> class Brightness(SampleMetric):
         ...     def make_cells(self):
         ...         return [Cell("brightness", "grey levels", "zero")]
@@ -272,7 +273,7 @@ class SampleMetric(Metric):
         >>> from counterbench.metrics.answers import Batch
         >>> metric = Brightness(Setting(CausalGraph({"image": []}), {}, "image", (), (), cycles=1, with_truth=()))
         >>> batch = Batch(Samples({"image": torch.zeros(2, 1, 4, 4)}, torch.arange(2)), "image")
-        >>> metric.update(Counterfactual(batch, "null", (), {"image": torch.ones(2, 1, 4, 4)}))
+        >>> metric.update(Answers(batch, Question("null", batch.index, cycle=1), {"image": torch.ones(2, 1, 4, 4)}))
         >>> metric.compute()[0].point()
         1.0
     """

@@ -16,6 +16,7 @@ class Commutativity(DistanceMetric):
         distances: d: `l1`, or feature spaces such as `lpips`.
 
     Examples:
+        >>> from counterbench.plans.question import Question
         >>> import torch
         >>> from counterbench.causal import graph, samples, variables
         >>> from counterbench.metrics import answers, base
@@ -28,7 +29,8 @@ class Commutativity(DistanceMetric):
         >>> metric = Commutativity(setting)
         >>> batch = answers.Batch(factual, "image")
         >>> other = {**factual, "image": factual["image"] + 5}
-        >>> metric.update(answers.Counterfactual(batch, "pair", ("width", "tilt"), factual, other=other))
+        >>> first = Question("single", batch.index, "width")
+        >>> metric.update(answers.Answers(batch, Question("pair", batch.index, "tilt", follows=first), factual, other=other))
         >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
         {'l1': 5.0}
     """

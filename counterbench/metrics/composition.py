@@ -21,6 +21,7 @@ class Composition(DistanceMetric):
         curve: whether learned distances are taken after every cycle, and not only after the first, the tenth and the last.
 
     Examples:
+        >>> from counterbench.plans.question import Question
         >>> import torch
         >>> from counterbench.causal import graph, samples, variables
         >>> from counterbench.metrics import answers, base
@@ -32,7 +33,7 @@ class Composition(DistanceMetric):
         >>> factual = samples.Samples({"width": torch.tensor([2.0]), "image": torch.zeros(1, 1, 2, 2)}, torch.tensor([0]))
         >>> metric = Composition(setting)
         >>> batch = answers.Batch(factual, "image")
-        >>> metric.update(answers.Counterfactual(batch, "null", (), {**factual, "image": factual["image"] + 3}))
+        >>> metric.update(answers.Answers(batch, Question("null", batch.index, cycle=1), {**factual, "image": factual["image"] + 3}))
         >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
         {'l1': 3.0}
     """

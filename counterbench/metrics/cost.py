@@ -22,6 +22,7 @@ class Cost(SampleMetric):
     """Seconds and network evaluations per counterfactual, peak memory, weights, training time.
 
     Examples:
+        >>> from counterbench.plans.question import Question
         >>> import torch
         >>> from counterbench.causal import graph, samples, variables
         >>> from counterbench.metrics import answers, base
@@ -33,7 +34,7 @@ class Cost(SampleMetric):
         >>> factual = samples.Samples({"width": torch.tensor([2.0]), "image": torch.zeros(1, 1, 2, 2)}, torch.tensor([0]))
         >>> metric = Cost(setting)
         >>> batch = answers.Batch(factual, "image")
-        >>> metric.update(answers.Counterfactual(batch, "single", ("width",), factual, cost={"seconds": 0.25}))
+        >>> metric.update(answers.Answers(batch, Question("single", batch.index, "width"), factual, cost={"seconds": 0.25}))
         >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
         {'seconds': 0.25}
     """

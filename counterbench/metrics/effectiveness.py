@@ -40,6 +40,7 @@ class Effectiveness(SampleMetric):
     """Every cell (intervened k, measured j): judge_j(x*) against pa*_j (Monteiro et al., ICLR 2023).
 
     Examples:
+        >>> from counterbench.plans.question import Question
         >>> import torch
         >>> from counterbench.causal import graph, samples, variables
         >>> from counterbench.metrics import answers, base
@@ -55,7 +56,7 @@ class Effectiveness(SampleMetric):
         >>> batch = answers.Batch(factual, "image", see)
         >>> wanted = {"width": torch.tensor([5.0])}
         >>> answer = {**wanted, "image": factual["image"] + 4}
-        >>> metric.update(answers.Counterfactual(batch, "single", ("width",), answer, floor=wanted))
+        >>> metric.update(answers.Answers(batch, Question("single", batch.index, "width"), answer, floor=wanted))
         >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
         {'absolute_error': 1.0, 'skill': 0.8}
     """

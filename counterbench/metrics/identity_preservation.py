@@ -18,6 +18,7 @@ class IdentityPreservation(SampleMetric):
         spaces: d: cosine distance in these feature spaces; `lpips` for the learned distance, `l1` for pixels.
 
     Examples:
+        >>> from counterbench.plans.question import Question
         >>> import torch
         >>> from counterbench.causal import graph, samples, variables
         >>> from counterbench.metrics import answers, base
@@ -30,7 +31,7 @@ class IdentityPreservation(SampleMetric):
         >>> stranger = answers.View(factual["image"] + 8, answers.Instruments())
         >>> metric = IdentityPreservation(setting, spaces=["l1"])
         >>> batch = answers.Batch(factual, "image", null=lambda: factual, partner=lambda: stranger)
-        >>> metric.update(answers.Counterfactual(batch, "single", ("width",), {**factual, "image": factual["image"] + 2}))
+        >>> metric.update(answers.Answers(batch, Question("single", batch.index, "width"), {**factual, "image": factual["image"] + 2}))
         >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
         {'distance_ratio': 0.25}
     """

@@ -120,6 +120,7 @@ class Minimality(SampleMetric):
         weights: pairs (w1, w2): (0.8, 0.2) of the 2024 benchmark, (1, 1) of Diff-SCM.
 
     Examples:
+        >>> from counterbench.plans.question import Question
         >>> import torch
         >>> from counterbench.causal import graph, samples, variables
         >>> from counterbench.metrics import answers, base
@@ -132,7 +133,7 @@ class Minimality(SampleMetric):
         >>> metric = Minimality(setting)
         >>> batch = answers.Batch(factual, "image")
         >>> answer, truth = ({**factual, "image": factual["image"] + brighter} for brighter in (6, 4))
-        >>> metric.update(answers.Counterfactual(batch, "single", ("width",), answer, truth=truth))
+        >>> metric.update(answers.Answers(batch, Question("single", batch.index, "width"), answer, truth=truth))
         >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
         {'excess_change': 2.0}
     """

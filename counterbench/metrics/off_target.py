@@ -36,6 +36,7 @@ class OffTarget(SampleMetric):
     """Mean of |judge_j(x*) - judge_j(x)| / std_j over variables j that are neither intervened nor descendants.
 
     Examples:
+        >>> from counterbench.plans.question import Question
         >>> import torch
         >>> from counterbench.causal import graph, samples, variables
         >>> from counterbench.metrics import answers, base
@@ -49,7 +50,7 @@ class OffTarget(SampleMetric):
         >>> see = answers.Instruments(lambda images: {"width": Reading(images.amax((1, 2, 3))[None])})  # the brightest pixel
         >>> metric = OffTarget(setting)
         >>> batch = answers.Batch(factual, "image", see)
-        >>> metric.update(answers.Counterfactual(batch, "single", ("tilt",), {**factual, "image": factual["image"] + 3}))
+        >>> metric.update(answers.Answers(batch, Question("single", batch.index, "tilt"), {**factual, "image": factual["image"] + 3}))
         >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
         {'mean_change': 2.0, 'change': 2.0}
     """

@@ -15,6 +15,7 @@ class PercentageError(SampleMetric):
     """Mean absolute percentage error of the outcomes, where the true counterfactual is known.
 
     Examples:
+        >>> from counterbench.plans.question import Question
         >>> import torch
         >>> from counterbench.causal import graph, samples, variables
         >>> from counterbench.metrics import answers, base
@@ -27,7 +28,7 @@ class PercentageError(SampleMetric):
         >>> metric = PercentageError(setting)
         >>> batch = answers.Batch(factual, image="")
         >>> answer, truth = {"height": torch.tensor([3.0])}, {"height": torch.tensor([4.0])}
-        >>> metric.update(answers.Counterfactual(batch, "single", ("width",), answer, truth=truth))
+        >>> metric.update(answers.Answers(batch, Question("single", batch.index, "width"), answer, truth=truth))
         >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
         {'percentage_error': 25.0}
     """

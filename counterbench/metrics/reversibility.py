@@ -16,6 +16,7 @@ class Reversibility(DistanceMetric):
         distances: d: `l1`, or feature spaces such as `lpips`.
 
     Examples:
+        >>> from counterbench.plans.question import Question
         >>> import torch
         >>> from counterbench.causal import graph, samples, variables
         >>> from counterbench.metrics import answers, base
@@ -27,7 +28,7 @@ class Reversibility(DistanceMetric):
         >>> factual = samples.Samples({"width": torch.tensor([2.0]), "image": torch.zeros(1, 1, 2, 2)}, torch.tensor([0]))
         >>> metric = Reversibility(setting)
         >>> batch = answers.Batch(factual, "image")
-        >>> metric.update(answers.Counterfactual(batch, "return", ("width",), {**factual, "image": factual["image"] + 2}))
+        >>> metric.update(answers.Answers(batch, Question("return", batch.index, "width"), {**factual, "image": factual["image"] + 2}))
         >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
         {'l1': 2.0}
     """

@@ -50,6 +50,7 @@ class Truth(DistanceMetric):
         distances: to the true image: `l1`, or feature spaces such as `lpips`.
 
     Examples:
+        >>> from counterbench.plans.question import Question
         >>> import torch
         >>> from counterbench.causal import graph, samples, variables
         >>> from counterbench.metrics import answers, base
@@ -62,7 +63,7 @@ class Truth(DistanceMetric):
         >>> metric = Truth(setting)
         >>> batch = answers.Batch(factual, "image")
         >>> answer, truth = ({**factual, "image": factual["image"] + brighter} for brighter in (3, 4))
-        >>> metric.update(answers.Counterfactual(batch, "single", ("width",), answer, truth=truth))
+        >>> metric.update(answers.Answers(batch, Question("single", batch.index, "width"), answer, truth=truth))
         >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
         {'l1': 1.0, 'effect': 0.75, 'amplification': 0.0}
     """
