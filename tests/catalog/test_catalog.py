@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -381,3 +382,13 @@ def test_a_message_repeats_a_line_of_what_was_given_at_most(tmp_path):
         toy_card(variables={"a": {"kind": "binary", "parents": [long]}}),
     ):
         told(content, Card, tmp_path)
+
+
+def test_a_card_writes_a_network_once():
+    for path in card_paths().values():
+        hashes = re.findall(r"^ *sha256: (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert len(hashes) == len(set(hashes)), path
+    smiling, eyeglasses = (datasets.card("celeba-simple").judges[name] for name in ("smiling", "eyeglasses"))
+    for one, other in zip(smiling, eyeglasses, strict=True):
+        assert one.quality != other.quality
+        assert one.model_copy(update={"quality": other.quality}) == other
