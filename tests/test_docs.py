@@ -1,6 +1,7 @@
 """The documentation says what the code says."""
 
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -15,12 +16,17 @@ ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(not (ROOT / "docs" / "make.py").exists(), reason="only in a checkout")
 
 
-@pytest.fixture(scope="module")
-def made(toy):
-    spec = importlib.util.spec_from_file_location("docs_make", ROOT / "docs" / "make.py")
+def script(name):
+    """A script of docs/, as a module."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def made(toy):
+    return script("make")
 
 
 def test_generated_pages_are_up_to_date(made):
@@ -43,6 +49,21 @@ def test_every_metric_has_a_page_with_a_figure(made):
     assert set(made.ORDER) == names == set(made.READ)
     for name in names:
         assert (made.IMAGES / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_curves_of_the_figures_are_what_the_metrics_give(toy):
+    """The stored experiment is there for every metric; those parts of it that take a moment are run again."""
+    from counterbench.plugins import registry
+
+    sensitivity = script("sensitivity")
+    stored = json.loads(sensitivity.STORED.read_text(encoding="utf-8"))
+    assert set(stored) == set(registry.metrics.builtins())
+    assert all(len(panel["x"]) == len(panel["y"]) > 2 for panels in stored.values() for panel in panels)
+    for name in ("cost", "abduction", "truth", "off_target"):
+        for panel, now in zip(stored[name], sensitivity.panels(name), strict=True):
+            assert (panel["x_label"], panel["y_label"], panel["truth"]) == (now.x_label, now.y_label, now.truth)
+            assert panel["x"] == list(now.x)
+            assert panel["y"] == pytest.approx(list(now.y), rel=1e-3, abs=1e-3)
 
 
 def test_links_and_pictures_lead_somewhere():

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from counterbench.metrics.minimality import Neighbourhood
-from counterbench.networks.autoencoder import normal_divergence
+from counterbench.networks.normal import normal_divergence
 
 QUERIES, REFERENCES, LATENT, GROUPS, FEW = 10_000, 60_000, 16, 10, 3
 

@@ -20,3 +20,8 @@ def section(name: str) -> Path:
     raise ConfigError(
         f"This installation has no folder {name!r} (looked at {inside} and {at_root}); reinstall counterbench."
     )
+
+
+def declarations(folder: Path, pattern: str = "*.yaml") -> list[Path]:
+    """The declarations in a folder; a file whose name begins with an underscore is only a part of others."""
+    return [path for path in sorted(folder.glob(pattern)) if not path.name.startswith("_")]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from counterbench.catalog import section
-from counterbench.catalog.names import ClassName, Name, Unit, VariableName, require_name
-from counterbench.catalog.reading import Declaration, load_yaml, validate
+from counterbench.catalog import declarations, section
+from counterbench.catalog.names import ClassName, Name, Unit, VariableName
+from counterbench.catalog.reading import Declaration, read
 from counterbench.causal.graph import CausalGraph
 from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Ordinal, Variable
 from counterbench.errors import ConfigError, CounterbenchError, UnknownNameError, short
@@ -153,6 +154,10 @@ class Card(Declaration):
     citation: str = ""
     path: Path | None = None
 
+    @classmethod
+    def catalogue(cls, content: Mapping[str, Any]) -> Path:
+        return section("datasets")
+
     @model_validator(mode="after")
     def _consistent(self) -> Card:
         if self.default_source not in self.sources:
@@ -243,36 +248,9 @@ class Card(Declaration):
 
 def card_paths() -> dict[str, Path]:
     """Every card of the catalogue: name -> file."""
-    return {path.stem: path for path in sorted(section("datasets").glob("*.yaml"))}
+    return {path.stem: path for path in declarations(section("datasets"))}
 
 
 def read_card(path: Path) -> Card:
-    """Read a card from a file.
-
-    `extends: NAME` takes everything from the card NAME, in the same folder or in the catalogue, except for what is said here; `null` leaves a part out.
-    """
-    return validate(_extended(load_yaml(path), path), Card, path).model_copy(update={"path": path})
-
-
-def _extended(content: Any, path: Path, seen: tuple[Path, ...] = ()) -> Any:
-    if not isinstance(content, dict) or "extends" not in content:
-        return content
-    own = {key: value for key, value in content.items() if key != "extends"}
-    try:
-        name = require_name(content["extends"])
-    except ValueError as error:
-        raise ConfigError(f"{path}: extends: {error}") from error
-    beside, known = path.parent / f"{name}.yaml", section("datasets") / f"{name}.yaml"
-    base = beside if beside.is_file() and beside.resolve() != path.resolve() else known
-    if not base.is_file() or base.resolve() in (path.resolve(), *seen):
-        raise ConfigError(
-            f"{path}: extends {name!r}, but there is no other card {beside}, and none of that name in the catalogue."
-        )
-    return _merged(_extended(load_yaml(base), base, (*seen, path.resolve())), own)
-
-
-def _merged(base: Any, own: Any) -> Any:
-    if not isinstance(base, dict) or not isinstance(own, dict):
-        return own
-    both = {**base, **{key: _merged(base.get(key), value) for key, value in own.items()}}
-    return {key: value for key, value in both.items() if value is not None}
+    """Read a card from a file."""
+    return read(path, Card).model_copy(update={"path": path})

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from counterbench.catalog import declarations, section
+from counterbench.catalog.names import require_name
 from counterbench.catalog.plain_yaml import parse
 from counterbench.errors import ConfigError, short, suggestion
 
@@ -16,6 +19,18 @@ class Declaration(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @classmethod
+    def catalogue(cls, content: Mapping[str, Any]) -> Path | None:
+        """The folder of the catalogue where `extends` finds what is not in the same folder; None for none.
+
+        Args:
+            content: what the file says, without what it extends.
+
+        Raises:
+            ValueError: for what cannot be the name of a folder.
+        """
+        return None
+
 
 Declared = TypeVar("Declared", bound=Declaration)
 
@@ -23,20 +38,76 @@ Declared = TypeVar("Declared", bound=Declaration)
 def read(path: Path, kind: type[Declared]) -> Declared:
     """Read and validate one YAML file.
 
+    `extends: NAME` takes everything from the declaration NAME, in the same folder or in the catalogue, except for what is said here;
+    `null` leaves a part out.
+
     Raises:
         ConfigError: naming the file and the key that is unknown, missing or of the wrong kind.
     """
-    return validate(load_yaml(path), kind, path)
-
-
-def validate(content: Any, kind: type[Declared], path: Path) -> Declared:
-    """Validate what was read from `path`."""
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected keys and values, got {type(content).__name__}.")
     try:
-        return kind.model_validate(content)
+        return kind.model_validate(_extended(path, kind))
     except ValidationError as error:
         raise ConfigError(f"{path}: {_explain(error, kind)}") from error
+
+
+def _extended(path: Path, kind: type[Declaration]) -> dict[str, Any]:
+    """What a file says, over what the files say that it extends one after the other."""
+    files, layers = [path], [_load_mapping(path)]
+    while "extends" in layers[-1]:
+        name = layers[-1].pop("extends")
+        files.append(_base(name, files, kind, _combined(layers)))
+        layers.append(_load_mapping(files[-1]))
+    return _combined(layers)
+
+
+def _combined(layers: list[dict[str, Any]]) -> dict[str, Any]:
+    """What several files say together; the first has the last word."""
+    content = layers[-1]
+    for own in reversed(layers[:-1]):
+        content = _merged(content, own)
+    return content
+
+
+def _merged(base: Any, own: Any) -> Any:
+    if not isinstance(base, dict) or not isinstance(own, dict):
+        return own
+    both = {**base, **{key: _merged(base.get(key), value) for key, value in own.items()}}
+    return {key: value for key, value in both.items() if value is not None or key not in own}
+
+
+def _base(given: Any, files: list[Path], kind: type[Declaration], content: dict[str, Any]) -> Path:
+    """The file that the last of `files` extends.
+
+    Raises:
+        ConfigError: for what is no name, is nowhere, or leads round in a circle.
+    """
+    path = files[-1]
+    try:
+        name = f"_{require_name(given[1:])}" if str(given).startswith("_") else require_name(given)
+        catalogue = kind.catalogue(content)
+    except ValueError as error:
+        raise ConfigError(f"{path}: extends: {error}") from error
+    beside, called = path.parent / f"{name}.yaml", kind.__name__.lower()
+    base = beside
+    if catalogue is not None and (not beside.is_file() or beside.resolve() == path.resolve()):
+        base = catalogue / f"{name}.yaml"
+    if not base.is_file() or base.resolve() == path.resolve():
+        raise ConfigError(
+            f"{path}: extends {name!r}, but there is no other {called} {beside}, and none of that name in the catalogue."
+        )
+    if base.resolve() in [file.resolve() for file in files]:
+        chain = " -> ".join(file.name for file in (*files, base))
+        raise ConfigError(
+            f"{path}: extends {name!r}, which extends this {called} in turn ({chain}); one of them must extend nothing."
+        )
+    return base
+
+
+def _load_mapping(path: Path) -> dict[str, Any]:
+    content = load_yaml(path)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected keys and values, got {type(content).__name__}.")
+    return content
 
 
 def load_yaml(path: Path) -> Any:
@@ -53,13 +124,34 @@ def load_yaml(path: Path) -> Any:
         raise ConfigError(f"{path} is not valid YAML{error}.") from error
 
 
+KEYS: dict[Literal["recipe", "card", "suite"], set[str]] = {
+    "recipe": {"mechanisms", "dataset", "weights", "seed"},
+    "card": {
+        "variables",
+        "reader",
+        "sources",
+        "judges",
+        "features",
+        "roles",
+        "default_source",
+        "group",
+        "truth",
+        "limits",
+    },
+    "suite": {"metrics", "cycles", "single", "undo", "pairs", "law", "limit", "references", "resamples"},
+}
+"""Keys that the others lack."""
+
+
 def declared_in(path: Path) -> Literal["recipe", "card", "suite"]:
-    """What a file of the user's own declares: each has keys that the others lack."""
+    """What a file of the user's own declares."""
     content = load_yaml(path)
     keys = content.keys() if isinstance(content, dict) else set()
-    if "mechanisms" in keys:
-        return "recipe"
-    return "card" if {"variables", "extends", "reader"} & keys else "suite"
+    known = next((kind for kind, own in KEYS.items() if own & keys), None)
+    if known is None and "extends" in keys:  # names and words alone: as what it extends
+        suites = [file.stem for file in declarations(section("benchmarks") / "suites")]
+        return "suite" if content["extends"] in suites else "card"
+    return known or "suite"
 
 
 def _explain(error: ValidationError, kind: type[BaseModel]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from counterbench.catalog import section
-from counterbench.catalog.names import Name, VariableName
+from counterbench.catalog import declarations, section
+from counterbench.catalog.names import Name, VariableName, require_name
 from counterbench.catalog.reading import Declaration, read
 
 
@@ -74,7 +75,10 @@ class WeightsEntry(Declaration):
 
 
 class Recipe(Declaration):
-    """A model: one YAML file, `models/<dataset>/<name>.yaml`."""
+    """A model: one YAML file, `models/<dataset>/<name>.yaml`.
+
+    What several recipes of a dataset share stands once, in a file that they extend: `_attributes.yaml`.
+    """
 
     name: Name
     title: str
@@ -87,6 +91,11 @@ class Recipe(Declaration):
     weights: dict[Name, WeightsEntry] = Field(default_factory=dict)
     """source -> weights; paths are relative to the recipe."""
 
+    @classmethod
+    def catalogue(cls, content: Mapping[str, Any]) -> Path | None:
+        """Recipes of the same dataset."""
+        return section("models") / require_name(content["dataset"]) if "dataset" in content else None
+
     def content(self) -> dict[str, Any]:
         """Plain data that defines the model, without where its weights lie."""
         return self.model_dump(mode="json", exclude={"weights"})
@@ -95,7 +104,7 @@ class Recipe(Declaration):
 def recipe_paths(dataset: str | None = None) -> dict[tuple[str, str], Path]:
     """Every recipe of the catalogue: (dataset, name) -> file."""
     pattern = f"{dataset}/*.yaml" if dataset else "*/*.yaml"
-    return {(path.parent.name, path.stem): path for path in sorted(section("models").glob(pattern))}
+    return {(path.parent.name, path.stem): path for path in declarations(section("models"), pattern)}
 
 
 def read_recipe(path: Path) -> Recipe:

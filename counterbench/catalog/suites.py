@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from counterbench.catalog import section
+from counterbench.catalog import declarations, section
 from counterbench.catalog.names import Name
 from counterbench.catalog.reading import Declaration, read
 from counterbench.errors import UnknownNameError
@@ -42,6 +43,10 @@ class Suite(Declaration):
     resamples: int = Field(2000, ge=100)
     """Bootstrap resamples behind each interval."""
 
+    @classmethod
+    def catalogue(cls, content: Mapping[str, Any]) -> Path:
+        return section("benchmarks") / "suites"
+
     @field_validator("metrics", mode="before")
     @classmethod
     def _names_alone(cls, given: Any) -> Any:
@@ -54,7 +59,7 @@ class Suite(Declaration):
 
 def suite_paths() -> dict[str, Path]:
     """Every suite of the catalogue: name -> file."""
-    return {path.stem: path for path in sorted((section("benchmarks") / "suites").glob("*.yaml"))}
+    return {path.stem: path for path in declarations(Suite.catalogue({}))}
 
 
 def find_suite(name: str) -> Suite:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from counterbench.errors import UnavailableError
 from counterbench.features.base import FeatureSpace
-from counterbench.networks.autoencoder import Recogniser, normal_divergence
+from counterbench.networks.autoencoder import Recogniser
+from counterbench.networks.normal import normal_divergence
 from counterbench.plugins.registry import features
 from counterbench.storage.weights import load_weights
 

@@ -12,6 +12,7 @@ from counterbench.mechanisms.base import Noise, Parents
 from counterbench.mechanisms.image_likelihood import LikelihoodImage
 from counterbench.networks.convolutional import Decoder, Encoder
 from counterbench.networks.likelihood import DiscretisedGaussian
+from counterbench.networks.normal import normal_divergence
 from counterbench.plugins.registry import mechanisms
 
 
@@ -88,11 +89,7 @@ class VAE(LikelihoodImage):
         mean, log_scale = self.infer(value, parents)
         noise = {"latent": mean + temperature * log_scale.exp() * normal(tuple(mean.shape), generator, mean)}
 
-        def divergence() -> Tensor:
-            per_dimension = 0.5 * (mean.square() + (2 * log_scale).exp() - 1) - log_scale
-            return per_dimension.sum(1, keepdim=True)
-
-        return noise, self.pixels(noise, parents), divergence
+        return noise, self.pixels(noise, parents), lambda: normal_divergence(mean, log_scale)[:, None]
 
     def loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
         negative, divergences = self.free_energy(value, parents, generator)

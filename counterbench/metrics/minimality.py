@@ -13,7 +13,7 @@ from counterbench.errors import ConfigError
 from counterbench.metrics.answers import Answers, l1
 from counterbench.metrics.base import Cell, SampleMetric, Setting
 from counterbench.metrics.references import Grouping
-from counterbench.networks.autoencoder import normal_divergence
+from counterbench.networks.normal import normal_divergence
 from counterbench.plugins.registry import metrics
 
 _SPACE = "posterior"
@@ -43,6 +43,7 @@ class Neighbourhood:
     def __init__(self, posteriors: Tensor, groups: Tensor):
         order = groups.argsort(stable=True)
         mean, log_scale = posteriors[order].double().chunk(2, 1)
+        # The formula of networks.normal, multiplied out: sums over references become one matrix product.
         second_moment = (2 * log_scale).exp() + mean.square()
         constant = -(2 * log_scale + 1).sum(1, keepdim=True)
         self.features = torch.cat([second_moment, mean, torch.ones_like(constant), constant], 1)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from counterbench.networks.convolutional import Decoder, Encoder
 from counterbench.networks.likelihood import DiscretisedGaussian, discretised_gaussian_log_prob
+from counterbench.networks.normal import normal_divergence
 
 
 class Recogniser(nn.Module):
@@ -62,16 +63,7 @@ class Autoencoder(nn.Module):
         latent = mean + log_scale.exp() * noise
         features = self.decoder(latent, latent.new_empty(len(latent), 0))
         pixels = discretised_gaussian_log_prob(images, *self.likelihood(features))
-        divergence = 0.5 * (mean.square() + (2 * log_scale).exp() - 1) - log_scale
-        loss: Tensor = divergence.sum(1) - pixels.flatten(1).sum(1)
-        return loss
-
-
-def normal_divergence(mean: Tensor, log_scale: Tensor, other_mean: Tensor, other_log_scale: Tensor) -> Tensor:
-    """KL(N(mean, scale^2) || N(other_mean, other_scale^2)), summed over the last axis, in nats."""
-    ratio = (2 * (log_scale - other_log_scale)).exp()
-    shift = (mean - other_mean) * (-other_log_scale).exp()
-    return (0.5 * (ratio + shift.square() - 1) + other_log_scale - log_scale).sum(-1)
+        return normal_divergence(mean, log_scale) - pixels.flatten(1).sum(1)
 
 
 def standard_normal(count: int, latent: int, generator: torch.Generator) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from counterbench.errors import ConfigError
+from counterbench.networks.normal import normal_divergence
 
 Level = tuple[int, int, int]
 """(resolution, blocks, width)."""
@@ -42,10 +43,7 @@ class Layer:
     def divergence(self) -> Tensor:
         """KL(q || p), (N,), in nats."""
         assert self.posterior is not None
-        (mean, log_scale), (prior_mean, prior_log_scale) = self.posterior, self.prior
-        ratio = (2 * (log_scale - prior_log_scale)).exp()
-        shift = (mean - prior_mean) * (-prior_log_scale).exp()
-        return (0.5 * (ratio + shift.square() - 1) + prior_log_scale - log_scale).flatten(1).sum(1)
+        return normal_divergence(*(part.flatten(1) for part in (*self.posterior, *self.prior)))
 
 
 class Bottleneck(nn.Module):

@@ -1,12 +1,18 @@
+import json
+import re
+from pathlib import Path
+
 import pytest
 import yaml
 
 from counterbench import catalog, datasets
 from counterbench.catalog.cards import Card, card_paths, read_card
-from counterbench.catalog.reading import read
+from counterbench.catalog.reading import KEYS, declared_in, read
 from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
 from counterbench.catalog.suites import Suite, find_suite, suite_paths
 from counterbench.errors import ConfigError, UnknownNameError
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_declaration_reads_and_is_called_like_its_file():
@@ -32,15 +38,39 @@ def test_every_recipe_builds_with_all_its_stages():
                 stages.build(stage, scm, name, 0)
 
 
-def test_recipes_of_one_dataset_share_their_attribute_mechanisms():
-    """Defect 23 of the anchor: one of three models had another mechanism for a class."""
-    shared = {}
-    for (dataset, _), path in recipe_paths().items():
-        image = datasets.card(dataset).image
-        if not image:  # there the mechanisms of attributes are what is compared
-            continue
-        attributes = {name: entry for name, entry in read_recipe(path).mechanisms.items() if name != image}
-        assert shared.setdefault(dataset, attributes) == attributes
+def test_no_mechanism_is_written_twice_in_a_datasets_folder():
+    """Recipes of one dataset share their attributes' mechanisms by extending one file; copies would drift apart."""
+    for folder in {path.parent for path in recipe_paths().values()}:
+        written = {}
+        for path in sorted(folder.glob("*.yaml")):
+            for key, value in yaml.compose(path.read_text(encoding="utf-8")).value:
+                if key.value == "mechanisms":
+                    written |= {id(block): (f"{path.name}: {name.value}", block) for name, block in value.value}
+        blocks = {}
+        for where, block in written.values():  # an alias is the very node that it stands for
+            text = json.dumps(yaml.safe_load(yaml.serialize(block)), sort_keys=True)
+            assert text not in blocks, f"{folder}: {where} repeats {blocks[text]}"
+            blocks[text] = where
+
+
+def test_recipes_of_one_dataset_have_the_same_attribute_mechanisms():
+    for dataset, image in {(dataset, datasets.card(dataset).image) for dataset, _ in recipe_paths()}:
+        recipes = [read_recipe(path).mechanisms for path in recipe_paths(dataset).values()]
+        if image:  # where there is none, the mechanisms of attributes are what is compared
+            attributes = [{name: entry for name, entry in one.items() if name != image} for one in recipes]
+            assert all(one == attributes[0] for one in attributes)
+
+
+def test_recipes_say_what_published_records_say_of_them():
+    """To the letter and in the same order, wherever its parts are written: what a recipe says goes into records and their hashes."""
+    published = {}
+    for path in (ROOT / "benchmarks" / "records").rglob("*.json"):
+        inputs = json.loads(path.read_text(encoding="utf-8"))["inputs"]
+        if inputs["recipe"]:
+            published.setdefault((inputs["dataset"], inputs["model"]), []).append(json.dumps(inputs["recipe"]))
+    assert len(published) >= 14
+    for name, contents in published.items():
+        assert json.dumps(read_recipe(recipe_paths()[name]).content()) in contents, name
 
 
 def test_declarations_are_data_only():
@@ -133,7 +163,7 @@ def test_recipes_say_which_option_is_unknown(tmp_path):
         ("hidden: 128", "hidden: many", "the option hidden is 'many'; input should be a valid integer"),
         ("encoder_channels: [16, 32, 64]", "encoder_channels: []", "the mechanism 'vae' of 'image' cannot be made"),
         ("family: vae", "family: vea", "Unknown mechanism 'vea'. Did you mean 'vae'?"),
-        ("  digit:\n", "  digits:\n", "has a mechanism for 'digits'. Did you mean 'digit'?"),
+        ("  image:\n", "  imaeg:\n", "has a mechanism for 'imaeg'. Did you mean 'image'?"),
     ]:
         broken = tmp_path / "r.yaml"
         text = path.read_text()
@@ -164,6 +194,98 @@ def test_a_card_may_extend_another(tmp_path):
     path.write_text("extends: mine\nname: mine\n")
     with pytest.raises(ConfigError, match="no other card"):
         read_card(path)
+
+
+def write(folder, **files):
+    """Declarations as files `<name>.yaml` of a folder, which is returned."""
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    return folder
+
+
+def test_all_declarations_extend_alike(tmp_path):
+    """From the same folder, through a chain, from the catalogue; a part that is null is left out, further down as well."""
+    family, other = {"family": "flow", "options": {"bins": 4, "bounded": True}}, {"family": "bernoulli"}
+    write(
+        tmp_path,
+        _parts={"seed": 3, "citation": "c", "mechanisms": {"a": family, "b": other, "c": other}},
+        middle={"extends": "_parts", "title": "t", "dataset": "d", "citation": None, "mechanisms": {"b": None}},
+        mine={"extends": "middle", "name": "mine", "mechanisms": {"a": {"options": {"bins": 8, "bounded": None}}}},
+        card={"extends": "adni", "name": "card", "features": None},
+        suite={"extends": "standard", "name": "suite", "metrics": {"realism": None, "cost": {}}},
+        vae={"extends": "vae", "dataset": "morphomnist", "seed": 5, "weights": None},
+    )
+    recipe = read_recipe(tmp_path / "mine.yaml")
+    assert (recipe.name, recipe.title, recipe.seed, recipe.citation) == ("mine", "t", 3, "")
+    assert {name: entry.options for name, entry in recipe.mechanisms.items()} == {"a": {"bins": 8}, "c": {}}
+    assert read_card(tmp_path / "card.yaml").judges == datasets.card("adni").judges
+    suite, standard = find_suite(str(tmp_path / "suite.yaml")), find_suite("standard")
+    assert list(suite.metrics) == [name for name in standard.metrics if name != "realism"]
+    shipped = read_recipe(recipe_paths()["morphomnist", "vae"])
+    assert read_recipe(tmp_path / "vae.yaml") == shipped.model_copy(update={"seed": 5, "weights": {}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "catalogue"), [(Card, "adni"), (Recipe, "vae"), (Suite, "standard")], ids=["card", "recipe", "suite"]
+)
+def test_what_cannot_be_extended_gets_a_sentence(kind, catalogue, tmp_path):
+    called = kind.__name__.lower()
+    dataset = {"dataset": "morphomnist"} if kind is Recipe else {}
+    write(
+        tmp_path,
+        a={"extends": "b", **dataset},
+        b={"extends": "a"},
+        lost={"extends": "c"},
+        empty=None,
+        l={"extends": "empty"},
+    )
+    write(tmp_path, **{catalogue: {"extends": "b"}, "own": {"extends": "own"}, "list": {"extends": ["a"]}})
+    for name, words in (
+        ("a", f"b.yaml: extends 'a', which extends this {called} in turn (a.yaml -> b.yaml -> a.yaml)"),
+        ("lost", f"lost.yaml: extends 'c', but there is no other {called} {tmp_path / 'c.yaml'}"),
+        ("own", f"own.yaml: extends 'own', but there is no other {called}"),
+        ("list", "list.yaml: extends: ['a'] cannot be a name"),
+        ("l", "empty.yaml: expected keys and values, got NoneType"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            read(tmp_path / f"{name}.yaml", kind)
+        assert words in str(caught.value)
+    for path in ("../a", "/a", "_../a", "__a", "_", ""):
+        write(tmp_path, outside={"extends": path, **dataset})
+        with pytest.raises(ConfigError, match=r"outside\.yaml: extends: .* cannot be a name"):
+            read(tmp_path / "outside.yaml", kind)
+
+
+def test_a_recipe_looks_for_what_it_extends_among_those_of_its_dataset_alone(tmp_path):
+    write(tmp_path, out={"extends": "vae", "dataset": "../models/morphomnist"}, none={"extends": "vae"})
+    with pytest.raises(ConfigError, match=r"'\.\./models/morphomnist' cannot be a name"):
+        read_recipe(tmp_path / "out.yaml")
+    with pytest.raises(ConfigError, match="extends 'vae', but there is no other recipe"):
+        read_recipe(tmp_path / "none.yaml")
+
+
+def test_parts_that_recipes_share_are_no_recipes():
+    from counterbench import models
+
+    assert not [name for _, name in recipe_paths() if name.startswith("_")]
+    with pytest.raises(UnknownNameError, match="Unknown model for morphomnist '_attributes'"):
+        models.find_recipe("_attributes", "morphomnist")
+    with pytest.raises(ConfigError, match="'name' is missing"):
+        read_recipe(catalog.section("models") / "morphomnist" / "_attributes.yaml")
+
+
+def test_what_a_file_declares_is_seen_by_its_keys(tmp_path):
+    fields = {"recipe": set(Recipe.model_fields), "card": set(Card.model_fields), "suite": set(Suite.model_fields)}
+    for kind, keys in KEYS.items():
+        assert keys <= fields.pop(kind)
+        assert not any(keys & other for other in fields.values())
+        fields[kind] = set({"recipe": Recipe, "card": Card, "suite": Suite}[kind].model_fields)
+    for name, path in (*card_paths().items(), *suite_paths().items(), *recipe_paths().items()):
+        expected = "recipe" if isinstance(name, tuple) else "card" if name in card_paths() else "suite"
+        assert declared_in(path) == expected
+    for base, kind in (("quick", "suite"), ("adni", "card")):
+        assert declared_in(write(tmp_path, mine={"extends": base, "name": "mine"}) / "mine.yaml") == kind
 
 
 BAD_NAMES = ["../../x", "/x", "..", ".x", "a/b", "", " ", "a b", "a\nb", "a\x1b[0m", "$a$", "a" * 65, "-x", "né"]
@@ -260,3 +382,13 @@ def test_a_message_repeats_a_line_of_what_was_given_at_most(tmp_path):
         toy_card(variables={"a": {"kind": "binary", "parents": [long]}}),
     ):
         told(content, Card, tmp_path)
+
+
+def test_a_card_writes_a_network_once():
+    for path in card_paths().values():
+        hashes = re.findall(r"^ *sha256: (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert len(hashes) == len(set(hashes)), path
+    smiling, eyeglasses = (datasets.card("celeba-simple").judges[name] for name in ("smiling", "eyeglasses"))
+    for one, other in zip(smiling, eyeglasses, strict=True):
+        assert one.quality != other.quality
+        assert one.model_copy(update={"quality": other.quality}) == other

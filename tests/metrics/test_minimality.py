@@ -13,7 +13,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 from counterbench.causal.variables import Categorical, Continuous
 from counterbench.metrics.minimality import Neighbourhood, cld, of_identity
 from counterbench.metrics.references import Grouping
-from counterbench.networks.autoencoder import normal_divergence
+from counterbench.networks.normal import normal_divergence
 
 
 def posteriors(count, latent=3, seed=0):

@@ -1,0 +1,179 @@
+"""What each metric can tell: every metric on the toy process of tests/toy.py, whose answers are spoilt on purpose, more and more.
+
+python docs/sensitivity.py  # writes docs/sensitivity.json, from which docs/figures.py draws the figures of the metrics' pages
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from counterbench import evaluation
+from counterbench.causal.variables import Continuous
+from counterbench.metrics.abduction import readable, two_sample_test
+from counterbench.models.cost import counted_passes
+from counterbench.models.model import Contestant
+from counterbench.plugins import registry
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))  # the toy process, a plug-in
+STORED = ROOT / "docs" / "sensitivity.json"
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+SIZES = (0.0, 2.0, 5.0, 10.0, 20.0, 40.0)
+LABELS = {"share": "share of the true change that is made", "noise": "noise added to the true answer, grey levels"}
+PIXEL = {"spaces": ["pixel"]}
+PANELS: dict[str, list[tuple[str, tuple[str, str, str, int], dict[str, Any]]]] = {
+    "reversibility": [("noise", ("l1", "a", "", 0), {})],
+    "commutativity": [("noise", ("l1", "a + c", "", 0), {})],
+    "effectiveness": [("share", ("skill", "a", "a", 0), {}), ("noise", ("absolute_error", "a", "a", 0), {})],
+    "truth": [("share", ("effect", "a", "", 0), {}), ("noise", ("amplification", "a", "", 0), {})],
+    "minimality": [("share", ("cld_0.8_0.2", "a", "", 0), {}), ("share", ("excess_change", "a", "", 0), {})],
+    "realism": [
+        ("share", ("frechet_distance", "a", "", 0), PIXEL),
+        ("noise", ("frechet_distance", "a", "", 0), PIXEL),
+    ],
+    "identity_preservation": [
+        ("share", ("distance_ratio", "a", "", 0), PIXEL),
+        ("noise", ("distance_ratio", "a", "", 0), PIXEL),
+    ],
+}
+"""metric -> what is varied, the number (quantity, intervened, measured, cycles), the metric's options, of every panel."""
+
+Answer = Callable[..., dict[str, Any]]
+"""(factual values, what is held, true values) -> the values of an answer."""
+
+
+class Panel(NamedTuple):
+    """One curve of a metric's figure."""
+
+    x_label: str
+    y_label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    truth: float | None = None
+    """Where on the x axis the true answer is, if it is to be marked."""
+
+
+def towards(share: float) -> Answer:
+    """Answers that make a share of the true change."""
+    return lambda given, held, truth: {**truth, "image": (1 - share) * given["image"] + share * truth["image"]}
+
+
+def with_noise(size: float) -> Answer:
+    """The truth with that much noise, fixed per sample."""
+    pattern = torch.arange(64.0).view(1, 1, 8, 8)
+    return lambda given, held, truth: {
+        **truth,
+        "image": truth["image"] + size * torch.cos(7.3 * given["image"] + pattern),
+    }
+
+
+def dragging(share: float) -> Answer:
+    """The truth, but that the image of do(b) moves a along by a share of 12 units."""
+    from toy import patterns
+
+    shift = 12 * share * patterns()[0].view(1, 1, 8, 8).float()
+    return lambda given, held, truth: {**truth, "image": truth["image"] + (shift if "b" in held else 0)}
+
+
+def following(share: float) -> Answer:
+    """The truth, but that b follows by a share of its change."""
+    return lambda given, held, truth: {**truth, "b": (1 - share) * given["b"] + share * truth["b"]}
+
+
+def score(name: str, answer: Answer, *limit: int, **options: Any) -> dict[tuple[str, str, str, int], float]:
+    """The numbers that a metric gives to answers about the toy process."""
+    import asked
+    import toy
+
+    dataset = toy.Toy()
+    return asked.points(name, asked.setting(dataset), dataset, answer, *limit, **options)
+
+
+def sweep(name: str, varied: str, key: tuple[str, str, str, int], options: dict[str, Any]) -> Panel:
+    """A number of a metric, for answers that are spoilt more and more."""
+    values, answer = (SHARES, towards) if varied == "share" else (SIZES, with_noise)
+    numbers = [score(name, answer(value), 120, **options)[key] for value in values]
+    return Panel(LABELS[varied], key[0].replace("_", " "), values, numbers, 1.0 if varied == "share" else None)
+
+
+def composition() -> list[Panel]:
+    """The curve of a model that keeps a share of the noise at every pass, (1 - keep^m) E|noise|; and noise on every answer."""
+    import toy
+
+    keep = 0.9
+
+    class Forgetful:
+        def counterfactual(self, factual: Any, interventions: Any, generator: Any = None) -> Any:
+            return toy.exact_scm(keep).counterfactual(factual, interventions, generator)
+
+    exam = evaluation.prepare(toy.Toy(), "standard", device="cpu", metrics=["composition"])
+    numbers = evaluation.evaluate(Contestant("forgetful", Forgetful()), exam).record.numbers
+    label = f"null interventions, a share of {keep:g} of the noise kept each time"
+    cycles, values = [float(number.cycles) for number in numbers], [number.value for number in numbers]
+    return [Panel(label, "l1, grey levels", cycles, values), sweep("composition", "noise", ("l1", "", "", 1), {})]
+
+
+def off_target() -> list[Panel]:
+    """The image of do(b) drags a along."""
+    changes = [score("off_target", dragging(share))["change", "b", "a", 0] for share in SHARES]
+    label = "a moves along with do(b), in units of a"
+    return [Panel(label, "change of a, standard deviations", SHARES, changes)]
+
+
+def percentage_error() -> list[Panel]:
+    """The effect of do(a) on b is made by a share."""
+    errors = [score("percentage_error", following(share))["percentage_error", "a", "", 0] for share in SHARES]
+    return [Panel(LABELS["share"], "percentage error, %", SHARES, errors, 1.0)]
+
+
+def abduction() -> list[Panel]:
+    """Noise that is too narrow or too wide, and noise that holds some of a parent."""
+    rng = np.random.default_rng(0)
+    widths, prior = (0.25, 0.5, 0.75, 1.0, 1.33, 2.0, 4.0), rng.normal(size=(600, 4))
+    tests = [float(two_sample_test(width * rng.normal(size=(600, 4)), prior).mean()) for width in widths]
+    correlations, parent, leaks = (0.0, 0.25, 0.5, 0.75, 1.0), rng.normal(size=600), []
+    for share in correlations:
+        noise = share * parent + np.sqrt(1 - share**2) * rng.normal(size=600)
+        error, blind = readable(noise[:, None], parent, Continuous("p", -4, 4))
+        leaks.append(float(1 - error.sum() / blind.sum()))
+    return [
+        Panel("standard deviation of the abducted noise", "prior test: accuracy", widths, tests),
+        Panel("correlation of the noise with a parent", "leak", correlations, leaks),
+    ]
+
+
+def cost() -> list[Panel]:
+    """A network that is used several times for one answer."""
+    counts, passes = range(1, 9), []
+    for count in counts:
+        layer = torch.nn.Linear(4, 4)
+        with counted_passes([layer]) as counted:
+            for _ in range(count):
+                layer(torch.zeros(1, 4))
+        passes.append(float(counted.mean or 0))
+    return [Panel("passes through a network for one answer", "evaluations", [float(k) for k in counts], passes)]
+
+
+OTHERS = {one.__name__: one for one in (composition, off_target, percentage_error, abduction, cost)}
+
+
+def panels(name: str) -> list[Panel]:
+    """Every panel of a metric's figure."""
+    return OTHERS[name]() if name in OTHERS else [sweep(name, *panel) for panel in PANELS[name]]
+
+
+def main() -> None:
+    """Run everything and store it."""
+    results = {name: [panel._asdict() for panel in panels(name)] for name in sorted(registry.metrics.builtins())}
+    STORED.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
