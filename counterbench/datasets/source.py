@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,9 @@ from counterbench.catalog.cards import Card
 from counterbench.datasets.cache import cached, is_cached, remembered
 from counterbench.datasets.split import Split
 from counterbench.errors import DataError
+from counterbench.plugins.registry import source_hash_of
 from counterbench.runtime.progress import bar
+from counterbench.storage.tensors import sha256_of_tensors
 
 SPLITS = ("train", "validation", "judge", "test")
 """What every dataset is divided into."""
@@ -141,8 +144,11 @@ class RenderedSource(Source):
         """Draw everything behind a split, always the same."""
 
     def key(self, split: str) -> str:
-        """Folder of the cache: it differs wherever pixels may differ. Asked only where there are images."""
-        raise NotImplementedError("a process that renders says what its pixels follow from")
+        """Folder of the cache: it differs wherever pixels may differ. Default: by everything drawn, and by the code."""
+        draws = self.draws(split)
+        drawn = sha256_of_tensors({**draws.attributes, **draws.hidden, "group": draws.group})
+        digest = hashlib.sha256(f"{source_hash_of(type(self))} {drawn}".encode()).hexdigest()
+        return f"{self.card.name}-{self.name}-{digest[:16]}"
 
     def draws(self, split: str) -> Draws:
         """Everything behind a split, drawn once."""
