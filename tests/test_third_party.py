@@ -58,12 +58,13 @@ def test_everything_is_found(home):
 
 
 CHECKED = """
-from counterbench import checks, datasets
+from counterbench import datasets
+from counterbench.contracts import checking
 
 dataset = datasets.load("discs")
 for name in ("discs", "shift", "discs-trained", "area", "discs-judge", "site/discs/recipe.yaml"):
-    (kind,) = checks.kinds_of(name, "discs")
-    for finding in checks.check(name, kind, dataset):
+    (kind,) = checking.kinds_of(name, "discs")
+    for finding in checking.check(name, kind, dataset):
         print(kind, finding.status, finding.advice)
 """
 

@@ -27,7 +27,7 @@ class VariableEntry(Declaration):
     unit: Unit = ""
     range: tuple[float, float] | None = None
     classes: tuple[ClassName, ...] = ()
-    shape: tuple[int, int, int] | None = None
+    shape: tuple[int, ...] | None = None
     """Of an image: channels, height, width."""
     intervenable: bool = True
 
@@ -54,7 +54,14 @@ class VariableEntry(Declaration):
         return (Categorical if self.kind == "categorical" else Ordinal)(name, classes=self.classes)
 
 
-def _require_picture(shape: tuple[int, int, int]) -> None:
+def _require_picture(shape: tuple[int, ...]) -> None:
+    if len(shape) == 4:
+        raise ValueError(
+            f"shape {list(shape)} is that of a volume; mechanisms, judges, feature spaces, pictures and files of answers still take "
+            "[channels, height, width] alone."
+        )
+    if len(shape) != 3:
+        raise ValueError(f"shape {list(shape)[:8]} is not channels, height, width of an image; give three numbers.")
     channels, height, width = shape
     if min(shape) >= 1 and channels in (1, 3):
         return
@@ -214,7 +221,8 @@ class Card(Declaration):
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of the image; zeros for a dataset without images."""
-        return (self.variables[self.image].shape if self.image else None) or (0, 0, 0)
+        channels, height, width = (self.variables[self.image].shape if self.image else None) or (0, 0, 0)
+        return channels, height, width
 
     @property
     def attributes(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ levels 0-255. A mechanism works on *encoded* values: roughly [-1, 1] for quantit
 | categorical | (N,) long, 0 .. K-1           | (N, K), one-hot                      |
 | ordinal     | (N,) long, 0 .. K-1           | (N, K-1), thermometer                |
 | image       | (N, C, H, W) float, 0 .. 255  | (N, C, H, W), [-1, 1]                |
+| volume      | (N, C, D, H, W), as an image  | (N, C, D, H, W), [-1, 1]             |
 """
 
 from __future__ import annotations
@@ -262,29 +263,71 @@ class Ordinal(Categorical):
         return (encoded > 0.5).sum(dim=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Image(Variable):
     """Pixels in grey levels 0 to 255, as floats: never unsigned bytes, whose differences wrap around.
 
+    Args:
+        name: of the variable.
+        shape: channels, height and width; of a volume channels, depth, height and width.
+
     Examples:
         >>> import torch
-        >>> image = Image("image", channels=1, height=1, width=3)
+        >>> image = Image("image", 1, 1, 3)
         >>> image.encode(torch.tensor([[[[0.0, 127.5, 255.0]]]])).flatten().tolist()
         [-1.0, 0.0, 1.0]
     """
 
-    channels: int
-    height: int
-    width: int
+    shape: tuple[int, ...]
     kind: ClassVar[str] = "image"
 
+    def __init__(self, name: str, *shape: int):
+        if len(shape) not in (3, 4) or min(shape) < 1:
+            raise ConfigError(
+                f"{name}: shape {list(shape)} is not that of an image; give [channels, height, width], or [channels, depth, height, "
+                "width] of a volume."
+            )
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "shape", shape)
+
     @property
-    def shape(self) -> tuple[int, int, int]:
-        return (self.channels, self.height, self.width)
+    def channels(self) -> int:
+        return self.shape[0]
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        """(height, width), or (depth, height, width) of a volume, in pixels."""
+        return self.shape[1:]
+
+    @property
+    def height(self) -> int:
+        """Of a picture, in pixels.
+
+        Raises:
+            ConfigError: for a volume, which whoever asks for it cannot treat.
+        """
+        return self._plane[0]
+
+    @property
+    def width(self) -> int:
+        """Of a picture, in pixels; see :attr:`height`."""
+        return self._plane[1]
+
+    @property
+    def _plane(self) -> tuple[int, int]:
+        if len(self.spatial) != 2:
+            raise ConfigError(
+                f"{self.name}: {self._sides} is a volume; a picture, [channels, height, width], is needed here."
+            )
+        return self.spatial[0], self.spatial[1]
+
+    @property
+    def _sides(self) -> str:
+        return " x ".join(map(str, self.shape))
 
     @property
     def size(self) -> int:
-        return self.channels * self.height * self.width
+        return math.prod(self.shape)
 
     def encode(self, values: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         import torch
@@ -296,10 +339,10 @@ class Image(Variable):
 
     def check(self, values: Tensor) -> None:
         _require(
-            values.ndim == 4 and tuple(values.shape[1:]) == self.shape,
-            f"{self.name}: expected images of shape (N, {self.channels}, {self.height}, {self.width}), got {tuple(values.shape)}.",
+            tuple(values.shape[1:]) == self.shape,
+            f"{self.name}: expected images of shape (N, {', '.join(map(str, self.shape))}), got {tuple(values.shape)}.",
         )
         _finite(self, values)
 
     def describe(self) -> str:
-        return f"image, {self.channels} x {self.height} x {self.width}, grey levels 0 to 255"
+        return f"image, {self._sides}, grey levels 0 to 255"

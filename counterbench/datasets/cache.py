@@ -1,15 +1,26 @@
-"""Prepared splits on disk: written once, atomically, and checked whenever they are read."""
+"""What is made once: prepared splits on disk, written atomically and checked whenever they are read, and values in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from counterbench.datasets.dataset import Split
+from counterbench.datasets.split import Split
 from counterbench.storage.files import cache_folder
 from counterbench.storage.tensors import read_tensors, write_tensors
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
 _GROUP = "group"
+
+
+def remembered(values: dict[Key, Value], key: Key, make: Callable[[], Value]) -> Value:
+    """The value under `key`, made on first use; it lives as long as the dictionary, and so as long as its owner."""
+    if key not in values:
+        values[key] = make()
+    return values[key]
 
 
 def cached(key: str, name: str, prepare: Callable[[], Split]) -> Split:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from functools import cache, cached_property, wraps
+from functools import wraps
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,13 +11,20 @@ import torch
 from torch import Tensor
 
 from counterbench.catalog.cards import Card
-from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Continuous
+from counterbench.datasets.cache import remembered
+from counterbench.datasets.source import SPLITS, Overridden, Source
+from counterbench.datasets.split import Split
 from counterbench.errors import DataError, suggestion
 from counterbench.storage.tensors import sha256_of_tensors
 
+__all__ = ["MARGIN", "REFERENCES", "TRUTHS", "Dataset", "Split", "plausible_range"]
+
 REFERENCES = 10_000
 """How many real training images answers are compared with, unless a suite says otherwise."""
+
+TRUTHS = 8
+"""How many true answers a dataset keeps."""
 
 MARGIN = 0.5
 """How far beyond the card's range values of published data may lie, in widths of the range."""
@@ -32,40 +37,26 @@ def plausible_range(variable: Continuous) -> tuple[float, float]:
     return max(low, variable.low / 2) if variable.low > 0 else low, variable.high + margin
 
 
-@dataclass(frozen=True)
-class Split:
-    """One part of a dataset.
+def _kept(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A reader's `split` or `attributes`: what it returns is checked once, and lives as long as the dataset."""
 
-    Args:
-        name: train, validation, judge or test.
-        values: natural values; images as uint8 to save memory, turned into floats by :meth:`take`.
-        group: (N,), what several samples share (the same number: the same base digit, the same subject).
-    """
+    @wraps(method)
+    def kept(self: Dataset, name: str) -> Any:
+        if (method, name) not in self._kept:
+            content = method(self, name)
+            self._require_sound(name, content.values if isinstance(content, Split) else content)
+            self._kept[method, name] = content
+        content = self._kept[method, name]
+        return content if isinstance(content, Split) else dict(content)
 
-    name: str
-    values: Mapping[str, Tensor]
-    group: Tensor
-
-    def __len__(self) -> int:
-        return len(self.group)
-
-    def take(self, rows: Tensor | slice | None = None) -> Samples:
-        """Natural values of some rows (default: all), floats in float32."""
-        index = torch.arange(len(self)) if rows is None else torch.arange(len(self))[rows]
-        return Samples({name: self._natural(value[index]) for name, value in self.values.items()}, index)
-
-    @staticmethod
-    def _natural(value: Tensor) -> Tensor:
-        return value.to(torch.float32) if value.dtype in (torch.uint8, torch.float64) else value
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 of everything in this split."""
-        return sha256_of_tensors({**self.values, "group": self.group})
+    return kept
 
 
-class Dataset(ABC):
+class Dataset:
     """Factual samples behind a card.
+
+    A reader is a subclass that says in `sources` what is behind each source of its cards, or has a method `split` of its own
+    (and `knows_truth`, `true_attributes` and `_true_image`, where the process is known).
 
     Args:
         card: the declaration.
@@ -73,23 +64,31 @@ class Dataset(ABC):
         data_dir: where the user keeps published data.
     """
 
-    splits: ClassVar[tuple[str, ...]] = ("train", "validation", "judge", "test")
+    splits: ClassVar[tuple[str, ...]] = SPLITS
+    sources: ClassVar[Mapping[str, type[Source]]] = {}
+    """Name of a source -> what is behind it."""
+    any_source: ClassVar[type[Source]] = Overridden
+    """What is behind sources that have no entry there."""
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Whatever a reader's `split` and `attributes` return is checked against the card: built in or from outside."""
+        """Whatever a reader's `split` and `attributes` return is checked against the card, and kept: built in or from outside."""
         super().__init_subclass__(**options)
         for method in {"split", "attributes"} & vars(cls).keys():
-            setattr(cls, method, _checked(vars(cls)[method]))
+            setattr(cls, method, _kept(vars(cls)[method]))
 
     def __init__(self, card: Card, source: str | None = None, data_dir: Path | None = None):
         self.card, self.source, self.data_dir = card, card.source(source), data_dir
-        self._sound: set[tuple[str, str]] = set()
         self.graph, self.variables = card.graph, card.build_variables()
+        self.behind: Source = self.sources.get(self.source, self.any_source)(card, self.source, data_dir)
+        self._kept: dict[tuple[Callable[..., Any], str], Any] = {}
+        self._references: dict[int, Split] = {}
+        self._reference_rows: dict[int, Tensor] = {}
+        self._truths: dict[tuple[str, bool, str], dict[str, Tensor]] = {}
 
     @property
     def notes(self) -> list[str]:
         """What a reader of a record must know about this source as it was found."""
-        return []
+        return self.behind.notes
 
     def download(self) -> None:
         """Fetch the published files into the data folder, where they may be fetched by a program.
@@ -97,42 +96,48 @@ class Dataset(ABC):
         Raises:
             DataError: where they may not, or could not be.
         """
-        entry = self.card.sources[self.source]
-        what = f"{self.card.name}/{self.source}"
-        if entry.embedded:
-            raise DataError(f"{what} needs no download: it is made here.")
-        raise DataError(
-            f"{what} cannot be downloaded by a program. {entry.description.strip()} Licence: {entry.licence}."
-        )
+        self.behind.download()
 
-    @abstractmethod
+    @_kept
     def split(self, name: str) -> Split:
         """Load one split, rendering or reading it on first use.
 
         Raises:
             DataError: for an unknown split, or data that is missing or damaged.
         """
+        self._require_split(name)
+        return self.behind.split(name)
 
-    @cache  # noqa: B019 - a dataset lives as long as the process
+    @_kept
+    def attributes(self, name: str) -> dict[str, Tensor]:
+        """Natural values of all variables but the image; may be much cheaper than the whole split."""
+        self._require_split(name)
+        known = self.behind.attributes(name)
+        values = self.split(name).values if known is None else known
+        return {attribute: values[attribute] for attribute in self.card.attributes}
+
     def reference(self, count: int = REFERENCES) -> Split:
         """Real training images that answers are compared with: the whole training split, or `count` samples of it.
 
         They are drawn at random, once and for all: the same ones for every model. May be much cheaper than the whole split.
         """
-        rows, train = self.reference_rows(count), self.split("train")
+        return remembered(self._references, count, lambda: self._part_of_training(self.reference_rows(count)))
+
+    def _part_of_training(self, rows: Tensor) -> Split:
+        part = self.behind.part("train", rows)
+        if part is not None:
+            return part
+        train = self.split("train")
         return Split("reference", {name: value[rows] for name, value in train.values.items()}, train.group[rows])
 
-    @cache  # noqa: B019
     def reference_rows(self, count: int) -> Tensor:
         """Their rows of the training split, ascending."""
+        return remembered(self._reference_rows, count, lambda: self._drawn_rows(count))
+
+    def _drawn_rows(self, count: int) -> Tensor:
         total = len(next(iter(self.attributes("train").values())))
         drawn = torch.randperm(total, generator=torch.Generator().manual_seed(total))
         return drawn[:count].sort().values
-
-    def attributes(self, name: str) -> dict[str, Tensor]:
-        """Natural values of all variables but the image; may be much cheaper than the whole split."""
-        loaded = self.split(name)
-        return {attribute: loaded.values[attribute] for attribute in self.card.attributes}
 
     def attributes_fingerprint(self, name: str) -> str:
         """SHA-256 of :meth:`attributes`."""
@@ -153,14 +158,11 @@ class Dataset(ABC):
         Raises:
             DataError: if the card declares no such role for this source.
         """
-        known = [role for role, entry in self.card.roles.items() if self.source in entry.sources]
-        raise DataError(
-            f"The samples of {self.card.name}/{self.source} carry no {name!r}; they carry: {', '.join(known) or 'nothing else'}."
-        )
+        return self.behind.role(name, split, index)
 
     def knows_truth(self, intervened: Collection[str]) -> bool:
-        """Whether interventions on these variables have true counterfactuals, images included. Default: only the null one."""
-        return not intervened
+        """Whether interventions on these variables have true counterfactuals, images included. Of files: only the null one."""
+        return self.behind.knows_truth(intervened)
 
     def true_attributes(self, split: str, index: Tensor, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """True counterfactual attributes, as far as the data-generating process is known.
@@ -173,10 +175,12 @@ class Dataset(ABC):
         Returns:
             Natural values of the attributes whose true counterfactual is known; the others are left out.
         """
-        return dict(interventions)
+        return self.behind.true_attributes(split, index, interventions)
 
     def truth(self, split: str, index: Tensor, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """True counterfactuals of every variable: the factual values where nothing is intervened on.
+
+        The answers to the last few questions are kept, so that several who ask the same cost one rendering; don't write into them.
 
         Raises:
             DataError: if these interventions have none; ask :meth:`knows_truth` first.
@@ -186,13 +190,22 @@ class Dataset(ABC):
         if not self.knows_truth(interventions):
             asked = ", ".join(f"do({name})" for name in interventions)
             raise DataError(f"{self.card.name} has no true counterfactual for {asked}. {self.card.truth.strip()}")
+        question = sha256_of_tensors({"rows": index, **{f"do({name})": value for name, value in interventions.items()}})
+        # Tensors made in inference mode can be used nowhere else.
+        key = split, torch.is_inference_mode_enabled(), question
+        truth = remembered(self._truths, key, lambda: self._truth(split, index, interventions))
+        if len(self._truths) > TRUTHS:
+            del self._truths[next(iter(self._truths))]
+        return dict(truth)
+
+    def _truth(self, split: str, index: Tensor, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
         attributes = self.true_attributes(split, index, interventions)
         if not self.card.image:
             return attributes
         return {**attributes, self.card.image: self._true_image(split, index, attributes)}
 
     def _true_image(self, split: str, index: Tensor, attributes: Mapping[str, Tensor]) -> Tensor:
-        raise NotImplementedError("a dataset that knows the truth renders it")
+        return self.behind.render(split, index, attributes).float()
 
     def _require_sound(self, name: str, values: Mapping[str, Tensor]) -> None:
         """Raise DataError unless these are natural values of the attributes, plausible ones where they were read from files."""
@@ -225,18 +238,3 @@ def _require_plausible(variable: Continuous, values: Tensor, where: str) -> None
             + f", far outside the card's range {variable.low:g} to {variable.high:g} ({len(outside)} of {len(values)} are); correct "
             "the data, or the range."
         )
-
-
-def _checked(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A reader's `split` or `attributes`, whose values are checked when they are given out for the first time."""
-
-    @wraps(method)
-    def checked(self: Dataset, name: str) -> Any:
-        content = method(self, name)
-        key = (method.__name__, name)
-        if key not in self._sound:
-            self._require_sound(name, content.values if isinstance(content, Split) else content)
-            self._sound.add(key)
-        return content
-
-    return checked

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from functools import cache
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from counterbench.datasets.dataset import Dataset, Split
+from counterbench.datasets.dataset import Dataset
+from counterbench.datasets.source import SPLITS, Draws, RenderedSource, Source
 from counterbench.plugins.registry import datasets
 
 SIZES = {"train": 20_000, "validation": 2_000, "judge": 2_000, "test": 5_000}
@@ -41,42 +42,38 @@ def angle(z: Tensor, turn: Tensor) -> Tensor:
     return (WEIGHTS[0] * z + BIASES[0] + turn) % (2 * math.pi)
 
 
-@datasets.register()
-class Ellipse(Dataset):
-    """Reader of the card `ellipse` (`datasets/ellipse.yaml`), which describes variables, sources and truth."""
+class Formula(RenderedSource):
+    """The published generator; everything follows from the confounder, the angle and the noise."""
 
-    @cache  # noqa: B019 - a dataset lives as long as the process
-    def _noise(self, name: str) -> dict[str, Tensor]:
-        """Everything exogenous behind a split, (N,) each, float64."""
-        generator = torch.Generator().manual_seed(_SEED + self.splits.index(name))
-        drawn = torch.rand(4, SIZES[name], generator=generator, dtype=torch.float64)
-        return {
+    def draw(self, split: str) -> Draws:
+        generator = torch.Generator().manual_seed(_SEED + SPLITS.index(split))
+        drawn = torch.rand(4, SIZES[split], generator=generator, dtype=torch.float64)
+        noise = {
             "z": drawn[0] - 0.5,
             "turn": torch.special.ndtri(drawn[1].clamp(min=1e-12)),
             "elongation": -torch.log1p(-drawn[2]),
             "size": drawn[3],
         }
-
-    @cache  # noqa: B019
-    def split(self, name: str) -> Split:
-        self._require_split(name)
-        rows = torch.arange(SIZES[name])
-        return Split(name, self._values(name, rows, {}), rows)
-
-    def _values(self, split: str, index: Tensor, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        noise = {name: value[index] for name, value in self._noise(split).items()}
-        z = interventions["z"].double() if "z" in interventions else noise["z"]
-        t = interventions["t"].double() if "t" in interventions else angle(z, noise["turn"])
-        return {"z": z, "t": t, **outcomes(z, t, noise["elongation"], noise["size"])}
+        return Draws(_values(noise, {}), torch.arange(SIZES[split]), noise)
 
     def knows_truth(self, intervened: Collection[str]) -> bool:
-        """Everything follows from the confounder, the angle and the noise."""
         return set(intervened) <= {"z", "t"}
 
-    def true_attributes(self, split: str, index: Tensor, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def true_attributes(self, split: str, rows: Tensor, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not self.knows_truth(interventions):
             return dict(interventions)
-        like = self.split(split).take(index)
-        return {
-            name: value.to(like[name].dtype) for name, value in self._values(split, index, interventions).items()
-        } | dict(interventions)
+        values = _values(self.draws(split).take(rows).noise, interventions)
+        return {name: value.to(torch.float32) for name, value in values.items()} | dict(interventions)
+
+
+def _values(noise: Mapping[str, Tensor], interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    z = interventions["z"].double() if "z" in interventions else noise["z"]
+    t = interventions["t"].double() if "t" in interventions else angle(z, noise["turn"])
+    return {"z": z, "t": t, **outcomes(z, t, noise["elongation"], noise["size"])}
+
+
+@datasets.register()
+class Ellipse(Dataset):
+    """Reader of the card `ellipse`; see there."""
+
+    sources: ClassVar[Mapping[str, type[Source]]] = {"formula": Formula}

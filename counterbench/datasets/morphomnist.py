@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from counterbench.datasets.cache import cached, is_cached
-from counterbench.datasets.dataset import REFERENCES, Dataset, Split
+from counterbench.catalog.cards import Card
+from counterbench.datasets.cache import remembered
+from counterbench.datasets.dataset import Dataset
 from counterbench.datasets.files import glyphs
+from counterbench.datasets.source import SPLITS, Draws, RenderedSource, Source
 from counterbench.errors import DataError
 from counterbench.plugins.registry import datasets
 from counterbench.processes.strokes import render, upsample
-from counterbench.runtime.progress import bar
 from counterbench.storage.tensors import sha256_of_tensors
 
 RENDERING = 1
@@ -28,7 +31,6 @@ _SEED = 20240310
 _BASES = {"test": 250, "validation": 250, "judge": 450}  # of the 1,797 digits; the others are for training
 _DRAWS = {"train": 32, "validation": 8, "judge": 24, "test": 8}
 _POSE_SPREAD = (0.10, 0.10, 0.05, 0.7, 0.7)  # standard deviations: rad, tangent, log size, px, px
-_BLOCK = 256
 
 
 def intensity_of(thickness: Tensor, noise: Tensor) -> Tensor:
@@ -41,64 +43,118 @@ def noise_of_intensity(thickness: Tensor, intensity: Tensor) -> Tensor:
     return (torch.logit((intensity.double() - 64) / 191) - 2 * (thickness.double() - 2.5)) / 0.5
 
 
-@dataclass(frozen=True)
-class _Draws:
-    """Everything behind the samples of a split; rendering needs nothing else."""
-
-    base: Tensor
-    digit: Tensor
-    thickness: Tensor
-    intensity: Tensor
-    pose: Tensor
+def _draw_attributes(rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
+    thickness = torch.from_numpy(0.5 + rng.gamma(10.0, 1 / 5.0, count)).float()
+    noise = torch.from_numpy(rng.standard_normal(count))
+    return thickness, intensity_of(thickness, noise).float()
 
 
-@datasets.register()
-class MorphoMNIST(Dataset):
-    """Reader and renderer of the card `morphomnist` (`datasets/morphomnist.yaml`), which describes variables, sources and truth."""
+class _Handwriting(RenderedSource):
+    """Digits that are made thicker or thinner, and brighter or darker."""
 
-    def split(self, name: str) -> Split:
-        self._require_split(name)
-        return self._loaded(name)
+    block = 256
 
-    @cache  # noqa: B019 - a dataset lives as long as the process
-    def _loaded(self, name: str) -> Split:
-        return cached(f"{self.card.name}-{self.source}-{self._key(name)}", name, lambda: self._prepare(name))
+    def __init__(self, card: Card, name: str, data_dir: Path | None):
+        super().__init__(card, name, data_dir)
+        self._measured: dict[str, Tensor] = {}
 
-    @cache  # noqa: B019
-    def reference(self, count: int = REFERENCES) -> Split:
-        home = f"{self.card.name}-{self.source}-{self._key('train')}"
-        rows = self.reference_rows(count)
-        if len(rows) == len(self._draws("train").base) or is_cached(home, "train"):
-            return Dataset.reference(self, count)
-        return cached(home, f"reference-{count}", lambda: self._prepare("train", rows))
+    @abstractmethod
+    def writing(self, split: str) -> glyphs.Glyphs:
+        """The handwriting behind a split."""
 
-    def _key(self, name: str) -> str:
+    @abstractmethod
+    def outline(self, split: str, rows: Tensor) -> Tensor:
+        """What is made thicker or thinner, as :func:`counterbench.processes.strokes.render` takes it."""
+
+    def key(self, split: str) -> str:
         """What the pixels follow from: the rendering, the draws, and the handwriting."""
-        draws = self._draws(name)
-        inputs = sha256_of_tensors({**vars(draws), "glyphs": self._glyphs(name).images})
-        return hashlib.sha256(f"{RENDERING} {inputs}".encode()).hexdigest()[:16]
+        draws = self.draws(split)
+        inputs = {**draws.attributes, **draws.hidden, "base": draws.group, "glyphs": self.writing(split).images}
+        digest = hashlib.sha256(f"{RENDERING} {sha256_of_tensors(inputs)}".encode()).hexdigest()
+        return f"{self.card.name}-{self.name}-{digest[:16]}"
 
-    def _prepare(self, name: str, chosen: Tensor | None = None) -> Split:
-        draws = self._draws(name)
-        chosen = torch.arange(len(draws.base)) if chosen is None else chosen
-        images = []
-        with bar(len(chosen), f"Rendering {self.card.name}/{self.source} ({name})") as advance:
-            for rows in chosen.split(_BLOCK):
-                images.append(self._render(name, rows, draws.thickness[rows], draws.intensity[rows]))
-                advance(len(rows))
-        values = {
-            "thickness": draws.thickness[chosen],
-            "intensity": draws.intensity[chosen],
-            "digit": draws.digit[chosen],
-            "image": torch.cat(images),
-        }
-        return Split(name, values, draws.base[chosen])
+    def knows_truth(self, intervened: Collection[str]) -> bool:
+        return "digit" not in intervened  # nobody knows how this writer would have written another digit
+
+    def true_attributes(self, split: str, rows: Tensor, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        factual = self.draws(split).take(rows).attributes
+        held = {**factual, **interventions}
+        if "thickness" in interventions and "intensity" not in interventions:
+            noise = noise_of_intensity(factual["thickness"], factual["intensity"])
+            held["intensity"] = intensity_of(held["thickness"], noise).float()
+        return held
+
+    def render(self, split: str, rows: Tensor, attributes: Mapping[str, Tensor]) -> Tensor:
+        """(N, 1, 32, 32), uint8."""
+        measured = remembered(self._measured, split, lambda: _unmeasured(len(self.draws(split))))
+        of_rows = measured[rows]  # filled in where it is NaN
+        images = render(self.outline(split, rows), attributes["thickness"], attributes["intensity"], of_rows)
+        measured[rows] = of_rows
+        return functional.pad(images, (2, 2, 2, 2))[:, None]
+
+
+def _unmeasured(count: int) -> Tensor:
+    """Thickness of the base glyphs of a split, NaN until it is measured; the same for every intervention."""
+    with torch.inference_mode(False):  # it outlives the evaluation that asks for it first, and is written to later
+        return torch.full((count,), torch.nan, dtype=torch.float64)
+
+
+class OpticalDigits(_Handwriting):
+    """The optical digits of scikit-learn, traced once and turned, slanted, scaled and shifted a little."""
+
+    def __init__(self, card: Card, name: str, data_dir: Path | None):
+        super().__init__(card, name, data_dir)
+        self._strokes: dict[str, tuple[Tensor, Tensor]] = {}
+
+    @cached_property
+    def _optical(self) -> glyphs.Glyphs:
+        return glyphs.optical_digits()
+
+    def writing(self, split: str) -> glyphs.Glyphs:
+        return self._optical
+
+    def outline(self, split: str, rows: Tensor) -> Tensor:
+        draws = self.draws(split).take(rows)
+        bases, strokes = remembered(self._strokes, split, lambda: self._trace(split))
+        return glyphs.posed(strokes[torch.searchsorted(bases, draws.group)].double() / 255, draws.hidden["pose"])
+
+    def _trace(self, split: str) -> tuple[Tensor, Tensor]:
+        """(base digits of the split, sorted; their traced strokes as uint8)."""
+        bases = self.draws(split).group.unique()
+        return bases, (glyphs.trace(self._optical.images[bases]) * 255).round().to(torch.uint8)
+
+    def draw(self, split: str) -> Draws:
+        total = len(self._optical.labels)
+        order = np.random.default_rng(_SEED).permutation(total)
+        reserved = np.split(order, np.cumsum(list(_BASES.values())))
+        bases = dict(zip([*_BASES, "train"], reserved, strict=True))[split]
+        rng = np.random.default_rng([_SEED, SPLITS.index(split)])
+        base = torch.from_numpy(rng.permutation(np.repeat(bases, _DRAWS[split])))
+        thickness, intensity = _draw_attributes(rng, len(base))
+        pose = torch.from_numpy(rng.standard_normal((len(base), 5)) * _POSE_SPREAD)
+        attributes = {"thickness": thickness, "intensity": intensity, "digit": self._optical.labels[base]}
+        return Draws(attributes, base, hidden={"pose": pose})
+
+
+class MNIST(_Handwriting):
+    """MNIST as published, with the published attributes where their files lie in the data folder."""
+
+    def __init__(self, card: Card, name: str, data_dir: Path | None):
+        super().__init__(card, name, data_dir)
+        self._published: dict[bool, glyphs.Glyphs] = {}
+
+    def _mnist(self, train: bool) -> glyphs.Glyphs:
+        return remembered(self._published, train, lambda: glyphs.mnist(self.data_dir, train))
+
+    def writing(self, split: str) -> glyphs.Glyphs:
+        return self._mnist(split != "test")
+
+    def outline(self, split: str, rows: Tensor) -> Tensor:
+        return upsample(self.writing(split).images[self.draws(split).group[rows]].double() / 255)
 
     @property
     def notes(self) -> list[str]:
         """Where handwriting and attributes are not the published ones."""
-        if self.source != "mnist":
-            return []
         published = glyphs.published_attributes(self.data_dir, train=False) is not None
         drawn = "drawn from the published process; no csv files in the data folder"
         notes = [f"attributes: {'published (csv files)' if published else drawn}"]
@@ -113,81 +169,7 @@ class MorphoMNIST(Dataset):
             )
         return notes
 
-    def attributes(self, name: str) -> dict[str, Tensor]:
-        self._require_split(name)
-        draws = self._draws(name)
-        return {"thickness": draws.thickness, "intensity": draws.intensity, "digit": draws.digit}
-
-    def knows_truth(self, intervened: Collection[str]) -> bool:
-        return "digit" not in intervened  # nobody knows how this writer would have written another digit
-
-    def true_attributes(self, split: str, index: Tensor, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        factual = {name: value[index] for name, value in self.attributes(split).items()}
-        held = {**factual, **interventions}
-        if "thickness" in interventions and "intensity" not in interventions:
-            noise = noise_of_intensity(factual["thickness"], factual["intensity"])
-            held["intensity"] = intensity_of(held["thickness"], noise).float()
-        return held
-
-    def _true_image(self, split: str, index: Tensor, attributes: Mapping[str, Tensor]) -> Tensor:
-        return self._render(split, index, attributes["thickness"], attributes["intensity"]).float()
-
-    def _render(self, split: str, rows: Tensor, thickness: Tensor, intensity: Tensor) -> Tensor:
-        """(N, 1, 32, 32), uint8."""
-        known = self._drawn(split)
-        drawn = known[rows]
-        images = render(self._outline(split, rows), thickness, intensity, drawn)
-        known[rows] = drawn
-        return functional.pad(images, (2, 2, 2, 2))[:, None]
-
-    @cache  # noqa: B019
-    def _drawn(self, split: str) -> Tensor:
-        """Thickness of the base glyphs of a split, NaN until it is measured; the same for every intervention."""
-        with torch.inference_mode(False):  # it outlives the evaluation that asks for it first, and is written to later
-            return torch.full((len(self._draws(split).base),), torch.nan, dtype=torch.float64)
-
-    def _outline(self, split: str, rows: Tensor) -> Tensor:
-        draws = self._draws(split)
-        if self.source == "mnist":
-            return upsample(self._glyphs(split).images[draws.base[rows]].double() / 255)
-        bases, strokes = self._strokes(split)
-        return glyphs.posed(strokes[torch.searchsorted(bases, draws.base[rows])].double() / 255, draws.pose[rows])
-
-    @cache  # noqa: B019
-    def _strokes(self, split: str) -> tuple[Tensor, Tensor]:
-        """(base digits of the split, sorted; their traced strokes as uint8): each is traced once."""
-        bases = self._draws(split).base.unique()
-        return bases, (glyphs.trace(self._optical.images[bases]) * 255).round().to(torch.uint8)
-
-    # --- what the samples follow from ---------------------------------------------------------------------------------
-
-    @cached_property
-    def _optical(self) -> glyphs.Glyphs:
-        return glyphs.optical_digits()
-
-    @cache  # noqa: B019
-    def _mnist(self, train: bool) -> glyphs.Glyphs:
-        return glyphs.mnist(self.data_dir, train)
-
-    def _glyphs(self, split: str) -> glyphs.Glyphs:
-        return self._mnist(split != "test") if self.source == "mnist" else self._optical
-
-    @cache  # noqa: B019
-    def _draws(self, split: str) -> _Draws:
-        return self._mnist_draws(split) if self.source == "mnist" else self._digits_draws(split)
-
-    def _digits_draws(self, split: str) -> _Draws:
-        total = len(self._optical.labels)
-        order = np.random.default_rng(_SEED).permutation(total)
-        reserved = np.split(order, np.cumsum(list(_BASES.values())))
-        bases = dict(zip([*_BASES, "train"], reserved, strict=True))[split]
-        rng = np.random.default_rng([_SEED, self.splits.index(split)])
-        base = torch.from_numpy(rng.permutation(np.repeat(bases, _DRAWS[split])))
-        thickness, intensity = _draw_attributes(rng, len(base))
-        pose = torch.from_numpy(rng.standard_normal((len(base), 5)) * _POSE_SPREAD)
-        return _Draws(base, self._optical.labels[base], thickness, intensity, pose)
-
-    def _mnist_draws(self, split: str) -> _Draws:
+    def draw(self, split: str) -> Draws:
         train = split != "test"
         labels = self._mnist(train).labels
         count = len(labels)
@@ -201,12 +183,12 @@ class MorphoMNIST(Dataset):
         judge, validation = count // 6, count // 30  # 10,000 and 2,000 of 60,000
         edges = {"train": (0, count - judge - validation), "validation": (count - judge - validation, count - judge)}
         rows = torch.arange(*{**edges, "judge": (count - judge, count), "test": (0, count)}[split])
-        return _Draws(
-            rows, labels[rows], thickness[rows], intensity[rows], torch.zeros(len(rows), 5, dtype=torch.float64)
-        )
+        attributes = {"thickness": thickness[rows], "intensity": intensity[rows], "digit": labels[rows]}
+        return Draws(attributes, rows, hidden={"pose": torch.zeros(len(rows), 5, dtype=torch.float64)})
 
 
-def _draw_attributes(rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-    thickness = torch.from_numpy(0.5 + rng.gamma(10.0, 1 / 5.0, count)).float()
-    noise = torch.from_numpy(rng.standard_normal(count))
-    return thickness, intensity_of(thickness, noise).float()
+@datasets.register()
+class MorphoMNIST(Dataset):
+    """Reader and renderer of the card `morphomnist`; see there."""
+
+    sources: ClassVar[Mapping[str, type[Source]]] = {"digits": OpticalDigits, "mnist": MNIST}

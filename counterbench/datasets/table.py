@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +16,12 @@ from torch import Tensor
 
 from counterbench.catalog.cards import TableEntry
 from counterbench.causal.variables import Binary, Continuous, Image, Variable
-from counterbench.datasets.cache import cached
-from counterbench.datasets.dataset import Dataset, Split
+from counterbench.datasets.dataset import Dataset
+from counterbench.datasets.files.decoding import decoded
 from counterbench.datasets.files.places import split_by_hash
+from counterbench.datasets.source import SPLITS, Contents, FileSource
 from counterbench.errors import ConfigError, DataError, suggestion
 from counterbench.plugins.registry import datasets
-from counterbench.runtime.progress import bar
 from counterbench.storage.pictures import read_picture
 
 SHARES = {"train": 0.6, "validation": 0.1, "judge": 0.15, "test": 0.15}
@@ -31,39 +29,15 @@ SHARES = {"train": 0.6, "validation": 0.1, "judge": 0.15, "test": 0.15}
 _NOUNS = {"1": 1, "0": 0, "yes": 1, "no": 0, "true": 1, "false": 0}
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """The table, checked; one entry per row."""
-
-    files: Sequence[Path]
-    values: Mapping[str, Tensor]
-    split: Sequence[str]
-    group: Tensor
-
-
-@datasets.register()
-class Table(Dataset):
-    """Reader for cards whose sources have the key `table`; no Python needed (docs/bring-your-own.md).
-
-    Images of the formats PNG, JPEG, BMP, GIF, WEBP, TIFF and PPM, as large as the card says, or larger and of the same proportions. Without a column `split`, groups (or rows,
-    where there are none) are divided 60 / 10 / 15 / 15 by a hash of their name, so that new rows move no old ones.
-    """
-
-    def split(self, name: str) -> Split:
-        self._require_split(name)
-        return self._loaded(name)
-
-    def attributes(self, name: str) -> dict[str, Tensor]:
-        self._require_split(name)
-        chosen = self._chosen(name)
-        return {attribute: self._rows.values[attribute][chosen] for attribute in self.card.attributes}
+class Folder(FileSource):
+    """A folder of images and a CSV with one row per image."""
 
     @property
     def _entry(self) -> TableEntry:
-        entry = self.card.sources[self.source].table
+        entry = self.card.sources[self.name].table
         if entry is None:
             raise ConfigError(
-                f"{self.card.path or self.card.name}: the reader 'table' needs the key sources.{self.source}.table with 'csv' "
+                f"{self.card.path or self.card.name}: the reader 'table' needs the key sources.{self.name}.table with 'csv' "
                 "and 'images'."
             )
         return entry
@@ -74,8 +48,15 @@ class Table(Dataset):
         # A data folder that is set for other datasets must not hide what lies beside the card.
         return self.data_dir if self.data_dir and (self.data_dir / self._entry.csv).is_file() else beside
 
+    @property
+    def _image(self) -> Image:
+        image = self.variables[self.card.image]
+        assert isinstance(image, Image)
+        return image
+
     @cached_property
-    def _rows(self) -> _Rows:
+    def _rows(self) -> tuple[Contents, Sequence[str]]:
+        """(every row of the table, checked; its split)."""
         if not self.card.image:
             raise ConfigError(
                 f"{self.card.path or self.card.name}: the reader 'table' needs a variable of the kind image."
@@ -105,35 +86,39 @@ class Table(Dataset):
                 raise DataError(f"{path}, line {line}: there is no image {file}.")
         labels = table.get(column["group"]) or [str(number) for number in range(len(files))]
         split = table.get(column["split"]) or [split_by_hash(label, SHARES) for label in labels]
-        _check_splits(split, labels, files, lines, self.splits, path)
+        _check_splits(split, labels, files, lines, SPLITS, path)
         number = {label: position for position, label in enumerate(dict.fromkeys(labels))}
-        return _Rows(files, values, split, torch.tensor([number[label] for label in labels]))
+        return Contents(files, values, torch.tensor([number[label] for label in labels])), split
 
-    def _chosen(self, name: str) -> Tensor:
-        return torch.tensor([row for row, split in enumerate(self._rows.split) if split == name], dtype=torch.long)
+    def find(self, split: str) -> Contents:
+        everything, splits = self._rows
+        rows = [row for row, name in enumerate(splits) if name == split]
+        if not rows:
+            have = ", ".join(sorted(set(splits)))
+            raise DataError(f"{self._home / self._entry.csv} has no row in the split {split!r}; it has: {have}.")
+        values = {name: value[rows] for name, value in everything.values.items()}
+        return Contents([everything.files[row] for row in rows], values, everything.group[rows])
 
-    @cache  # noqa: B019
-    def _loaded(self, name: str) -> Split:
-        chosen = self._chosen(name)
-        if not len(chosen):
-            have = ", ".join(sorted(set(self._rows.split)))
-            raise DataError(f"{self._home / self._entry.csv} has no row in the split {name!r}; it has: {have}.")
-        image = self.variables[self.card.image]
-        assert isinstance(image, Image)
-        files = [self._rows.files[row] for row in chosen.tolist()]
-        digest = hashlib.sha256(f"{image.shape}\n".encode())
-        for file in files:
+    def key(self, contents: Contents) -> str:
+        digest = hashlib.sha256(f"{self._image.shape}\n".encode())
+        for file in contents.files:
             digest.update(f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}\n".encode())
-        pictures = cached(
-            f"table-{digest.hexdigest()[:16]}",
-            name,
-            lambda: Split(name, {self.card.image: _pictures(files, image)}, self._rows.group[chosen]),
-        )
-        return Split(
-            name,
-            {**self.attributes(name), self.card.image: pictures.values[self.card.image]},
-            self._rows.group[chosen],
-        )
+        return f"table-{digest.hexdigest()[:16]}"
+
+    def decode(self, contents: Contents, split: str) -> Tensor:
+        image = self._image
+        return decoded(contents.files, lambda file: _picture(file, image), image.shape, f"Reading images ({split})")
+
+
+@datasets.register()
+class Table(Dataset):
+    """Reader for cards whose sources have the key `table`; no Python needed (docs/bring-your-own.md).
+
+    Images of the formats PNG, JPEG, BMP, GIF, WEBP, TIFF and PPM, as large as the card says, or larger and of the same proportions. Without a column `split`, groups (or rows,
+    where there are none) are divided 60 / 10 / 15 / 15 by a hash of their name, so that new rows move no old ones.
+    """
+
+    any_source = Folder
 
 
 _PLACES = {"image": "file", "split": "split", "group": "group"}
@@ -225,20 +210,8 @@ def _check_splits(
                 )
 
 
-def _pictures(files: Sequence[Path], image: Image) -> Tensor:
-    """(N, C, H, W), uint8."""
-    block = 512
-    found = []
-    with ThreadPoolExecutor() as pool, bar(len(files), "Reading images") as advance:
-        for start in range(0, len(files), block):
-            part = files[start : start + block]
-            found += list(pool.map(lambda file: _picture(file, image), part))
-            advance(len(part))
-    return torch.from_numpy(np.stack(found))
-
-
 def _picture(file: Path, image: Image) -> np.ndarray:
-    channels, height, width = image.shape
+    channels, height, width = image.channels, image.height, image.width
     picture = read_picture(file, channels)
     if picture.size != (width, height):
         if picture.width < width or picture.width * height != picture.height * width:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from counterbench.causal.variables import Continuous, Variable
+from counterbench.datasets.cache import remembered
 from counterbench.datasets.dataset import REFERENCES, Dataset
 from counterbench.features.base import FeatureSpace
 from counterbench.plans.drawing import cell_edges
@@ -69,6 +70,8 @@ class References:
 
     def __init__(self, dataset: Dataset, count: int = REFERENCES):
         self.dataset, self.count = dataset, count
+        self._groupings: dict[str, Grouping] = {}
+        self._features: dict[tuple[FeatureSpace, bool], Tensor] = {}
 
     @cached_property
     def attributes(self) -> dict[str, Tensor]:
@@ -76,12 +79,14 @@ class References:
         rows = self.dataset.reference_rows(self.count)
         return {name: value[rows] for name, value in self.dataset.attributes("train").items()}
 
-    @cache  # noqa: B019 - lives as long as an evaluation
     def grouping(self, variable: str) -> Grouping:
         """Which values of a variable count as the same."""
-        return Grouping.of(self.dataset.variables[variable], self.dataset.attributes("train")[variable])
 
-    @cache  # noqa: B019
+        def of_training() -> Grouping:
+            return Grouping.of(self.dataset.variables[variable], self.dataset.attributes("train")[variable])
+
+        return remembered(self._groupings, variable, of_training)
+
     def features(self, space: FeatureSpace, whole: bool = False) -> Tensor:
         """Their vectors, (M, D); kept in the cache, for they are the same for every model.
 
@@ -89,6 +94,9 @@ class References:
             space: that makes vectors.
             whole: of the whole training split.
         """
+        return remembered(self._features, (space, whole), lambda: self._extract(space, whole))
+
+    def _extract(self, space: FeatureSpace, whole: bool) -> Tensor:
         split = self.dataset.split("train") if whole else self.dataset.reference(self.count)
         key = hashlib.sha256(f"{split.fingerprint} {space.fingerprint} {BLOCK}".encode()).hexdigest()[:24]
         path = cache_folder() / "features" / f"{key}.safetensors"

@@ -168,7 +168,7 @@ def _importing(what: str) -> Iterator[None]:
 
 mechanisms: Registry[type[Mechanism]] = Registry("mechanism", "counterbench.mechanisms", {"base", "image_likelihood"})
 datasets: Registry[type[Dataset]] = Registry(
-    "dataset", "counterbench.datasets", {"cache", "dataset", "files", "loading", "matching"}
+    "dataset", "counterbench.datasets", {"cache", "dataset", "files", "loading", "matching", "source", "split"}
 )
 metrics: Registry[type[Metric]] = Registry(
     "metric", "counterbench.metrics", {"answers", "base", "references", "statistics"}

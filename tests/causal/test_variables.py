@@ -52,6 +52,8 @@ def test_image_round_trip_of_every_grey_level():
         (Categorical("v", CLASSES), torch.tensor([0, 4]), "whole numbers 0 to 3"),
         (Binary("v"), torch.tensor([0.5]), "whole numbers 0 to 1"),
         (Image("v", 1, 4, 4), torch.zeros(2, 3, 4, 4), "(N, 1, 4, 4), got (2, 3, 4, 4)"),
+        (Image("v", 1, 4, 4), torch.zeros(2, 1, 4, 4, 4), "(N, 1, 4, 4), got (2, 1, 4, 4, 4)"),
+        (Image("v", 1, 2, 4, 4), torch.zeros(2, 1, 4, 4), "(N, 1, 2, 4, 4), got (2, 1, 4, 4)"),
         (Image("v", 1, 2, 2), torch.full((1, 1, 2, 2), torch.inf), "4 of 4 values are NaN or infinite"),
     ],
 )
@@ -59,6 +61,34 @@ def test_check_says_what_is_wrong(variable, bad, words):
     with pytest.raises(DataError) as caught:
         variable.check(bad)
     assert words in str(caught.value)
+
+
+def test_images_have_two_sides_and_volumes_three():
+    picture, volume = Image("v", 3, 4, 5), Image("v", 1, 2, 4, 5)
+    assert (picture.shape, picture.channels, picture.spatial, picture.size) == ((3, 4, 5), 3, (4, 5), 60)
+    assert (picture.height, picture.width) == (4, 5)
+    assert (volume.shape, volume.channels, volume.spatial, volume.size) == ((1, 2, 4, 5), 1, (2, 4, 5), 40)
+    assert picture.describe() == "image, 3 x 4 x 5, grey levels 0 to 255"
+    assert volume.describe() == "image, 1 x 2 x 4 x 5, grey levels 0 to 255"
+    values = torch.arange(80.0).view(2, 1, 2, 4, 5)
+    volume.check(values)
+    assert torch.allclose(volume.decode(volume.encode(values)), values, atol=1e-4)
+    assert picture == Image("v", 3, 4, 5)
+    assert len({picture, Image("v", 3, 4, 5), Image("v", 3, 5, 4), volume}) == 3
+
+
+@pytest.mark.parametrize("side", ["height", "width"])
+def test_whoever_needs_a_picture_says_so_of_a_volume(side):
+    with pytest.raises(
+        ConfigError, match=r"^v: 1 x 2 x 4 x 5 is a volume; a picture, \[channels, height, width\], is needed"
+    ):
+        getattr(Image("v", 1, 2, 4, 5), side)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (4, 4), (1, 2, 3, 4, 5), (1, 0, 4)])
+def test_shapes_that_no_image_has(shape):
+    with pytest.raises(ConfigError, match=r"is not that of an image; give \[channels, height, width\], or"):
+        Image("v", *shape)
 
 
 def test_out_of_range_request_names_the_range():

@@ -80,11 +80,11 @@ def test_roles(phantom):
 
 
 def test_visits_of_a_subject_share_the_anatomy(phantom):
-    draws = phantom._draws("test")
+    draws = phantom.behind.draws("test")
     for subject in range(3):
-        rows = (draws.subject == subject).nonzero()[:, 0]
+        rows = (draws.group == subject).nonzero()[:, 0]
         assert len(rows) == 8
-        assert (draws.traits[rows] == draws.traits[rows[0]]).all()
+        assert (draws.hidden["traits"][rows] == draws.hidden["traits"][rows[0]]).all()
         assert len(draws.attributes["age"][rows].unique()) == 2
 
 
@@ -271,7 +271,6 @@ def test_what_preparation_leaves_beside_the_registered_volume_is_not_read(tmp_pa
     with pytest.raises(DataError, match=r"3 volumes of .* and 0 of them are called registered\*"):
         adni.scans(tmp_path)
     whole.rename(home / "registered.nii.gz")
-    adni.scans.cache_clear()
     found, _ = adni.scans(tmp_path)
     assert len(found) == 2
     assert sum(scan.path.name == "registered.nii.gz" for scan in found) == 1
@@ -288,14 +287,12 @@ def scan_of(folder, day, name):
 
 def test_of_scans_repeated_on_a_day_the_first_is_read(tmp_path):
     folder = write_adni(tmp_path / "adni", 1)
-    adni.scans.cache_clear()
     before, _ = adni.scans(tmp_path)
     first = scan_of(folder, before[0].day.isoformat(), "MPR__GradWarp")
     for series in ("MPR-R__GradWarp", "MP-RAGE_REPEAT"):
         other = first.parents[2] / series / first.parent.name
         other.mkdir(parents=True)
         (other / "registered.nii.gz").write_bytes(first.read_bytes())
-    adni.scans.cache_clear()
     found, notes = adni.scans(tmp_path)
     assert len(found) == len(before)
     assert first in [scan.path for scan in found]
@@ -381,8 +378,7 @@ def test_visits_that_cannot_be_are_left_out_aloud(tmp_path, odd, message):
         dataset.split("train")
     assert f"1 visits of ADNIMERGE.csv left out: {message}" in str(caught.value)
     table(folder)
-    adni.scans.cache_clear()
-    assert len(adni.scans(tmp_path, dataset._ranges)[0]) == 1
+    assert len(adni.scans(tmp_path, dataset.behind.ranges)[0]) == 1
 
 
 def test_what_was_left_out_stands_in_the_record(tmp_path):

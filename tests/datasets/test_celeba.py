@@ -24,7 +24,7 @@ def test_sizes_are_as_the_card_says(portraits):
 
 
 def test_everybody_is_somebody_else(portraits):
-    everyone = torch.cat([portraits._draws(name).traits for name in SIZES])
+    everyone = torch.cat([portraits.behind.draws(name).hidden["traits"] for name in SIZES])
     assert len(everyone.unique(dim=0)) == len(everyone)
 
 

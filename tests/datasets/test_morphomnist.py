@@ -27,7 +27,7 @@ def test_sizes_are_as_the_card_says(morphomnist):
 
 
 def test_no_base_digit_is_in_two_splits(morphomnist):
-    bases = {split: set(morphomnist._draws(split).base.tolist()) for split in morphomnist.splits}
+    bases = {split: set(morphomnist.behind.draws(split).group.tolist()) for split in morphomnist.splits}
     assert sum(len(b) for b in bases.values()) == len(set().union(*bases.values())) == 1797
 
 
@@ -85,7 +85,7 @@ def test_reference_images_are_training_images_and_cost_only_themselves(morphomni
     alone = fresh.reference(40)
     assert [path.stem for path in tmp_path.rglob("*.safetensors")] == ["reference-40"]
     rows = fresh.reference_rows(40)
-    assert torch.equal(alone.values["image"], fresh._prepare("train", rows).values["image"])
+    assert torch.equal(alone.values["image"], fresh.behind.rendered("train", rows).values["image"])
     assert torch.equal(alone.values["thickness"], fresh.attributes("train")["thickness"][rows])
     monkeypatch.setattr(type(fresh), "split", lambda self, name: alone)  # pretend: the whole split
     assert len(rows.unique()) == 40

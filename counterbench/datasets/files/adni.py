@@ -10,15 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from counterbench.datasets.cache import cached
-from counterbench.datasets.dataset import Split
 from counterbench.datasets.files.places import folder_of, split_by_hash
 from counterbench.datasets.files.volumes import CORNER, FIELD, slices
 from counterbench.errors import DataError
@@ -70,7 +67,6 @@ class Scan:
     values: Mapping[str, float]
 
 
-@cache
 def scans(data_dir: Path | None, ranges: Ranges = ()) -> tuple[list[Scan], list[str]]:
     """(every volume with a complete visit, sorted; sentences about visits and volumes left out).
 
@@ -239,35 +235,55 @@ def split_of(subjects: Sequence[str]) -> dict[str, str]:
     return {name: split_by_hash(name, SHARES) for name in set(subjects)}
 
 
-def load(data_dir: Path | None, name: str, side: int, ranges: Ranges = ()) -> Split:
-    """One split: slices of every scan of its subjects."""
-    everything, notes = scans(data_dir, ranges)
-    homes = split_of([scan.subject for scan in everything])
-    chosen = [scan for scan in everything if homes[scan.subject] == name]
+def of_split(scans: Sequence[Scan], notes: Sequence[str], split: str) -> list[Scan]:
+    """The scans of the subjects of a split.
+
+    Args:
+        scans, notes: as :func:`scans` returns them.
+        split: its name.
+
+    Raises:
+        DataError: if there are none.
+    """
+    homes = split_of([scan.subject for scan in scans])
+    chosen = [scan for scan in scans if homes[scan.subject] == split]
     if not chosen:
         left_out = "".join(f" {note}." for note in notes)
-        raise DataError(f"The {name} split is empty: {len(homes)} subjects are too few for four splits.{left_out}")
-    digest = hashlib.sha256(f"{side} {FIELD} {CORNER} {SLICES}\n".encode())
-    for scan in chosen:
-        digest.update(
-            f"{scan.path} {scan.path.stat().st_size} {scan.path.stat().st_mtime_ns} {sorted(scan.values.items())}\n".encode()
-        )
-    return cached(f"adni-{digest.hexdigest()[:16]}", name, lambda: _prepare(chosen, name, side))
+        raise DataError(f"The {split} split is empty: {len(homes)} subjects are too few for four splits.{left_out}")
+    return chosen
 
 
-def _prepare(chosen: Sequence[Scan], name: str, side: int) -> Split:
-    number = {subject: position for position, subject in enumerate(sorted({scan.subject for scan in chosen}))}
-    pictures = []
-    with bar(len(chosen), f"Reading adni ({name})") as advance:
-        for scan in chosen:
-            pictures.append(slices(scan.path, side))
-            advance(1)
+def values_of(scans: Sequence[Scan]) -> tuple[dict[str, Tensor], Tensor]:
+    """(natural values by variable, number of the subject), one entry per slice: (10 N,) each."""
+    number = {subject: position for position, subject in enumerate(sorted({scan.subject for scan in scans}))}
     repeated = {
-        key: torch.tensor([scan.values[key] for scan in chosen]).repeat_interleave(SLICES) for key in chosen[0].values
+        key: torch.tensor([scan.values[key] for scan in scans]).repeat_interleave(SLICES) for key in scans[0].values
     }
     values: dict[str, Tensor] = {
         key: value.long() if key in ("apoe", "sex") else value.float() for key, value in repeated.items()
     }
-    values["slice"] = torch.arange(SLICES).repeat(len(chosen))
-    group = torch.tensor([number[scan.subject] for scan in chosen]).repeat_interleave(SLICES)
-    return Split(name, {**values, "image": torch.cat(pictures)}, group)
+    values["slice"] = torch.arange(SLICES).repeat(len(scans))
+    return values, torch.tensor([number[scan.subject] for scan in scans]).repeat_interleave(SLICES)
+
+
+def key(scans: Sequence[Scan], side: int) -> str:
+    """Follows from the files of the scans, when they were written, their visits and the size of the slices."""
+    digest = hashlib.sha256(f"{side} {FIELD} {CORNER} {SLICES}\n".encode())
+    for scan in scans:
+        status = scan.path.stat()
+        digest.update(f"{scan.path} {status.st_size} {status.st_mtime_ns} {sorted(scan.values.items())}\n".encode())
+    return f"adni-{digest.hexdigest()[:16]}"
+
+
+def decode(files: Sequence[Path], side: int, split: str) -> Tensor:
+    """(10 N, 1, side, side), uint8: the slices of N volumes.
+
+    Raises:
+        DataError: see :func:`counterbench.datasets.files.volumes.slices`.
+    """
+    pictures = []
+    with bar(len(files), f"Reading adni ({split})") as advance:
+        for path in files:
+            pictures.append(slices(path, side))
+            advance(1)
+    return torch.cat(pictures)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +13,9 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from counterbench.datasets.cache import cached
-from counterbench.datasets.dataset import Split
+from counterbench.datasets.files.decoding import decoded
 from counterbench.datasets.files.places import folder_of
 from counterbench.errors import DataError
-from counterbench.runtime.progress import bar
 from counterbench.storage.pictures import PictureError, PictureSizeError, read_picture
 
 ALIGNED = (178, 218)
@@ -31,7 +27,6 @@ _LISTS = {
     "partition": "list_eval_partition.txt",
     "identity": "identity_CelebA.txt",
 }
-_BLOCK = 512
 _HOW = "Give --data-dir, or set COUNTERBENCH_DATA, to the folder that holds img_align_celeba/ and its three lists; `counterbench data prepare --download` fetches them"
 
 
@@ -58,26 +53,25 @@ def download(data_dir: Path | None) -> None:
 
 
 @dataclass(frozen=True)
-class Listing:
+class Lists:
     """What the lists say, one entry per picture, in the order of the pictures.
 
     Args:
-        folder: that holds everything.
-        names: of the pictures' files.
+        pictures: the folder that holds them.
+        names: of their files.
         attributes: name -> (N,), 0 or 1.
         partition: (N,), 0 train, 1 validation, 2 test.
         identity: (N,), number of the person.
     """
 
-    folder: Path
+    pictures: Path
     names: Sequence[str]
     attributes: Mapping[str, Tensor]
     partition: Tensor
     identity: Tensor
 
 
-@cache
-def listing(data_dir: Path | None, wanted: tuple[str, ...]) -> Listing:
+def read_lists(data_dir: Path | None, wanted: Sequence[str]) -> Lists:
     """Read the lists.
 
     Args:
@@ -109,7 +103,7 @@ def listing(data_dir: Path | None, wanted: tuple[str, ...]) -> Listing:
         others[which] = torch.from_numpy(numbers[np.argsort(said, kind="stable"), 0])
     _require_partition(others["partition"], others["identity"], names, folder)
     chosen = {name: torch.from_numpy(values[sorting, columns.index(name)] > 0).long() for name in wanted}
-    return Listing(folder, names, chosen, others["partition"], others["identity"])
+    return Lists(folder / _PICTURES, names, chosen, others["partition"], others["identity"])
 
 
 def _require_partition(partition: Tensor, identity: Tensor, names: Sequence[str], folder: Path) -> None:
@@ -187,40 +181,25 @@ def _first_odd(path: Path, header: int) -> str:
     return f"{path} cannot be understood."
 
 
-def pictures(listed: Listing, rows: Tensor, name: str) -> Tensor:
-    """(N, 3, 64, 64), uint8: decoded once, then kept in the cache.
-
-    Raises:
-        DataError: for a picture that is missing or damaged, or has another size than aligned pictures have.
-    """
-    names = [listed.names[row] for row in rows.tolist()]
-    folder, people = listed.folder / _PICTURES, listed.identity[rows]
-    key = f"celeba-{_key(folder, names)}"
-    return cached(key, name, lambda: Split(name, {"image": _decode(folder, names, name)}, people)).values["image"]
-
-
-def _key(folder: Path, names: Sequence[str]) -> str:
-    """Follows from which pictures there are, how large their files are, and when they were written."""
+def key(folder: Path, files: Sequence[Path]) -> str:
+    """Follows from which pictures of the folder there are, how large their files are, and when they were written."""
     digest = hashlib.sha256(f"{CROP} {SIDE}\n".encode())
-    for name in names:
-        path = folder / name
+    for path in files:
         try:
             status = path.stat()
         except OSError:
             raise DataError(f"{path} is listed but missing; unpack img_align_celeba.zip again.") from None
-        digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:16]
+        digest.update(f"{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return f"celeba-{digest.hexdigest()[:16]}"
 
 
-def _decode(folder: Path, names: Sequence[str], what: str) -> Tensor:
-    images = torch.empty((len(names), 3, SIDE, SIDE), dtype=torch.uint8)
-    with ThreadPoolExecutor() as pool, bar(len(names), f"Decoding celeba ({what})") as advance:
-        for start in range(0, len(names), _BLOCK):
-            block = names[start : start + _BLOCK]
-            decoded = list(pool.map(lambda name: _picture(folder / name), block))
-            images[start : start + len(block)] = torch.from_numpy(np.stack(decoded))
-            advance(len(block))
-    return images
+def decode(files: Sequence[Path], split: str) -> Tensor:
+    """(N, 3, 64, 64), uint8.
+
+    Raises:
+        DataError: for a picture that is missing or damaged, or has another size than aligned pictures have.
+    """
+    return decoded(files, _picture, (3, SIDE, SIDE), f"Decoding celeba ({split})")
 
 
 def _picture(path: Path) -> np.ndarray:

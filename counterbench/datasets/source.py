@@ -1,0 +1,254 @@
+"""Where the samples of a dataset come from: a known process that renders them, or published files."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from counterbench.catalog.cards import Card
+from counterbench.datasets.cache import cached, is_cached, remembered
+from counterbench.datasets.split import Split
+from counterbench.errors import DataError
+from counterbench.plugins.registry import source_hash_of
+from counterbench.runtime.progress import bar
+from counterbench.storage.tensors import sha256_of_tensors
+
+SPLITS = ("train", "validation", "judge", "test")
+"""What every dataset is divided into."""
+
+
+class Source(ABC):
+    """One of the sources of a card.
+
+    Args:
+        card: the declaration of the dataset.
+        name: of the source.
+        data_dir: where the user keeps published data.
+    """
+
+    def __init__(self, card: Card, name: str, data_dir: Path | None):
+        self.card, self.name, self.data_dir = card, name, data_dir
+        self.variables = card.build_variables()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of a record must know about this source as it was found."""
+        return []
+
+    def download(self) -> None:
+        """Fetch the published files into the data folder, where they may be fetched by a program.
+
+        Raises:
+            DataError: where they may not, or could not be.
+        """
+        entry, what = self.card.sources[self.name], f"{self.card.name}/{self.name}"
+        if entry.embedded:
+            raise DataError(f"{what} needs no download: it is made here.")
+        raise DataError(
+            f"{what} cannot be downloaded by a program. {entry.description.strip()} Licence: {entry.licence}."
+        )
+
+    @abstractmethod
+    def split(self, name: str) -> Split:
+        """Load one split, rendering or reading it on first use.
+
+        Raises:
+            DataError: for data that is missing or damaged.
+        """
+
+    def attributes(self, split: str) -> dict[str, Tensor] | None:
+        """Natural values of all variables but the image, (N,) each; None where they come with the split alone."""
+        return None
+
+    def part(self, split: str, rows: Tensor) -> Split | None:
+        """Some samples of a split, (M,) rows of it; None where the whole split is no dearer."""
+        return None
+
+    def role(self, name: str, split: str, rows: Tensor) -> Tensor | list[str]:
+        """See :meth:`counterbench.datasets.dataset.Dataset.role`."""
+        known = [role for role, entry in self.card.roles.items() if self.name in entry.sources]
+        raise DataError(
+            f"The samples of {self.card.name}/{self.name} carry no {name!r}; they carry: {', '.join(known) or 'nothing else'}."
+        )
+
+    def knows_truth(self, intervened: Collection[str]) -> bool:
+        """Whether interventions on these variables have true counterfactuals. Default: only the null one."""
+        return not intervened
+
+    def true_attributes(self, split: str, rows: Tensor, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See :meth:`counterbench.datasets.dataset.Dataset.true_attributes`."""
+        return dict(interventions)
+
+    def render(self, split: str, rows: Tensor, attributes: Mapping[str, Tensor]) -> Tensor:
+        """(M, C, H, W), uint8: the images of some samples had they these attributes."""
+        raise NotImplementedError("a dataset that knows the truth renders it")
+
+
+class Overridden(Source):
+    """The source of a dataset that declares none, because its own methods take the place of one."""
+
+    def split(self, name: str) -> Split:
+        raise DataError(
+            f"The reader of {self.card.name!r} yields nothing for the source {self.name!r}; give it an entry in `sources`, or a "
+            "method `split`."
+        )
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Everything behind the samples of a split; rendering needs nothing else.
+
+    Args:
+        attributes: natural values of every variable of the process but the image, (N,) each.
+        group: (N,), see :class:`counterbench.datasets.split.Split`.
+        noise: exogenous numbers of the mechanisms of the attributes, (N,) each.
+        hidden: what else the pixels follow from, (N, ...) each.
+    """
+
+    attributes: Mapping[str, Tensor]
+    group: Tensor
+    noise: Mapping[str, Tensor] = field(default_factory=dict)
+    hidden: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.group)
+
+    def take(self, rows: Tensor) -> Draws:
+        """Those of some samples."""
+        attributes, noise, hidden = (
+            {name: value[rows] for name, value in values.items()}
+            for values in (self.attributes, self.noise, self.hidden)
+        )
+        return Draws(attributes, self.group[rows], noise, hidden)
+
+
+class RenderedSource(Source):
+    """A known process: parameters are drawn, and pixels follow from them; interventions have true counterfactuals."""
+
+    block: ClassVar[int] = 250
+    """How many samples are rendered at once."""
+
+    def __init__(self, card: Card, name: str, data_dir: Path | None):
+        super().__init__(card, name, data_dir)
+        self._draws: dict[str, Draws] = {}
+
+    @abstractmethod
+    def draw(self, split: str) -> Draws:
+        """Draw everything behind a split, always the same."""
+
+    def key(self, split: str) -> str:
+        """Folder of the cache: it differs wherever pixels may differ. Default: by everything drawn, and by the code."""
+        draws = self.draws(split)
+        drawn = sha256_of_tensors({**draws.attributes, **draws.hidden, "group": draws.group})
+        digest = hashlib.sha256(f"{source_hash_of(type(self))} {drawn}".encode()).hexdigest()
+        return f"{self.card.name}-{self.name}-{digest[:16]}"
+
+    def draws(self, split: str) -> Draws:
+        """Everything behind a split, drawn once."""
+        return remembered(self._draws, split, lambda: self.draw(split))
+
+    def attributes(self, split: str) -> dict[str, Tensor]:
+        attributes = self.draws(split).attributes
+        return {name: attributes[name] for name in self.card.attributes}
+
+    def split(self, name: str) -> Split:
+        if not self.card.image:
+            return Split(name, self.attributes(name), self.draws(name).group)
+        return self._from_cache(name, name, torch.arange(len(self.draws(name))))
+
+    def part(self, split: str, rows: Tensor) -> Split | None:
+        whole = len(rows) == len(self.draws(split)) or not self.card.image
+        if whole or is_cached(self.key(split), split):
+            return None
+        return self._from_cache(split, f"reference-{len(rows)}", rows)
+
+    def _from_cache(self, split: str, name: str, rows: Tensor) -> Split:
+        stored = cached(self.key(split), name, lambda: self.rendered(split, rows))
+        # Cards that share their pixels declare different attributes.
+        attributes = {attribute: value[rows] for attribute, value in self.attributes(split).items()}
+        return Split(name, {**attributes, self.card.image: stored.values[self.card.image]}, stored.group)
+
+    def rendered(self, split: str, rows: Tensor) -> Split:
+        """Render some samples of a split."""
+        draws, images = self.draws(split).take(rows), []
+        with bar(len(rows), f"Rendering {self.card.name}/{self.name} ({split})") as advance:
+            for positions in torch.arange(len(rows)).split(self.block):
+                attributes = {name: value[positions] for name, value in draws.attributes.items()}
+                images.append(self.render(split, rows[positions], attributes))
+                advance(len(positions))
+        return Split(split, {**draws.attributes, self.card.image: torch.cat(images)}, draws.group)
+
+    def knows_truth(self, intervened: Collection[str]) -> bool:
+        """Default: of every intervention, for the whole process is known."""
+        return True
+
+    @abstractmethod
+    def true_attributes(self, split: str, rows: Tensor, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Natural values of the attributes had the variables been set."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the files of a split hold, as far as it is known before a pixel is read.
+
+    Args:
+        files: that hold the pixels, in the order of the samples; a file may hold several samples.
+        values: natural values of all variables but the image, (N,) each.
+        group: (N,), see :class:`counterbench.datasets.split.Split`.
+    """
+
+    files: Sequence[Path]
+    values: Mapping[str, Tensor]
+    group: Tensor
+
+
+class FileSource(Source):
+    """Published files, decoded once and kept in the cache; nobody knows the process behind them."""
+
+    def __init__(self, card: Card, name: str, data_dir: Path | None):
+        super().__init__(card, name, data_dir)
+        self._contents: dict[str, Contents] = {}
+
+    @abstractmethod
+    def find(self, split: str) -> Contents:
+        """Find the files of a split, and read the tables beside them.
+
+        Raises:
+            DataError: for what is missing or damaged, and a split without samples.
+        """
+
+    @abstractmethod
+    def key(self, contents: Contents) -> str:
+        """Folder of the cache: it differs wherever pixels may differ, as where a file was written anew."""
+
+    @abstractmethod
+    def decode(self, contents: Contents, split: str) -> Tensor:
+        """(N, C, H, W), uint8: the pixels of a split.
+
+        Raises:
+            DataError: for files that are missing or damaged.
+        """
+
+    def contents(self, split: str) -> Contents:
+        """What the files of a split hold, found once."""
+        return remembered(self._contents, split, lambda: self.find(split))
+
+    def attributes(self, split: str) -> dict[str, Tensor]:
+        values = self.contents(split).values
+        return {name: values[name] for name in self.card.attributes}
+
+    def split(self, name: str) -> Split:
+        contents, image = self.contents(name), self.card.image
+
+        def decoded() -> Split:
+            return Split(name, {**contents.values, image: self.decode(contents, name)}, contents.group)
+
+        stored = cached(self.key(contents), name, decoded)
+        return Split(name, {**self.attributes(name), image: stored.values[image]}, contents.group)
