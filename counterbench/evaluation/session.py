@@ -478,11 +478,11 @@ class _Questions:
 
     def _noise(self) -> NoiseSample | None:
         contestant = self.examinee.contestant
-        if contestant is None or not models.has_noise(contestant.model):
+        if contestant is None or not isinstance(contestant.model, models.HasNoise):
             return None
         factual, rows = self.shared.factual, self.shared.rows.tolist()
-        abducted = contestant.model.abduct(factual, SampleNoise(self.exam.seed, [f"abduct/{row}" for row in rows]))  # type: ignore[attr-defined]
-        prior = contestant.model.sample_noise(len(rows), SampleNoise(self.exam.seed, [f"prior/{row}" for row in rows]))  # type: ignore[attr-defined]
+        abducted = contestant.model.abduct(factual, SampleNoise(self.exam.seed, [f"abduct/{row}" for row in rows]))
+        prior = contestant.model.sample_noise(len(rows), SampleNoise(self.exam.seed, [f"prior/{row}" for row in rows]))
         return NoiseSample(_flat(abducted), _flat(prior))
 
     def _show(self, answer: Counterfactual) -> None:

@@ -268,13 +268,15 @@ def _listed(one_or_many: Any) -> list[Any]:
 class _Record(Callback):
     """Keeps the curve, and carries it through a resume."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: str) -> None:
+        self.first = first
+        """The player whose loss is the curve of training."""
         self.curve = Curve()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.curve.validation.append(metrics.pop("val_loss"))
-        self.curve.train.append(metrics.pop(f"{pl_module.players()[0].name}_loss"))  # type: ignore[operator]
+        self.curve.train.append(metrics.pop(f"{self.first}_loss"))
         for name, value in metrics.items():
             self.curve.parts.setdefault(name, []).append(value)
 
@@ -308,7 +310,7 @@ def run(
         CheckpointError: if what an interrupted run has left is damaged. RecordError: if the folder cannot be written.
     """
     require_single_precision()
-    record = _Record()
+    record = _Record(fitting.players()[0].name)
     best = ModelCheckpoint(folder, Path(BEST).stem, monitor="val_loss", enable_version_counter=False)
     latest = ModelCheckpoint(folder, Path(LATEST).stem, enable_version_counter=False)
     checkpoint: Path | None = None

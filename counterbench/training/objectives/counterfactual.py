@@ -12,6 +12,7 @@ from counterbench.catalog.recipes import Fit
 from counterbench.causal.variables import Categorical, Continuous, Image, Ordinal, Variable
 from counterbench.errors import ConfigError
 from counterbench.mechanisms.base import Noise
+from counterbench.mechanisms.capabilities import Explains
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.networks.classifiers import Pooled
 from counterbench.plugins.registry import objectives
@@ -23,7 +24,7 @@ _CRITIC = "critic.safetensors"
 
 
 @objectives.register()
-class Counterfactual(Objective):
+class Counterfactual(Objective[Explains]):
     """min E[-log p(pa* | x*)] subject to the free energy staying below a bound, by a damped Lagrangian.
 
     Constrained counterfactual training of De Sousa Ribeiro et al. (ICML 2023, section 3.3; Platt & Barr 1987 for the damping,
@@ -45,7 +46,7 @@ class Counterfactual(Objective):
         critic_epochs: how long it is trained.
     """
 
-    needs = ("explain",)
+    needs = Explains
 
     def __init__(
         self,
@@ -130,9 +131,7 @@ class Counterfactual(Objective):
 
     def _explain(self, encoded: Mapping[str, Tensor], generator: torch.Generator) -> tuple[Noise, Tensor]:
         """(abducted noise, free energy in nats per image)."""
-        noise, negative, divergences = self.mechanism.explain(  # type: ignore[operator]
-            encoded[self.name], self._parents(encoded), generator
-        )
+        noise, negative, divergences = self.capable.explain(encoded[self.name], self._parents(encoded), generator)
         return noise, negative + divergences.sum(1)
 
     @property
