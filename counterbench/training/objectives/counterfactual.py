@@ -193,23 +193,12 @@ class Counterfactual(Objective[Explains]):
         count, device = len(encoded[self.name]), encoded[self.name].device
         chosen = torch.randint(len(self.intervened), (count,), generator=generator, device=device)
         donor = torch.randperm(count, generator=generator, device=device)
-        found: dict[str, Tensor] = {}
+        attributes = {name: value for name, value in encoded.items() if name != self.name}
+        held = {name: attributes[name][donor] for name in self.intervened}
+        where = {name: chosen == self.intervened.index(name) for name in self.intervened}
         with torch.no_grad():
-            for name, mechanism in self.scm.mechanisms.items():
-                if name == self.name:
-                    continue
-                factual = {parent: encoded[parent] for parent in self.scm.graph.parents(name)}
-                now = {parent: found[parent] for parent in factual}
-                # A variable whose parents stay keeps its very value.
-                changed = torch.zeros(count, dtype=torch.bool, device=device)
-                for parent in factual:
-                    changed |= (now[parent] != factual[parent]).flatten(1).any(1)
-                follows = mechanism.generate(mechanism.abduct(encoded[name], factual, generator), now)
-                found[name] = torch.where(changed[:, None], follows, encoded[name])
-                if name in self.intervened:
-                    held = chosen == self.intervened.index(name)
-                    found[name] = torch.where(held[:, None], encoded[name][donor], found[name])
-        return found, chosen
+            noise = self.scm.abduct_encoded(attributes, generator)
+            return self.scm.predict_encoded(noise, held, where, factual=attributes), chosen
 
     def _targets(self, encoded: Mapping[str, Tensor], asked: Mapping[str, Tensor], chosen: Tensor) -> dict[str, Tensor]:
         """What the critic should see in the answers, encoded; classes as probabilities."""
