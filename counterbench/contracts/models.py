@@ -151,12 +151,12 @@ def leaves_its_input_alone(case: Case) -> None:
 def noise_is_noise(case: Case) -> None:
     """abducted noise and noise of the prior have the same names and sizes."""
     model = case.contestant.model
-    if not models.has_noise(model):
+    if not isinstance(model, models.HasNoise):
         raise NotAskedError("it has no methods abduct and sample_noise; abduction will not be measured")
     noise = SampleNoise(0, case.factual.index.tolist())
     with torch.no_grad():
-        abducted = model.abduct(case.factual, noise)  # type: ignore[attr-defined]
-        prior = model.sample_noise(case.factual.count, SampleNoise(1, case.factual.index.tolist()))  # type: ignore[attr-defined]
+        abducted = model.abduct(case.factual, noise)
+        prior = model.sample_noise(case.factual.count, SampleNoise(1, case.factual.index.tolist()))
     shapes = [
         {f"{variable}.{part}": tuple(value.shape) for variable, parts in drawn.items() for part, value in parts.items()}
         for drawn in (abducted, prior)

@@ -17,7 +17,7 @@ from counterbench.evaluation.exam import Exam
 from counterbench.evaluation.taking import REACH, SHOWN, Taking, widest
 from counterbench.metrics.answers import Answers, Batch, NoiseSample
 from counterbench.models.cost import counted_passes, peak_memory
-from counterbench.models.model import Contestant, checked_answer
+from counterbench.models.model import Contestant, HasNoise, checked_answer
 from counterbench.plans.question import Question
 
 
@@ -157,11 +157,11 @@ class Asking:
 
     def _noise(self) -> NoiseSample | None:
         contestant = self.taking.contestant
-        if contestant is None or not models.has_noise(contestant.model):
+        if contestant is None or not isinstance(contestant.model, HasNoise):
             return None
         factual, rows = self.shared.factual, self.shared.rows.tolist()
-        abducted = contestant.model.abduct(factual, SampleNoise(self.exam.seed, [f"abduct/{row}" for row in rows]))  # type: ignore[attr-defined]
-        prior = contestant.model.sample_noise(len(rows), SampleNoise(self.exam.seed, [f"prior/{row}" for row in rows]))  # type: ignore[attr-defined]
+        abducted = contestant.model.abduct(factual, SampleNoise(self.exam.seed, [f"abduct/{row}" for row in rows]))
+        prior = contestant.model.sample_noise(len(rows), SampleNoise(self.exam.seed, [f"prior/{row}" for row in rows]))
         return NoiseSample(_flat(abducted), _flat(prior))
 
     def _show(self, answers: Answers) -> None:

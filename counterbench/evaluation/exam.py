@@ -22,7 +22,7 @@ from counterbench.features.base import FeatureSpace
 from counterbench.judges import Panel
 from counterbench.metrics.base import Metric, Setting
 from counterbench.metrics.references import References
-from counterbench.models.model import Contestant, has_noise
+from counterbench.models.model import Contestant, HasNoise
 from counterbench.plans.plan import Plan
 from counterbench.plugins import registry
 from counterbench.plugins.factory import make
@@ -200,10 +200,10 @@ def _spread(values: Tensor, kind: str) -> float:
 
 def _noise_widths(contestant: Contestant | None) -> dict[str, int]:
     """How many numbers each part of a model's exogenous noise has; empty for a model without."""
-    if contestant is None or not has_noise(contestant.model):
+    if contestant is None or not isinstance(contestant.model, HasNoise):
         return {}
     with torch.no_grad():
-        drawn = contestant.model.sample_noise(1, torch.Generator().manual_seed(0))  # type: ignore[attr-defined]
+        drawn = contestant.model.sample_noise(1, torch.Generator().manual_seed(0))
     return {
         f"{variable}.{part}": value.flatten(1).shape[1]
         for variable, parts in drawn.items()

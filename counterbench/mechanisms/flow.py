@@ -124,7 +124,7 @@ class Flow(Mechanism):
             with torch.no_grad():
                 for parameter, start in zip(_spline_parameters(self.spline), _IDENTITY, strict=True):
                     parameter.fill_(start)
-        self.affine: nn.Module = ConditionalAffine(size, hidden) if size else Affine()
+        self.affine: ConditionalAffine | Affine = ConditionalAffine(size, hidden) if size else Affine()
 
     def _transforms(self, context: Tensor) -> list[Transform]:
         """Noise -> value, first to last, under this context."""
@@ -133,7 +133,8 @@ class Flow(Mechanism):
             chain.append(self.spline.condition(context))
         elif self.spline is not None:
             chain.append(cast(Transform, self.spline))
-        chain.append(self.affine.condition(context) if context.shape[1] else self.affine.transform())  # type: ignore[operator]
+        affine = self.affine
+        chain.append(affine.transform() if isinstance(affine, Affine) else affine.condition(context))
         if self.bounded:
             chain.append(TanhTransform())
         return chain
@@ -174,9 +175,9 @@ class Flow(Mechanism):
                 self.affine.shift.fill_(shift)
                 self.affine.log_scale.fill_(log_scale)
             else:
-                last = self.affine.network.layers[-1]  # type: ignore[union-attr,index]
-                last.weight.mul_(0.1)  # type: ignore[union-attr,operator]
-                last.bias.copy_(torch.stack([shift, log_scale]))  # type: ignore[union-attr,operator]
+                last = self.affine.network.layers[-1]
+                last.weight.mul_(0.1)
+                last.bias.copy_(torch.stack([shift, log_scale]))
 
     def pyro_sample(self, name: str, parents: Parents, count: int) -> Tensor:
         encoded = self._distribution(self.context(parents, self.reference.new_empty(count, 0)))

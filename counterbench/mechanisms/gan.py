@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyro
 import torch
@@ -87,6 +87,10 @@ class GAN(Mechanism):
         channels = [max(1, round(width * number)) for number in self.discriminator_channels]
         hidden = max(1, round(width * self.hidden))
         return Discriminator(self.image.shape, self.latent, self.context_size, channels, hidden)
+
+    def encoder_parameters(self) -> Iterator[nn.Parameter]:
+        """The weights by which it abducts."""
+        return self.encoder.parameters()
 
     def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:
         return {"latent": self.encode(value, self.context(parents, value))}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
-from typing import Any
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +27,8 @@ class Identity:
     replaced), so that it is asked for the same change as everybody and fails by the whole of it. Without an image it changes
     nothing but what is set.
     """
+
+    needs_image: ClassVar[bool] = False
 
     def __init__(self, dataset: Dataset, references: int = REFERENCES, split: str = "test"):
         self.dataset, self.references, self.split = dataset, references, split
@@ -101,6 +103,8 @@ class Resample(_RealImages):
 class Truth:
     """Returns the true counterfactual, where the process is known: the ceiling of every table."""
 
+    needs_image: ClassVar[bool] = False
+
     def __init__(self, dataset: Dataset, references: int = REFERENCES, split: str = "test"):
         self.dataset, self.split = dataset, split
 
@@ -133,7 +137,7 @@ def _same(first: Tensor, second: Tensor) -> Tensor:
     return torch.isclose(first.double(), second.double(), rtol=1e-5, atol=1e-8)
 
 
-BASELINES: dict[str, Callable[[Dataset, int], Any]] = {
+BASELINES: dict[str, type[Identity] | type[Truth]] = {
     "identity": Identity,
     "noise": Noise,
     "retrieve": Retrieve,
@@ -144,7 +148,7 @@ BASELINES: dict[str, Callable[[Dataset, int], Any]] = {
 
 def available(card: Card) -> list[str]:
     """The baselines that a dataset can have, in the order of the table: without images there are three less."""
-    return [name for name, made in BASELINES.items() if card.image or not getattr(made, "needs_image", False)]
+    return [name for name, baseline in BASELINES.items() if card.image or not baseline.needs_image]
 
 
 def require(name: str, card: Card) -> None:

@@ -17,8 +17,9 @@ from counterbench.causal.variables import Variable
 from counterbench.datasets.dataset import REFERENCES, Dataset
 from counterbench.errors import CheckpointError, ConfigError, UnknownNameError, suggestion
 from counterbench.mechanisms.base import Mechanism
+from counterbench.mechanisms.capabilities import HasPixelTemperature
 from counterbench.models import baselines
-from counterbench.models.model import Contestant, Model
+from counterbench.models.model import Contestant, Fingerprinted, Model
 from counterbench.models.reachable import modules_of, state_hash
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins import registry
@@ -137,7 +138,7 @@ def foreign(name: str, model: Model, code: object = None) -> Contestant:
         code: what was given, where `model` wraps it.
     """
     held, unseen = state_hash(model if code is None else code)
-    own = getattr(model, "fingerprint", None)
+    own = model.fingerprint if isinstance(model, Fingerprinted) else None
     if own is not None and unseen:
         held, unseen = "", ""  # it says itself what decides its answers
     notes = (f"nothing is reused: what the model holds cannot be seen ({unseen})",) if unseen else ()
@@ -204,6 +205,7 @@ def _contestant(
     scm.to(device).eval()
     scm.requires_grad_(False)
     image = dataset.card.image
+    mechanism = scm.mechanisms[image] if image else None
     return Contestant(
         recipe.name,
         scm,
@@ -211,6 +213,6 @@ def _contestant(
         recipe=recipe.content(),
         weights_sha256=found,
         parameters=sum(parameter.numel() for parameter in scm.parameters()),
-        pixel_temperature=getattr(scm.mechanisms[image], "pixel_temperature", None) if image else None,
+        pixel_temperature=mechanism.pixel_temperature if isinstance(mechanism, HasPixelTemperature) else None,
         training=training,
     )

@@ -29,10 +29,41 @@ class Model(Protocol):
         ...
 
 
+@runtime_checkable
+class Declines(Protocol):
+    """A model that does not answer every question, and says which."""
+
+    def can_answer(self, intervened: Collection[str]) -> bool:
+        """Whether it takes questions about these variables; an empty collection is the null intervention."""
+        ...
+
+
+@runtime_checkable
+class HasNoise(Protocol):
+    """A model that gives access to its exogenous noise, as structural causal models do."""
+
+    def abduct(self, values: Values, generator: Generator = None) -> Mapping[str, Mapping[str, Tensor]]:
+        """The noise behind complete observations: variable -> part -> (N, ...)."""
+        ...
+
+    def sample_noise(self, count: int, generator: Generator = None) -> Mapping[str, Mapping[str, Tensor]]:
+        """The noise of `count` new samples, in the same parts."""
+        ...
+
+
+@runtime_checkable
+class Fingerprinted(Protocol):
+    """A model that says itself what decides its answers beyond what can be seen in it, such as files that it reads."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Text or a hash; None where there is nothing to say."""
+        ...
+
+
 def can_answer(model: Model, intervened: Collection[str]) -> bool:
-    """Whether a model takes questions about these variables: all of them, unless its own method `can_answer` says no."""
-    asked = getattr(model, "can_answer", None)
-    return True if asked is None else bool(asked(intervened))
+    """Whether a model takes questions about these variables: all of them, unless it declines."""
+    return bool(model.can_answer(intervened)) if isinstance(model, Declines) else True
 
 
 def ask(
@@ -64,11 +95,6 @@ class Contestant:
     """What a reader of the record must know about this model."""
     coverage: Mapping[str, Any] | None = None
     """Which questions it answers, where it is answers from files."""
-
-
-def has_noise(model: object) -> bool:
-    """Whether a model gives access to its exogenous noise, as structural causal models do: `abduct` and `sample_noise`."""
-    return all(callable(getattr(model, method, None)) for method in ("abduct", "sample_noise"))
 
 
 def checked_answer(

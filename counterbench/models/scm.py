@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from counterbench.causal.chance import Generator
@@ -85,10 +86,14 @@ class StructuralCausalModel(nn.Module):
             GraphError: for a missing or unknown variable. DataError: for values of the wrong shape, or not finite.
         """
         self._check(values, complete=True)
-        encoded = self._encode(values)
+        return self.abduct_encoded(self._encode(values), generator)
+
+    def abduct_encoded(self, encoded: Mapping[str, Tensor], generator: Generator = None) -> dict[str, Noise]:
+        """Step 1 on encoded values, (N, ...) each, of some variables and all their ancestors: the noise behind these."""
         return {
             name: mechanism.abduct(encoded[name], self._parents(name, encoded), generator)
             for name, mechanism in self.mechanisms.items()
+            if name in encoded
         }
 
     def generate(self, noise: Mapping[str, Noise], interventions: Values | None = None) -> dict[str, Tensor]:
@@ -99,16 +104,46 @@ class StructuralCausalModel(nn.Module):
         """
         interventions = interventions or {}
         self._check(interventions, complete=False)
-        intervened = frozenset(interventions)
-        encoded = self._encode(interventions)
-        values: dict[str, Tensor] = {}
+        encoded = self.predict_encoded(noise, self._encode(interventions))
+        return {
+            name: interventions[name].to(self.reference.device)
+            if name in interventions
+            else variable.decode(encoded[name])
+            for name, variable in self.variables.items()
+        }
+
+    def predict_encoded(
+        self,
+        noise: Mapping[str, Noise],
+        held: Mapping[str, Tensor],
+        where: Mapping[str, Tensor] | None = None,
+        factual: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """Steps 2 and 3 on encoded values, of the variables that `noise` or `held` names and, among them, all their ancestors.
+
+        Args:
+            noise: by variable, of N samples.
+            held: by intervened variable, the values that it is set to, (N, ...).
+            where: by intervened variable, the samples in which it is set, (N,), boolean; in the others it follows from its noise.
+                Left out: all of them.
+            factual: the values that the noise was abducted from, (N, ...) each. Where they are given, a variable whose parents stay
+                keeps its very value; else nothing is copied, and every value is generated from its noise.
+        """
+        where = where or {}
+        everywhere = frozenset(name for name in held if name not in where)
+        encoded: dict[str, Tensor] = {}
         for name, mechanism in self.mechanisms.items():
-            if name in interventions:
-                values[name] = interventions[name].to(self.reference.device)
+            if name in everywhere:
+                encoded[name] = held[name]
                 continue
-            encoded[name] = mechanism.generate(noise[name], self._parents(name, encoded), intervened)
-            values[name] = self.variables[name].decode(encoded[name])
-        return values
+            if name not in noise:
+                continue
+            parents = self._parents(name, encoded)
+            value = mechanism.generate(noise[name], parents, everywhere)
+            if factual is not None:
+                value = _by_sample(_differ(parents, factual, value), value, factual[name])
+            encoded[name] = _by_sample(where[name], held[name], value) if name in held else value
+        return encoded
 
     def counterfactual(self, factual: Values, interventions: Values, generator: Generator = None) -> dict[str, Tensor]:
         """What would these samples be, had the intervened variables had these values?
@@ -158,3 +193,16 @@ class StructuralCausalModel(nn.Module):
             return values
 
         return program
+
+
+def _differ(values: Mapping[str, Tensor], others: Mapping[str, Tensor], like: Tensor) -> Tensor:
+    """In which samples any of these values is another one, (N,)."""
+    changed = torch.zeros(len(like), dtype=torch.bool, device=like.device)
+    for name, value in values.items():
+        changed |= (value != others[name]).flatten(1).any(1)
+    return changed
+
+
+def _by_sample(mask: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """The first value of the samples in the mask, (N,), the second one of the others; values are (N, ...)."""
+    return torch.where(mask.view(-1, *(1 for _ in first.shape[1:])), first, second)

@@ -166,7 +166,9 @@ def _importing(what: str) -> Iterator[None]:
         raise ConfigError(f"{what}: importing it failed with {reason}") from error
 
 
-mechanisms: Registry[type[Mechanism]] = Registry("mechanism", "counterbench.mechanisms", {"base", "image_likelihood"})
+mechanisms: Registry[type[Mechanism]] = Registry(
+    "mechanism", "counterbench.mechanisms", {"base", "capabilities", "image_likelihood"}
+)
 datasets: Registry[type[Dataset]] = Registry(
     "dataset", "counterbench.datasets", {"cache", "dataset", "files", "loading", "matching", "source", "split"}
 )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from counterbench.catalog.recipes import Fit
+from counterbench.causal.variables import Image
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError
 from counterbench.networks.autoencoder import Autoencoder, standard_normal
@@ -74,7 +75,9 @@ def train_posterior(
     if not card.image:
         raise ConfigError(f"{card.name} has no images; an autoencoder of images is of no use there.")
     require_writable(output)
-    shape = datasets[0].variables[card.image].shape  # type: ignore[attr-defined]
+    image = datasets[0].variables[card.image]
+    assert isinstance(image, Image)  # of the card, so of its kind
+    shape = image.shape
     size = size_for(shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

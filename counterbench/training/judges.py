@@ -21,6 +21,7 @@ from counterbench.runtime.versions import versions
 from counterbench.storage.files import require_writable, write_text
 from counterbench.storage.weights import save_weights
 from counterbench.training import loop
+from counterbench.training.batches import require_samples
 
 FIT = Fit(
     epochs=25,
@@ -169,7 +170,7 @@ def joined_images(datasets: Sequence[Dataset], split: str, *names: str) -> dict[
     """
     parts = [dataset.split(split).values for dataset in datasets]
     values = {name: torch.cat([part[name] for part in parts]) for name in names}
-    loop.require_samples(values, split)
+    require_samples(values, split)
     return values
 
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import signal
-import sys
-import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar, WeightAveraging
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
 
 from counterbench.catalog.recipes import Fit
-from counterbench.errors import ConfigError, DataError, ModelError
+from counterbench.errors import ConfigError, ModelError
 from counterbench.runtime import progress
+from counterbench.training.batches import loader, mixed
+from counterbench.training.display import Lines, Quiet, StderrProgressBar
 from counterbench.training.resuming import (
     BEST,
     LATEST,
@@ -67,65 +64,6 @@ class Curve:
     """What else an objective logs, by name; e.g. the losses of further players."""
 
 
-class Rows(Dataset[dict[str, Tensor]]):
-    """Natural values, fetched a whole batch at a time."""
-
-    def __init__(self, values: Mapping[str, Tensor]):
-        self.values = dict(values)
-
-    def __len__(self) -> int:
-        return len(next(iter(self.values.values())))
-
-    def __getitem__(self, row: int) -> dict[str, Tensor]:
-        return self.__getitems__([row])
-
-    def __getitems__(self, rows: Sequence[int]) -> dict[str, Tensor]:
-        index = torch.as_tensor(rows)
-        return {name: value[index] for name, value in self.values.items()}
-
-
-class EpochShuffle(Sampler[int]):
-    """A permutation that follows from (seed, epoch) alone, so that a resumed epoch sees the order it would have seen."""
-
-    def __init__(self, count: int, seed: int):
-        self.count, self.seed, self.epoch = count, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning at the start of each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(_mixed(self.seed, self.epoch))
-        return iter(torch.randperm(self.count, generator=generator).tolist())
-
-
-def _mixed(seed: int, step: int) -> int:
-    return (seed * 1_000_003 + step) % 2**63
-
-
-def loader(values: Mapping[str, Tensor], batch_size: int, seed: int | None) -> DataLoader[dict[str, Tensor]]:
-    """Batches of natural values; shuffled, and all of one size, if there is a seed."""
-    rows = Rows(values)
-    sampler = EpochShuffle(len(rows), seed) if seed is not None else None
-    # A last batch of a few samples would weigh as much as the others.
-    partial = sampler is not None and len(rows) > batch_size
-    return DataLoader(rows, batch_size=batch_size, sampler=sampler, collate_fn=_as_fetched, drop_last=partial)
-
-
-def require_samples(values: Mapping[str, Tensor], split: str) -> None:
-    """Refuse a split that nothing can be learnt from, or by which no epoch can be told from another.
-
-    Raises:
-        DataError: for fewer than 2 samples: a single one has no spread.
-    """
-    count = len(next(iter(values.values())))
-    if count < 2:
-        raise DataError(f"The {split} split has {count or 'no'} sample{'s' * (count != 1)}; training needs at least 2.")
-
-
 def require_single_precision() -> None:
     """Refuse to train in another precision than the one that every model is read and compared in.
 
@@ -137,10 +75,6 @@ def require_single_precision() -> None:
             f"torch's default type is {torch.get_default_dtype()}; models are trained in torch.float32. "
             "Call torch.set_default_dtype(torch.float32) first."
         )
-
-
-def _as_fetched(batch: Any) -> Any:
-    return batch  # Rows.__getitems__ has made a batch already
 
 
 @dataclass(frozen=True)
@@ -196,7 +130,7 @@ class Fitting(lightning.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         generator = torch.Generator(self.device).manual_seed(
-            _mixed(self.seed, self.global_step * 1024 + self.global_rank)
+            mixed(self.seed, self.global_step * 1024 + self.global_rank)
         )
         count = len(next(iter(batch.values())))
         optimizers, schedules = _listed(self.optimizers()), _listed(self.lr_schedulers())
@@ -234,7 +168,7 @@ class Fitting(lightning.LightningModule):
 
     def validation_generator(self, batch_index: int) -> torch.Generator:
         """The same chance for a batch in every epoch, so that epochs can be compared."""
-        return torch.Generator(self.device).manual_seed(_mixed(self.seed, batch_index))
+        return torch.Generator(self.device).manual_seed(mixed(self.seed, batch_index))
 
     def validation_step(self, batch: dict[str, Tensor], batch_index: int) -> None:
         losses = self.losses(batch, self.validation_generator(batch_index), training=False)
@@ -268,13 +202,15 @@ def _listed(one_or_many: Any) -> list[Any]:
 class _Record(Callback):
     """Keeps the curve, and carries it through a resume."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: str) -> None:
+        self.first = first
+        """The player whose loss is the curve of training."""
         self.curve = Curve()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.curve.validation.append(metrics.pop("val_loss"))
-        self.curve.train.append(metrics.pop(f"{pl_module.players()[0].name}_loss"))  # type: ignore[operator]
+        self.curve.train.append(metrics.pop(f"{self.first}_loss"))
         for name, value in metrics.items():
             self.curve.parts.setdefault(name, []).append(value)
 
@@ -308,14 +244,14 @@ def run(
         CheckpointError: if what an interrupted run has left is damaged. RecordError: if the folder cannot be written.
     """
     require_single_precision()
-    record = _Record()
+    record = _Record(fitting.players()[0].name)
     best = ModelCheckpoint(folder, Path(BEST).stem, monitor="val_loss", enable_version_counter=False)
     latest = ModelCheckpoint(folder, Path(LATEST).stem, enable_version_counter=False)
     checkpoint: Path | None = None
     if resume and (folder / LATEST).is_file():
         checkpoint = require_checkpoints(folder, fitting.state_dict(), fitting.selects)
     before = signal.getsignal(signal.SIGINT)
-    with _Quiet():
+    with Quiet():
         callbacks: list[Callback] = [record, best, latest]
         if fitting.selects:
             options = fitting.fit_options
@@ -362,7 +298,7 @@ def _trainer(
         callbacks.append(WeightAveraging(avg_fn=_MovingAverage(options.ema_decay)))
     bar = progress.shown.get() and progress.watched()
     if progress.shown.get():
-        callbacks.append(_StderrProgressBar() if bar else _Lines())
+        callbacks.append(StderrProgressBar() if bar else Lines())
     return lightning.Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.chosen,
@@ -379,44 +315,3 @@ def _trainer(
         num_sanity_val_steps=0,
         default_root_dir=folder,
     )
-
-
-class _StderrProgressBar(RichProgressBar):
-    """Lightning's bar, on stderr: stdout is for results."""
-
-    def __init__(self) -> None:
-        super().__init__(leave=False, console_kwargs={"stderr": True})
-
-
-class _Lines(Callback):
-    """A line per epoch instead of a bar, for a log file."""
-
-    def __init__(self) -> None:
-        self._begun = time.monotonic()
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if trainer.is_global_zero:
-            losses = ", ".join(f"{name} {float(value):.5g}" for name, value in trainer.callback_metrics.items())
-            done, of = trainer.current_epoch + 1, trainer.max_epochs
-            seconds = time.monotonic() - self._begun
-            print(f"  epoch {done} of {of}: {losses} ({seconds:.0f} s)", file=sys.stderr, flush=True)
-
-
-class _Quiet:
-    """Lightning's hints about workers and hardware are not for our users."""
-
-    def __enter__(self) -> None:
-        self._logger = logging.getLogger("pytorch_lightning")
-        self._level = self._logger.level
-        self._logger.setLevel(logging.ERROR)
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-        self._warnings = warnings.catch_warnings()
-        self._warnings.__enter__()
-        warnings.filterwarnings("ignore", module="pytorch_lightning")
-        warnings.filterwarnings("ignore", module="lightning")
-        warnings.filterwarnings("ignore", category=FutureWarning)
-        warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
-
-    def __exit__(self, *error: object) -> None:
-        self._warnings.__exit__(*error)  # type: ignore[arg-type]
-        self._logger.setLevel(self._level)

@@ -29,7 +29,8 @@ from counterbench.runtime.versions import versions
 from counterbench.storage.files import UNFINISHED, claimed, write_text
 from counterbench.storage.weights import load_weights, save_weights
 from counterbench.training import loop, stages
-from counterbench.training.loop import Hardware, require_samples, require_single_precision
+from counterbench.training.batches import require_samples
+from counterbench.training.loop import Hardware, require_single_precision
 from counterbench.training.objectives.base import Circumstances
 from counterbench.training.resuming import LATEST, damaged, read_notes
 

@@ -67,7 +67,7 @@ def require_checkpoints(folder: Path, expected: Mapping[str, Tensor], selects: b
     """
     for name in (LATEST, BEST) if selects else (LATEST,):
         weights = read_checkpoint(folder / name)["state_dict"]
-        shapes = {key: tuple(getattr(value, "shape", ())) for key, value in weights.items()}
+        shapes = {key: tuple(value.shape) if isinstance(value, Tensor) else () for key, value in weights.items()}
         if shapes != {key: tuple(value.shape) for key, value in expected.items()}:
             raise damaged(folder / name, "it belongs to another training")
     return folder / LATEST
@@ -100,6 +100,7 @@ def _first_line(error: BaseException) -> str:
     """What an error says, in at most 80 characters."""
     if isinstance(error, EOFError):
         return "it is empty"
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    reason = error.strerror if isinstance(error, OSError) else None
+    text = reason or str(error) or type(error).__name__
     line = text.splitlines()[0].rstrip(".")
     return line if len(line) <= 80 else line[:77] + "..."

@@ -58,6 +58,45 @@ def test_nothing_is_copied_from_the_factual(toy, factual):
         assert torch.allclose(answer["a"], 0.5 * factual["a"], atol=1e-5), held
 
 
+def test_an_intervention_may_hold_another_variable_in_each_sample(toy, factual):
+    """Row by row the same as asking for each row's own intervention."""
+    scm = toy.exact_scm().requires_grad_(False)
+    generator = torch.Generator().manual_seed
+    encoded = {name: variable.encode(factual[name]) for name, variable in scm.variables.items()}
+    on_a = torch.arange(40) % 2 == 0
+    held = {"a": encoded["a"].flip(0), "b": encoded["b"].flip(0)}
+    noise = scm.abduct_encoded(encoded, generator(0))
+    mixed = scm.predict_encoded(noise, held, {"a": on_a, "b": ~on_a})
+    for name, rows in (("a", on_a), ("b", ~on_a)):
+        alone = scm.predict_encoded(noise, {name: held[name]})
+        natural = scm.generate(noise, {name: factual[name].flip(0)})
+        for variable, value in alone.items():
+            assert torch.equal(mixed[variable][rows], value[rows])
+            assert torch.allclose(scm.variables[variable].decode(value), natural[variable])
+
+
+def test_a_variable_whose_parents_stay_keeps_its_very_value_where_that_is_asked_for(toy, factual):
+    class Forgetful(toy.Linear):
+        def generate(self, noise, parents, intervened=frozenset()):
+            return super().generate({"e": 0.5 * noise["e"]}, parents, intervened)
+
+    variables = toy.CARD.build_variables()
+    mechanisms = dict(toy.exact_scm().mechanisms)
+    mechanisms["a"] = Forgetful(variables["a"], [], 0.0, 1 / 4)
+    forgetful = StructuralCausalModel(toy.CARD.graph, mechanisms.values()).requires_grad_(False)
+    attributes = {name: forgetful.variables[name].encode(factual[name]) for name in ("a", "b", "c")}
+    noise = forgetful.abduct_encoded(attributes, torch.Generator().manual_seed(0))
+    assert list(noise) == [name for name in forgetful.graph.order if name != "image"]  # the image is not asked about
+    kept = forgetful.predict_encoded(noise, {}, factual=attributes)
+    assert all(torch.equal(kept[name], value) for name, value in attributes.items())
+    assert not torch.allclose(forgetful.predict_encoded(noise, {})["a"], attributes["a"])
+    half = torch.arange(40) < 20
+    moved = forgetful.predict_encoded(noise, {"a": attributes["a"].flip(0)}, {"a": half}, factual=attributes)
+    assert torch.equal(moved["b"][~half], attributes["b"][~half])
+    assert (moved["b"][half] != attributes["b"][half]).any()
+    assert torch.equal(moved["c"], attributes["c"])
+
+
 def test_null_intervention_and_reversibility(scm, factual):
     generator = torch.Generator().manual_seed(0)
     same = scm.counterfactual(factual, {}, generator)

@@ -7,7 +7,7 @@ import torch
 
 from counterbench.catalog.recipes import Fit
 from counterbench.errors import ModelError
-from counterbench.training import loop
+from counterbench.training import batches, loop
 from counterbench.training.loop import Hardware, Player
 
 CPU = Hardware("cpu")
@@ -158,14 +158,14 @@ def test_weights_that_are_no_numbers_are_not_kept(run):
 
 def test_batches_are_of_one_size_and_in_another_order_every_epoch():
     values = {"x": torch.arange(11)}
-    batches = loop.loader(values, 4, seed=3)
+    shuffled = batches.loader(values, 4, seed=3)
     orders = []
     for epoch in (0, 1, 0):
-        batches.sampler.set_epoch(epoch)
-        orders.append([batch["x"].tolist() for batch in batches])
+        shuffled.sampler.set_epoch(epoch)
+        orders.append([batch["x"].tolist() for batch in shuffled])
     assert [len(batch) for batch in orders[0]] == [4, 4]  # a last one of three would weigh as much
     assert orders[0] == orders[2] != orders[1]
     assert len({row for batch in orders[0] for row in batch}) == 8
-    held = loop.loader(values, 4, None)
+    held = batches.loader(values, 4, None)
     assert torch.equal(torch.cat([batch["x"] for batch in held]), values["x"])
-    assert [len(batch["x"]) for batch in loop.loader(values, 20, seed=3)] == [11]
+    assert [len(batch["x"]) for batch in batches.loader(values, 20, seed=3)] == [11]

@@ -5,9 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from counterbench import training
 from counterbench.catalog.recipes import Fit
-from counterbench.training import loop
+from counterbench.training import batches, loop, recipes
 
 
 class Duel(loop.Fitting):
@@ -25,7 +24,7 @@ def schedules(**options):
 
 
 def test_every_epoch_has_an_order_of_its_own_that_follows_from_the_seed():
-    sampler, again = (loop.EpochShuffle(50, 3) for _ in range(2))
+    sampler, again = (batches.EpochShuffle(50, 3) for _ in range(2))
     orders = []
     for epoch in range(3):
         sampler.set_epoch(epoch)
@@ -34,14 +33,14 @@ def test_every_epoch_has_an_order_of_its_own_that_follows_from_the_seed():
     assert orders[0] != orders[1] != orders[2] != orders[0]
     again.set_epoch(2)
     assert list(again) == orders[2]
-    assert list(loop.EpochShuffle(50, 4)) != orders[0]
+    assert list(batches.EpochShuffle(50, 4)) != orders[0]
 
 
 @pytest.mark.parametrize(("seed", "sizes"), [(0, [4, 4]), (None, [4, 4, 2])])
 def test_a_last_batch_of_few_samples_is_judged_and_not_trained_on(seed, sizes):
     values = {"v": torch.arange(10.0)}
-    assert [len(batch["v"]) for batch in loop.loader(values, 4, seed)] == sizes
-    assert [len(batch["v"]) for batch in loop.loader(values, 16, seed)] == [10]
+    assert [len(batch["v"]) for batch in batches.loader(values, 4, seed)] == sizes
+    assert [len(batch["v"]) for batch in batches.loader(values, 16, seed)] == [10]
 
 
 def test_learning_rates_rise_to_that_of_the_player_and_stay():
@@ -66,7 +65,7 @@ def test_an_averaged_weight_keeps_the_decay_and_takes_the_rest():
 
 def test_a_limit_keeps_the_first_training_samples(toy):
     split = toy.Toy().split("train")
-    limited = training._stored(split, 7)
+    limited = recipes._stored(split, 7)
     assert {len(value) for value in limited.values()} == {7}
     assert torch.equal(limited["a"], split.values["a"][:7])
-    assert {len(value) for value in training._stored(split, None).values()} == {len(split)}
+    assert {len(value) for value in recipes._stored(split, None).values()} == {len(split)}

@@ -13,6 +13,7 @@ from counterbench import models
 from counterbench.catalog.recipes import Fit, Recipe, Stage
 from counterbench.errors import CheckpointError, ConfigError, DataError, RecordError
 from counterbench.models.scm import StructuralCausalModel
+from counterbench.plugins import registry
 from counterbench.runtime import progress
 from counterbench.storage import files
 from counterbench.training import judges, loop, recipes, stages
@@ -410,9 +411,9 @@ class _Jobs:
 def jobs(monkeypatch):
     watched = _Jobs()
     monkeypatch.setattr(loop, "run", watched.run)
-    prepare = models.registry.mechanisms.get("flow").prepare
+    prepare = registry.mechanisms.get("flow").prepare
     monkeypatch.setattr(
-        models.registry.mechanisms.get("flow"),
+        registry.mechanisms.get("flow"),
         "prepare",
         lambda self, value, parents: (
             watched.prepared.append((self.variable.name, value)),

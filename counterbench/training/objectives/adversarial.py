@@ -11,6 +11,7 @@ from torch.nn.functional import softplus
 from counterbench.catalog.recipes import Fit
 from counterbench.causal.chance import normal
 from counterbench.errors import ConfigError
+from counterbench.mechanisms import capabilities
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins.registry import objectives
 from counterbench.training.loop import Player
@@ -18,7 +19,7 @@ from counterbench.training.objectives.base import Objective
 
 
 @objectives.register()
-class Adversarial(Objective):
+class Adversarial(Objective[capabilities.Adversarial]):
     """A discriminator tells (image, encoded latent) from (generated image, latent), both with their parents; encoder and
     generator make it fail.
 
@@ -39,7 +40,7 @@ class Adversarial(Objective):
             distributions: an encoder may name another image of the same kind (ALICE, Li et al., NeurIPS 2017).
     """
 
-    needs = ("encode", "decode", "make_discriminator")
+    needs = capabilities.Adversarial
     selects = False
 
     def __init__(
@@ -55,7 +56,7 @@ class Adversarial(Objective):
         reconstruction: float = 0.0,
     ):
         super().__init__(scm, name, fit, seed)
-        self.discriminator = self.mechanism.make_discriminator(width)  # type: ignore[operator]
+        self.discriminator = self.capable.make_discriminator(width)
         self.discriminator_rate, self.penalty, self.penalty_every = discriminator_rate, penalty, penalty_every
         self.reconstruction = reconstruction
         if penalty_every < 1:
@@ -80,10 +81,10 @@ class Adversarial(Objective):
         """Logits of (real image, encoded latent) and of (generated image, drawn latent), (N,) each; the first pair and its
         context."""
         value, parents = self.encoded(batch)
-        context = self.mechanism.context(parents, value)
-        latent = self.mechanism.encode(value, context)  # type: ignore[operator]
+        context = self.capable.context(parents, value)
+        latent = self.capable.encode(value, context)
         drawn = normal(tuple(latent.shape), generator, latent)
-        made = self.mechanism.decode(drawn, context)  # type: ignore[operator]
+        made = self.capable.decode(drawn, context)
         # Real and made go through together: half the calls, and statistics of a batch could not tell them apart.
         both = self.discriminator(torch.cat([value, made]), torch.cat([latent, drawn]), context.repeat(2, 1))
         real, generated = both.chunk(2)
@@ -109,10 +110,9 @@ class Adversarial(Objective):
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
         value, parents = self.encoded(batch)
-        context = self.mechanism.context(parents, value)
-        return 127.5 * self._misses(value, self.mechanism.encode(value, context), context)  # type: ignore[operator]
+        context = self.capable.context(parents, value)
+        return 127.5 * self._misses(value, self.capable.encode(value, context), context)
 
     def _misses(self, value: Tensor, latent: Tensor, context: Tensor) -> Tensor:
         """Mean absolute error of reconstructions, (N,), on the scale [-1, 1]."""
-        again: Tensor = self.mechanism.decode(latent, context)  # type: ignore[operator]
-        return (again - value).abs().flatten(1).mean(1)
+        return (self.capable.decode(latent, context) - value).abs().flatten(1).mean(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -12,8 +13,11 @@ from torch import Tensor
 from counterbench.catalog.recipes import Fit
 from counterbench.errors import ConfigError
 from counterbench.mechanisms.base import Mechanism
+from counterbench.mechanisms.capabilities import families_with, methods_of
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.training.loop import Fitting, Hardware
+
+Capability = TypeVar("Capability")
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,8 @@ class Circumstances:
     resume: bool = False
 
 
-class Objective(Fitting):
-    """Trains the mechanism of one variable.
+class Objective(Fitting, Generic[Capability]):
+    """Trains the mechanism of one variable, which must have a capability.
 
     A subclass registers with `@registry.objectives.register()`; its keyword arguments after `seed` are the options of a
     stage.
@@ -47,11 +51,11 @@ class Objective(Fitting):
         seed: of every draw.
 
     Raises:
-        ConfigError: if the mechanism lacks a method that the objective needs.
+        ConfigError: if the mechanism lacks the capability that the objective needs.
     """
 
-    needs: tuple[str, ...] = ()
-    """Methods that the mechanism must have."""
+    needs: ClassVar[type] = Mechanism
+    """What the mechanism must offer: a runtime-checkable protocol of methods; see :mod:`counterbench.mechanisms.capabilities`."""
 
     def __init__(self, scm: StructuralCausalModel, name: str, fit: Fit, seed: int):
         mechanism = scm.mechanisms[name]
@@ -59,14 +63,23 @@ class Objective(Fitting):
         self.name, self.mechanism = name, mechanism
         self.variables = {mechanism.variable.name: mechanism.variable, **{v.name: v for v in mechanism.parents}}
         """Whose values a batch must hold."""
-        for method in self.needs:
-            if not callable(getattr(mechanism, method, None)):
-                objective = type(self).__module__.rpartition(".")[2]
-                family = type(mechanism).__module__.rpartition(".")[2]
-                raise ConfigError(
-                    f"The mechanism {family!r} of {name!r} cannot be trained by the objective {objective!r}: it has no "
-                    f"method {method!r}."
-                )
+        if not isinstance(mechanism, self.needs):
+            raise ConfigError(self._what_is_missing())
+
+    def _what_is_missing(self) -> str:
+        """The sentence for a mechanism without the capability: what it lacks, and which families have it."""
+        objective, family = (type(part).__module__.rpartition(".")[2] for part in (self, self.mechanism))
+        lacking = " or ".join(repr(name) for name in methods_of(self.needs) if name not in dir(self.mechanism))
+        return (
+            f"The mechanism {family!r} of {self.name!r} cannot be trained by the objective {objective!r}: it has no method "
+            f"{lacking}, so it lacks the capability {self.needs.__name__}. Families that have it: "
+            f"{', '.join(families_with(self.needs)) or 'none that is built in'}."
+        )
+
+    @property
+    def capable(self) -> Capability:
+        """The mechanism, as what this objective needs of it."""
+        return cast(Capability, self.mechanism)  # checked when the objective was made
 
     def prepare(self, circumstances: Circumstances) -> None:
         """Whatever has to be done once before the first step. Default: nothing."""

@@ -12,6 +12,7 @@ from counterbench.catalog.recipes import Fit
 from counterbench.causal.variables import Categorical, Continuous, Image, Ordinal, Variable
 from counterbench.errors import ConfigError
 from counterbench.mechanisms.base import Noise
+from counterbench.mechanisms.capabilities import Explains
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.networks.classifiers import Pooled
 from counterbench.plugins.registry import objectives
@@ -23,7 +24,7 @@ _CRITIC = "critic.safetensors"
 
 
 @objectives.register()
-class Counterfactual(Objective):
+class Counterfactual(Objective[Explains]):
     """min E[-log p(pa* | x*)] subject to the free energy staying below a bound, by a damped Lagrangian.
 
     Constrained counterfactual training of De Sousa Ribeiro et al. (ICML 2023, section 3.3; Platt & Barr 1987 for the damping,
@@ -45,7 +46,7 @@ class Counterfactual(Objective):
         critic_epochs: how long it is trained.
     """
 
-    needs = ("explain",)
+    needs = Explains
 
     def __init__(
         self,
@@ -130,9 +131,7 @@ class Counterfactual(Objective):
 
     def _explain(self, encoded: Mapping[str, Tensor], generator: torch.Generator) -> tuple[Noise, Tensor]:
         """(abducted noise, free energy in nats per image)."""
-        noise, negative, divergences = self.mechanism.explain(  # type: ignore[operator]
-            encoded[self.name], self._parents(encoded), generator
-        )
+        noise, negative, divergences = self.capable.explain(encoded[self.name], self._parents(encoded), generator)
         return noise, negative + divergences.sum(1)
 
     @property
@@ -194,23 +193,12 @@ class Counterfactual(Objective):
         count, device = len(encoded[self.name]), encoded[self.name].device
         chosen = torch.randint(len(self.intervened), (count,), generator=generator, device=device)
         donor = torch.randperm(count, generator=generator, device=device)
-        found: dict[str, Tensor] = {}
+        attributes = {name: value for name, value in encoded.items() if name != self.name}
+        held = {name: attributes[name][donor] for name in self.intervened}
+        where = {name: chosen == self.intervened.index(name) for name in self.intervened}
         with torch.no_grad():
-            for name, mechanism in self.scm.mechanisms.items():
-                if name == self.name:
-                    continue
-                factual = {parent: encoded[parent] for parent in self.scm.graph.parents(name)}
-                now = {parent: found[parent] for parent in factual}
-                # A variable whose parents stay keeps its very value.
-                changed = torch.zeros(count, dtype=torch.bool, device=device)
-                for parent in factual:
-                    changed |= (now[parent] != factual[parent]).flatten(1).any(1)
-                follows = mechanism.generate(mechanism.abduct(encoded[name], factual, generator), now)
-                found[name] = torch.where(changed[:, None], follows, encoded[name])
-                if name in self.intervened:
-                    held = chosen == self.intervened.index(name)
-                    found[name] = torch.where(held[:, None], encoded[name][donor], found[name])
-        return found, chosen
+            noise = self.scm.abduct_encoded(attributes, generator)
+            return self.scm.predict_encoded(noise, held, where, factual=attributes), chosen
 
     def _targets(self, encoded: Mapping[str, Tensor], asked: Mapping[str, Tensor], chosen: Tensor) -> dict[str, Tensor]:
         """What the critic should see in the answers, encoded; classes as probabilities."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from counterbench.catalog.recipes import Fit
+from counterbench.mechanisms.capabilities import Cycles
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins.registry import objectives
 from counterbench.training.loop import Player
@@ -15,7 +16,7 @@ from counterbench.training.objectives.base import Circumstances, Objective
 
 
 @objectives.register()
-class Encoder(Objective):
+class Encoder(Objective[Cycles]):
     """Cyclic cost, with the generator held: latent_weight * mean (z - E(G(z, pa), pa))^2 + mean |x - G(E(x, pa), pa)|.
 
     Second stage of the GAN of the 2024 benchmark (after Dash et al., WACV 2022): adversarial training alone leaves an encoder
@@ -25,21 +26,21 @@ class Encoder(Objective):
         latent_weight: of the error of the latent.
     """
 
-    needs = ("cycles",)
+    needs = Cycles
 
     def __init__(self, scm: StructuralCausalModel, name: str, fit: Fit, seed: int, latent_weight: float = 1.0):
         super().__init__(scm, name, fit, seed)
         self.latent_weight = latent_weight
 
     def players(self) -> Sequence[Player]:
-        encoder: torch.nn.Module = self.mechanism.encoder  # type: ignore[assignment]
-        return [Player("train", list(encoder.parameters()), lambda b, g: self.losses(b, g, training=True))]
+        weights = list(self.capable.encoder_parameters())
+        return [Player("train", weights, lambda b, g: self.losses(b, g, training=True))]
 
     def prepare(self, circumstances: Circumstances) -> None:
         self.mechanism.requires_grad_(False)
-        self.mechanism.encoder.requires_grad_(True)  # type: ignore[union-attr]
+        for weight in self.capable.encoder_parameters():
+            weight.requires_grad_(True)
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
-        images, latents = self.mechanism.cycles(*self.encoded(batch), generator)  # type: ignore[operator]
-        total: Tensor = images + self.latent_weight * latents
-        return total
+        images, latents = self.capable.cycles(*self.encoded(batch), generator)
+        return images + self.latent_weight * latents

@@ -7,13 +7,15 @@ from torch import Tensor
 
 from counterbench.catalog.recipes import Fit
 from counterbench.errors import ConfigError
+from counterbench.mechanisms.base import Mechanism
+from counterbench.mechanisms.capabilities import HasLevels
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins.registry import objectives
 from counterbench.training.objectives.base import Objective
 
 
 @objectives.register()
-class Likelihood(Objective):
+class Likelihood(Objective[Mechanism]):
     """The mechanism's own loss: its negative log-likelihood, or an upper bound of it.
 
     Args:
@@ -21,20 +23,20 @@ class Likelihood(Objective):
             them copies the image pixel by pixel, and hardly listens to coarse latents and parents ever after.
     """
 
-    needs = ("loss",)
-
     def __init__(self, scm: StructuralCausalModel, name: str, fit: Fit, seed: int, levels: int | None = None):
         super().__init__(scm, name, fit, seed)
         if not self.mechanism.has_likelihood:
             raise ConfigError(
                 f"The mechanism of {name!r} has no likelihood; give it stages: adversarial, then encoder."
             )
-        count = getattr(self.mechanism, "level_count", 0)
+        count = self.mechanism.level_count if isinstance(self.mechanism, HasLevels) else 0
         if levels is not None and not 1 <= levels <= count:
             has = f"has {count}" if count else "has none; leave the option out"
             raise ConfigError(f"likelihood: levels is {levels}, but the mechanism of {name!r} {has}.")
-        self.options = {} if levels is None else {"active": levels}
+        self.levels = levels
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
         value, parents = self.encoded(batch)
-        return self.mechanism.loss(value, parents, generator, **self.options)
+        if self.levels is not None and isinstance(self.mechanism, HasLevels):
+            return self.mechanism.loss(value, parents, generator, active=self.levels)
+        return self.mechanism.loss(value, parents, generator)

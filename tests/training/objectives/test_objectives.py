@@ -80,6 +80,30 @@ def test_a_slip_in_a_stage_is_found_before_anything_is_written(toy, tmp_path, im
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("family", "objective", "words"),
+    [
+        ("vae", "adversarial", "the capability Adversarial. Families that have it: gan."),
+        (
+            "vae",
+            "encoder",
+            "'cycles' or 'encoder_parameters', so it lacks the capability Cycles. Families that have it: gan.",
+        ),
+        (
+            "gan",
+            "counterfactual",
+            "no method 'explain', so it lacks the capability Explains. Families that have it: hvae, vae.",
+        ),
+    ],
+)
+def test_a_mechanism_that_cannot_be_trained_so_is_told_which_families_can(toy, family, objective, words):
+    scm = models.build(
+        recipe({"family": family, "options": {"latent": 2, **SHAPE}}), toy.Toy().graph, toy.Toy().variables
+    )
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        stages.build(Stage(objective=objective), scm, "image", 0)
+
+
 def test_fit_and_stages_exclude_each_other():
     with pytest.raises(ValidationError, match="not both"):
         recipe({"family": "vae", "fit": {}, "stages": [{}]})

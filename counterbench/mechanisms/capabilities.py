@@ -1,0 +1,100 @@
+"""What a mechanism may offer beyond the contract, as protocols: an objective says which one it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from counterbench.causal.chance import Generator
+from counterbench.mechanisms.base import Noise, Parents
+from counterbench.plugins import registry
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """Maps a value to a latent and back, given the parents side by side.
+
+    The context is :meth:`counterbench.mechanisms.base.Mechanism.context`, (N, context_size).
+    """
+
+    def context(self, parents: Parents, like: Tensor) -> Tensor:
+        """The parents side by side, (N, context_size); every mechanism has it."""
+        ...
+
+    def encode(self, value: Tensor, context: Tensor) -> Tensor:
+        """Encoded value (N, ...), context (N, context_size) -> latent (N, latent)."""
+        ...
+
+    def decode(self, latent: Tensor, context: Tensor) -> Tensor:
+        """Latent (N, latent), context (N, context_size) -> encoded value (N, ...)."""
+        ...
+
+
+@runtime_checkable
+class Adversarial(Reconstructs, Protocol):
+    """Can play against a discriminator of pairs (value, latent)."""
+
+    def make_discriminator(self, width: float = 1.0) -> nn.Module:
+        """The opponent: (value (N, ...), latent (N, latent), context (N, context_size)) -> logits (N,).
+
+        Args:
+            width: of its layers, in units of the default.
+        """
+        ...
+
+
+@runtime_checkable
+class Cycles(Protocol):
+    """Knows by how much its encoder and its generator miss being each other's inverse, and can train the encoder alone."""
+
+    def cycles(self, value: Tensor, parents: Parents, generator: Generator = None) -> tuple[Tensor, Tensor]:
+        """(error of reconstructed values, error of re-encoded latents drawn from the prior), (N,) each."""
+        ...
+
+    def encoder_parameters(self) -> Iterator[nn.Parameter]:
+        """The weights by which it abducts."""
+        ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """Gives the noise behind a value together with its free energy."""
+
+    def explain(self, value: Tensor, parents: Parents, generator: Generator = None) -> tuple[Noise, Tensor, Tensor]:
+        """(noise, negative log-likelihood (N,), divergence of every part of the latent (N, parts)), in nats per sample."""
+        ...
+
+
+@runtime_checkable
+class HasLevels(Protocol):
+    """A hierarchy whose latents can be trained from the coarsest level on."""
+
+    @property
+    def level_count(self) -> int:
+        """How many levels there are."""
+        ...
+
+    def loss(self, value: Tensor, parents: Parents, generator: Generator = None, active: int | None = None) -> Tensor:
+        """Loss per sample, (N,), in nats, with latents at the `active` coarsest levels alone; None for all."""
+        ...
+
+
+@runtime_checkable
+class HasPixelTemperature(Protocol):
+    """Puts back a share of the abducted pixel noise."""
+
+    pixel_temperature: float
+    """The share, 0 to 1."""
+
+
+def methods_of(capability: type) -> list[str]:
+    """The names of the methods that a capability consists of, sorted."""
+    return sorted({name for part in capability.__mro__ for name in vars(part) if not name.startswith("_")})
+
+
+def families_with(capability: type) -> list[str]:
+    """The built-in mechanism families that have a capability which consists of methods, sorted."""
+    names = registry.mechanisms.builtins()
+    return [name for name in names if issubclass(registry.mechanisms.get(name), capability)]

@@ -1,0 +1,76 @@
+"""What a fit is fed: batches of natural values, in an order that follows from seed and epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from counterbench.errors import DataError
+
+
+class Rows(Dataset[dict[str, Tensor]]):
+    """Natural values, fetched a whole batch at a time."""
+
+    def __init__(self, values: Mapping[str, Tensor]):
+        self.values = dict(values)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.values.values())))
+
+    def __getitem__(self, row: int) -> dict[str, Tensor]:
+        return self.__getitems__([row])
+
+    def __getitems__(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        index = torch.as_tensor(rows)
+        return {name: value[index] for name, value in self.values.items()}
+
+
+class EpochShuffle(Sampler[int]):
+    """A permutation that follows from (seed, epoch) alone, so that a resumed epoch sees the order it would have seen."""
+
+    def __init__(self, count: int, seed: int):
+        self.count, self.seed, self.epoch = count, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning at the start of each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(mixed(self.seed, self.epoch))
+        return iter(torch.randperm(self.count, generator=generator).tolist())
+
+
+def mixed(seed: int, step: int) -> int:
+    """One seed from two numbers."""
+    return (seed * 1_000_003 + step) % 2**63
+
+
+def loader(values: Mapping[str, Tensor], batch_size: int, seed: int | None) -> DataLoader[dict[str, Tensor]]:
+    """Batches of natural values; shuffled, and all of one size, if there is a seed."""
+    rows = Rows(values)
+    sampler = EpochShuffle(len(rows), seed) if seed is not None else None
+    # A last batch of a few samples would weigh as much as the others.
+    partial = sampler is not None and len(rows) > batch_size
+    return DataLoader(rows, batch_size=batch_size, sampler=sampler, collate_fn=_as_fetched, drop_last=partial)
+
+
+def require_samples(values: Mapping[str, Tensor], split: str) -> None:
+    """Refuse a split that nothing can be learnt from, or by which no epoch can be told from another.
+
+    Raises:
+        DataError: for fewer than 2 samples: a single one has no spread.
+    """
+    count = len(next(iter(values.values())))
+    if count < 2:
+        raise DataError(f"The {split} split has {count or 'no'} sample{'s' * (count != 1)}; training needs at least 2.")
+
+
+def _as_fetched(batch: Any) -> Any:
+    return batch  # Rows.__getitems__ has made a batch already
