@@ -90,11 +90,21 @@ class HasPixelTemperature(Protocol):
 
 
 def methods_of(capability: type) -> list[str]:
-    """The names of the methods that a capability consists of, sorted."""
+    """The names of the methods that a capability consists of, sorted.
+
+    Examples:
+        >>> methods_of(Reconstructs)
+        ['context', 'decode', 'encode']
+    """
     return sorted({name for part in capability.__mro__ for name in vars(part) if not name.startswith("_")})
 
 
 def families_with(capability: type) -> list[str]:
-    """The built-in mechanism families that have a capability which consists of methods, sorted."""
+    """The built-in mechanism families that have a capability which consists of methods, sorted.
+
+    Examples:
+        >>> "vae" in families_with(Explains)
+        True
+    """
     names = registry.mechanisms.builtins()
     return [name for name in names if issubclass(registry.mechanisms.get(name), capability)]
