@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,7 +32,6 @@ from counterbench.exchange.questions import (
     read_value,
     round_of,
 )
-from counterbench.metrics.base import Cell
 from counterbench.models.baselines import Identity
 from counterbench.runtime.progress import bar
 from counterbench.storage.files import read_bounded, require_inside, require_regular, sha256_of_file
@@ -292,27 +291,12 @@ class Answers:
                 found[name] = question.value
         return found
 
-    def failed(self, metric: str, cell: Cell) -> Tensor:
-        """Rows of the test split in which an answer behind a number is missing or cannot be used, (K,), long."""
-        names = self._behind(metric, cell)
+    def failed(self, kinds: Sequence[str]) -> Tensor:
+        """Rows of the test split in which an answer to one of these kinds of question is missing or cannot be used, (K,), long."""
         rows = self.plan.index.tolist()
         return torch.tensor(
-            [row for row in rows if any(id_of(f"{name}/{row}") not in self.files for name in names)], dtype=torch.long
+            [row for row in rows if any(id_of(f"{kind}/{row}") not in self.files for kind in kinds)], dtype=torch.long
         )
-
-    def _behind(self, metric: str, cell: Cell) -> list[str]:
-        """The kinds of question that a number is about."""
-        if cell.cycles:
-            return [f"null/{cycle}" for cycle in range(1, cell.cycles + 1)]
-        names = [name for name in cell.intervened.split(" + ") if name in self.plan.single]
-        asked = [f"single/{name}" for name in names]
-        if metric == "reversibility":
-            asked += [f"return/{name}" for name in names]
-        elif len(names) == 2:
-            asked += [f"pair/{first}/{second}" for first, second in (names, names[::-1])]
-        elif metric == "identity_preservation" and self.plan.cycles:
-            asked.append("null/1")
-        return asked
 
     # --- as a model ---------------------------------------------------------------------------------------------------
 
