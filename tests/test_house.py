@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from counterbench.plugins import registry
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "counterbench"
 CHECKS = {
@@ -89,6 +91,7 @@ def test_every_module_is_below_its_folder_in_the_layers():
 
 
 SHARED_NAMES = {
+    "Adversarial": "mechanisms.capabilities: what a mechanism offers; training.objectives: the game that needs it",
     "Case": "contracts: what is checked, one per kind of component",
     "Categorical": "causal.variables: a kind of variable; mechanisms: the family of that name",
     "Answers": "metrics.answers: a batch of answers to one question; exchange.answers: a folder of answers",
@@ -103,7 +106,7 @@ RETIRED = {"candidate", "examinee", "entry", "letter", "util", "utils", "helper"
 STILL_USED = {"Candidate", "Entry", "Letter"}
 """Public classes with such a word. It only gets shorter. (`VariableEntry` and its kin are entries of a YAML file: the word's own sense.)"""
 EXAMPLES = ("api.py", "causal", "mechanisms", "metrics")
-"""Where every public class and function of a module shows itself at work."""
+"""Where every public class and function of a module shows itself at work; protocols have nothing to show."""
 
 
 def definitions(*places):
@@ -161,6 +164,7 @@ def test_whatever_is_public_shows_an_example():
     silent = [
         f"{module}: {node.name}"
         for module, node in definitions(*EXAMPLES)
+        if not any("Protocol" in ast.unparse(base) for base in getattr(node, "bases", ()))
         if ">>> " not in (ast.get_docstring(node) or "")
     ]
     assert not silent
@@ -176,3 +180,24 @@ def test_shipped_weights_stay_small():
     ]
     assert len(weights) > 15
     assert sum(path.stat().st_size for path in weights) < 40_000_000
+
+
+NAMES_THAT_MEAN_SOMETHING_ELSE = {
+    "truth": "also the baseline that gives the true counterfactual, and what a source knows"
+}
+PLACES_THAT_MAY_NAME_METRICS = {"records/older.py": "what records meant while readers knew metrics by their names"}
+
+
+def test_a_metric_is_known_by_its_name_in_its_own_file_only():
+    """Whatever others must know of a number stands in its cell, and travels in the record."""
+    package = ROOT / "counterbench"
+    names = set(registry.metrics.builtins()) - NAMES_THAT_MEAN_SOMETHING_ELSE.keys()
+    named = [
+        f"{place}:{node.lineno} {node.value}"
+        for path in sorted(package.rglob("*.py"))
+        if (place := path.relative_to(package).as_posix()).partition("/")[0] != "metrics"
+        and place not in PLACES_THAT_MAY_NAME_METRICS
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value in names
+    ]
+    assert named == []
