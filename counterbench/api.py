@@ -216,7 +216,7 @@ def evaluate(
 
 
 def _values(record: Record) -> list[tuple[Any, float]]:
-    return [(number.key, number.value) for number in record.numbers if number.metric != "cost"]
+    return [(number.key, number.value) for number in record.numbers if number.role != "resource"]
 
 
 def _contestant(model: Any, name: str | None) -> Contestant:

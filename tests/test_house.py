@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from counterbench.plugins import registry
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "counterbench"
 CHECKS = {
@@ -178,3 +180,24 @@ def test_shipped_weights_stay_small():
     ]
     assert len(weights) > 15
     assert sum(path.stat().st_size for path in weights) < 40_000_000
+
+
+NAMES_THAT_MEAN_SOMETHING_ELSE = {
+    "truth": "also the baseline that gives the true counterfactual, and what a source knows"
+}
+PLACES_THAT_MAY_NAME_METRICS = {"records/older.py": "what records meant while readers knew metrics by their names"}
+
+
+def test_a_metric_is_known_by_its_name_in_its_own_file_only():
+    """Whatever others must know of a number stands in its cell, and travels in the record."""
+    package = ROOT / "counterbench"
+    names = set(registry.metrics.builtins()) - NAMES_THAT_MEAN_SOMETHING_ELSE.keys()
+    named = [
+        f"{place}:{node.lineno} {node.value}"
+        for path in sorted(package.rglob("*.py"))
+        if (place := path.relative_to(package).as_posix()).partition("/")[0] != "metrics"
+        and place not in PLACES_THAT_MAY_NAME_METRICS
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value in names
+    ]
+    assert named == []

@@ -42,7 +42,8 @@ def load_columns(path: Path) -> list[Column] | None:
         for number, entry in enumerate(json.loads(metadata["columns"])):
             value, index = tensors[f"{number}/value"], tensors[f"{number}/index"].long()
             reference = tensors.get(f"{number}/reference")
-            columns.append(Column(entry["metric"], Cell(**entry["cell"]), index, value, reference))
+            cell = Cell(**{**entry["cell"], "bounds": tuple(entry["cell"]["bounds"])})
+            columns.append(Column(entry["metric"], cell, index, value, reference))
     except (KeyError, ValueError, TypeError):
         return None
     return columns

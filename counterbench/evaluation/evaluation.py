@@ -96,7 +96,7 @@ def _with_failures(taking: Taking) -> list[Column]:
     if not isinstance(model, Incomplete):
         return columns
     metrics = {metric.name: metric for metric in taking.metrics}
-    return [penalised(column, model.failed(column.metric, column.cell), metrics[column.metric]) for column in columns]
+    return [penalised(column, model.failed(metrics[column.metric].questions_behind(column.cell))) for column in columns]
 
 
 def _references(exam: Exam) -> tuple[dict[str, list[Column]], list[Taking]]:
@@ -240,6 +240,8 @@ def _unanswered(exam: Exam, taking: Taking, columns: list[Column]) -> dict[str, 
             if not exam.dataset.knows_truth([name]):
                 reasons[f"truth of do({name})"] = "the true counterfactual is not known"
     for pair in exam.plan.pairs:
-        if "commutativity" in exam.metrics and not models.can_answer(contestant.model, list(pair)):
+        if any("pair" in metric.asks for metric in taking.metrics) and not models.can_answer(
+            contestant.model, list(pair)
+        ):
             reasons[f"do({', '.join(pair)})"] = f"{contestant.name} does not answer this question"
     return reasons

@@ -56,7 +56,7 @@ def numbers(
             skipped[what] = "undefined: the reference is 0, or a class never occurs"
             continue
         known = {row: end for row in references if (end := estimates.get((row, key))) is not None}
-        fields = dict(vars(cell))
+        fields = {name: value for name, value in vars(cell).items() if name != "worst"}
         made.append(
             Number(**own.model_dump(), metric=metric, **fields, references=known, leaked=(metric, cell) in leaked)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,7 +29,6 @@ from counterbench.exchange.questions import (
     asked_in,
     read_value,
 )
-from counterbench.metrics.base import Cell
 from counterbench.models.baselines import Identity
 from counterbench.plans.question import Question, all_of
 from counterbench.runtime.progress import bar
@@ -282,28 +281,13 @@ class Answers:
                 found[name] = wanted
         return found
 
-    def failed(self, metric: str, cell: Cell) -> Tensor:
-        """Rows of the test split in which an answer behind a number is missing or cannot be used, (K,), long."""
-        names = self._behind(metric, cell)
-        rows = self.plan.index.tolist()
+    def failed(self, kinds: Sequence[str]) -> Tensor:
+        """Rows of the test split in which an answer to one of these kinds of question is missing or cannot be used, (K,), long."""
+        rows, kinds = self.plan.index.tolist(), [kind for kind in kinds if kind in self.asked]
         return torch.tensor(
-            [row for row in rows if any(self.asked[name].file(row) not in self.files for name in names)],
+            [row for row in rows if any(self.asked[kind].file(row) not in self.files for kind in kinds)],
             dtype=torch.long,
         )
-
-    def _behind(self, metric: str, cell: Cell) -> list[str]:
-        """The kinds of question that a number is about."""
-        if cell.cycles:
-            return [f"null/{cycle}" for cycle in range(1, cell.cycles + 1)]
-        names = [name for name in cell.intervened.split(" + ") if name in self.plan.single]
-        asked = [f"single/{name}" for name in names]
-        if metric == "reversibility":
-            asked += [f"return/{name}" for name in names]
-        elif len(names) == 2:
-            asked += [f"pair/{first}/{second}" for first, second in (names, names[::-1])]
-        elif metric == "identity_preservation" and self.plan.cycles:
-            asked.append("null/1")
-        return asked
 
     # --- as a model ---------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from counterbench.exchange.questions import (
     write_round,
 )
 from counterbench.models.model import Contestant
+from counterbench.plugins import registry
 from counterbench.records.record import CEILINGS, FLOORS, Answered
 
 
@@ -92,7 +93,7 @@ def ready(
     if answers.rounds < total:
         write_round(exam, folder, answers.rounds + 1, answers)
         waiting = folder / f"round-{answers.rounds + 1}" / QUESTIONS
-    metrics = {metric: options for metric, options in exam.metrics.items() if metric != "cost"}
+    metrics = {name: options for name, options in exam.metrics.items() if not registry.metrics.get(name).needs_model}
     covered = _covered(exam, answers, total)
     contestant = Contestant(
         called,

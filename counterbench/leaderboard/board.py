@@ -19,6 +19,7 @@ from counterbench.leaderboard.ranking import Candidate, Ranking, rank
 from counterbench.records.plausibility import problems
 from counterbench.records.record import (
     CEILINGS,
+    DECLARED,
     FLOORS,
     RECORD,
     Estimate,
@@ -196,7 +197,7 @@ def _once(given: Sequence[tuple[Path, Record]]) -> tuple[list[tuple[Path, Record
 
 def _of_one_meaning(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[str]]:
     """(those that mean by every headline number what most of them mean, notes on the others)."""
-    meanings: dict[Key, Counter[tuple[str, str, str]]] = {}
+    meanings: dict[Key, Counter[tuple[object, ...]]] = {}
     for one in candidates:
         for number in one.record.numbers:
             if not number.detail:
@@ -208,16 +209,16 @@ def _of_one_meaning(candidates: Sequence[Candidate]) -> tuple[list[Candidate], l
         if other is None:
             alike.append(one)
             continue
-        direction, unit, _ = usual[other.key]
+        said = zip(DECLARED, _meaning(other), usual[other.key], strict=True)
+        apart = "; ".join(f"{field} {own!r} against {theirs!r}" for field, own, theirs in said if own != theirs)
         notes.append(
-            f"{one.name} is left out: it does not mean the same as the others by {other.metric} {other.quantity}: {other.direction} is "
-            f"better, {other.unit or 'no unit'}, against {direction}, {unit or 'no unit'}"
+            f"{one.name} is left out: it does not mean the same as the others by {other.metric} {other.quantity}: {apart}"
         )
     return alike, notes
 
 
-def _meaning(number: Number) -> tuple[str, str, str]:
-    return number.direction, number.unit, number.kind
+def _meaning(number: Number) -> tuple[object, ...]:
+    return tuple(number.declared.values())
 
 
 def _row(one: Candidate, ranking: Ranking) -> Row:
@@ -273,7 +274,7 @@ def _ends(
             for end, estimate in number.references.items() if number.key in columns else ():
                 said_by, said = found.setdefault(end, {}).setdefault(number.key, (name, estimate))
                 apart = abs(said.value - estimate.value)
-                if number.metric != "cost" and not apart <= 1e-3 * (1e-3 + abs(said.value)):
+                if number.role != "resource" and not apart <= 1e-3 * (1e-3 + abs(said.value)):
                     notes.setdefault(
                         name,
                         f"{name} and {said_by} say different things of the baseline {end} ({number.metric} {number.quantity}: "

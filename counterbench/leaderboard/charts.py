@@ -17,7 +17,7 @@ _INK = "#010203"  # replaced by the colour of the page's text
 @own_style()
 def cycles(record: Record) -> str:
     """L1 after 1, 2, ... null interventions; empty where there is no such curve."""
-    numbers = [number for number in record.numbers if number.metric == "composition" and number.space in ("", "l1")]
+    numbers = [number for number in record.numbers if number.cycles and number.unit == "grey levels"]
     lines: dict[str, list[tuple[int, float]]] = {}
     for number in sorted(numbers, key=lambda number: number.cycles):
         lines.setdefault("model", []).append((number.cycles, number.value))

@@ -22,8 +22,6 @@ RESAMPLES = 10_000
 """Of the independent units, behind every interval and p-value."""
 LEVEL = 0.05
 _COUNTED = 10  # resamples on the other side that make counting precise enough
-_OF_SETS = ("auroc", "balanced_accuracy", "frechet_distance", "frechet_distance_to_train", "kid")
-"""Statistics of a whole set: what they keep of a cluster are pseudo-values, which differ also where two models' answers do not."""
 _SAME = ("dataset", "source", "plan", "data", "judges", "features", "counterbench")
 
 
@@ -235,24 +233,31 @@ def compare(entries: Sequence[Entry], resamples: int = RESAMPLES, seed: int = 0,
 
 
 def _shared(entries: Sequence[Entry], detail: bool) -> tuple[dict[Key, list[Number]], list[str]]:
-    """(numbers that every record has, with scores; what was left out): costs are no matter of chance, and composition is
+    """(numbers that every record has, with scores; what was left out): costs are no matter of chance, and some numbers are
     comparable only at one pixel-noise temperature."""
     temperatures = {entry.name: entry.record.pixel_temperature for entry in entries}
     differ = len({value for value in temperatures.values() if value is not None}) > 1
-    without = {"cost", "composition"} if differ else {"cost"}
     listed = [entry.record.by_key for entry in entries]
     shared = {
         key: [numbers[key] for numbers in listed]
         for key, number in listed[0].items()
         if all(key in numbers for numbers in listed)
         and all(key in entry.ratios for entry in entries)
-        and number.metric not in without
+        and number.role != "resource"
+        and not (differ and number.depends_on_temperature)
         and (detail or not number.detail)
     }
     if not shared:
         raise RecordError("These records have no number in common; evaluate them with the same metrics.")
     words = ", ".join(f"{name} {value:g}" for name, value in temperatures.items() if value is not None)
-    return shared, [f"composition is left out: the pixel-noise temperatures differ ({words})"] if differ else []
+    hidden = dependent_on_temperature(entries[0].record) if differ else ""
+    return shared, [f"{hidden} is left out: the pixel-noise temperatures differ ({words})"] if hidden else []
+
+
+def dependent_on_temperature(record: Record) -> str:
+    """The metrics whose numbers are comparable only at one pixel-noise temperature, in words; empty if there are none."""
+    metrics = dict.fromkeys(number.metric for number in record.numbers if number.depends_on_temperature)
+    return ", ".join(name.replace("_", " ") for name in metrics)
 
 
 def _differences(
@@ -289,7 +294,8 @@ def _differences(
                 advantage=-float(lost.point[k]),
                 effect=(effect[0], effect[1], effect[2]),
                 p_bootstrap=_p_value(float(lost.point[k]), lost.drawn[:, k]),
-                p_wilcoxon=float("nan") if numbers[key][0].quantity in _OF_SETS else _wilcoxon(paired.lost()),
+                # Pseudo-values of a cluster differ also where two models' answers do not.
+                p_wilcoxon=float("nan") if numbers[key][0].statistic == "pseudo" else _wilcoxon(paired.lost()),
             )
         )
     return made

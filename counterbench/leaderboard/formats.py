@@ -204,10 +204,11 @@ def latex(board: Board) -> str:
         " & ".join(["", *names, *ends]) + r" \\",
     ]
     for metric in board.metrics:
-        if metric == "cost":
+        keys = [key for key, number in board.columns.items() if key[0] == metric and number.role != "resource"]
+        if not keys:
             continue
         lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{_tex(metric.replace('_', ' '))}}}}} \\"]
-        for key in (key for key in board.columns if key[0] == metric):
+        for key in keys:
             number = board.columns[key]
             cells = [_tex_cell(row, key, board) for row in board.rows]
             cells += [_end(board.ends[name], key, "--") for name in ends]

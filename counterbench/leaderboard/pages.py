@@ -79,7 +79,8 @@ def board(given: Board) -> dict[str, Any]:
 
 def _summary(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
     record = row.record
-    seconds = next((number.value for number in record.numbers if number.quantity == "seconds"), None)
+    costs = (number.value for number in record.numbers if number.role == "resource" and number.unit == "s")
+    seconds = next(costs, None)  # those of an answer come before those of training
     trained = record.training.get("seconds")
     trained = trained if isinstance(trained, (int, float)) else None
     return {
@@ -231,14 +232,20 @@ def _heat(record: Record) -> dict[str, Any]:
     """Effectiveness of each attribute under each intervention: 1 is as good as the ceiling, 0 as bad as the worst row."""
     chosen: dict[tuple[str, str], Number] = {}
     for number in record.numbers:
-        if number.metric == "effectiveness" and number.quantity in ("absolute_error", "accuracy"):
-            chosen[number.intervened, number.measured] = number
+        if _is_warm(number):
+            chosen.setdefault((number.intervened, number.measured), number)
     rows = list(dict.fromkeys(key[0] for key in chosen))
     columns = list(dict.fromkeys(key[1] for key in chosen))
     return {
         "columns": columns,
         "rows": [{"name": name, "cells": [_warmth(chosen.get((name, column))) for column in columns]} for name in rows],
     }
+
+
+def _is_warm(number: Number) -> bool:
+    """Whether a number is of one attribute of the answered image under one intervention, which doing nothing does not win."""
+    plain = number.role == "headline" and number.kind == number.statistic == "mean"
+    return plain and bool(number.intervened and number.measured) and number.of_identity is None and not number.given
 
 
 def _warmth(number: Number | None) -> dict[str, Any]:

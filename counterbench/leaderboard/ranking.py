@@ -16,13 +16,8 @@ from counterbench.leaderboard import comparison
 from counterbench.leaderboard.comparison import RESAMPLES, Difference, Entry
 from counterbench.records import totals
 from counterbench.records.intervals import Ratios
-from counterbench.records.record import GIVEN, Record
+from counterbench.records.record import Number, Record
 from counterbench.records.totals import Key
-
-NOT_RANKED = "cost"
-"""Seconds and weights are no matter of chance."""
-DIAGNOSES = "abduction"
-"""Ranked, but not counted in mean ranks: it says why a model answers as it does, and only of models that tell their noise."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +69,9 @@ def rank(candidates: Sequence[Candidate], resamples: int = RESAMPLES) -> Ranking
     notes += more
     temperatures = {e.record.pixel_temperature for e in entries if e.record.pixel_temperature is not None}
     if len(temperatures) > 1:
-        notes.append("composition has no ranks: the pixel-noise temperatures differ")
-        entries = [Entry(e.name, e.record, _without(e, "composition")) for e in entries]
+        hidden = dict.fromkeys(filter(None, (comparison.dependent_on_temperature(e.record) for e in entries)))
+        notes += [f"{metrics} has no ranks: the pixel-noise temperatures differ" for metrics in hidden]
+        entries = [Entry(e.name, e.record, _at_any_temperature(e)) for e in entries]
     clusters = {one.clusters for entry in entries for one in entry.ratios.values()}
     if len(entries) < 2 or max(clusters, default=0) < 2:
         return Ranking(
@@ -142,22 +138,26 @@ def _entries(chosen: Sequence[Candidate]) -> tuple[list[Entry], list[str]]:
     except RecordError as error:
         return [], [*notes, f"no ranks: {error}"]
     entries = [Entry(one.name, one.record, dict(units.numbers)) for one, units in zip(there, found, strict=True)]
-    return [Entry(e.name, e.record, _without(e, NOT_RANKED)) for e in entries], notes
+    return [Entry(e.name, e.record, _rankable(e)) for e in entries], notes
 
 
-def _without(entry: Entry, metric: str) -> dict[Key, Ratios]:
-    """An entry's headline numbers that count: not of that metric, none of a judge that the model was trained against, and no error
-    of attributes that were never claimed."""
+def _at_any_temperature(entry: Entry) -> dict[Key, Ratios]:
+    known = entry.record.by_key
+    return {key: ratios for key, ratios in entry.ratios.items() if not known[key].depends_on_temperature}
+
+
+def _rankable(entry: Entry) -> dict[Key, Ratios]:
+    """An entry's headline numbers that count: no cost, for that is no matter of chance, none of a judge that the model was trained
+    against, and no error of attributes that were never claimed."""
     known = entry.record.by_key
     unclaimed = entry.record.coverage is not None and not entry.record.coverage.claimed
     return {
         key: ratios
         for key, ratios in entry.ratios.items()
         if key in known
-        and key[0] != metric
+        and known[key].role not in ("resource", "detail")
         and not known[key].leaked
-        and not known[key].detail
-        and not (unclaimed and key[1] in GIVEN)
+        and not (unclaimed and known[key].given)
     }
 
 
@@ -174,8 +174,8 @@ def _ranks(entries: Sequence[Entry], differences: Sequence[Difference]) -> dict[
 def _means(entries: Sequence[Entry], ranks: Mapping[str, Mapping[Key, int]]) -> tuple[dict[str, float], dict[str, int]]:
     """(mean ranks, how many numbers somebody lacks for one): what at least half of the models have is what is needed."""
     known = Counter(key for found in ranks.values() for key in found)
-    kinds = {key: number.kind for entry in entries for key, number in entry.record.by_key.items()}
-    needed = [key for key, count in known.items() if 2 * count >= len(entries) and counts(key, kinds[key])]
+    numbers = {key: number for entry in entries for key, number in entry.record.by_key.items()}
+    needed = [key for key, count in known.items() if 2 * count >= len(entries) and counts(numbers[key])]
     metrics: dict[str, list[Key]] = {}
     for key in needed:
         metrics.setdefault(key[0], []).append(key)
@@ -188,6 +188,7 @@ def _means(entries: Sequence[Entry], ranks: Mapping[str, Mapping[Key, int]]) -> 
     return means, lacking
 
 
-def counts(key: Key, kind: str) -> bool:
-    """Whether a number counts in mean ranks: no diagnosis, and no skill, for that is the same error once more."""
-    return key[0] != DIAGNOSES and kind != "skill"
+def counts(number: Number) -> bool:
+    """Whether a number counts in mean ranks: no diagnosis, for that says why a model answers as it does and only of models that tell
+    their noise, and no skill, for that is the same error once more."""
+    return number.role != "diagnosis" and number.kind != "skill"

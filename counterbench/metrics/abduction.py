@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from counterbench.causal.variables import Continuous, Variable
 from counterbench.metrics.answers import Answers
-from counterbench.metrics.base import Cell, Column, Metric, Setting, error_cell, joined
+from counterbench.metrics.base import SHARE, Cell, Column, Metric, Setting, error_cell, joined
 from counterbench.metrics.truth import rounded
 from counterbench.plugins.registry import metrics
 
@@ -160,6 +161,7 @@ class Abduction(Metric):
 
     title = "Abduction"
     needs_image = False
+    needs_noise = True
     asks = frozenset({"null"})
     formula = r"accuracy of a classifier on $u \sim q(u \mid x)$ against $u \sim p(u)$; $1 - \text{error of } pa \text{ from } u \,/\, \text{error without } u$"
     definition = (
@@ -192,13 +194,33 @@ class Abduction(Metric):
             return []
         cells = []
         for name in self.setting.noise:
-            cells.append(Cell("prior_test", "accuracy", "half", measured=name))
-            parents = self.setting.graph.parents(name.partition(".")[0])
-            cells += [Cell("leak", "", "zero", parent, name, kind="skill") for parent in parents]
+            cells.append(
+                Cell("prior_test", "accuracy", "half", measured=name, role="diagnosis", statistic="set", bounds=SHARE)
+            )
+            cells += [self._leak(parent, name) for parent in self.setting.graph.parents(name.partition(".")[0])]
         return cells + [self._round_trip(name) for name in self.attributes]
 
+    def _leak(self, parent: str, noise: str) -> Cell:
+        return Cell(
+            "leak",
+            "",
+            "zero",
+            parent,
+            noise,
+            kind="skill",
+            role="diagnosis",
+            statistic="set",
+            bounds=(None, 1.0),
+            intervenes=False,
+            label=f"leak of {parent}",
+        )
+
     def _round_trip(self, name: str) -> Cell:
-        return error_cell(self.setting.variables[name], "", "round_trip_error", "round_trip_accuracy")
+        cell = error_cell(self.setting.variables[name], "", "round_trip_error", "round_trip_accuracy")
+        return replace(cell, role="diagnosis")
+
+    def questions_behind(self, cell: Cell) -> list[str]:
+        return ["null/1"]
 
     def update(self, answers: Answers) -> None:
         if answers.kind != "null" or answers.cycles != 1 or not self.cells:

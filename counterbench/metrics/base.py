@@ -5,20 +5,35 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric as TorchMetric
 
 from counterbench.causal.graph import CausalGraph
-from counterbench.causal.variables import Continuous, Variable
+from counterbench.causal.variables import Variable
 from counterbench.features.base import FeatureSpace
 from counterbench.metrics.answers import L1, Answers
+from counterbench.metrics.cells import GREY, NOT_NEGATIVE, SHARE, Bounds, Cell, distance_cell, error_cell, width
 from counterbench.metrics.references import References
 
-Direction = Literal["lower", "higher", "one", "zero", "half"]
-"""What is better: a lower score, a higher one, or one close to 1, to 0, to 0.5."""
+__all__ = [
+    "GREY",
+    "NOT_NEGATIVE",
+    "SHARE",
+    "Bounds",
+    "Cell",
+    "Column",
+    "DistanceMetric",
+    "Metric",
+    "SampleMetric",
+    "Setting",
+    "distance_cell",
+    "error_cell",
+    "joined",
+    "width",
+]
 
 
 @dataclass(frozen=True)
@@ -72,62 +87,6 @@ class Setting:
         """Measured variables that an intervention must leave alone: neither set nor descendants."""
         changed = {intervened, *self.graph.descendants(intervened)}
         return tuple(name for name in self.judged if name not in changed)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One number of a table.
-
-    Args:
-        quantity: what is averaged, e.g. absolute_error.
-        unit: of the number.
-        direction: what is better.
-        intervened: the variable that was set, "" for none; "a then b" for a pair.
-        measured: the variable that was measured, "" for the image itself.
-        cycles: how many null interventions were composed, 0 where it does not apply.
-        space: distance or feature space in which it is measured, "" where it does not apply.
-        kind: "mean" (ratio of the sums of scores and references), "skill" (1 - that), or, without an interval because
-            resampling samples says nothing about them, "timing" (mean) and "peak" (largest).
-        detail: left out of the short table.
-
-    Examples:
-        >>> cell = Cell("absolute_error", "px", "lower", intervened="intensity", measured="thickness")
-        >>> cell.kind, cell.detail
-        ('mean', False)
-    """
-
-    quantity: str
-    unit: str
-    direction: Direction
-    intervened: str = ""
-    measured: str = ""
-    cycles: int = 0
-    space: str = ""
-    kind: Literal["mean", "skill", "timing", "peak"] = "mean"
-    detail: bool = False
-
-
-def error_cell(variable: Variable, intervened: str, error: str, accuracy: str) -> Cell:
-    """The cell of an attribute: its `error` in the variable's unit if it is continuous, else its `accuracy`.
-
-    Examples:
-        >>> error_cell(Continuous("width", 0, 8, "px"), "tilt", "error", "accuracy").quantity
-        'error'
-    """
-    if isinstance(variable, Continuous):
-        return Cell(error, variable.unit, "lower", intervened, variable.name)
-    return Cell(accuracy, "", "higher", intervened, variable.name)
-
-
-def distance_cell(space: str, intervened: str = "", cycles: int = 0, detail: bool = False) -> Cell:
-    """The cell of a mean distance between images: `l1`, or in a feature space.
-
-    Examples:
-        >>> distance_cell("l1").unit, distance_cell("lpips").quantity
-        ('grey levels', 'distance')
-    """
-    unit, quantity = ("grey levels", L1) if space == L1 else ("", "distance")
-    return Cell(quantity, unit, "lower", intervened, cycles=cycles, space=space, detail=detail)
 
 
 class Column:
@@ -199,6 +158,10 @@ class Metric(TorchMetric):
     """Whether it has nothing to say of a source for which the card pins no judge."""
     judges_real: ClassVar[bool] = False
     """Whether real images with their own attributes have a row in it."""
+    needs_noise: ClassVar[bool] = False
+    """Whether its numbers are those of a model's own exogenous noise, which nobody can list without the model."""
+    needs_model: ClassVar[bool] = False
+    """Whether it watches a model at work, so that it has nothing to say of answers from files."""
     is_differentiable = False
     higher_is_better = None
     full_state_update = False
@@ -246,6 +209,12 @@ class Metric(TorchMetric):
     def judges_of(self, cell: Cell) -> tuple[str, ...]:
         """Variables whose judges decide this number; a model that was trained against one of them is marked there."""
         return ()
+
+    def questions_behind(self, cell: Cell) -> list[str]:
+        """The questions whose answers decide a number, e.g. `null/1`, `single/age`, `return/age`, `pair/age/sex`."""
+        if cell.cycles:
+            return [f"null/{cycle}" for cycle in range(1, cell.cycles + 1)]
+        return [f"single/{name}" for name in cell.intervened.split(" + ") if name in self.setting.intervenable]
 
     def dump(self) -> dict[str, Tensor]:
         """Everything it has taken, to be stored."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from counterbench.metrics.answers import Answers
 from counterbench.metrics.base import Cell, DistanceMetric, distance_cell
 from counterbench.plugins.registry import metrics
@@ -46,8 +48,14 @@ class Commutativity(DistanceMetric):
 
     def make_cells(self) -> list[Cell]:
         return [
-            distance_cell(name, f"{a} + {b}") for name in self.available(self.distances) for a, b in self.setting.pairs
+            replace(distance_cell(name, f"{a} + {b}"), of_identity=0.0)
+            for name in self.available(self.distances)
+            for a, b in self.setting.pairs
         ]
+
+    def questions_behind(self, cell: Cell) -> list[str]:
+        a, b = cell.intervened.split(" + ")
+        return [*super().questions_behind(cell), f"pair/{a}/{b}", f"pair/{b}/{a}"]
 
     def update(self, answers: Answers) -> None:
         if answers.kind != "pair":

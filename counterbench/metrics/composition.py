@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from counterbench.metrics.answers import L1, Answers, l1
 from counterbench.metrics.base import Cell, DistanceMetric, Setting, distance_cell
@@ -57,7 +58,12 @@ class Composition(DistanceMetric):
         if not last:
             return []
         return [
-            distance_cell(name, cycles=cycle, detail=cycle not in (1, 10, last))
+            replace(
+                distance_cell(name, cycles=cycle),
+                role="headline" if cycle in (1, 10, last) else "detail",
+                of_identity=0.0,
+                depends_on_temperature=True,
+            )
             for name in self.available(self.distances)
             for cycle in range(1, last + 1)
             if name == L1 or self.curve or cycle in (1, 10, last)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import torch
 
 from counterbench.metrics.answers import Answers
-from counterbench.metrics.base import Cell, SampleMetric
+from counterbench.metrics.base import NOT_NEGATIVE, Cell, SampleMetric
 from counterbench.plugins.registry import metrics
 
-_CELLS = (
-    Cell("seconds", "s", "lower", kind="timing"),
-    Cell("evaluations", "passes", "lower", kind="timing"),
-    Cell("parameters", "weights", "lower", kind="timing"),
-    Cell("peak_memory", "MB", "lower", kind="peak"),
-    Cell("training_time", "s", "lower", kind="timing"),
+_UNITS = {"seconds": "s", "evaluations": "passes", "parameters": "weights", "peak_memory": "MB", "training_time": "s"}
+_CELLS = tuple(
+    Cell(
+        quantity,
+        unit,
+        "lower",
+        kind="peak" if quantity == "peak_memory" else "timing",
+        role="resource",
+        bounds=NOT_NEGATIVE,
+    )
+    for quantity, unit in _UNITS.items()
 )
 
 
@@ -41,6 +46,7 @@ class Cost(SampleMetric):
 
     title = "Cost"
     needs_image = False
+    needs_model = True
     asks = frozenset({"single"})
     formula = (
         r"$\sum_\text{layers} \text{passes} \times \text{weights} \,/\, \text{weights}$; seconds divided by samples"

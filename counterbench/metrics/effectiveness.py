@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from counterbench.causal.variables import Binary, Continuous, Variable
 from counterbench.metrics.answers import Answers
-from counterbench.metrics.base import Cell, Column, SampleMetric, error_cell
+from counterbench.metrics.base import NOT_NEGATIVE, SHARE, Cell, Column, SampleMetric, error_cell, width
 from counterbench.metrics.statistics.classification import auroc, balanced_accuracy, f1_parts
 from counterbench.plugins.registry import metrics
 
@@ -85,9 +87,7 @@ class Effectiveness(SampleMetric):
             for measured in self.setting.judged:
                 cells.append(self._cell(intervened, measured))
                 if isinstance(self.setting.variables[measured], Binary):
-                    cells += [
-                        Cell(name, "", "higher", intervened, measured) for name in ("balanced_accuracy", "auroc", "f1")
-                    ]
+                    cells += [self._of_set(name, intervened, measured) for name in ("balanced_accuracy", "auroc", "f1")]
                 if measured in changed:
                     cells.append(self._skill(intervened, measured))
                 if measured in self.setting.ensembles:
@@ -98,16 +98,37 @@ class Effectiveness(SampleMetric):
         return error_cell(self.setting.variables[measured], intervened, "absolute_error", "accuracy")
 
     def _skill(self, intervened: str, measured: str) -> Cell:
-        return Cell("skill", "", "higher", intervened, measured, kind="skill")
+        return Cell(
+            "skill",
+            "",
+            "higher",
+            intervened,
+            measured,
+            kind="skill",
+            bounds=(None, 1.0),
+            of_identity=0.0,
+            worst=width(self.setting.variables[measured]),
+        )
+
+    def _of_set(self, quantity: str, intervened: str, measured: str) -> Cell:
+        statistic: Literal["set", "pseudo"] = "set" if quantity == "f1" else "pseudo"
+        return Cell(quantity, "", "higher", intervened, measured, statistic=statistic, bounds=SHARE)
 
     def _ensemble(self, intervened: str, measured: str) -> list[Cell]:
         variable = self.setting.variables[measured]
-        if isinstance(variable, Continuous):
-            return [Cell("judges_spread", variable.unit, "lower", intervened, measured, detail=True)]
-        return [
-            Cell("judges_agreement", "", "higher", intervened, measured, detail=True),
-            Cell("judges_spread", "", "lower", intervened, measured, detail=True),
-        ]
+        continuous = isinstance(variable, Continuous)
+        spread = Cell(
+            "judges_spread",
+            variable.unit if isinstance(variable, Continuous) else "",
+            "lower",
+            intervened,
+            measured,
+            role="detail",
+            bounds=NOT_NEGATIVE,
+            worst=width(variable),
+        )
+        agreement = Cell("judges_agreement", "", "higher", intervened, measured, role="detail", bounds=SHARE)
+        return [spread] if continuous else [agreement, spread]
 
     def judges_of(self, cell: Cell) -> tuple[str, ...]:
         return (cell.measured,)
@@ -134,7 +155,7 @@ class Effectiveness(SampleMetric):
                 # The label in the sign, the probability in the size: everything that curves need, in one number.
                 probability = reading.mean[:, 1].double().clamp(1e-12)
                 signed = torch.where(target == 1, probability, -probability)
-                self.add(Cell("auroc", "", "higher", intervened, measured), answers.index, signed)
+                self.add(self._of_set("auroc", intervened, measured), answers.index, signed)
 
     def compute(self) -> list[Column]:
         columns = {column.cell: column for column in super().compute()}
@@ -156,6 +177,6 @@ class Effectiveness(SampleMetric):
         }
         columns = {}
         for quantity, (value, reference) in found.items():
-            at = Cell(quantity, "", "higher", cell.intervened, cell.measured)
+            at = self._of_set(quantity, cell.intervened, cell.measured)
             columns[at] = Column(self.name, at, raw.index, value, reference)
         return columns

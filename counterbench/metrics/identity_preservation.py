@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from counterbench.metrics.answers import Answers
-from counterbench.metrics.base import Cell, SampleMetric, Setting
+from counterbench.metrics.base import NOT_NEGATIVE, Cell, SampleMetric, Setting
 from counterbench.plugins.registry import metrics
 
 
@@ -58,10 +58,23 @@ class IdentityPreservation(SampleMetric):
     def make_cells(self) -> list[Cell]:
         there = self.available(self.spaces)
         return [
-            Cell("distance_ratio", "of strangers", "lower", variable, space=space)
+            Cell(
+                "distance_ratio",
+                "of strangers",
+                "lower",
+                variable,
+                space=space,
+                bounds=NOT_NEGATIVE,
+                of_identity=0.0,
+                worst=1.0,
+                label=f"{space} distance ratio",
+            )
             for variable in self.setting.intervenable
             for space in there
         ]
+
+    def questions_behind(self, cell: Cell) -> list[str]:
+        return [*super().questions_behind(cell), "null/1"]
 
     def update(self, answers: Answers) -> None:
         null, partner = answers.batch.null, answers.batch.partner

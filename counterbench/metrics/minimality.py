@@ -11,7 +11,7 @@ from torch import Tensor
 
 from counterbench.errors import ConfigError
 from counterbench.metrics.answers import Answers, l1
-from counterbench.metrics.base import Cell, SampleMetric, Setting
+from counterbench.metrics.base import GREY, Cell, SampleMetric, Setting
 from counterbench.metrics.references import Grouping
 from counterbench.networks.normal import normal_divergence
 from counterbench.plugins.registry import metrics
@@ -170,11 +170,25 @@ class Minimality(SampleMetric):
             if there:
                 cells += [self._cld(variable, pair) for pair in self.weights]
             if variable in self.setting.with_truth:
-                cells.append(Cell("excess_change", "grey levels", "zero", variable))
+                cells.append(self._excess(variable))
         return cells
 
     def _cld(self, variable: str, pair: tuple[float, float]) -> Cell:
-        return Cell(f"cld_{pair[0]:g}_{pair[1]:g}", "", "lower", variable, space=_SPACE)
+        first, second = (f"{weight:g}" for weight in pair)
+        least = math.log(sum(pair))
+        return Cell(
+            f"cld_{first}_{second}",
+            "",
+            "lower",
+            variable,
+            space=_SPACE,
+            bounds=(least, 1 + least),  # both shares are 0, and both are 1
+            of_identity=of_identity(pair),
+            label=f"CLD ({first}, {second})",
+        )
+
+    def _excess(self, variable: str) -> Cell:
+        return Cell("excess_change", "grey levels", "zero", variable, worst=GREY[1])
 
     @cached_property
     def _neighbourhoods(self) -> dict[str, tuple[Grouping, Neighbourhood]]:
@@ -196,7 +210,7 @@ class Minimality(SampleMetric):
             closer, farther = self._shares(variable, answers)
             for pair in pairs:
                 self.add(self._cld(variable, pair), answers.index, cld(closer, farther, pair))
-        excess = Cell("excess_change", "grey levels", "zero", variable)
+        excess = self._excess(variable)
         if answers.truth is not None and excess in self.cells:
             image = answers.batch.image
             made, due = (l1(values[image], answers.factual[image]) for values in (answers.values, answers.truth))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from counterbench.judges import Reading
 from counterbench.metrics.answers import Answers
-from counterbench.metrics.base import Cell, SampleMetric
+from counterbench.metrics.base import NOT_NEGATIVE, Cell, SampleMetric, width
 from counterbench.plugins.registry import metrics
 
 
@@ -76,16 +76,34 @@ class OffTarget(SampleMetric):
         for intervened in self.setting.intervenable:
             others = self._others(intervened)
             if others:
-                cells.append(Cell("mean_change", "std", "lower", intervened))
+                cells.append(self._mean(intervened))
             cells += [self._cell(intervened, name, detail=len(others) == 1) for name in others]
         return cells
+
+    def _farthest(self, name: str) -> float:
+        """The largest change of an attribute, in standard deviations; in its unit where it has none."""
+        return width(self.setting.variables.get(name)) / (self.setting.spread.get(name) or 1.0)
+
+    def _mean(self, intervened: str) -> Cell:
+        worst = max(self._farthest(name) for name in self.setting.unaffected(intervened))
+        return Cell("mean_change", "std", "lower", intervened, bounds=NOT_NEGATIVE, of_identity=0.0, worst=worst)
 
     def _others(self, intervened: str) -> tuple[str, ...]:
         """Variables that must stay and whose change has a scale."""
         return tuple(name for name in self.setting.unaffected(intervened) if self.setting.spread[name])
 
     def _cell(self, intervened: str, measured: str, detail: bool) -> Cell:
-        return Cell("change", "std", "lower", intervened, measured, detail=detail)
+        return Cell(
+            "change",
+            "std",
+            "lower",
+            intervened,
+            measured,
+            role="detail" if detail else "headline",
+            bounds=NOT_NEGATIVE,
+            of_identity=0.0,
+            worst=self._farthest(measured),
+        )
 
     def judges_of(self, cell: Cell) -> tuple[str, ...]:
         return (cell.measured,) if cell.measured else self._others(cell.intervened)
@@ -101,4 +119,4 @@ class OffTarget(SampleMetric):
             moved.append(change(before, after, self.setting.spread[name]))
             self.add(self._cell(intervened, name, len(others) == 1), answers.index, moved[-1])
         if moved:
-            self.add(Cell("mean_change", "std", "lower", intervened), answers.index, torch.stack(moved).mean(0))
+            self.add(self._mean(intervened), answers.index, torch.stack(moved).mean(0))

@@ -6,7 +6,7 @@ import torch
 
 from counterbench.causal.variables import Continuous
 from counterbench.metrics.answers import Answers
-from counterbench.metrics.base import Cell, SampleMetric
+from counterbench.metrics.base import NOT_NEGATIVE, Cell, SampleMetric, width
 from counterbench.plugins.registry import metrics
 
 
@@ -60,9 +60,20 @@ class PercentageError(SampleMetric):
         cells = []
         for intervened in self.setting.with_truth:
             if found := self.outcomes(intervened):
-                cells.append(Cell("percentage_error", "%", "lower", intervened))
-                cells += [Cell("percentage_error", "%", "lower", intervened, name, detail=True) for name in found]
+                cells += [self._cell(intervened), *(self._cell(intervened, name) for name in found)]
         return cells
+
+    def _cell(self, intervened: str, outcome: str = "") -> Cell:
+        return Cell(
+            "percentage_error",
+            "%",
+            "lower",
+            intervened,
+            outcome,
+            role="detail" if outcome else "headline",
+            bounds=NOT_NEGATIVE,
+            worst=width(self.setting.variables.get(outcome)),
+        )
 
     def update(self, answers: Answers) -> None:
         if answers.truth is None or answers.kind != "single":

@@ -11,7 +11,7 @@ from torch import Tensor
 from counterbench.errors import ConfigError
 from counterbench.features.base import FeatureSpace
 from counterbench.metrics.answers import Answers
-from counterbench.metrics.base import Cell, Column, Metric, Setting, joined
+from counterbench.metrics.base import NOT_NEGATIVE, SHARE, Bounds, Cell, Column, Metric, Setting, joined
 from counterbench.metrics.statistics.distributions import (
     frechet,
     frechet_against,
@@ -31,6 +31,14 @@ _DIRECTION: dict[str, Literal["lower", "higher"]] = {
     "recall": "higher",
     "density": "higher",
     "coverage": "higher",
+}
+_BOUNDS: dict[str, Bounds] = {
+    "frechet_distance": NOT_NEGATIVE,
+    "kid": (None, None),
+    "precision": SHARE,
+    "recall": SHARE,
+    "density": NOT_NEGATIVE,
+    "coverage": SHARE,
 }
 _K = 5
 ALL = "all"
@@ -106,18 +114,27 @@ class Realism(Metric):
                 self.skipped[f"{self.name} ({name})"] = "this space knows distances only, no vectors"
         asked = (ALL,) if self.pooled else self.setting.intervenable
         return [
-            Cell(
-                quantity if self.reference == "matched" else f"{quantity}_to_train",
-                "",
-                _DIRECTION[quantity],
-                ALL if self.pooled else variable,
-                space=space,
-                detail=quantity in ("precision", "recall"),
-            )
+            self._cell(quantity, ALL if self.pooled else variable, space)
             for variable in asked
             for space in there
             for quantity in self.quantities
         ]
+
+    def _cell(self, quantity: str, intervened: str, space: str) -> Cell:
+        return Cell(
+            quantity if self.reference == "matched" else f"{quantity}_to_train",
+            "",
+            _DIRECTION[quantity],
+            intervened,
+            space=space,
+            role="detail" if quantity in ("precision", "recall") else "headline",
+            statistic="pseudo" if quantity in ("frechet_distance", "kid") else "set",
+            bounds=_BOUNDS[quantity],
+        )
+
+    def questions_behind(self, cell: Cell) -> list[str]:
+        asked = self.setting.intervenable if cell.intervened == ALL else (cell.intervened,)
+        return [f"single/{name}" for name in asked]
 
     def update(self, answers: Answers) -> None:
         if answers.kind != "single" or not self.cells:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from counterbench.metrics.answers import Answers
 from counterbench.metrics.base import Cell, DistanceMetric, distance_cell
 from counterbench.plugins.registry import metrics
@@ -48,8 +50,13 @@ class Reversibility(DistanceMetric):
 
     def make_cells(self) -> list[Cell]:
         return [
-            distance_cell(name, variable) for name in self.available(self.distances) for variable in self.setting.undo
+            replace(distance_cell(name, variable), of_identity=0.0)
+            for name in self.available(self.distances)
+            for variable in self.setting.undo
         ]
+
+    def questions_behind(self, cell: Cell) -> list[str]:
+        return [*super().questions_behind(cell), f"return/{cell.intervened}"]
 
     def update(self, answers: Answers) -> None:
         if answers.kind != "return":

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
+from counterbench.causal.variables import Image
 from counterbench.metrics.answers import Answers
-from counterbench.metrics.base import Cell, DistanceMetric, distance_cell, error_cell
+from counterbench.metrics.base import NOT_NEGATIVE, Cell, DistanceMetric, distance_cell, error_cell
 from counterbench.plugins.registry import metrics
 
 
@@ -86,16 +90,32 @@ class Truth(DistanceMetric):
         for intervened in self.setting.with_truth:
             if self.setting.image:
                 cells += [
-                    *(distance_cell(name, intervened) for name in there),
-                    Cell("effect", "", "one", intervened),
-                    Cell("amplification", "grey levels (L2)", "lower", intervened),
+                    *(replace(distance_cell(name, intervened), of_truth=0.0) for name in there),
+                    # At the worst -1: the opposite of what was asked.
+                    Cell("effect", "", "one", intervened, of_identity=0.0, of_truth=1.0, worst=2.0),
+                    self._amplification(intervened),
                 ]
             others = [name for name in self.setting.variables if name not in (intervened, self.setting.image)]
             cells += [self._attribute(intervened, name) for name in others]
         return cells
 
     def _attribute(self, intervened: str, name: str) -> Cell:
-        return error_cell(self.setting.variables[name], intervened, "attribute_error", "attribute_accuracy")
+        cell = error_cell(self.setting.variables[name], intervened, "attribute_error", "attribute_accuracy")
+        return replace(cell, of_truth=0.0 if cell.direction == "lower" else 1.0, given=True)
+
+    def _amplification(self, intervened: str) -> Cell:
+        image = self.setting.variables[self.setting.image]
+        assert isinstance(image, Image)
+        return Cell(
+            "amplification",
+            "grey levels (L2)",
+            "lower",
+            intervened,
+            bounds=NOT_NEGATIVE,
+            of_identity=0.0,
+            of_truth=0.0,
+            worst=255.0 * math.sqrt(math.prod(image.shape)),
+        )
 
     def update(self, answers: Answers) -> None:
         if answers.truth is None or answers.kind != "single":

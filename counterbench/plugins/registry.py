@@ -173,7 +173,7 @@ datasets: Registry[type[Dataset]] = Registry(
     "dataset", "counterbench.datasets", {"cache", "dataset", "files", "loading", "matching", "source", "split"}
 )
 metrics: Registry[type[Metric]] = Registry(
-    "metric", "counterbench.metrics", {"answers", "base", "references", "statistics"}
+    "metric", "counterbench.metrics", {"answers", "base", "cells", "references", "statistics"}
 )
 judges: Registry[type[Judge]] = Registry("judge", "counterbench.judges", {"base", "loading", "panel"})
 features: Registry[type[FeatureSpace]] = Registry(

@@ -9,25 +9,7 @@ from collections.abc import Iterator
 
 from counterbench.records.record import Estimate, Number, Record
 
-SHARES = {
-    "accuracy",
-    "balanced_accuracy",
-    "auroc",
-    "f1",
-    "attribute_accuracy",
-    "round_trip_accuracy",
-    "judges_agreement",
-    "prior_test",
-    "precision",
-    "recall",
-    "coverage",
-}
-"""Quantities between 0 and 1."""
-SIGNED = {"skill", "effect", "leak", "excess_change", "kid"}
-"""Quantities that may be negative."""
-UNCHANGED = {"composition", "reversibility", "commutativity", "off_target", "identity_preservation"}
-"""Metrics in which doing nothing scores 0 by definition."""
-_CLD = math.log(0.8 + 0.2 * math.e), math.log(1 + math.e)
+_ROUNDING = 1e-9
 
 
 def problems(record: Record) -> list[str]:
@@ -69,17 +51,16 @@ def _whole(record: Record) -> Iterator[str]:
 
 def _number(number: Number, record: Record) -> Iterator[str]:
     yield from _estimate(number, number)
-    if number.n > record.images and number.metric not in ("cost", "realism"):
+    if number.n > record.images and number.statistic == "mean" and number.role != "resource":
         yield f"{number.n} samples of {record.images} images"
     for name, reference in number.references.items():
         yield from (f"{name}: {what}" for what in _estimate(reference, number))
-    if number.metric == "cost":
-        return
-    identity, truth = number.references.get("identity"), number.references.get("truth")
-    if identity is not None and (wanted := _of_identity(number)) is not None and abs(identity.value - wanted) > 1e-6:
-        yield f"doing nothing scores {wanted:.4g} by definition, and {identity.value:.4g} here"
-    if truth is not None and (wanted := _of_truth(number)) is not None and abs(truth.value - wanted) > 1e-4:
-        yield f"the truth scores {wanted:g} by definition, and {truth.value:.4g} here"
+    for name, score, wanted, slack in (
+        ("doing nothing", number.references.get("identity"), number.of_identity, 1e-6),
+        ("the truth", number.references.get("truth"), number.of_truth, 1e-4),
+    ):
+        if score is not None and wanted is not None and abs(score.value - wanted) > slack:
+            yield f"{name} scores {wanted:.4g} by definition, and {score.value:.4g} here"
 
 
 def _estimate(estimate: Estimate, number: Number) -> Iterator[str]:
@@ -87,14 +68,7 @@ def _estimate(estimate: Estimate, number: Number) -> Iterator[str]:
     if not math.isfinite(value):
         yield f"{value} is no number"
         return
-    if number.quantity in SHARES and not -1e-9 <= value <= 1 + 1e-9:
-        yield f"{value:g} is no share between 0 and 1"
-    elif number.quantity in ("skill", "leak") and value > 1 + 1e-9:
-        yield f"{value:g} is more than 1"
-    elif number.quantity == "l1" and not 0 <= value <= 255:
-        yield f"{value:g} is no difference of grey levels between 0 and 255"
-    elif number.quantity not in SIGNED and value < -1e-9:
-        yield f"{value:g} is negative"
+    yield from _beyond(value, *number.bounds)
     if (estimate.low is None) != (estimate.high is None):
         yield "half an interval"
     elif estimate.low is not None and estimate.high is not None:
@@ -105,21 +79,12 @@ def _estimate(estimate: Estimate, number: Number) -> Iterator[str]:
             yield f"{value:g} is not in its interval [{estimate.low:g}, {estimate.high:g}]"
 
 
-def _of_identity(number: Number) -> float | None:
-    """What doing nothing scores, where that follows from the definition."""
-    if number.metric in UNCHANGED:
-        return 0.0
-    if number.metric == "truth" and number.quantity in ("effect", "amplification"):
-        return 0.0
-    if number.metric == "effectiveness" and number.quantity == "skill":
-        return 0.0
-    return {"cld_0.8_0.2": _CLD[0], "cld_1_1": _CLD[1]}.get(number.quantity)
-
-
-def _of_truth(number: Number) -> float | None:
-    """What the truth scores in the metric of that name."""
-    if number.metric != "truth":
-        return None
-    if number.quantity in ("effect", "attribute_accuracy"):
-        return 1.0
-    return 0.0 if number.quantity in ("l1", "amplification", "attribute_error", "distance") else None
+def _beyond(value: float, low: float | None, high: float | None) -> Iterator[str]:
+    """What is wrong with a value that cannot be, by its definition."""
+    under, over = low is not None and value < low - _ROUNDING, high is not None and value > high + _ROUNDING
+    if not (under or over):
+        return
+    if low is not None and high is not None:
+        yield f"{value:g} is not between {low:g} and {high:g}"
+    else:
+        yield f"{value:g} is less than {low:g}" if under else f"{value:g} is more than {high:g}"

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from counterbench.errors import RecordError
+from counterbench.records.older import upgraded
 from counterbench.runtime.terminal import one_line
 from counterbench.storage.files import read_bounded, write_text
 
 if TYPE_CHECKING:
     import numpy
 
-SCHEMA_VERSION: Literal[3] = 3
+SCHEMA_VERSION: Literal[4] = 4
 RECORD, SAMPLES, TOTALS = "record.json", "samples.parquet", "totals.safetensors"
 """Files of an evaluation: its numbers, the scores per sample behind them, and their totals per independent unit."""
 
@@ -27,11 +27,24 @@ FLOORS = ("identity", "noise", "retrieve", "resample")
 CEILINGS = ("truth", "real")
 """What nobody can be better than: the true counterfactual; real images with their own attributes."""
 
-GIVEN = ("attribute_error", "attribute_accuracy")
-"""What baselines are told: their attributes are the true ones, so that they are asked for the same change as everybody."""
-
 TARGETS = {"one": 1.0, "zero": 0.0, "half": 0.5}
 """The best value of a number that is best in the middle, by its direction."""
+
+DECLARED = (
+    "unit",
+    "direction",
+    "kind",
+    "role",
+    "statistic",
+    "bounds",
+    "of_identity",
+    "of_truth",
+    "given",
+    "depends_on_temperature",
+    "intervenes",
+    "label",
+)
+"""What the metric says of a number: it travels in the record, so that whoever reads one knows no metric by its name."""
 
 Quantity = TypeVar("Quantity", float, "numpy.ndarray")
 
@@ -67,7 +80,23 @@ class Number(Estimate):
     kind: Literal["mean", "skill", "timing", "peak"] = Field(
         "mean", description="ratio of sums over samples, 1 - that, or, without an interval, a mean or the largest"
     )
-    detail: bool = Field(False, description="left out of the short table")
+    role: Literal["headline", "detail", "diagnosis", "resource"] = Field(
+        "headline",
+        description="a detail is left out of the short table, a diagnosis does not count in mean ranks, a resource has no rank",
+    )
+    statistic: Literal["mean", "set", "pseudo"] = Field(
+        "mean",
+        description="of samples one by one; of samples whose values hang on the others; of the set alone, kept as pseudo-values",
+    )
+    bounds: tuple[float | None, float | None] = Field(
+        (None, None), description="the least and the most that it can be by definition; null where there is no such end"
+    )
+    of_identity: float | None = Field(None, description="what doing nothing scores by definition")
+    of_truth: float | None = Field(None, description="what the true counterfactual scores by definition")
+    given: bool = Field(False, description="baselines are told what it measures, so that it says nothing about them")
+    depends_on_temperature: bool = Field(False, description="compare only at the same pixel-noise temperature")
+    intervenes: bool = Field(True, description="whether `intervened` was set; else the number relates to it")
+    label: str = Field("", description="the quantity in words, where those are not its name")
     leaked: bool = Field(False, description="a judge behind this number was a training signal of the model")
     references: dict[str, Estimate] = Field(
         description="the same number for the baselines identity (floor), noise, retrieve, resample, truth, and for real "
@@ -77,6 +106,16 @@ class Number(Estimate):
     @property
     def key(self) -> tuple[str, str, str, str, int, str]:
         return (self.metric, self.quantity, self.intervened, self.measured, self.cycles, self.space)
+
+    @property
+    def declared(self) -> dict[str, object]:
+        """What its metric says of it, whatever is evaluated."""
+        return {name: getattr(self, name) for name in DECLARED}
+
+    @property
+    def detail(self) -> bool:
+        """Whether it is left out of the short table."""
+        return self.role == "detail"
 
     @property
     def regret(self) -> float:
@@ -143,7 +182,7 @@ class Answered(_Part):
 class Record(_Part):
     """One evaluated model."""
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     title: str
     origin: Literal["model", "answers"] = Field(
         description="whether a model was asked, or answers from files were judged"
@@ -172,8 +211,7 @@ class Record(_Part):
     @model_validator(mode="before")
     @classmethod
     def _of_an_older_schema(cls, content: Any) -> Any:
-        old = isinstance(content, dict) and content.get("schema_version") == 2
-        return upgraded(content) if old else content
+        return upgraded(content) if isinstance(content, dict) else content
 
     @property
     def left_out(self) -> list[str]:
@@ -194,7 +232,7 @@ class Record(_Part):
     @property
     def worst_cell(self) -> Number | None:
         """The lowest skill: the change that this model makes worst."""
-        skills = [number for number in self.numbers if number.quantity == "skill"]
+        skills = [number for number in self.numbers if number.kind == "skill" and number.direction == "higher"]
         return min(skills, key=lambda number: number.value, default=None)
 
     @property
@@ -206,36 +244,6 @@ class Record(_Part):
     def leaked(self) -> list[Number]:
         """Numbers of judges that the model was trained against."""
         return [number for number in self.numbers if number.leaked]
-
-
-def upgraded(content: dict[str, Any]) -> dict[str, Any]:
-    """The content of a record of schema 2 as one of schema 3: what notes told in words stands in fields."""
-    notes, training = content.get("notes"), content.get("training")
-    words = [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
-    coverage = _coverage_told(words)
-    return {
-        **content,
-        "schema_version": SCHEMA_VERSION,
-        "origin": "model" if coverage is None else "answers",
-        "coverage": coverage,
-        "trained_on": training.get("source") if isinstance(training, dict) else None,
-    }
-
-
-def _coverage_told(notes: list[str]) -> dict[str, Any] | None:
-    """What notes of schema 2 say of answers from files; None where they are of none."""
-    if not any(note.startswith("answers from files") for note in notes):
-        return None
-    text = "\n".join(notes)
-    rounds = re.findall(r"^answers from files, round \d+: (\d+) of (\d+) answers", text, re.MULTILINE)
-    unanswered = re.search(r"^rounds \d+ to (\d+) are not answered", text, re.MULTILINE)
-    left_out = re.search(r"^left out: (.*)$", text, re.MULTILINE)
-    return {
-        "rounds": [{"asked": int(asked), "usable": int(usable)} for usable, asked in rounds],
-        "rounds_asked": int(unanswered[1]) if unanswered else max(1, len(rounds)),
-        "left_out": left_out[1].split(", ") if left_out else [],
-        "claimed": "attributes that were not claimed" not in text,
-    }
 
 
 def called(record: Record) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from counterbench.records.record import FLOORS, GIVEN, Estimate, Number, Record, regret
+from counterbench.records.record import FLOORS, Estimate, Number, Record, regret
 from counterbench.runtime.terminal import printable
 
 ARROWS = {"lower": "↓", "higher": "↑", "one": "→1", "zero": "→0", "half": "→½"}
@@ -51,15 +51,9 @@ def shown_numbers(record: Record, detail: bool = False) -> list[Number]:
 
 def label(number: Number) -> str:
     """What a row is about, in words."""
-    quantity = number.quantity.replace("_", " ")
-    if number.quantity.startswith("cld_"):
-        quantity = "CLD ({}, {})".format(*number.quantity.split("_")[1:])
-    if number.quantity in ("distance", "distance_ratio"):
-        quantity = f"{number.space} {quantity}"
+    quantity = number.label or number.quantity.replace("_", " ")
     if number.cycles:
         return f"{quantity} after {number.cycles} cycle{'s' if number.cycles > 1 else ''}"
-    if number.metric == "abduction":
-        return f"{number.measured}: {quantity}" + (f" of {number.intervened}" if number.intervened else "")
     return f"{number.measured}: {quantity}" if number.measured else quantity
 
 
@@ -69,13 +63,14 @@ def show_rank(rank: float | None) -> str:
 
 
 def where(number: Number) -> str:
-    """The intervention that a number is about, `do(age)`; empty for none. (Abduction names a parent, which is not set.)"""
-    return f"do({number.intervened})" if number.intervened and number.metric != "abduction" else ""
+    """The intervention that a number is about, `do(age)`; empty for none."""
+    return f"do({number.intervened})" if number.intervened and number.intervenes else ""
 
 
 def section(number: Number) -> str:
-    """The heading above a row."""
-    space = f"in {number.space} features" if number.metric == "realism" and where(number) else ""
+    """The heading above a row. (Sets are compared in a space; distances name theirs in the label.)"""
+    of_set = number.statistic != "mean" and number.space
+    space = f"in {number.space} features" if of_set and where(number) else ""
     return " ".join(filter(None, (number.metric.replace("_", " "), where(number), space)))
 
 
@@ -87,7 +82,7 @@ def heading(number: Number) -> str:
 def beaten_by(number: Number, name: str) -> bool:
     """Whether a baseline is as good as the model, or better."""
     told = "noise" in number.references  # without images nobody is told the consequences
-    if number.metric == "cost" or (told and number.quantity in GIVEN):
+    if number.role == "resource" or (told and number.given):
         return False
     floor = number.references.get(name)
     return floor is not None and regret(floor.value, number.direction) <= number.regret
@@ -281,7 +276,7 @@ def footnotes(record: Record, detail: bool = False) -> Sequence[str]:
         notes = ["identity: nothing changed but what is set; ceiling: the true counterfactual"]
     if any(beaten(number) for number in shown_numbers(record, detail)):
         notes.append("*: this baseline does at least as well as the model, so the number alone proves nothing")
-    if any(number.quantity in GIVEN for number in shown_numbers(record, detail)) and _has_images(record):
+    if any(number.given for number in shown_numbers(record, detail)) and _has_images(record):
         notes.append("attribute errors have no star: baselines are told the true attributes")
     if record.leaked:
         notes.append("LEAKED: the model was trained against a judge behind this number; it is no evidence")
@@ -292,5 +287,7 @@ def footnotes(record: Record, detail: bool = False) -> Sequence[str]:
         notes.append(f"{len(record.numbers) - len(shown_numbers(record))} more numbers with --detail")
     notes += [f"{name}: {reason}" for name, reason in record.skipped.items()]
     if record.pixel_temperature is not None:
-        notes.append(f"pixel-noise temperature {record.pixel_temperature:g}: compare composition only at the same one")
+        dependent = dict.fromkeys(n.metric.replace("_", " ") for n in record.numbers if n.depends_on_temperature)
+        only = f": compare {', '.join(dependent)} only at the same one" if dependent else ""
+        notes.append(f"pixel-noise temperature {record.pixel_temperature:g}{only}")
     return [*notes, *record.notes]

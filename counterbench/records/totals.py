@@ -8,7 +8,7 @@ than :data:`MOST`, neighbours are put together: unions of independent units are 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,12 +73,13 @@ def units_of(path: Path) -> np.ndarray:
     return units
 
 
-def wrong_rows(record: Path, test_images: int) -> Iterator[str]:
+def wrong_rows(record: Path, test_images: int, of_sets: Collection[Key] = ()) -> Iterator[str]:
     """What cannot be in the scores per sample beside a record, if there are any: rows that do not exist, or twice in one number.
 
     Args:
         record: the record's file.
         test_images: how many rows the test split has.
+        of_sets: numbers of whole sets, in which an image may have several answers.
 
     Raises:
         RecordError: if the scores are damaged.
@@ -91,8 +92,9 @@ def wrong_rows(record: Path, test_images: int) -> Iterator[str]:
     if len(rows) and not 0 <= rows.min() <= rows.max() < test_images:
         yield f"{samples.name} scores rows {rows.min()} to {rows.max()}; the test split has {test_images}"
         return
-    numbers, _ = _numbered(scored)
-    _, times = np.unique(numbers * test_images + rows, return_counts=True)
+    numbers, keys = _numbered(scored)
+    once = ~np.isin(numbers, [code for code, key in keys.items() if key in of_sets])
+    _, times = np.unique(numbers[once] * test_images + rows[once], return_counts=True)
     if (times > 1).any():
         yield f"{samples.name} scores {(times > 1).sum():,} samples more than once"
 

@@ -125,21 +125,23 @@ def _short(value: object) -> str:
 
 def _numbers(record: Record, exam: Exam) -> Iterator[str]:
     """Numbers that nobody asks for, or of which the record says something else than the metric does."""
+    metrics = exam.make_metrics()
     known = {
         (metric.name, cell.quantity, cell.intervened, cell.measured, cell.cycles, cell.space): cell
-        for metric in exam.make_metrics()
+        for metric in metrics
         for cell in metric.cells
     }
+    of_noise = {metric.name for metric in metrics if metric.needs_noise}
     for number in record.numbers:
         cell = known.get(number.key)
         name = " ".join(str(part) for part in number.key if part)
         if cell is None:
             # Those of a model's own noise, and those in a feature space that is not here, cannot be listed here.
-            if number.metric != "abduction" and number.space in ("", L1, *exam.spaces.loaded):
+            if number.metric not in of_noise and number.space in ("", L1, *exam.spaces.loaded):
                 yield f"{name}: no metric of the suite gives such a number"
             continue
-        for field in ("unit", "direction", "kind", "detail"):
-            if (said := getattr(number, field)) != (ours := getattr(cell, field)):
+        for field, said in number.declared.items():
+            if said != (ours := getattr(cell, field)):
                 yield f"{name}: the {field} is {said!r}; the metric says {ours!r}"
 
 
@@ -147,7 +149,8 @@ def scores(path: Path, record: Record) -> tuple[list[str], list[str]]:
     """Whether the scores beside a record give its numbers and its intervals: (problems, notes)."""
     try:
         found = totals.read(path, merge=True)
-        rows = list(totals.wrong_rows(path, record.test_images))
+        of_sets = {number.key for number in record.numbers if number.statistic != "mean"}
+        rows = list(totals.wrong_rows(path, record.test_images, of_sets))
     except RecordError as error:
         missing = not any(totals.beside(path, name).exists() for name in (SAMPLES, TOTALS))
         return ([], ["no scores beside it"]) if missing else ([str(error)], [])

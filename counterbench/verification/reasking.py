@@ -182,11 +182,7 @@ def _check(number: Number, made: Evaluation, stored: Mapping[Key, float], share:
 
 
 def _checkable(number: Number) -> bool:
-    return (
-        number.kind in ("mean", "skill")
-        and number.metric not in ("cost", "realism", "abduction")
-        and number.quantity not in ("auroc", "f1", "balanced_accuracy")
-    )
+    return number.kind in ("mean", "skill") and number.statistic == "mean" and number.role != "resource"
 
 
 def _allowed(claimed: Estimate, found: Estimate, share: float) -> float:

@@ -135,7 +135,7 @@ def test_a_constant_variable_has_no_change_in_standard_deviations(toy):
 
 def own_and_references(made):
     """Every number as it is stored, without cost."""
-    return [number.model_dump(exclude={"detail"}) for number in made.record.numbers if number.metric != "cost"]
+    return [number.model_dump(exclude={"role"}) for number in made.record.numbers if number.metric != "cost"]
 
 
 def test_baselines_move_with_nothing(tmp_path, monkeypatch):

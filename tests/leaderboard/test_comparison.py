@@ -184,9 +184,9 @@ def test_clusters_without_data_are_no_evidence():
     assert alarms < 14
 
 
-def paired(first, second, weights, kind="mean", direction="lower", quantity="q", resamples=200):
+def paired(first, second, weights, kind="mean", direction="lower", statistic="mean", resamples=200):
     """The difference of one number, from totals per cluster, (G, 1)."""
-    number = SimpleNamespace(kind=kind, direction=direction, quantity=quantity)
+    number = SimpleNamespace(kind=kind, direction=direction, statistic=statistic)
     entries = (
         comparison.Entry(name, None, {"k": Ratios(score, weights)})
         for name, score in zip("ab", (first, second), strict=True)
@@ -222,7 +222,7 @@ def test_a_cluster_that_only_one_of_them_answers_says_nothing():
     weights = np.ones((60, 1))
     weights[:20] = 0
     first[:20] = 0
-    number = SimpleNamespace(kind="mean", direction="lower", quantity="q")
+    number = SimpleNamespace(kind="mean", direction="lower", statistic="mean")
     entries = [
         comparison.Entry("a", None, {"k": Ratios(first, weights)}),
         comparison.Entry("b", None, {"k": Ratios(second, np.ones((60, 1)))}),
@@ -270,7 +270,7 @@ def test_pseudo_values_of_a_whole_set_have_no_signed_rank_test():
     assert (first != second).mean() > 0.4
     ones = np.ones((200, 1))
     assert paired(first, second, ones, direction="higher").p_wilcoxon < 0.01  # what would be told
-    assert np.isnan(paired(first, second, ones, direction="higher", quantity="auroc").p_wilcoxon)
+    assert np.isnan(paired(first, second, ones, direction="higher", statistic="pseudo").p_wilcoxon)
 
 
 @pytest.mark.parametrize("kind", ["mean", "skill"])

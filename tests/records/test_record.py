@@ -9,7 +9,8 @@ import pytest
 from counterbench import evaluation
 from counterbench.errors import RecordError
 from counterbench.models.model import Contestant
-from counterbench.records.record import json_schema, read_record, to_json, write_record
+from counterbench.plugins import registry
+from counterbench.records.record import DECLARED, json_schema, read_record, to_json, write_record
 from counterbench.storage.files import without_folders
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +50,7 @@ def test_every_number_has_interval_n_floor_and_direction(record):
     [
         (lambda text: text[: len(text) // 2], "the file: Invalid JSON"),
         (lambda text: text.replace('"title"', '"titel"'), "title: Field required"),
-        (lambda text: text.replace('"schema_version": 3', '"schema_version": 99'), "schema_version"),
+        (lambda text: text.replace('"schema_version": 4', '"schema_version": 99'), "schema_version"),
         (lambda text: "[]", "the file"),
     ],
 )
@@ -80,9 +81,20 @@ def test_reading_records_needs_no_torch():
     )
 
 
+def of_schema_3(record):
+    """The record with what the names of its metrics and quantities meant left to whoever read it."""
+    plain = json.loads(to_json(record))
+    kept = ("unit", "direction", "kind")
+    for number in plain["numbers"]:
+        number["detail"] = number["role"] == "detail"
+        for name in set(DECLARED) - set(kept):
+            del number[name]
+    return {**plain, "schema_version": 3}
+
+
 def of_schema_2(record, notes, source):
     """The record as version 0.1.0 wrote it: facts of this kind stood in its notes."""
-    plain = json.loads(to_json(record))
+    plain = of_schema_3(record)
     for name in ("origin", "coverage", "trained_on"):
         del plain[name]
     return {**plain, "schema_version": 2, "notes": notes, "training": {"source": source}}
@@ -91,6 +103,24 @@ def of_schema_2(record, notes, source):
 def read(plain, tmp_path):
     (tmp_path / "old.json").write_text(json.dumps(plain))
     return read_record(tmp_path / "old.json")
+
+
+def test_records_of_schema_3_mean_what_the_metrics_say_today(toy, tmp_path):
+    names = registry.metrics.builtins()
+    exam = evaluation.prepare(toy.Toy(), "standard", device="cpu", metrics=names, limit=40)
+    made = evaluation.evaluate(Contestant("exact", toy.exact_scm()), exam).record
+    assert {number.metric for number in made.numbers} == {*names} - {"realism", "identity_preservation"}
+    old = of_schema_3(made)
+    assert "bounds" not in old["numbers"][0]
+    assert read(old, tmp_path).numbers == made.numbers
+
+
+def test_of_plug_ins_in_records_of_schema_3_nothing_is_supposed(record, tmp_path):
+    old = of_schema_3(record)
+    old["numbers"] = [{**old["numbers"][0], "metric": "mine", "quantity": "precision", "value": -3.0, "unit": "mm"}]
+    old["inputs"]["metrics"] = {"mine": {}}
+    (number,) = read(old, tmp_path).numbers
+    assert (number.bounds, number.statistic, number.of_identity) == ((None, None), "mean", None)
 
 
 def test_records_of_schema_2_are_still_read(record, tmp_path):
@@ -111,12 +141,12 @@ def test_records_of_schema_2_are_still_read(record, tmp_path):
     assert (found.coverage.rounds_asked, found.coverage.claimed) == (4, False)
     assert found.left_out == ["rounds 3 to 4 are not answered", "left out: do(c), do(b) taken back"]
     assert found.notes == notes
-    assert json.loads(to_json(found))["schema_version"] == 3
+    assert json.loads(to_json(found))["schema_version"] == 4
 
 
 @pytest.mark.parametrize("notes", [None, 3, [None], [["answers from files"]]])
 def test_damaged_records_of_schema_2_are_told(record, tmp_path, notes):
-    with pytest.raises(RecordError, match="is not a record of schema 3"):
+    with pytest.raises(RecordError, match="is not a record of schema 4"):
         read(of_schema_2(record, notes, "mnist"), tmp_path)
 
 

@@ -178,8 +178,8 @@ def test_what_a_baseline_wins_is_marked_and_what_was_leaked_as_well(record):
     won = number.model_copy(update={"value": 3.0})
     assert table.beaten_by(won, "identity")
     assert not table.beaten_by(won.model_copy(update={"value": -1.0}), "identity")
-    assert not table.beaten_by(won.model_copy(update={"metric": "cost"}), "identity")
-    assert not table.beaten_by(won.model_copy(update={"quantity": "attribute_error"}), "identity")
+    assert not table.beaten_by(won.model_copy(update={"role": "resource"}), "identity")
+    assert not table.beaten_by(won.model_copy(update={"given": True}), "identity")
     closer = number.model_copy(update={"direction": "one", "value": 1.1})
     assert not table.beaten_by(closer, "identity")  # 0 is further from 1 than 1.1
     text = rendered(record.model_copy(update={"numbers": [won.model_copy(update={"leaked": True})]}))
