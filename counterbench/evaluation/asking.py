@@ -25,7 +25,7 @@ from counterbench.plans.question import Question
 class AnswersByQuestion(Protocol):
     """A model whose answers were made elsewhere: it is told the question itself, and looks the answer up."""
 
-    def answer(self, question: Question, given: Samples) -> Mapping[str, Tensor]:
+    def answer_question(self, question: Question, given: Samples) -> Mapping[str, Tensor]:
         """Natural values of every variable for each row of the question, (N, ...).
 
         Args:
@@ -97,7 +97,7 @@ class Asking:
         given, variables, model = self._given(question), self.exam.dataset.variables, contestant.model
         with self.shared.shared.timed("model"):
             if isinstance(model, AnswersByQuestion):
-                values = checked_answer(model.answer(question, given), variables, question.held, given.count)
+                values = checked_answer(model.answer_question(question, given), variables, question.held, given.count)
             else:
                 noise = SampleNoise(self.exam.seed, question.streams())
                 with counted_passes(self.taking.networks, given.count) as passes:

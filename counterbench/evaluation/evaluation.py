@@ -26,6 +26,7 @@ from counterbench.models.model import Contestant
 from counterbench.models.reachable import evaluation_mode
 from counterbench.plans.plan import Plan
 from counterbench.records.record import Answered, Record
+from counterbench.runtime.blocks import one_thread
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import cache_folder, without_folders
 
@@ -76,7 +77,7 @@ def evaluate(
     with evaluation_mode(contestant.model) as switched:
         seconds = examine(exam, [taking, *waiting], batch_size)
     begun = time.perf_counter()
-    with threadpool_limits(1):  # another number of threads is another order of summation
+    with one_thread(), threadpool_limits(1):  # another number of threads is another order of summation
         columns = {MODEL: _with_failures(taking)}
         if not columns[MODEL]:
             raise ConfigError(f"{contestant.name} answered no question that {', '.join(exam.metrics)} could judge.")

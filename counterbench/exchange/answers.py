@@ -299,7 +299,7 @@ class Answers:
             return any(set(pair) == set(intervened) for pair in self.plan.pairs)
         return next(iter(intervened)) in self.plan.single
 
-    def answer(self, question: Question, given: Samples) -> dict[str, Tensor]:
+    def answer_question(self, question: Question, given: Samples) -> dict[str, Tensor]:
         """The answers to a question: claims, or what is known to be true, and the images."""
         names = [question.file(row) for row in given.index.tolist()]
         images = np.stack([self._pixels(name) for name in names])
@@ -314,7 +314,7 @@ class Answers:
     def counterfactual(
         self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
     ) -> dict[str, Tensor]:
-        """Only the questions of the plan were answered; see :meth:`answer`.
+        """Only the questions of the plan were answered; see :meth:`answer_question`.
 
         Raises:
             ModelError: always.

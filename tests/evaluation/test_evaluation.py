@@ -246,13 +246,13 @@ def test_intervals_are_clustered_by_the_cards_group(toy, exam, monkeypatch):
 
 
 def test_intervals_are_those_of_the_scores_by_cluster(toy, exam):
-    from counterbench.evaluation import numbers
+    from counterbench.evaluation import numbers as scoring
 
     made = evaluation.evaluate(Contestant("noisy", Noisy(toy)), exam)
     found = numbers(made)
     group = made.group[exam.plan.index]
     expected, alone = (
-        numbers.numbers({"model": made.columns}, exam.plan.index, clusters, exam.suite.resamples, exam.seed)[0]
+        scoring.numbers({"model": made.columns}, exam.plan.index, clusters, exam.suite.resamples, exam.seed)[0]
         for clusters in (group, exam.plan.index)
     )
     counted = [number for number in expected if number.low is not None and number.metric != "cost"]

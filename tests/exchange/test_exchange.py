@@ -12,9 +12,8 @@ import pytest
 import torch
 
 from counterbench import evaluation
-from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
-from counterbench.errors import ConfigError, DataError
+from counterbench.errors import ConfigError, DataError, ModelError
 from counterbench.exchange import questions
 from counterbench.exchange.answers import Answers, nothing, read_image
 from counterbench.exchange.scoring import ready
@@ -172,10 +171,11 @@ def test_wrong_answers_are_told_apart_counted_and_fail(exported):
     key = ("truth", "l1", "a", "", 0, "l1")
     assert record.by_key[key].n == whole.by_key[key].n  # failures count
     assert record.by_key[key].value > whole.by_key[key].value
-    noise = SampleNoise(0, ["single/a/0"])
     factual = exam.dataset.split("test").take(torch.tensor([0]))
-    held = {"a": exam.plan.single["a"][:1]}
-    (stands_for_it,) = found.contestant.model.counterfactual(factual, held, noise)["image"].numpy()
+    question = next(one for one in exam.plan.questions if one.name == "single/a").at(torch.tensor([0]))
+    (stands_for_it,) = found.contestant.model.answer_question(question, factual)["image"].numpy()
+    with pytest.raises(ModelError, match="looked up question by question"):
+        found.contestant.model.counterfactual(factual, question.held)
     assert np.array_equal(stands_for_it, nothing(ids[0], exam.dataset.variables["image"]))
 
 

@@ -137,8 +137,8 @@ def test_values_to_set_come_from_training(dataset):
 
 
 def test_a_cause_and_its_effect_are_no_pair_in_either_order(dataset):
-    assert plans.unrelated(dataset.graph, ("a", "b", "c")) == (("a", "c"), ("b", "c"))
-    assert plans.unrelated(dataset.graph, ("c", "b", "a")) == (("c", "b"), ("c", "a"))
+    assert drawing.unrelated(dataset.graph, ("a", "b", "c")) == (("a", "c"), ("b", "c"))
+    assert drawing.unrelated(dataset.graph, ("c", "b", "a")) == (("c", "b"), ("c", "a"))
 
 
 def test_the_published_law_draws_distinct_test_values_from_another_ninth():

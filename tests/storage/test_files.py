@@ -52,7 +52,7 @@ def test_a_claim_leaves_no_empty_folder(tmp_path):
 
 
 def test_a_process_that_dies_gives_its_folder_back(tmp_path):
-    code = f"import os, pathlib; from counterbench import files; claim = files.claimed(pathlib.Path({str(tmp_path)!r})); claim.__enter__(); os._exit(9)"
+    code = f"import os, pathlib; from counterbench.storage import files; claim = files.claimed(pathlib.Path({str(tmp_path)!r})); claim.__enter__(); os._exit(9)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
     assert (tmp_path / ".lock").exists()
     with files.claimed(tmp_path):
@@ -63,7 +63,7 @@ def test_what_a_killed_process_was_writing_is_removed_by_the_next_one(tmp_path):
     """And nothing else: neither finished files nor somebody's hidden ones."""
     (tmp_path / ".settings.json").write_text("")
     for path in (tmp_path / "grid.png", tmp_path / files.UNFINISHED / "chunk-0.safetensors"):
-        code = f"import os, pathlib; from counterbench import files; writing = files.atomic(pathlib.Path({str(path)!r})); writing.__enter__(); os._exit(9)"
+        code = f"import os, pathlib; from counterbench.storage import files; writing = files.atomic(pathlib.Path({str(path)!r})); writing.__enter__(); os._exit(9)"
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
         files.write_text(path, "finished")
         assert len(list(path.parent.glob(".*.part*"))) == 1

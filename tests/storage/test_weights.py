@@ -97,7 +97,7 @@ def test_what_single_precision_cannot_hold_is_infinite(tmp_path):
 
 @pytest.mark.parametrize("curves", [{"t": True}, {"t": {"seconds": "9"}}, {"t": {"seconds": float("inf")}}, [1], {}])
 def test_a_manifest_whose_curves_are_none_tells_no_seconds(curves):
-    from counterbench import models
+    from counterbench.models import loading
 
-    assert models._provenance({"source": "s", "curves": curves})["seconds"] is None
-    assert models._provenance({"curves": {"t": {"seconds": 1.24}, "u": {"seconds": 2}}})["seconds"] == 3.2
+    assert loading._provenance({"source": "s", "curves": curves})["seconds"] is None
+    assert loading._provenance({"curves": {"t": {"seconds": 1.24}, "u": {"seconds": 2}}})["seconds"] == 3.2

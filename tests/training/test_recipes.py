@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from counterbench import models
 from counterbench.catalog.recipes import Fit, Recipe, Stage
+from counterbench.datasets.split import Split
 from counterbench.errors import CheckpointError, ConfigError, DataError, RecordError
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins import registry
@@ -255,9 +256,9 @@ def test_a_split_of_nobody_is_refused(dataset, tmp_path, monkeypatch, split, cou
 
     def short(self, name):
         whole = original(self, name)
-        if name == split:
-            whole.values.update({key: value[:count] for key, value in whole.values.items()})
-        return whole
+        if name != split:
+            return whole
+        return Split(name, {key: value[:count] for key, value in whole.values.items()}, whole.group[:count])
 
     monkeypatch.setattr(type(dataset), "split", short)
     with pytest.raises(DataError, match=words):
@@ -308,7 +309,8 @@ def test_a_log_file_gets_a_line_per_epoch(dataset, tmp_path, capsys):
 
 
 def test_nan_in_the_data_is_found_before_training(dataset, tmp_path, monkeypatch):
-    split = dataset.split("train")
+    whole = dataset.split("train")
+    split = Split("train", {**whole.values, "b": whole.values["b"].clone()}, whole.group)
     split.values["b"][3] = torch.nan
     monkeypatch.setattr(type(dataset), "split", lambda self, name: split)
     with pytest.raises(DataError, match="b: 1 of 400 values of the train split are NaN"):
