@@ -100,7 +100,8 @@ class Asking:
                 values = checked_answer(model.answer_question(question, given), variables, question.held, given.count)
             else:
                 noise = SampleNoise(self.exam.seed, question.streams())
-                with counted_passes(self.taking.networks, given.count) as passes:
+                costed = self.taking.networks if question.kind == "single" else []  # only their cost is judged
+                with counted_passes(costed, given.count) as passes:
                     values = models.ask(model, given, question.held, noise, variables)
                 self.passes = passes.mean
         self._note_reach(values)
