@@ -158,7 +158,7 @@ def verify(
     put(f"{agreeing} of {len(found.checks)} numbers agree {how}, on {found.images} of {found.record.images} images")
     if found.unchecked:
         put(
-            f"{found.unchecked} numbers were not checked: a part of the images says nothing about costs and about statistics of whole sets"
+            f"{found.unchecked} numbers were not checked: a part of the images says nothing about costs, statistics of whole sets, and skills that fewer than {reasking.FEWEST} of them decide"
         )
     if found.problems or found.disagreements:
         raise RecordError(f"{record} could not be verified.")

@@ -325,7 +325,8 @@ class _Paired:
 
     @property
     def _known(self) -> np.ndarray:
-        return (self.first.denominator[:, 0] != 0) & (self.second.denominator[:, 0] != 0)
+        known: np.ndarray = (self.first.denominator[:, 0] != 0) & (self.second.denominator[:, 0] != 0)
+        return known
 
     def spread(self) -> float:
         """Standard deviation of the clusters' linear influences on the difference of the regrets."""
@@ -346,7 +347,8 @@ class _Paired:
         else:
             centre = 1 - target if self.number.kind == "skill" else target
         first, second = self._errors((centre, centre))
-        return first - second
+        lost: np.ndarray = first - second
+        return lost
 
 
 def _slope(number: Number, ratio: float) -> float:

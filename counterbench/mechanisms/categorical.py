@@ -88,7 +88,8 @@ class Categorical(Mechanism):
         """(N, K), normalised."""
         if self.network is None:
             return self.free_logits.log_softmax(0).expand(len(like), -1)
-        return self.network(self.context(parents, like)).log_softmax(1)
+        log_probabilities: Tensor = self.network(self.context(parents, like)).log_softmax(1)
+        return log_probabilities
 
     def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:
         observed = self.classes.decode(value)
@@ -106,4 +107,5 @@ class Categorical(Mechanism):
 
     def pyro_sample(self, name: str, parents: Parents, count: int) -> Tensor:
         logits = self.logits(parents, self.reference.new_empty(count, 0))
-        return pyro.sample(name, dist.Categorical(logits=logits))
+        label: Tensor = pyro.sample(name, dist.Categorical(logits=logits))
+        return label

@@ -182,7 +182,8 @@ class Realism(Metric):
     @property
     def _shared(self) -> dict[tuple[str, str], dict[str, Tensor]]:
         """Precision, recall, density and coverage come from the same distances."""
-        return self.__dict__.setdefault("_shared_values", {})
+        values: dict[tuple[str, str], dict[str, Tensor]] = self.__dict__.setdefault("_shared_values", {})
+        return values
 
     def _train_moments(self, space: FeatureSpace) -> tuple[Tensor, Tensor]:
         assert self.setting.references is not None

@@ -179,7 +179,7 @@ judges: Registry[type[Judge]] = Registry("judge", "counterbench.judges", {"base"
 features: Registry[type[FeatureSpace]] = Registry(
     "feature", "counterbench.features", {"base", "downloads", "loading", "transformer_folder"}
 )
-objectives: Registry[type[Objective]] = Registry("objective", "counterbench.training.objectives", {"base"})
+objectives: Registry[type[Objective[Any]]] = Registry("objective", "counterbench.training.objectives", {"base"})
 models: Registry[Callable[[Dataset], Model]] = Registry("model")
 
 
