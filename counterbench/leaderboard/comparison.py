@@ -26,7 +26,7 @@ _SAME = ("dataset", "source", "plan", "data", "judges", "features", "counterbenc
 
 
 @dataclass(frozen=True)
-class Entry:
+class ScoredRecord:
     """One record with its scores.
 
     Args:
@@ -125,7 +125,7 @@ class Comparison:
         }
 
 
-def load(paths: Sequence[Path]) -> list[Entry]:
+def load(paths: Sequence[Path]) -> list[ScoredRecord]:
     """Read records with their scores.
 
     Args:
@@ -147,7 +147,8 @@ def load(paths: Sequence[Path]) -> list[Entry]:
         raise RecordError("The same record was given twice; a comparison needs different ones.")
     found = totals_of(files)
     entries = [
-        Entry(name, record, dict(totals.numbers)) for name, record, totals in zip(names, records, found, strict=True)
+        ScoredRecord(name, record, dict(totals.numbers))
+        for name, record, totals in zip(names, records, found, strict=True)
     ]
     for path, entry in zip(files, entries, strict=True):
         require_own(path, entry)
@@ -186,7 +187,7 @@ def totals_of(files: Sequence[Path]) -> list[Totals]:
     return [totals.of_samples(path, units) for path in samples]
 
 
-def require_own(path: Path, entry: Entry) -> None:
+def require_own(path: Path, entry: ScoredRecord) -> None:
     """Raise RecordError if these scores are not the ones that the record was made from."""
     for number in entry.record.numbers:
         if number.kind not in ("mean", "skill"):
@@ -205,7 +206,9 @@ def require_own(path: Path, entry: Entry) -> None:
             )
 
 
-def compare(entries: Sequence[Entry], resamples: int = RESAMPLES, seed: int = 0, detail: bool = False) -> Comparison:
+def compare(
+    entries: Sequence[ScoredRecord], resamples: int = RESAMPLES, seed: int = 0, detail: bool = False
+) -> Comparison:
     """All paired differences between all records.
 
     Args:
@@ -232,7 +235,7 @@ def compare(entries: Sequence[Entry], resamples: int = RESAMPLES, seed: int = 0,
     return Comparison(names, numbers, ranks, differences, clusters, tuple(notes))
 
 
-def _shared(entries: Sequence[Entry], detail: bool) -> tuple[dict[Key, list[Number]], list[str]]:
+def _shared(entries: Sequence[ScoredRecord], detail: bool) -> tuple[dict[Key, list[Number]], list[str]]:
     """(numbers that every record has, with scores; what was left out): costs are no matter of chance, and some numbers are
     comparable only at one pixel-noise temperature."""
     temperatures = {entry.name: entry.record.pixel_temperature for entry in entries}
@@ -261,7 +264,7 @@ def dependent_on_temperature(record: Record) -> str:
 
 
 def _differences(
-    first: Entry, second: Entry, numbers: dict[Key, list[Number]], resamples: int, seed: int
+    first: ScoredRecord, second: ScoredRecord, numbers: dict[Key, list[Number]], resamples: int, seed: int
 ) -> list[Difference]:
     """All numbers of two models on the same resamples."""
     keys = list(numbers)
@@ -360,7 +363,7 @@ def _slope(number: Number, ratio: float) -> float:
     return -turned if number.direction == "higher" else turned
 
 
-def _stacked(entry: Entry, keys: Sequence[Key]) -> Ratios:
+def _stacked(entry: ScoredRecord, keys: Sequence[Key]) -> Ratios:
     chosen = [entry.ratios[key] for key in keys]
     return Ratios(np.hstack([one.numerator for one in chosen]), np.hstack([one.denominator for one in chosen]))
 

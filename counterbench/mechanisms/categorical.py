@@ -11,8 +11,7 @@ from pyro.nn import DenseNN
 from torch import Tensor, nn
 
 from counterbench.causal.chance import Generator, gumbel
-from counterbench.causal.variables import Categorical as CategoricalVariable
-from counterbench.causal.variables import Variable
+from counterbench.causal.variables import Categorical, Variable
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
 from counterbench.plugins.registry import mechanisms
 
@@ -54,14 +53,14 @@ def truncated_gumbels(logits: Tensor, observed: Tensor, generator: Generator = N
 
 
 @mechanisms.register()
-class Categorical(Mechanism):
+class CategoricalMechanism(Mechanism):
     """x = argmax_k (logit_k(parents) + g_k), g_k ~ Gumbel(0, 1).
 
     Args:
         hidden: widths of the network that reads the parents; without parents the logits are free parameters.
 
     Examples:
-        >>> mechanism = Categorical(CategoricalVariable("hair", ("bald", "short", "long")), [])
+        >>> mechanism = CategoricalMechanism(Categorical("hair", ("bald", "short", "long")), [])
         >>> hair = mechanism.variable.encode(torch.tensor([2, 0]))
         >>> mechanism.generate(mechanism.abduct(hair, {}), {}).argmax(1).tolist()
         [2, 0]
@@ -73,7 +72,7 @@ class Categorical(Mechanism):
 
     def __init__(self, variable: Variable, parents: Sequence[Variable], hidden: Sequence[int] = (32, 32)):
         super().__init__(variable, parents)
-        assert isinstance(variable, CategoricalVariable)
+        assert isinstance(variable, Categorical)
         self.classes = variable
         size = self.context_size
         if size:

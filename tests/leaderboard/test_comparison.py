@@ -167,7 +167,7 @@ def test_composition_is_compared_at_one_temperature_only(folders, tmp_path):
 def test_many_models_can_still_be_told_apart(folders):
     """Holm runs over the numbers of a pair: more models do not make every difference insignificant."""
     entries = comparison.load([folders["good"], folders["bad"]])
-    five = [comparison.Entry(f"m{i}", entries[i % 2].record, entries[i % 2].ratios) for i in range(5)]
+    five = [comparison.ScoredRecord(f"m{i}", entries[i % 2].record, entries[i % 2].ratios) for i in range(5)]
     made = comparison.compare(five, resamples=4000)
     assert made.ranks["composition", "l1", "", "", 1, "l1"] == [1, 4, 1, 4, 1]
 
@@ -188,7 +188,7 @@ def paired(first, second, weights, kind="mean", direction="lower", statistic="me
     """The difference of one number, from totals per cluster, (G, 1)."""
     number = SimpleNamespace(kind=kind, direction=direction, statistic=statistic)
     entries = (
-        comparison.Entry(name, None, {"k": Ratios(score, weights)})
+        comparison.ScoredRecord(name, None, {"k": Ratios(score, weights)})
         for name, score in zip("ab", (first, second), strict=True)
     )
     (one,) = comparison._differences(*entries, {"k": [number, number]}, resamples, 0)
@@ -224,8 +224,8 @@ def test_a_cluster_that_only_one_of_them_answers_says_nothing():
     first[:20] = 0
     number = SimpleNamespace(kind="mean", direction="lower", statistic="mean")
     entries = [
-        comparison.Entry("a", None, {"k": Ratios(first, weights)}),
-        comparison.Entry("b", None, {"k": Ratios(second, np.ones((60, 1)))}),
+        comparison.ScoredRecord("a", None, {"k": Ratios(first, weights)}),
+        comparison.ScoredRecord("b", None, {"k": Ratios(second, np.ones((60, 1)))}),
     ]
     (one,) = comparison._differences(*entries, {"k": [number, number]}, 100, 0)
     centre = (first[20:].mean() + second.mean()) / 2
