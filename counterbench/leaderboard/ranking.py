@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from counterbench.errors import RecordError
-from counterbench.leaderboard import comparison
-from counterbench.leaderboard.comparison import RESAMPLES, Difference, ScoredRecord
+from counterbench.leaderboard import comparison, scored
+from counterbench.leaderboard.comparison import RESAMPLES
+from counterbench.leaderboard.paired import Difference
+from counterbench.leaderboard.scored import ScoredRecord
 from counterbench.records import totals
 from counterbench.records.intervals import Ratios
 from counterbench.records.record import Number, Record
@@ -115,7 +117,7 @@ def _exam(record: Record) -> str:
 
 def _difference(first: NamedRecord, other: NamedRecord) -> str:
     try:
-        comparison.require_comparable(first.record, other.record, first.path, other.path)
+        scored.require_comparable(first.record, other.record, first.path, other.path)
     except RecordError as error:
         return str(error)
     return "it took another exam"
@@ -126,19 +128,19 @@ def _scored(comparable: Sequence[NamedRecord]) -> tuple[list[ScoredRecord], list
     own, notes = [], []
     for one in comparable:
         try:
-            comparison.require_comparable(comparable[0].record, one.record, comparable[0].path, one.path)
-            comparison.require_own(
+            scored.require_comparable(comparable[0].record, one.record, comparable[0].path, one.path)
+            scored.require_own(
                 one.path, ScoredRecord(one.name, one.record, dict(totals.read(one.path, merge=True).numbers))
             )
             own.append(one)
         except RecordError as error:
             notes.append(f"{one.name} has no rank: {error}")
     try:
-        scores = comparison.totals_of([one.path for one in own]) if own else []
+        scores = scored.totals_of([one.path for one in own]) if own else []
     except RecordError as error:
         return [], [*notes, f"no ranks: {error}"]
-    scored = [ScoredRecord(one.name, one.record, dict(units.numbers)) for one, units in zip(own, scores, strict=True)]
-    return [ScoredRecord(e.name, e.record, _rankable(e)) for e in scored], notes
+    rows = [ScoredRecord(one.name, one.record, dict(units.numbers)) for one, units in zip(own, scores, strict=True)]
+    return [ScoredRecord(row.name, row.record, _rankable(row)) for row in rows], notes
 
 
 def _at_any_temperature(model: ScoredRecord) -> dict[Key, Ratios]:

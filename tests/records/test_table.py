@@ -10,7 +10,8 @@ from counterbench.causal.samples import Samples
 from counterbench.cli.base import print_record
 from counterbench.errors import ConfigError
 from counterbench.leaderboard import comparison_report
-from counterbench.leaderboard.comparison import Comparison, Difference
+from counterbench.leaderboard.comparison import Comparison
+from counterbench.leaderboard.paired import Difference
 from counterbench.models.model import Contestant
 from counterbench.pictures import curves, graphs, grid, sheet
 from counterbench.pictures.sheet import tiled
