@@ -341,7 +341,7 @@ def test_records_that_cover_other_groups_are_lined_up(folders, tmp_path, monkeyp
     pyarrow.parquet.write_table(table.filter(keep), half / "samples.parquet")
     with pytest.raises(RecordError, match="are not those of the record"):
         scored.load([folders["good"], half])
-    monkeypatch.setattr(comparison, "require_own", lambda *_: None)
+    monkeypatch.setattr(scored, "require_own", lambda *_: None)
     whole, part = scored.load([folders["good"], half])
     key = ("composition", "l1", "", "", 1, "l1")
     assert whole.ratios[key].clusters == part.ratios[key].clusters == 60
