@@ -30,6 +30,10 @@ class VariableEntry(Declaration):
     shape: tuple[int, ...] | None = None
     """Of an image: channels, height, width."""
     intervenable: bool = True
+    periodic: bool = False
+    """Of a continuous variable: whether its range is one turn, after which it begins again."""
+    changes_individual: bool = False
+    """Whether setting it makes somebody else of the individual: such an intervention orders no board."""
 
     @model_validator(mode="after")
     def _complete(self) -> VariableEntry:
@@ -45,7 +49,7 @@ class VariableEntry(Declaration):
     def build(self, name: str) -> Variable:
         if self.kind == "continuous":
             assert self.range is not None
-            return Continuous(name, *self.range, unit=self.unit)
+            return Continuous(name, *self.range, unit=self.unit, periodic=self.periodic)
         if self.kind == "image":
             assert self.shape is not None
             return Image(name, *self.shape)

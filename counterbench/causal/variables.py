@@ -57,6 +57,10 @@ class Variable(ABC):
     def check(self, values: Tensor) -> None:
         """Raise DataError unless these are natural values of this variable."""
 
+    def distance(self, first: Tensor, second: Tensor) -> Tensor:
+        """How far apart two natural values are, (N,), float64: the mean absolute difference over the numbers of a value."""
+        return (first.double() - second.double()).abs().reshape(len(first), -1).mean(1)
+
     def describe(self) -> str:
         """One phrase: kind, range, unit."""
         return self.kind
@@ -94,6 +98,8 @@ class Continuous(Variable):
     low: float
     high: float
     unit: str = ""
+    periodic: bool = False
+    """Whether the range is one turn, after which the quantity begins again."""
     kind: ClassVar[str] = "continuous"
 
     def __post_init__(self) -> None:
@@ -123,6 +129,15 @@ class Continuous(Variable):
             values.ndim == 1, f"{self.name}: expected one number per sample, shape (N,), got {tuple(values.shape)}."
         )
         _finite(self, values)
+
+    def distance(self, first: Tensor, second: Tensor) -> Tensor:
+        """|first - second|, (N,), float64; of a periodic quantity, the shorter way round."""
+        apart = super().distance(first, second)
+        if not self.periodic:
+            return apart
+        turn = self.high - self.low
+        apart = apart % turn
+        return apart.minimum(turn - apart)
 
     def require_in_range(self, value: float) -> None:
         """Raise DataError for a value that a person asks for and the card excludes."""
@@ -159,6 +174,10 @@ class _Discrete(Variable):
             outside == 0,
             f"{self.name}: {outside} of {values.numel()} values are not classes; expected whole numbers 0 to {self.cardinality - 1}.",
         )
+
+    def distance(self, first: Tensor, second: Tensor) -> Tensor:
+        """1 where the classes differ, else 0, (N,), float64."""
+        return (first != second).double()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from counterbench.evaluation.asking import unanswered
 from counterbench.evaluation.baseline_cache import load_columns, prune, save_columns, touch
 from counterbench.evaluation.exam import SPLIT, Exam, prepare
 from counterbench.evaluation.missing import Incomplete, penalised
+from counterbench.evaluation.row_skill import row_skill
 from counterbench.evaluation.session import examine
 from counterbench.evaluation.taking import REAL, SHOWN, Shown, Taking, key_of
 from counterbench.metrics.answers import wrong_scale
@@ -153,10 +154,13 @@ def _record(
     made, undefined = numbers.numbers(
         columns, exam.plan.index, asked_about, exam.suite.resamples, exam.seed, _leaked(exam, taking)
     )
+    skill = row_skill(exam, columns, group)
     spent = {name: value for name, value in seconds.items() if name != "start"}
     spent |= {"statistics": time.perf_counter() - begun, "total": time.perf_counter() - seconds["start"]}
     source = contestant.training.get("source")
     skipped = {**_unavailable(taking), **_unanswered(exam, taking, columns[MODEL]), **undefined}
+    if isinstance(skill, str):
+        skipped["row skill"] = skill
     notes = [*exam.dataset.notes, *_notes(exam, contestant), *_oddities(taking, switched)]
     return Record(
         title=contestant.title,
@@ -171,6 +175,7 @@ def _record(
         pixel_temperature=contestant.pixel_temperature,
         parameters=contestant.parameters,
         training=contestant.training,
+        row_skill=None if isinstance(skill, str) else skill,
         numbers=made,
         skipped={what: without_folders(why) for what, why in skipped.items()},
         seconds={name: round(value, 3) for name, value in spent.items()},

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -159,6 +160,7 @@ class Exam:
             pairs=plan.pairs,
             ensembles=tuple(name for name, panel in self.panels.items() if len(panel.members) > 1),
             spread=self._spread,
+            scale=self._scale,
             spaces=self.spaces,
             missing=self.spaces.missing,
             references=self.references,
@@ -170,6 +172,11 @@ class Exam:
     def _spread(self) -> dict[str, float]:
         train = self.dataset.attributes("train")
         return {name: _spread(value, self.dataset.variables[name].kind) for name, value in train.items()}
+
+    @cached_property
+    def _scale(self) -> dict[str, float]:
+        train = self.dataset.attributes("train")
+        return {name: _scale(value, self.dataset.variables[name].kind) for name, value in train.items()}
 
     def make_metrics(self, contestant: Contestant | None = None) -> list[Metric]:
         """Fresh metrics, empty.
@@ -196,6 +203,14 @@ def _spread(values: Tensor, kind: str) -> float:
         return float(values.double().std()) if len(values.unique()) > 1 else 0.0
     shares = values.long().bincount().double() / len(values)
     return float(((1 - shares.square().sum()) / 2).clamp(min=0).sqrt())
+
+
+def _scale(values: Tensor, kind: str) -> float:
+    """Interquartile range / 1.349, the standard deviation of a normal law with that range; 1 for classes."""
+    if kind != Continuous.kind:
+        return 1.0
+    quarter, three_quarters = np.quantile(values.double().numpy(), [0.25, 0.75])
+    return float(three_quarters - quarter) / 1.349
 
 
 def _noise_widths(contestant: Contestant | None) -> dict[str, int]:

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from counterbench.metrics.base import Column
-from counterbench.records.intervals import Ratios, bca, cluster_totals
+from counterbench.records.intervals import Ratios, bca, cluster_totals, value_of
 from counterbench.records.record import Estimate, Number
 
 _WITHOUT_INTERVAL = ("timing", "peak")
@@ -104,7 +104,10 @@ def _estimate(column: Column, low: float, high: float) -> Estimate | None:
         return None
     if column.cell.kind in _WITHOUT_INTERVAL:
         low = high = float("nan")
-    if column.cell.kind == "skill":
-        low, high = 1 - high, 1 - low
-    ends = [float(end) if np.isfinite(end) else None for end in (low, high)]
-    return Estimate(value=value, low=ends[0], high=ends[1], n=len(column.value))
+    low, high = sorted(value_of(column.cell.kind, np.array([low, high])).tolist())
+    return Estimate(value=value, **ends(low, high), n=len(column.value))
+
+
+def ends(low: float, high: float) -> dict[str, float | None]:
+    """The ends of an interval for an :class:`Estimate`; none where they are no numbers."""
+    return {name: float(end) if np.isfinite(end) else None for name, end in (("low", low), ("high", high))}

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import norm, wilcoxon
 
 from counterbench.leaderboard.scored import ScoredRecord
-from counterbench.records.intervals import Differences, Ratios, interval, resampled
+from counterbench.records.intervals import Differences, Ratios, interval, resampled, value_of
 from counterbench.records.record import TARGETS, Number, regret
 from counterbench.records.totals import Key
 
@@ -60,11 +60,12 @@ def differences(
     """All numbers of two models on the same resamples."""
     keys = list(numbers)
     pair = (_stacked(first, keys), _stacked(second, keys))
-    skill = np.array([numbers[key][0].kind == "skill" for key in keys])
+    kinds = [numbers[key][0].kind for key in keys]
     directions = [numbers[key][0].direction for key in keys]
 
     def values(ratios: np.ndarray) -> np.ndarray:
-        return np.where(skill, 1 - ratios, ratios)  # of a skill, the totals of the error are stored
+        # Of a skill, the totals of the error are stored.
+        return np.stack([value_of(kind, ratios[..., k]) for k, kind in enumerate(kinds)], -1)
 
     def regrets(ratios: np.ndarray) -> np.ndarray:
         own = values(ratios)

@@ -10,7 +10,7 @@ import numpy as np
 
 from counterbench.errors import RecordError, short
 from counterbench.records import totals
-from counterbench.records.intervals import Ratios
+from counterbench.records.intervals import Ratios, value_of
 from counterbench.records.record import SAMPLES, Record, called, file_of, read_record
 from counterbench.records.totals import Key, Totals
 
@@ -92,7 +92,7 @@ def totals_of(files: Sequence[Path]) -> list[Totals]:
 def require_own(path: Path, entry: ScoredRecord) -> None:
     """Raise RecordError if these scores are not the ones that the record was made from."""
     for number in entry.record.numbers:
-        if number.kind not in ("mean", "skill"):
+        if number.kind not in ("mean", "skill", "root"):
             continue
         if number.key not in entry.ratios:
             if number.detail:
@@ -101,7 +101,7 @@ def require_own(path: Path, entry: ScoredRecord) -> None:
                 f"The scores beside {path} lack {number.metric} {number.quantity}, which is in the record."
             )
         ratio = float(entry.ratios[number.key].point()[0])
-        found = 1 - ratio if number.kind == "skill" else ratio
+        found = float(value_of(number.kind, np.array(ratio)))
         if not abs(found - number.value) <= 1e-5 * (1 + abs(number.value)):  # totals are stored in single precision
             raise RecordError(
                 f"The scores beside {path} are not those of the record: {number.metric} {number.quantity} is {found:g} there and {number.value:g} in the record."

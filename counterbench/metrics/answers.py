@@ -199,10 +199,15 @@ class Batch:
         """A view of images; of the factual ones, the view that is there already."""
         return self.view if same_images(images, self.view.images) else View(images, self.instruments)
 
+    @property
+    def null_values(self) -> Mapping[str, Tensor] | None:
+        """All variables after one null intervention."""
+        return None if self._null is None else self._null()
+
     @cached_property
     def null(self) -> View | None:
         """The image after one null intervention."""
-        return None if self._null is None else self.look_at(picture(self._null(), self.image))
+        return None if self.null_values is None else self.look_at(picture(self.null_values, self.image))
 
     @cached_property
     def partner(self) -> View | None:

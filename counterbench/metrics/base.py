@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -77,6 +78,8 @@ class Setting:
     pairs: tuple[tuple[str, str], ...] = ()
     ensembles: tuple[str, ...] = ()
     spread: Mapping[str, float] = field(default_factory=dict)
+    scale: Mapping[str, float] = field(default_factory=dict)
+    """Of each attribute in the training split, robustly: interquartile range / 1.349 (1 for classes), for distances between answers without images."""
     spaces: Mapping[str, FeatureSpace] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     references: References | None = None
@@ -119,6 +122,8 @@ class Column:
         if self.cell.kind == "peak":
             return float(self.value.max())
         ratio = float(self.value.sum() / self.reference.sum())
+        if self.cell.kind == "root":
+            return math.sqrt(ratio)
         return 1 - ratio if self.cell.kind == "skill" else ratio
 
     def __repr__(self) -> str:

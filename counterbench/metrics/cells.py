@@ -30,7 +30,7 @@ class Cell:
         measured: the variable that was measured, "" for the image itself.
         cycles: how many null interventions were composed, 0 where it does not apply.
         space: distance or feature space in which it is measured, "" where it does not apply.
-        kind: "mean" (ratio of the sums of scores and references), "skill" (1 - that), or, without an interval because
+        kind: "mean" (ratio of the sums of scores and references), "skill" (1 - that), "root" (its square root), or, without an interval because
             resampling samples says nothing about them, "timing" (mean) and "peak" (largest).
         role: "headline"; "detail" is left out of the short table; "diagnosis" is ranked, but does not count in mean ranks; "resource"
             is no matter of chance and is not ranked.
@@ -43,6 +43,7 @@ class Cell:
             it; of a number that is best in the middle, its distance from there. None: the bound on the bad side.
         given: baselines are told what it measures, so that it says nothing about them.
         depends_on_temperature: comparable only between models with the same pixel-noise temperature.
+        preserves: whether it says that something stayed, which doing nothing does best: it ranks only those who change what is asked.
         intervenes: whether `intervened` was set; else it is a variable that the number relates to.
         label: the quantity in words, where those are not its name.
 
@@ -61,7 +62,7 @@ class Cell:
     measured: str = ""
     cycles: int = 0
     space: str = ""
-    kind: Literal["mean", "skill", "timing", "peak"] = "mean"
+    kind: Literal["mean", "skill", "root", "timing", "peak"] = "mean"
     role: Literal["headline", "detail", "diagnosis", "resource"] = "headline"
     statistic: Literal["mean", "set", "pseudo"] = "mean"
     bounds: Bounds = (None, None)
@@ -71,6 +72,7 @@ class Cell:
     given: bool = False
     depends_on_temperature: bool = False
     intervenes: bool = True
+    preserves: bool = False
     label: str = ""
 
     @property

@@ -48,7 +48,7 @@ class Commutativity(DistanceMetric):
 
     def make_cells(self) -> list[Cell]:
         return [
-            replace(distance_cell(name, pair), of_identity=0.0)
+            replace(distance_cell(name, pair), of_identity=0.0, preserves=True)
             for name in self.available(self.distances)
             for pair in self.setting.pairs
         ]

@@ -62,6 +62,7 @@ class Composition(DistanceMetric):
                 distance_cell(name, cycles=cycle),
                 role="headline" if cycle in (1, 10, last) else "detail",
                 of_identity=0.0,
+                preserves=True,
                 depends_on_temperature=True,
             )
             for name in self.available(self.distances)

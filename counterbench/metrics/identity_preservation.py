@@ -66,6 +66,7 @@ class IdentityPreservation(SampleMetric):
                 space=space,
                 bounds=NOT_NEGATIVE,
                 of_identity=0.0,
+                preserves=True,
                 worst=1.0,
                 label=f"{space} distance ratio",
             )

@@ -86,7 +86,9 @@ class OffTarget(SampleMetric):
 
     def _mean(self, intervened: str) -> Cell:
         worst = max(self._farthest(name) for name in self.setting.unaffected(intervened))
-        return Cell("mean_change", "std", "lower", intervened, bounds=NOT_NEGATIVE, of_identity=0.0, worst=worst)
+        return Cell(
+            "mean_change", "std", "lower", intervened, bounds=NOT_NEGATIVE, of_identity=0.0, preserves=True, worst=worst
+        )
 
     def _others(self, intervened: str) -> tuple[str, ...]:
         """Variables that must stay and whose change has a scale."""
@@ -102,6 +104,7 @@ class OffTarget(SampleMetric):
             role="detail" if detail else "headline",
             bounds=NOT_NEGATIVE,
             of_identity=0.0,
+            preserves=True,
             worst=self._farthest(measured),
         )
 

@@ -50,7 +50,7 @@ class Reversibility(DistanceMetric):
 
     def make_cells(self) -> list[Cell]:
         return [
-            replace(distance_cell(name, variable), of_identity=0.0)
+            replace(distance_cell(name, variable), of_identity=0.0, preserves=True)
             for name in self.available(self.distances)
             for variable in self.setting.undo
         ]

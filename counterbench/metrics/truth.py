@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from counterbench.causal.variables import Image
-from counterbench.metrics.answers import Answers
+from counterbench.metrics.answers import Answers, l1
 from counterbench.metrics.base import NOT_NEGATIVE, Cell, DistanceMetric, distance_cell, error_cell
 from counterbench.plugins.registry import metrics
 
 
-def tea(factual: Tensor, truth: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]:
+def tea(factual: Tensor, truth: Tensor, answer: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Split the change that a model makes into the part along the true change and the rest.
 
-    With z = truth - factual and w = answer - factual: effect = <z, w> / |z|^2 and
-    amplification = sqrt(|w|^2 - (<z, w> / |z|)^2). Doing nothing gives (0, 0), the truth gives (1, 0).
+    With z = truth - factual and w = answer - factual, sums over samples give effect = sum <z, w> / sum |z|^2,
+    effect error = sum |<z, w> - |z|^2| / sum |z|^2 and amplification = sqrt(sum |w - e z|^2 / sum |z|^2), e = <z, w> / |z|^2.
+    Doing nothing has effect 0, error 1 and amplification 0; the truth has 1, 0, 0. A mean of single ratios would be ruled by the
+    samples that hardly change, and a mean of signed effects forgets errors that cancel.
 
     Args:
         factual: (N, ...), grey levels.
@@ -26,28 +27,27 @@ def tea(factual: Tensor, truth: Tensor, answer: Tensor) -> tuple[Tensor, Tensor]
         answer: the same shape.
 
     Returns:
-        (effect, amplification), each (N,), float64; the second in grey levels (Euclidean norm over the image). Both are NaN
-        where truth and factual are the same image, for there is no direction to compare with.
+        (<z, w>, |z|^2, |w - e z|^2), each (N,), float64, means over the numbers of an image in squared grey levels. Where the truth is
+        the factual image, the first two are 0 and all of the change is beside the true one.
 
     Examples:
         >>> factual, truth = torch.zeros(1, 2), torch.tensor([[10.0, 0.0]])
-        >>> effect, amplification = tea(factual, truth, answer=torch.tensor([[5.0, 3.0]]))
-        >>> effect.tolist(), amplification.tolist()
-        ([0.5], [3.0])
+        >>> along, length, beside = tea(factual, truth, answer=torch.tensor([[5.0, 3.0]]))
+        >>> (along / length).tolist(), (beside / length).sqrt().tolist()
+        ([0.5], [0.3])
     """
     origin = factual.double().flatten(1)
     z, w = truth.double().flatten(1) - origin, answer.double().flatten(1) - origin
-    length = (z * z).sum(1)
-    known = length > 0
-    effect = torch.where(known, (z * w).sum(1) / length.clamp(min=1e-300), torch.nan)
-    # The norm of the residual w - effect z: the same number as the formula, without its cancellation.
-    rest = (w - effect[:, None].nan_to_num() * z).square().sum(1).sqrt()
-    return effect, torch.where(known, rest, torch.nan)
+    length, along = (z * z).mean(1), (z * w).mean(1)
+    share = torch.where(length > 0, along / length.clamp(min=1e-300), 0.0)
+    # The norm of the residual w - e z: the same number as |w|^2 - <z, w>^2 / |z|^2, without its cancellation.
+    return along, length, (w - share[:, None] * z).square().mean(1)
 
 
 @metrics.register()
 class Truth(DistanceMetric):
-    """Distance to the true counterfactual, share of the true effect, change beside it, error of the attributes.
+    """Distance to the true counterfactual, skills relative to doing nothing, share of the true effect, change beside it, error of
+    the attributes.
 
     Args:
         setting: what is asked.
@@ -69,17 +69,26 @@ class Truth(DistanceMetric):
         >>> answer, truth = ({**factual, "image": factual["image"] + brighter} for brighter in (3, 4))
         >>> metric.update(answers.Answers(batch, Question("single", batch.index, "width"), answer, truth=truth))
         >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
-        {'l1': 1.0, 'effect': 0.75, 'amplification': 0.0}
+        {'truth_skill': 0.75, 'l1': 1.0, 'effect': 0.75, 'effect_error': 0.25, 'amplification': 0.0}
     """
 
     title = "Truth"
-    asks = frozenset({"single"})
+    asks = frozenset({"null", "single"})
     needs_image = False
-    formula = r"$z = x_\text{true} - x,\ w = x^* - x$: effect $= \langle z, w\rangle / \|z\|^2$, amplification $= \sqrt{\|w\|^2 - (\langle z, w\rangle / \|z\|)^2}$"
+    formula = (
+        r"$1 - \sum d(x^*, x_\text{true}) / \sum d(x, x_\text{true})$; change skill "
+        r"$1 - \sum d(x^* - f_\varnothing(x), x_\text{true} - x) / \sum d(x, x_\text{true})$; with "
+        r"$z = x_\text{true} - x,\ w = x^* - x$: effect $\sum \langle z, w\rangle / \sum \|z\|^2$, effect error "
+        r"$\sum |\langle z, w\rangle - \|z\|^2| / \sum \|z\|^2$, amplification "
+        r"$\big(\sum \|w - (\langle z, w\rangle / \|z\|^2) z\|^2 / \sum \|z\|^2\big)^{1/2}$"
+    )
     definition = (
-        "Distance of the answer from the true counterfactual image and attributes; effect: share of the true change that is made; "
-        "amplification: size of the change beside it (samples whose true change is nil are left out of these two). Errors of an "
-        "attribute below single precision count as none."
+        "Distance of the answer from the true counterfactual image and attributes. Truth skill: 1 minus that distance relative to the "
+        "distance of doing nothing (0 doing nothing, 1 the truth, below 0 farther than doing nothing); change skill: the same of the "
+        "model's change, from its own answer to the null intervention. Without images, distances are those of the descendants of what "
+        "is set, in robust standard deviations. Effect: share of the true change that is made, and effect error, where too little here "
+        "does not make up for too much there; amplification: size of the change beside it. Errors of an attribute below single "
+        "precision count as none."
     )
     blind_to = "Interventions whose true counterfactual nobody knows: they have no row here."
     source = "Effect and amplification: this project; a decomposition of the change along and across the true one."
@@ -88,34 +97,53 @@ class Truth(DistanceMetric):
         cells = []
         there = self.available(self.distances) if self.setting.image else ()
         for intervened in self.setting.with_truth:
+            if self._measured(intervened):
+                cells += [_skill("truth_skill", intervened), _skill("change_skill", intervened)]
             if self.setting.image:
                 cells += [
                     *(replace(distance_cell(name, intervened), of_truth=0.0) for name in there),
-                    # At the worst -1: the opposite of what was asked.
-                    Cell("effect", "", "one", intervened, of_identity=0.0, of_truth=1.0, worst=2.0),
-                    self._amplification(intervened),
+                    Cell("effect", "", "one", intervened, of_identity=0.0, of_truth=1.0, role="detail"),
+                    Cell(
+                        "effect_error",
+                        "",
+                        "lower",
+                        intervened,
+                        bounds=NOT_NEGATIVE,
+                        of_identity=1.0,
+                        of_truth=0.0,
+                        worst=2.0,
+                    ),
+                    Cell(
+                        "amplification",
+                        "",
+                        "lower",
+                        intervened,
+                        kind="root",
+                        bounds=NOT_NEGATIVE,
+                        of_identity=0.0,
+                        of_truth=0.0,
+                        preserves=True,
+                    ),
                 ]
             others = [name for name in self.setting.variables if name not in (intervened, self.setting.image)]
             cells += [self._attribute(intervened, name) for name in others]
         return cells
 
+    def _measured(self, intervened: str) -> tuple[str, ...]:
+        """What the distance to the truth is taken of: the image, or, without images, the descendants that vary at all."""
+        if self.setting.image:
+            return (self.setting.image,)
+        descendants = self.setting.graph.descendants(intervened)
+        return tuple(
+            name for name in self.setting.variables if name in descendants and self.setting.scale.get(name, 0) > 0
+        )
+
     def _attribute(self, intervened: str, name: str) -> Cell:
         cell = error_cell(self.setting.variables[name], intervened, "attribute_error", "attribute_accuracy")
         return replace(cell, of_truth=0.0 if cell.direction == "lower" else 1.0, given=True)
 
-    def _amplification(self, intervened: str) -> Cell:
-        image = self.setting.variables[self.setting.image]
-        assert isinstance(image, Image)
-        return Cell(
-            "amplification",
-            "grey levels (L2)",
-            "lower",
-            intervened,
-            bounds=NOT_NEGATIVE,
-            of_identity=0.0,
-            of_truth=0.0,
-            worst=255.0 * math.sqrt(math.prod(image.shape)),
-        )
+    def questions_behind(self, cell: Cell) -> list[str]:
+        return [*super().questions_behind(cell), *(["null/1"] if cell.quantity == "change_skill" else [])]
 
     def update(self, answers: Answers) -> None:
         if answers.truth is None or answers.kind != "single":
@@ -123,20 +151,72 @@ class Truth(DistanceMetric):
         (intervened,) = answers.intervened
         if intervened not in self.setting.with_truth:
             return
-        image = answers.batch.image
-        scores: dict[str, Tensor] = {}
-        if image:
-            scores["effect"], scores["amplification"] = tea(
-                answers.factual[image], answers.truth[image], answers.values[image]
-            )
+        scores = self._scores(answers, intervened)
         for cell in (cell for cell in self.cells if cell.intervened == intervened):
             if cell.space:
-                score = answers.view.distance(cell.space, answers.true_view)
-            elif cell.quantity in scores:
-                score = scores[cell.quantity]
-            else:
+                self.add(cell, answers.index, answers.view.distance(cell.space, answers.true_view))
+            elif cell.measured:
                 score = _attribute_score(cell, answers.values[cell.measured], answers.truth[cell.measured])
-            self.add(cell, answers.index, score)
+                self.add(cell, answers.index, score)
+            elif cell.quantity in scores:
+                self.add(cell, answers.index, *scores[cell.quantity])
+
+    def _scores(self, answers: Answers, intervened: str) -> dict[str, tuple[Tensor, Tensor]]:
+        """Quantity -> (scores, what they are relative to)."""
+        assert answers.truth is not None
+        image = answers.batch.image
+        nothing = self._distance(answers.factual, answers.truth, intervened)
+        scores = {"truth_skill": (self._distance(answers.values, answers.truth, intervened), nothing)}
+        null = answers.batch.null_values
+        if null is not None:
+            scores["change_skill"] = (self._change_error(answers, null, intervened), nothing)
+        if image:
+            factual, truth, answer = (values[image] for values in (answers.factual, answers.truth, answers.values))
+            along, length, beside = tea(factual, truth, answer)
+            scores |= {
+                "effect": (along, length),
+                "effect_error": ((along - length).abs(), length),
+                "amplification": (beside, length),
+            }
+        return scores
+
+    def _distance(self, values: Mapping[str, Tensor], truth: Mapping[str, Tensor], intervened: str) -> Tensor:
+        """(N,): mean absolute difference in grey levels, or without images in robust standard deviations."""
+        image = self.setting.image
+        if image:
+            return l1(values[image], truth[image])
+        apart = [
+            rounded(self.setting.variables[name].distance(values[name], truth[name]), truth[name])
+            / self.setting.scale[name]
+            for name in self._measured(intervened)
+        ]
+        return (
+            torch.stack(apart).mean(0) if apart else torch.zeros(len(next(iter(truth.values()))), dtype=torch.float64)
+        )
+
+    def _change_error(self, answers: Answers, null: Mapping[str, Tensor], intervened: str) -> Tensor:
+        """(N,): distance of the model's change, from its null answer, to the true change."""
+        assert answers.truth is not None
+        # x + (x* - f_null(x)): the model's change on what was observed, so that both distances are of the same kind.
+        changed = {
+            name: answers.factual[name].double() + answers.values[name].double() - null[name].double()
+            for name in self._measured(intervened)
+        }
+        return self._distance(changed, answers.truth, intervened)
+
+
+def _skill(quantity: str, intervened: str) -> Cell:
+    return Cell(
+        quantity,
+        "",
+        "higher",
+        intervened,
+        kind="skill",
+        bounds=(None, 1.0),
+        of_identity=0.0,
+        of_truth=1.0,
+        intervenes=True,
+    )
 
 
 def _attribute_score(cell: Cell, answer: Tensor, truth: Tensor) -> Tensor:

@@ -76,8 +76,8 @@ class Differences:
         transform: applied to the values of both before subtracting, e.g. the distance from a target.
     """
 
-    first: Ratios
-    second: Ratios
+    first: Statistics
+    second: Statistics
     transform: Callable[[np.ndarray], np.ndarray] = lambda values: values
 
     @property
@@ -95,6 +95,19 @@ class Differences:
     def jackknife(self) -> np.ndarray:
         differences: np.ndarray = self.transform(self.first.jackknife()) - self.transform(self.second.jackknife())
         return differences
+
+
+def value_of(kind: str, ratio: np.ndarray) -> np.ndarray:
+    """A number of some kind from the ratio of its totals: 1 - ratio for a skill, the square root for a root, else the ratio.
+
+    >>> value_of("skill", np.array([0.25])).tolist()
+    [0.75]
+    """
+    if kind == "root":
+        with np.errstate(invalid="ignore"):
+            root: np.ndarray = np.sqrt(ratio)
+        return root
+    return 1 - ratio if kind == "skill" else ratio
 
 
 def holm(p: np.ndarray) -> np.ndarray:

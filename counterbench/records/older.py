@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 _NOT_NEGATIVE, _SHARE, _ANY, _AT_MOST_1 = [0.0, None], [0.0, 1.0], [None, None], [None, 1.0]
@@ -43,6 +44,7 @@ _METRICS: dict[str, dict[str, Any]] = {
     "truth": {},
 }
 """The metrics of schema 3 -> what held for all their numbers."""
+_PRESERVING = ("composition", "reversibility", "commutativity", "off_target", "identity_preservation")
 _NUMBERS: dict[tuple[str, str], dict[str, Any]] = {
     ("effectiveness", "skill"): {"of_identity": 0.0},
     ("truth", "l1"): {"of_truth": 0.0},
@@ -55,15 +57,26 @@ _NUMBERS: dict[tuple[str, str], dict[str, Any]] = {
 
 
 def upgraded(content: dict[str, Any]) -> dict[str, Any]:
-    """The content of a record of schema 2 or 3 as one of schema 4; of any other, the content itself."""
+    """The content of a record of schema 2, 3 or 4 as one of schema 5; of any other, the content itself."""
     if content.get("schema_version") == 2:
         content = _from_2_to_3(content)
-    if content.get("schema_version") != 3:
-        return content
-    numbers = content.get("numbers")
-    if isinstance(numbers, list):
-        numbers = [_number(number) if isinstance(number, dict) else number for number in numbers]
-    return {**content, "schema_version": 4, "numbers": numbers}
+    if content.get("schema_version") == 3:
+        content = {**content, "schema_version": 4, "numbers": _each(content.get("numbers"), _number)}
+    if content.get("schema_version") == 4:
+        content = {**content, "schema_version": 5, "numbers": _each(content.get("numbers"), _preserving)}
+    return content
+
+
+def _each(numbers: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    if not isinstance(numbers, list):
+        return numbers
+    return [change(number) if isinstance(number, dict) else number for number in numbers]
+
+
+def _preserving(number: dict[str, Any]) -> dict[str, Any]:
+    """A number of schema 4, which did not say that it is won by doing nothing."""
+    what = (number.get("metric"), number.get("quantity"))
+    return {**number, "preserves": what[0] in _PRESERVING or what == ("truth", "amplification")}
 
 
 def _number(number: dict[str, Any]) -> dict[str, Any]:

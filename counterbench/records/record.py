@@ -17,7 +17,7 @@ from counterbench.storage.files import read_bounded, write_text
 if TYPE_CHECKING:
     import numpy
 
-SCHEMA_VERSION: Literal[4] = 4
+SCHEMA_VERSION: Literal[5] = 5
 RECORD, SAMPLES, TOTALS = "record.json", "samples.parquet", "totals.safetensors"
 """Files of an evaluation: its numbers, the scores per sample behind them, and their totals per independent unit."""
 
@@ -41,6 +41,7 @@ DECLARED = (
     "of_truth",
     "given",
     "depends_on_temperature",
+    "preserves",
     "intervenes",
     "label",
 )
@@ -77,8 +78,9 @@ class Number(Estimate):
     direction: Literal["lower", "higher", "one", "zero", "half"] = Field(
         description="what is better; one, zero and half mean close to that"
     )
-    kind: Literal["mean", "skill", "timing", "peak"] = Field(
-        "mean", description="ratio of sums over samples, 1 - that, or, without an interval, a mean or the largest"
+    kind: Literal["mean", "skill", "root", "timing", "peak"] = Field(
+        "mean",
+        description="ratio of sums over samples, 1 - that, its square root, or, without an interval, a mean or the largest",
     )
     role: Literal["headline", "detail", "diagnosis", "resource"] = Field(
         "headline",
@@ -95,6 +97,9 @@ class Number(Estimate):
     of_truth: float | None = Field(None, description="what the true counterfactual scores by definition")
     given: bool = Field(False, description="baselines are told what it measures, so that it says nothing about them")
     depends_on_temperature: bool = Field(False, description="compare only at the same pixel-noise temperature")
+    preserves: bool = Field(
+        False, description="it says that something stayed: ranked only among those who make the change that is asked"
+    )
     intervenes: bool = Field(True, description="whether `intervened` was set; else the number relates to it")
     label: str = Field("", description="the quantity in words, where those are not its name")
     leaked: bool = Field(False, description="a judge behind this number was a training signal of the model")
@@ -136,6 +141,25 @@ def regret(value: Quantity, direction: str) -> Quantity:
     if direction in TARGETS:
         return abs(value - TARGETS[direction])
     return -value if direction == "higher" else value
+
+
+class RowPart(_Part):
+    """One intervention in the row skill."""
+
+    intervened: str
+    skill: float | None = Field(description="truth skill: 1 - E / E0; null where it is not answered or not known")
+    bounded: float | None = Field(
+        description="(E0 - E) / (E0 + E), or -1 where it is not answered; null where it does not count"
+    )
+    true_change: float | None = Field(description="mean distance of doing nothing from the truth")
+    left_out: str = Field("", description="why it does not count; empty where it does")
+
+
+class RowSkillNumber(Estimate):
+    """How much nearer to the truth than doing nothing: the mean over interventions of the bounded truth skill."""
+
+    parts: list[RowPart]
+    references: dict[str, Estimate] = Field(description="the same of the baselines")
 
 
 class Inputs(_Part):
@@ -182,7 +206,7 @@ class Answered(_Part):
 class Record(_Part):
     """One evaluated model."""
 
-    schema_version: Literal[4] = SCHEMA_VERSION
+    schema_version: Literal[5] = SCHEMA_VERSION
     title: str
     origin: Literal["model", "answers"] = Field(
         description="whether a model was asked, or answers from files were judged"
@@ -201,6 +225,10 @@ class Record(_Part):
     )
     parameters: int
     training: dict[str, Any] = Field(description="what the model's manifest says: source, seed, epochs, limit, data")
+    row_skill: RowSkillNumber | None = Field(
+        None,
+        description="what orders a board: 0 for doing nothing, 1 for the truth, negative for what is farther; null without truth",
+    )
     numbers: list[Number]
     skipped: dict[str, str] = Field(description="metric -> why it could not be computed")
     seconds: dict[str, float]
@@ -231,8 +259,10 @@ class Record(_Part):
 
     @property
     def worst_cell(self) -> Number | None:
-        """The lowest skill: the change that this model makes worst."""
-        skills = [number for number in self.numbers if number.kind == "skill" and number.direction == "higher"]
+        """The lowest skill of an attribute: what this model brings about worst."""
+        skills = [
+            number for number in self.numbers if number.kind == "skill" and number.of_identity == 0 and number.measured
+        ]
         return min(skills, key=lambda number: number.value, default=None)
 
     @property

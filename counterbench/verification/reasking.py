@@ -14,6 +14,7 @@ from counterbench.evaluation.evaluation import Evaluation, evaluate
 from counterbench.evaluation.exam_of_record import exam_of
 from counterbench.metrics.answers import L1
 from counterbench.records import totals
+from counterbench.records.intervals import value_of
 from counterbench.records.plausibility import problems
 from counterbench.records.record import SAMPLES, Estimate, Number, Record, file_of, read_record
 from counterbench.records.table import heading
@@ -176,14 +177,14 @@ def _claims(samples: Path, rows: Sequence[int]) -> dict[Key, float]:
 
 def _check(number: Number, again: Number, stored: Mapping[Key, float], share: float) -> Check:
     if number.key in stored:
-        claimed = 1 - stored[number.key] if number.kind == "skill" else stored[number.key]
+        claimed = float(value_of(number.kind, np.array(stored[number.key])))
         return Check(number, again.value, claimed, _TOLERANCE * (1 + abs(claimed)))
     return Check(number, again.value, number.value, _allowed(number, again, share))
 
 
 def _checkable(number: Number) -> bool:
     """Not what another machine changes (costs), nor statistics of the whole set (their value depends on its size)."""
-    return number.kind in ("mean", "skill") and number.statistic == "mean" and number.role != "resource"
+    return number.kind in ("mean", "skill", "root") and number.statistic == "mean" and number.role != "resource"
 
 
 def _carried_by_few(made: Evaluation) -> set[Key]:
@@ -197,7 +198,9 @@ def _carried_by_few(made: Evaluation) -> set[Key]:
             errors = np.bincount(made.group[column.index].numpy(), column.reference.numpy())
             if errors.sum() ** 2 < FEWEST * (errors**2).sum():
                 cell = column.cell
-                few.add((column.metric, cell.quantity, cell.intervened, cell.measured, cell.cycles, cell.space))
+                few.add(
+                    (column.metric, cell.quantity, cell.intervened_in_words, cell.measured, cell.cycles, cell.space)
+                )
     return few
 
 

@@ -1,0 +1,88 @@
+"""Row skill of a model and of the baselines, from the scores behind their truth skills."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from counterbench.evaluation.exam import Exam
+from counterbench.evaluation.numbers import clusters, ends, ratios_of
+from counterbench.metrics.base import Column
+from counterbench.records.intervals import Ratios, bca
+from counterbench.records.record import Estimate, RowPart, RowSkillNumber
+from counterbench.records.row_skill import LEAST_CHANGE, TRUTH_SKILL, UNANSWERED, RowSkill, bounded
+
+
+def row_skill(exam: Exam, columns: Mapping[str, Sequence[Column]], group: Tensor) -> RowSkillNumber | str:
+    """How much nearer to the truth than doing nothing, or why nobody can say.
+
+    Args:
+        exam: the questions.
+        columns: values of the row `model` and of the baselines.
+        group: (N,), the cluster of each row of the test split.
+    """
+    skills = {row: _truth_skills(listed) for row, listed in columns.items()}
+    parts = [_part(exam, name, skills) for name in exam.plan.single]
+    entering = [part.intervened for part in parts if not part.left_out]
+    if not entering:
+        return (
+            "; ".join(f"do({part.intervened}): {part.left_out}" for part in parts) or "no single intervention is asked"
+        )
+    found = {row: _estimate(exam, [known.get(name) for name in entering], group) for row, known in skills.items()}
+    own = found.pop("model")
+    if own is None:
+        return f"no answer to {', '.join(f'do({name})' for name in entering)}"
+    references = {row: estimate for row, estimate in found.items() if estimate is not None}
+    return RowSkillNumber(**own.model_dump(), parts=parts, references=references)
+
+
+def _truth_skills(columns: Sequence[Column]) -> dict[str, Column]:
+    """Intervened variable -> scores behind the truth skill."""
+    return {
+        column.cell.intervened_in_words: column
+        for column in columns
+        if (column.metric, column.cell.quantity) == TRUTH_SKILL
+    }
+
+
+def _part(exam: Exam, name: str, skills: Mapping[str, Mapping[str, Column]]) -> RowPart:
+    """One intervention, and why it does not count, if so."""
+    own = skills["model"].get(name)
+    nothing = skills.get("identity", {}).get(name, own)
+    change = None if nothing is None else float(nothing.reference.mean())
+    why = _left_out(exam, name, change)
+    skill = None if own is None or not change else own.point()
+    counted = UNANSWERED if skill is None else float(bounded(np.array(1 - skill)))
+    return RowPart(intervened=name, skill=skill, bounded=None if why else counted, true_change=change, left_out=why)
+
+
+def _left_out(exam: Exam, name: str, change: float | None) -> str:
+    """Why an intervention orders nothing; empty if it does."""
+    card = exam.dataset.card
+    if card.variables[name].changes_individual:
+        return "it changes who it is"
+    if change is None:
+        truth = exam.dataset.knows_truth([name])
+        return "nothing that is measured follows from it" if truth else "its true counterfactual is not known"
+    if card.image and change < LEAST_CHANGE:
+        return f"the truth changes {change:.2g} grey levels, less than {LEAST_CHANGE:g}"
+    return "the truth changes nothing" if change == 0 else ""
+
+
+def _estimate(exam: Exam, columns: Sequence[Column | None], group: Tensor) -> Estimate | None:
+    """Mean over interventions with its interval; an intervention without answers counts -1."""
+    answered = [column for column in columns if column is not None]
+    if not answered:
+        return None
+    index = exam.plan.index
+    statistic = RowSkill(_errors(answered, index, group[index]), len(columns) - len(answered))
+    low, high = bca(statistic, exam.suite.resamples, exam.seed)
+    value = float(statistic.point()[0])
+    return Estimate(value=value, **ends(float(low[0]), float(high[0])), n=min(len(column.index) for column in answered))
+
+
+def _errors(columns: Sequence[Column], index: Tensor, group: Tensor) -> Ratios:
+    cluster_of, count = clusters(index, group)
+    return ratios_of(columns, cluster_of, count)

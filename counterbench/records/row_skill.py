@@ -1,0 +1,60 @@
+"""The number that orders a board: how much nearer to the truth than doing nothing is, over all interventions. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from counterbench.records.intervals import Ratios
+
+TRUTH_SKILL, CHANGE_SKILL = ("truth", "truth_skill"), ("truth", "change_skill")
+"""(metric, quantity) of the numbers behind it: is the answer right, and is the change right?"""
+LEAST_CHANGE = 1.0
+"""Grey levels: where the truth itself changes less on average, an intervention orders nothing."""
+UNANSWERED = -1.0
+"""What an intervention counts that a model does not answer: no answer is worse than any."""
+MARGIN = 0.01
+"""Row skills whose difference certainly lies within this are equal: 1 % of the way from doing nothing to the truth."""
+
+
+def bounded(ratio: np.ndarray) -> np.ndarray:
+    """(E0 - E) / (E0 + E) from E / E0: 0 for doing nothing, 1 for the truth, never below -1, and no clipping, so that the order of bad
+    answers stays.
+
+    >>> bounded(np.array([0.0, 1.0, 3.0])).tolist()
+    [1.0, 0.0, -0.5]
+    """
+    share: np.ndarray = (1 - ratio) / (1 + ratio)
+    return share
+
+
+@dataclass(frozen=True)
+class RowSkill:
+    """The mean over interventions of the bounded skill, as a statistic of clusters.
+
+    Args:
+        errors: E and E0 of each answered intervention, (G, K) each.
+        unanswered: how many interventions have no answer; each counts -1.
+    """
+
+    errors: Ratios
+    unanswered: int = 0
+
+    @property
+    def clusters(self) -> int:
+        return self.errors.clusters
+
+    def _mean(self, ratios: np.ndarray) -> np.ndarray:
+        total = bounded(ratios).sum(-1, keepdims=True) + UNANSWERED * self.unanswered
+        mean: np.ndarray = total / (ratios.shape[-1] + self.unanswered)
+        return mean
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        return self._mean(self.errors(weights))
+
+    def point(self) -> np.ndarray:
+        return self._mean(self.errors.point())
+
+    def jackknife(self) -> np.ndarray:
+        return self._mean(self.errors.jackknife())
