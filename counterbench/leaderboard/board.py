@@ -13,8 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from counterbench.errors import RecordError, RecordWarning
 from counterbench.leaderboard.comparison import RESAMPLES
+from counterbench.leaderboard.order import Place
 from counterbench.leaderboard.ranking import NamedRecord, Ranking, rank
 from counterbench.records.plausibility import problems
 from counterbench.records.record import (
@@ -25,9 +28,11 @@ from counterbench.records.record import (
     Estimate,
     Number,
     Record,
+    beaten_by_nothing,
     called,
     read_record,
 )
+from counterbench.records.row_skill import CHANGE_SKILL, bounded
 from counterbench.records.totals import Key
 from counterbench.runtime.terminal import one_line
 from counterbench.storage.files import slug, without_folders
@@ -44,8 +49,9 @@ class Row:
         name: unique on the board.
         record: its numbers.
         path: where it was read.
-        ranks: number -> rank; nothing for numbers of which no scores are stored, and none that is leaked.
-        mean: mean over the metrics of its mean rank in each; None where it lacks numbers that others have.
+        ranks: number -> rank; nothing for numbers of which no scores are stored.
+        barred: number -> why it has no rank there.
+        place: among all rows of the board, by row skill; None where it could not be compared.
         marks: what a reader must know, e.g. that only some questions were asked.
     """
 
@@ -53,18 +59,50 @@ class Row:
     record: Record
     path: Path
     ranks: Mapping[Key, int] = field(default_factory=dict)
-    mean: float | None = None
+    barred: Mapping[Key, str] = field(default_factory=dict)
+    place: Place | None = None
     marks: tuple[str, ...] = ()
 
     def number(self, key: Key) -> Number | None:
         """One of its numbers, if it has it."""
         return self.record.by_key.get(key)
 
-    def mean_rank(self, metric: str) -> float | None:
-        """Mean rank over the numbers of one metric; None without ranks."""
-        known = self.record.by_key
-        found = [rank for key, rank in self.ranks.items() if key[0] == metric and known[key].kind != "skill"]
-        return sum(found) / len(found) if found else None
+    @property
+    def skill(self) -> Estimate | None:
+        """Its row skill."""
+        return self.record.row_skill
+
+    @property
+    def change_skill(self) -> float | None:
+        """Mean over the interventions of the row skill of the bounded change skill; None where one of them is not known."""
+        if self.record.row_skill is None:
+            return None
+        names = [part.intervened for part in self.record.row_skill.parts if not part.left_out]
+        numbers = [self.number((*CHANGE_SKILL, name, "", 0, "")) for name in names]
+        values = [float(bounded(np.array(1 - number.value))) for number in numbers if number is not None]
+        return sum(values) / len(values) if len(values) == len(names) else None
+
+    @property
+    def beaten(self) -> tuple[int, int]:
+        """(numbers in which doing nothing is better, all headline numbers that doing nothing does not win by definition)."""
+        return beaten_by_nothing(self.record)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the order: a model or a baseline.
+
+    Args:
+        name: of the row.
+        skill: its row skill.
+        place: where it stands; None for a baseline whose scores are not here.
+        row: the model; None for a baseline.
+    """
+
+    name: str
+    skill: Estimate | None
+    place: Place | None
+    row: Row | None
 
 
 @dataclass(frozen=True)
@@ -76,7 +114,8 @@ class Board:
         source: of all records.
         suite: of all records.
         columns: the headline numbers, in the order of the tables; each as the first record that has it says.
-        rows: the models, best mean rank first.
+        rows: the models, highest row skill first.
+        lines: the order: models and baselines, highest row skill first; those without one at the end.
         ends: baseline -> number -> its estimate, floors first.
         notes: what a reader must know.
         ranking: the paired differences behind the ranks.
@@ -87,6 +126,7 @@ class Board:
     suite: str
     columns: Mapping[Key, Number]
     rows: tuple[Row, ...]
+    lines: tuple[Line, ...]
     ends: Mapping[str, Mapping[Key, Estimate]]
     notes: tuple[str, ...] = ()
     ranking: Ranking = Ranking()  # noqa: RUF009 - frozen
@@ -96,10 +136,9 @@ class Board:
         """Of its files: whatever a record says, they stay in their folder."""
         return slug(f"{self.dataset}-{self.source}-{self.suite}")
 
-    @property
-    def ranked(self) -> tuple[str, ...]:
-        """Those of its metrics in which some model has a rank."""
-        return tuple(metric for metric in self.metrics if any(row.mean_rank(metric) for row in self.rows))
+    def best_rank(self, key: Key) -> int | None:
+        """The best rank of a model in one number: more than 1 where a baseline is better."""
+        return min((row.ranks[key] for row in self.rows if key in row.ranks), default=None)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -163,14 +202,14 @@ def _plausible(path: Path) -> Record:
 
 def _board(dataset: str, source: str, suite: str, given: Sequence[tuple[Path, Record]], resamples: int) -> Board:
     given, notes = _once(given)
-    models = [(path, record) for path, record in given if record.inputs.model not in (*FLOORS, *CEILINGS)]
-    names = _names([record for _, record in models])
-    records = [NamedRecord(name, record, path) for name, (path, record) in zip(names, models, strict=True)]
-    records, others = _of_one_meaning(records)
+    names = _names([record for _, record in given])
+    every = [NamedRecord(name, record, path) for name, (path, record) in zip(names, given, strict=True)]
+    every, others = _of_one_meaning(every)
     notes += others
-    ranking = rank(records, resamples)
+    ranking = rank(every, resamples)
+    records = [one for one in every if one.record.inputs.model not in (*FLOORS, *CEILINGS)]
     rows = [_row(one, ranking) for one in records]
-    rows.sort(key=lambda row: (row.mean is None, row.mean or 0.0, row.name))
+    rows.sort(key=lambda row: (_from_the_top(row.skill), row.name))
     # What those say who are ranked goes before what others say: only they certainly took the same exam.
     first = sorted(records, key=lambda one: one.name not in ranking.ranks)
     leading = [one for one in first if one.name in ranking.ranks] or first
@@ -179,7 +218,22 @@ def _board(dataset: str, source: str, suite: str, given: Sequence[tuple[Path, Re
         [(one.name, one.record) for one in leading] or [(path.stem, record) for path, record in given], columns
     )
     told = tuple(one_line(without_folders(note)) for note in (*notes, *ranking.notes, *more))
-    return Board(dataset, source, suite, columns, tuple(rows), ends, told, ranking)
+    lines = _lines(rows, [one for one in every if one not in records], ranking)
+    return Board(dataset, source, suite, columns, tuple(rows), lines, ends, told, ranking)
+
+
+def _from_the_top(skill: Estimate | None) -> tuple[bool, float]:
+    return (skill is None, 0.0 if skill is None else -skill.value)
+
+
+def _lines(rows: Sequence[Row], baselines: Sequence[NamedRecord], ranking: Ranking) -> tuple[Line, ...]:
+    """Models and baselines in one order; a baseline without a record of its own stands where the first model's record says."""
+    lines = [Line(row.name, row.skill, row.place, row) for row in rows]
+    lines += [Line(one.name, one.record.row_skill, ranking.order.places.get(one.name), None) for one in baselines]
+    there = {one.record.inputs.model for one in baselines}
+    told = next((row.record.row_skill.references for row in rows if row.record.row_skill is not None), {})
+    lines += [Line(name, skill, None, None) for name, skill in told.items() if name not in there]
+    return tuple(sorted(lines, key=lambda line: (_from_the_top(line.skill), line.name)))
 
 
 def _once(given: Sequence[tuple[Path, Record]]) -> tuple[list[tuple[Path, Record]], list[str]]:
@@ -222,11 +276,15 @@ def _meaning(number: Number) -> tuple[object, ...]:
 
 
 def _row(one: NamedRecord, ranking: Ranking) -> Row:
-    marks = list(_marks(one.record))
-    if lacking := ranking.lacking.get(one.name):
-        marks.append(f"no mean rank: {lacking} numbers of the others are missing or leaked")
-    ranks = ranking.ranks.get(one.name, {})
-    return Row(one.name, one.record, one.path, ranks, ranking.means.get(one.name), tuple(marks))
+    return Row(
+        one.name,
+        one.record,
+        one.path,
+        ranking.ranks.get(one.name, {}),
+        ranking.barred.get(one.name, {}),
+        ranking.order.places.get(one.name),
+        _marks(one.record),
+    )
 
 
 def _columns(records: Sequence[NamedRecord]) -> dict[Key, Number]:
@@ -258,6 +316,10 @@ def _marks(record: Record) -> tuple[str, ...]:
     if record.coverage is not None:
         usable, asked = (sum(counts.get(name, 0) for counts in record.coverage.rounds) for name in ("usable", "asked"))
         marks.append(f"answers from files: {usable:,} of {asked:,} can be used")
+    if record.row_skill is not None:
+        silent = [part.intervened for part in record.row_skill.parts if part.skill is None and not part.left_out]
+        marks += [f"no answer to {', '.join(f'do({name})' for name in silent)}, which counts -1"] * bool(silent)
+    marks += record.flags
     if record.trained_on not in (None, record.inputs.source):
         marks.append(f"trained on the source {record.trained_on}, evaluated on {record.inputs.source}")
     return tuple(map(one_line, marks))

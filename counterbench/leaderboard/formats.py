@@ -10,14 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from counterbench.leaderboard.board import BOARDS, Board, Row
+from counterbench.leaderboard.order import Place
 from counterbench.records.record import CEILINGS, Estimate
-from counterbench.records.table import ARROWS, beaten, label, show, show_rank, where
+from counterbench.records.table import ARROWS, beaten, interval, label, show, where
 from counterbench.records.totals import BY, Key
 from counterbench.runtime.terminal import one_line
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the JSON that :func:`to_json` gives."""
-_FIELDS = (*BY, "unit", "direction", "model", "kind", "value", "low", "high", "n", "rank", "leaked", "marks")
+_FIELDS = (*BY, "unit", "direction", "model", "kind", "value", "low", "high", "n", "rank", "no_rank", "leaked", "marks")
 _TEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -57,7 +58,8 @@ def markdown(board: Board) -> str:
         "",
         *_summary(board),
         "",
-        f"Behind a value its rank, in brackets the 95 % interval. Ranks are paired: 1 and how many models are better beyond chance. "
+        f"Behind a value its rank, in brackets the 95 % interval. Ranks are paired: 1 and how many rows, baselines included, are better beyond "
+        "chance and by more than 1 % of the scale. No rank: only who makes the change that was asked is ranked for what stayed as it was. "
         "A star: some baseline that answers nothing does at least as well, so the number alone proves nothing. "
         f"Right of the models, rows that answer nothing ({', '.join(name for name in ends if name not in CEILINGS)}) and ceilings "
         f"({', '.join(name for name in ends if name in CEILINGS)}).",
@@ -84,23 +86,31 @@ def _plain_text(text: str) -> str:
 
 
 def _summary(board: Board) -> list[str]:
-    """The models with their mean ranks, marks and costs."""
-    metrics = board.ranked
+    """Models and baselines by row skill, with marks and costs."""
     lines = [
-        "| model | mean rank | "
-        + "".join(f"{_plain_text(metric.replace('_', ' '))} | " for metric in metrics)
-        + "weights | remarks |",
-        "|---|---|" + "---|" * len(metrics) + "---|---|",
+        *(_plain_text(sentence) for sentence in about_order(board)),
+        "",
+        "| place | | row skill | change skill | beaten by doing nothing | weights | remarks |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for row in board.rows:
-        ranks = [row.mean, *(row.mean_rank(metric) for metric in metrics)]
-        cells = [show_rank(rank) for rank in ranks]
-        lines.append(
-            f"| **{_plain_text(row.name)}** | "
-            + " | ".join(cells)
-            + f" | {row.record.parameters:,} | {_plain_text('; '.join(row.marks)) or '-'} |"
-        )
+    for line in board.lines:
+        name = _plain_text(line.name)
+        cells = [show_place(line.place), f"**{name}**" if line.row else f"*{name}*", _with_interval(line.skill)]
+        cells += _of_model(line.row) if line.row else ["-", "-", "-", "-"]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _of_model(row: Row) -> list[str]:
+    change = "-" if row.change_skill is None else show(row.change_skill)
+    remarks = _plain_text("; ".join(row.marks)) or "-"
+    return [change, "on {} of {}".format(*row.beaten), f"{row.record.parameters:,}", remarks]
+
+
+def _with_interval(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "-"
+    return show(estimate.value) if estimate.low is None else f"{show(estimate.value)} {interval(estimate)}"
 
 
 def _cell(row: Row, key: Key) -> str:
@@ -108,10 +118,10 @@ def _cell(row: Row, key: Key) -> str:
     if number is None:
         return "-"
     rank = f" ({row.ranks[key]})" if key in row.ranks else ""
-    interval = "" if number.low is None or number.high is None else f" [{show(number.low)}, {show(number.high)}]"
+    ends = "" if number.low is None else f" {interval(number)}"
     leaked = " LEAKED" if number.leaked else ""
     star = r"\*" if beaten(number) else ""
-    return f"{show(number.value)}{star}{rank}{interval}{leaked}"
+    return f"{show(number.value)}{star}{rank}{ends}{leaked}"
 
 
 def _end(estimates: Mapping[Key, Estimate], key: Key, missing: str = "-") -> str:
@@ -148,6 +158,7 @@ def _lines(board: Board) -> Iterable[dict[str, Any]]:
                     "kind": "model",
                     **_plain(number),
                     "rank": row.ranks.get(key),
+                    "no_rank": row.barred.get(key, ""),
                     "leaked": number.leaked,
                     "marks": "; ".join(row.marks),
                 }
@@ -178,7 +189,8 @@ def _board(board: Board) -> dict[str, Any]:
             "device": row.record.device,
             "seconds": row.record.seconds.get("total"),
             "marks": list(row.marks),
-            "mean_rank": row.mean,
+            "change_skill": row.change_skill,
+            "beaten_by_doing_nothing": list(row.beaten),
         }
         for row in board.rows
     ]
@@ -187,9 +199,39 @@ def _board(board: Board) -> dict[str, Any]:
         "source": board.source,
         "suite": board.suite,
         "notes": list(board.notes),
+        "order": [
+            {
+                "name": line.name,
+                "kind": "model" if line.row else "baseline",
+                "row_skill": None if line.skill is None else _plain(line.skill),
+                "rank": line.place and line.place.rank,
+                "last_rank": line.place and line.place.last,
+            }
+            for line in board.lines
+        ],
+        "resolution": board.ranking.order.resolution,
         "models": models,
         "numbers": list(_lines(board)),
     }
+
+
+def show_place(place: Place | None) -> str:
+    """`2`, or `2-4` where some rows cannot be told apart; a dash where it could not be compared."""
+    if place is None:
+        return "-"
+    return str(place.rank) if place.last == place.rank else f"{place.rank}-{place.last}"
+
+
+def about_order(board: Board) -> list[str]:
+    """What a reader must know of the order of a board."""
+    if not any(line.skill for line in board.lines):
+        return ["This board has no order: no record says how near to the true counterfactuals its answers are."]
+    told = "Rows are ordered by row skill: 0 for doing nothing, 1 for the true counterfactuals, below 0 what is farther from them."
+    resolution = board.ranking.order.resolution
+    return [
+        told
+        + ("" if resolution is None else f" Neighbouring rows closer than {show(resolution)} cannot be told apart.")
+    ]
 
 
 def latex(board: Board) -> str:
@@ -236,7 +278,7 @@ def _tex_cell(row: Row, key: Key, board: Board) -> str:
     if number.low is not None and number.high is not None:
         shown = f"{shown}\\,{{\\scriptsize[{show(number.low)}, {show(number.high)}]}}"
     ranks = {other.ranks[key] for other in board.rows if key in other.ranks}
-    return rf"\textbf{{{shown}}}" if row.ranks.get(key) == 1 and len(ranks) > 1 else shown
+    return rf"\textbf{{{shown}}}" if len(ranks) > 1 and row.ranks.get(key) == min(ranks) else shown
 
 
 def _tex(text: str) -> str:

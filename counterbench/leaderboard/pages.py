@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from counterbench.leaderboard import charts
-from counterbench.leaderboard.board import Board, Row
+from counterbench.leaderboard.board import Board, Line, Row
+from counterbench.leaderboard.formats import about_order, show_place
 from counterbench.records.record import CEILINGS, FLOORS, Estimate, Number, Record, regret
 from counterbench.records.table import (
     ARROWS,
@@ -16,7 +17,6 @@ from counterbench.records.table import (
     interval,
     label,
     show,
-    show_rank,
     shown_numbers,
     where,
 )
@@ -57,7 +57,9 @@ def index(boards: Sequence[Board]) -> dict[str, Any]:
                 "title": title(board),
                 "images": max((row.record.images for row in board.rows), default=0),
                 "metrics": [metric.replace("_", " ") for metric in board.metrics],
-                "rows": [{"name": row.name, "rank": show_rank(row.mean)} for row in board.rows],
+                "rows": [
+                    {"name": row.name, "skill": show(row.skill.value) if row.skill else "unknown"} for row in board.rows
+                ],
             }
             for board in boards
         ]
@@ -69,25 +71,52 @@ def board(given: Board) -> dict[str, Any]:
     return {
         "title": title(given),
         "notes": list(given.notes),
-        "metrics": [_words(metric) for metric in given.ranked],
-        "summary": [_summary(row, given.ranked) for row in given.rows],
+        "order": about_order(given),
+        "summary": [_summary(line) for line in given.lines],
         "tables": [_table(given, metric) for metric in given.metrics],
         "baselines": [{"name": name, "words": WORDS[name]} for name in given.ends],
         "images": max((row.record.images for row in given.rows), default=0),
     }
 
 
-def _summary(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
+def _summary(line: Line) -> dict[str, Any]:
+    skill = line.skill
+    told = {
+        "name": line.name,
+        "place": {"sort": line.place.rank if line.place else "", "shown": show_place(line.place)},
+        "skill": {
+            "sort": -skill.value if skill else "",
+            "shown": show(skill.value) if skill else "-",
+            "interval": interval(skill) if skill and skill.low is not None else "",
+        },
+    }
+    if line.row is None:
+        return {
+            **told,
+            "baseline": True,
+            "title": WORDS.get(line.name, ""),
+            "marks": [],
+            **dict.fromkeys(_OF_MODELS, _NOTHING),
+        }
+    return {**told, "baseline": False, **_of_model(line.row)}
+
+
+_OF_MODELS = ("change", "beaten", "parameters", "seconds", "trained")
+_NOTHING = {"sort": "", "shown": "-"}
+
+
+def _of_model(row: Row) -> dict[str, Any]:
     record = row.record
     costs = (number.value for number in record.numbers if number.role == "resource" and number.unit == "s")
     seconds = next(costs, None)  # those of an answer come before those of training
     trained = record.training.get("seconds")
     trained = trained if isinstance(trained, (int, float)) else None
     return {
-        "name": row.name,
         "title": record.title,
-        "rank": _cell_of(row.mean),
-        "ranks": [_cell_of(row.mean_rank(metric)) for metric in metrics],
+        "change": _NOTHING
+        if row.change_skill is None
+        else {"sort": -row.change_skill, "shown": show(row.change_skill)},
+        "beaten": {"sort": row.beaten[0], "shown": "{} of {}".format(*row.beaten)},
         "parameters": {"sort": record.parameters, "shown": f"{record.parameters:,}"},
         "seconds": {
             "sort": seconds if seconds is not None else "",
@@ -96,10 +125,6 @@ def _summary(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
         "trained": {"sort": trained or "", "shown": f"{trained / 60:.0f} min" if trained else "-"},
         "marks": list(row.marks),
     }
-
-
-def _cell_of(rank: float | None) -> dict[str, Any]:
-    return {"sort": "" if rank is None else rank, "shown": show_rank(rank)}
 
 
 def _words(name: str) -> str:
@@ -112,7 +137,9 @@ def _table(given: Board, metric: str) -> dict[str, Any]:
         "id": metric,
         "title": _words(metric),
         "columns": [_column(given.columns[key]) for key in keys],
-        "rows": [{"name": row.name, "cells": [_cell(row, key) for key in keys]} for row in given.rows],
+        "rows": [
+            {"name": row.name, "cells": [_cell(row, key, given.best_rank(key)) for key in keys]} for row in given.rows
+        ],
         "ends": [
             {
                 "name": name,
@@ -142,17 +169,27 @@ def _column(number: Number) -> dict[str, str]:
     }
 
 
-def _cell(row: Row, key: Key) -> dict[str, Any]:
+def _cell(row: Row, key: Key, best: int | None = None) -> dict[str, Any]:
     number = row.number(key)
     if number is None:
-        return {"sort": "", "shown": "-", "interval": "", "rank": "", "first": False, "leaked": False, "beaten": ""}
+        return {
+            "sort": "",
+            "shown": "-",
+            "interval": "",
+            "rank": "",
+            "barred": "",
+            "first": False,
+            "leaked": False,
+            "beaten": "",
+        }
     rank = row.ranks.get(key)
     return {
         "sort": number.regret,
         "shown": show(number.value),
         "interval": interval(number) if number.low is not None else "",
         "rank": rank or "",
-        "first": rank == 1,
+        "barred": "" if rank or number.role != "headline" else row.barred.get(key, ""),
+        "first": rank is not None and rank == best,
         "leaked": number.leaked,
         "beaten": " and ".join(beaten(number)),
     }
@@ -268,7 +305,8 @@ def comparison(given: Board) -> dict[str, Any]:
     """Paired differences of every two models, for the script to choose from."""
     rows = {row.name: row for row in given.rows if row.name in given.ranking.ranks}
     data = []
-    for one in given.ranking.differences:
+    between_models = (one for one in given.ranking.differences if one.first in rows and one.second in rows)
+    for one in between_models:
         first, second = (rows[name].record.by_key[one.key] for name in (one.first, one.second))
         data.append(
             {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.stats import norm, wilcoxon
@@ -15,6 +15,7 @@ from counterbench.records.record import TARGETS, Number, regret
 from counterbench.records.totals import Key
 
 LEVEL = 0.05
+_MARGIN = 0.01
 _COUNTED = 10  # resamples on the other side that make counting precise enough
 
 
@@ -32,6 +33,7 @@ class Difference:
         advantage: how much nearer to the best possible `first` is than `second`, in the number's unit.
         effect: the advantage in standard deviations of the clusters' paired differences, with its interval.
         p_bootstrap: adjusted by Holm over all numbers of the pair.
+        margin: 1 % of the number's scale, from doing nothing to the truth (of what doing nothing wins: from 0 to a random image).
         p_wilcoxon: the same of a signed-rank test over clusters; NaN where no cluster differs, and for statistics of a whole set.
     """
 
@@ -45,11 +47,17 @@ class Difference:
     effect: tuple[float, float, float]
     p_bootstrap: float
     p_wilcoxon: float
+    margin: float = 0.0
+
+    @property
+    def equal(self) -> bool:
+        """Whether they certainly differ by no more than the margin."""
+        return -self.margin <= self.low and self.high <= self.margin
 
     @property
     def better(self) -> str | None:
-        """Who is better beyond chance, or None."""
-        if not self.p_bootstrap < LEVEL:
+        """Who is better beyond chance and not equal, or None."""
+        if self.equal or not self.p_bootstrap < LEVEL:
             return None
         return self.first if self.advantage > 0 else self.second
 
@@ -91,9 +99,39 @@ def differences(
                 p_bootstrap=_p_value(float(lost.point[k]), lost.drawn[:, k]),
                 # Pseudo-values of a cluster differ also where two models' answers do not.
                 p_wilcoxon=float("nan") if numbers[key][0].statistic == "pseudo" else _wilcoxon(paired.lost()),
+                margin=margin(numbers[key][0]),
             )
         )
     return made
+
+
+def margin(number: Number) -> float:
+    """What makes no difference: 1 % of the way from doing nothing to the truth or, of what doing nothing wins, from 0 to a random image;
+    0 where these are not known."""
+    ends = number.references
+    if number.preserves:
+        return _MARGIN * abs(ends["resample"].value) if "resample" in ends else 0.0
+    if number.floor is None or number.ceiling is None:
+        return 0.0
+    return _MARGIN * abs(number.floor.value - number.ceiling.value)
+
+
+def verdict_of(
+    value: float, low: float, high: float, drawn: np.ndarray, margin: float
+) -> Literal["first", "second", "equal", "undecided"]:
+    """Who of two is better, more being better.
+
+    Args:
+        value: the difference, first - second.
+        low, high: its interval.
+        drawn: (B,), the difference on resamples.
+        margin: what makes no difference.
+    """
+    if -margin <= low and high <= margin:
+        return "equal"
+    if not _p_value(value, drawn) < LEVEL:
+        return "undecided"
+    return "first" if value > 0 else "second"
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
-import numpy as np
-
 from counterbench.errors import RecordError
 from counterbench.leaderboard import comparison, scored
 from counterbench.leaderboard.comparison import RESAMPLES
+from counterbench.leaderboard.order import Order, order
 from counterbench.leaderboard.paired import Difference
 from counterbench.leaderboard.scored import ScoredRecord
 from counterbench.records import totals
-from counterbench.records.intervals import Ratios
-from counterbench.records.record import Number, Record
+from counterbench.records.record import CEILINGS, FLOORS, Estimate, Number, Record
+from counterbench.records.row_skill import CHANGE_SKILL
 from counterbench.records.totals import Key
 
 
@@ -42,17 +41,17 @@ class Ranking:
     """Who is better than whom.
 
     Args:
-        ranks: model -> number -> rank; only of models that could be compared.
-        means: model -> mean rank: over the metrics, of the mean over each one's numbers; only of models that have all of them.
-        lacking: model -> how many numbers it lacks for a mean rank.
+        order: the rows by row skill.
+        ranks: row -> number -> rank; only of rows that could be compared.
+        barred: row -> number -> why it has no rank there.
         differences: every pair and number.
         clusters: independent units behind them.
         notes: who has no rank, and why.
     """
 
+    order: Order = field(default_factory=Order)
     ranks: Mapping[str, Mapping[Key, int]] = field(default_factory=dict)
-    means: Mapping[str, float] = field(default_factory=dict)
-    lacking: Mapping[str, int] = field(default_factory=dict)
+    barred: Mapping[str, Mapping[Key, str]] = field(default_factory=dict)
     differences: tuple[Difference, ...] = ()
     clusters: int = 0
     notes: tuple[str, ...] = ()
@@ -62,35 +61,31 @@ def rank(records: Sequence[NamedRecord], resamples: int = RESAMPLES) -> Ranking:
     """Compare all that answered the same questions, pair by pair, each number among those who have it.
 
     Records of all images come first; only where there is none are partial ones compared with each other. A record that does not fit
-    (other questions, judges or versions, no scores beside it) has no rank, and costs nobody else theirs.
+    (other questions, judges or versions, no scores beside it) has no rank, and costs nobody else theirs. Baselines compete.
     """
-    if len(records) < 2:
+    if not records:
         return Ranking()
     comparable, notes = _alike(records)
-    scored, more = _scored(comparable)
+    whole, more = _scored(comparable)
     notes += more
-    temperatures = {e.record.pixel_temperature for e in scored if e.record.pixel_temperature is not None}
-    if len(temperatures) > 1:
-        hidden = dict.fromkeys(filter(None, (comparison.dependent_on_temperature(e.record) for e in scored)))
-        notes += [f"{metrics} has no ranks: the pixel-noise temperatures differ" for metrics in hidden]
-        scored = [ScoredRecord(e.name, e.record, _at_any_temperature(e)) for e in scored]
-    clusters = {one.clusters for model in scored for one in model.ratios.values()}
-    if len(scored) < 2 or max(clusters, default=0) < 2:
-        return Ranking(
-            notes=(
-                *notes,
-                *(["no ranks: a single independent unit tells nothing of chance"] if clusters == {1} else []),
-            )
-        )
+    if {one.clusters for row in whole for one in row.ratios.values()} == {1}:
+        return Ranking(notes=(*notes, "no ranks: a single independent unit tells nothing of chance"))
+    barred = {row.name: _barred(row) for row in whole}
+    _bar_other_temperatures(whole, barred)
+    rows = [
+        ScoredRecord(row.name, row.record, {key: r for key, r in row.ratios.items() if key not in barred[row.name]})
+        for row in whole
+    ]
     differences = [
         one
-        for pair in combinations(scored, 2)
-        if pair[0].ratios.keys() & pair[1].ratios.keys()
-        for one in comparison.compare(pair, resamples).differences
+        for first, second in combinations(rows, 2)
+        if first.ratios.keys() & second.ratios.keys() and not (_is_baseline(first) and _is_baseline(second))
+        for one in comparison.compare([first, second], resamples=resamples).differences
     ]
-    ranks = _ranks(scored, differences)
-    means, lacking = _means(scored, ranks)
-    return Ranking(ranks, means, lacking, tuple(differences), max(clusters), tuple(notes))
+    clusters = max((one.clusters for row in whole for one in row.ratios.values()), default=0)
+    return Ranking(
+        order(whole, resamples), _ranks(rows, differences), barred, tuple(differences), clusters, tuple(notes)
+    )
 
 
 def _alike(records: Sequence[NamedRecord]) -> tuple[list[NamedRecord], list[str]]:
@@ -140,59 +135,67 @@ def _scored(comparable: Sequence[NamedRecord]) -> tuple[list[ScoredRecord], list
     except RecordError as error:
         return [], [*notes, f"no ranks: {error}"]
     rows = [ScoredRecord(one.name, one.record, dict(units.numbers)) for one, units in zip(own, scores, strict=True)]
-    return [ScoredRecord(row.name, row.record, _rankable(row)) for row in rows], notes
+    return rows, notes
 
 
-def _at_any_temperature(model: ScoredRecord) -> dict[Key, Ratios]:
-    known = model.record.by_key
-    return {key: ratios for key, ratios in model.ratios.items() if not known[key].depends_on_temperature}
+def _is_baseline(row: ScoredRecord) -> bool:
+    return row.record.inputs.model in (*FLOORS, *CEILINGS)
 
 
-def _rankable(model: ScoredRecord) -> dict[Key, Ratios]:
-    """A record's headline numbers that count: no cost, for that is no matter of chance, none of a judge that the model was trained
-    against, and no error of attributes that were never claimed."""
-    known = model.record.by_key
-    unclaimed = model.record.coverage is not None and not model.record.coverage.claimed
-    return {
-        key: ratios
-        for key, ratios in model.ratios.items()
-        if key in known
-        and known[key].role not in ("resource", "detail")
-        and not known[key].leaked
-        and not (unclaimed and known[key].given)
-    }
+def _bar_other_temperatures(rows: Sequence[ScoredRecord], barred: Mapping[str, dict[Key, str]]) -> None:
+    """Numbers that depend on the pixel-noise temperature rank only where all models have the same one."""
+    temperatures = {row.record.pixel_temperature for row in rows if row.record.pixel_temperature is not None}
+    if len(temperatures) < 2:
+        return
+    for row in rows:
+        for key, number in row.record.by_key.items():
+            if number.depends_on_temperature and key in row.ratios:
+                barred[row.name].setdefault(key, "the pixel-noise temperatures differ")
 
 
-def _ranks(scored: Sequence[ScoredRecord], differences: Sequence[Difference]) -> dict[str, dict[Key, int]]:
+def _barred(row: ScoredRecord) -> dict[Key, str]:
+    """Headline numbers of a row that are not ranked, and why; of details and costs, which nobody ranks, too."""
+    known = row.record.by_key
+    return {key: why for key in row.ratios if (why := _why_not(row.record, known.get(key)))}
+
+
+def _why_not(record: Record, number: Number | None) -> str:
+    """Why a number has no rank; empty if it has."""
+    baseline = record.inputs.model in (*FLOORS, *CEILINGS)
+    unclaimed = record.coverage is not None and not record.coverage.claimed
+    if number is None or number.role in ("resource", "detail"):
+        return "it is not ranked"
+    if number.leaked:
+        return "the model was trained against its judge"
+    if number.given and (unclaimed or baseline):
+        return "attributes were not claimed" if unclaimed else "baselines are told the attributes"
+    return _gate(record, number) if number.preserves else ""
+
+
+def _gate(record: Record, number: Number) -> str:
+    """Why a number that doing nothing wins says nothing of this row: it does not make the change that it should make elsewhere."""
+    if not number.intervened:
+        skill: Estimate | None = record.row_skill
+        return _not_above_zero(skill, "row skill")
+    for name in number.intervened.split(" + "):
+        if why := _not_above_zero(
+            record.by_key.get((*CHANGE_SKILL, name, "", 0, "")), f"change skill under do({name})"
+        ):
+            return why
+    return ""
+
+
+def _not_above_zero(skill: Estimate | None, what: str) -> str:
+    if skill is None:
+        return f"there is no {what} that would show a change"
+    if skill.low is None or skill.low <= 0:
+        return f"its {what} is not above 0"
+    return ""
+
+
+def _ranks(rows: Sequence[ScoredRecord], differences: Sequence[Difference]) -> dict[str, dict[Key, int]]:
     beaten = Counter(
         (one.second if one.better == one.first else one.first, one.key) for one in differences if one.better is not None
     )
-    known = Counter(key for model in scored for key in model.ratios)
-    return {
-        model.name: {key: 1 + beaten[model.name, key] for key in model.ratios if known[key] > 1} for model in scored
-    }
-
-
-def _means(
-    scored: Sequence[ScoredRecord], ranks: Mapping[str, Mapping[Key, int]]
-) -> tuple[dict[str, float], dict[str, int]]:
-    """(mean ranks, how many numbers somebody lacks for one): what at least half of the models have is what is needed."""
-    known = Counter(key for found in ranks.values() for key in found)
-    numbers = {key: number for model in scored for key, number in model.record.by_key.items()}
-    needed = [key for key, count in known.items() if 2 * count >= len(scored) and counts(numbers[key])]
-    metrics: dict[str, list[Key]] = {}
-    for key in needed:
-        metrics.setdefault(key[0], []).append(key)
-    means, lacking = {}, {}
-    for name, found in ranks.items():
-        if missing := sum(key not in found for key in needed):
-            lacking[name] = missing
-        elif needed:
-            means[name] = float(np.mean([np.mean([found[key] for key in keys]) for keys in metrics.values()]))
-    return means, lacking
-
-
-def counts(number: Number) -> bool:
-    """Whether a number counts in mean ranks: no diagnosis, for that says why a model answers as it does and only of models that tell
-    their noise, and no skill, for that is the same error once more."""
-    return number.role != "diagnosis" and number.kind != "skill"
+    known = Counter(key for row in rows for key in row.ratios)
+    return {row.name: {key: 1 + beaten[row.name, key] for key in row.ratios if known[key] > 1} for row in rows}

@@ -32,7 +32,7 @@ class Cell:
         space: distance or feature space in which it is measured, "" where it does not apply.
         kind: "mean" (ratio of the sums of scores and references), "skill" (1 - that), "root" (its square root), or, without an interval because
             resampling samples says nothing about them, "timing" (mean) and "peak" (largest).
-        role: "headline"; "detail" is left out of the short table; "diagnosis" is ranked, but does not count in mean ranks; "resource"
+        role: "headline"; "detail" is left out of the short table; "diagnosis" says why a model answers as it does; "resource"
             is no matter of chance and is not ranked.
         statistic: "mean" of samples that say something one by one; "set" of samples whose values hang on the others (their
             neighbours, a classifier that is trained on them); "pseudo" of the set alone, kept as its pseudo-values.

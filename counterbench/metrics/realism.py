@@ -182,7 +182,7 @@ class Realism(Metric):
     @property
     def _shared(self) -> dict[tuple[tuple[str, ...], str], dict[str, Tensor]]:
         """Precision, recall, density and coverage come from the same distances."""
-        values: dict[tuple[str, str], dict[str, Tensor]] = self.__dict__.setdefault("_shared_values", {})
+        values: dict[tuple[tuple[str, ...], str], dict[str, Tensor]] = self.__dict__.setdefault("_shared_values", {})
         return values
 
     def _train_moments(self, space: FeatureSpace) -> tuple[Tensor, Tensor]:

@@ -84,7 +84,7 @@ class Number(Estimate):
     )
     role: Literal["headline", "detail", "diagnosis", "resource"] = Field(
         "headline",
-        description="a detail is left out of the short table, a diagnosis does not count in mean ranks, a resource has no rank",
+        description="a detail is left out of the short table, a diagnosis says why a model answers as it does, a resource has no rank",
     )
     statistic: Literal["mean", "set", "pseudo"] = Field(
         "mean",
@@ -134,6 +134,25 @@ class Number(Estimate):
     @property
     def ceiling(self) -> Estimate | None:
         return self.references.get("truth") or self.references.get("real")
+
+
+def beaten_by_nothing(record: Record) -> tuple[int, int]:
+    """(numbers in which doing nothing is better, headline numbers in which it is not perfect by definition)."""
+    compared = [
+        number
+        for number in record.numbers
+        if number.role == "headline" and not number.given and number.floor is not None and not _won_by_nothing(number)
+    ]
+    beaten = sum(regret(n.floor.value, n.direction) < n.regret for n in compared if n.floor is not None)
+    return beaten, len(compared)
+
+
+def _won_by_nothing(number: Number) -> bool:
+    """Whether doing nothing has the best possible value by definition."""
+    if number.of_identity is None:
+        return False
+    best = {"lower": number.bounds[0], "higher": number.bounds[1], **TARGETS}[number.direction]
+    return number.of_identity == best
 
 
 def regret(value: Quantity, direction: str) -> Quantity:
@@ -234,6 +253,7 @@ class Record(_Part):
     seconds: dict[str, float]
     device: str
     versions: dict[str, str]
+    flags: list[str] = Field(default_factory=list, description="what a reader of a board must be warned of")
     notes: list[str] = Field(default_factory=list, description="for people; nothing else is read from them")
 
     @model_validator(mode="before")

@@ -10,7 +10,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from counterbench.records.record import FLOORS, Estimate, Number, Record, regret
+from counterbench.records.record import FLOORS, Estimate, Number, Record, beaten_by_nothing, regret
 from counterbench.runtime.terminal import printable
 
 ARROWS = {"lower": "↓", "higher": "↑", "one": "→1", "zero": "→0", "half": "→½"}
@@ -55,11 +55,6 @@ def label(number: Number) -> str:
     if number.cycles:
         return f"{quantity} after {number.cycles} cycle{'s' if number.cycles > 1 else ''}"
     return f"{number.measured}: {quantity}" if number.measured else quantity
-
-
-def show_rank(rank: float | None) -> str:
-    """A mean rank, or a dash where there is none."""
-    return "-" if rank is None else f"{rank:.2f}"
 
 
 def where(number: Number) -> str:
@@ -156,8 +151,27 @@ def _heading(record: Record) -> Text:
     return Text.assemble(
         (printable(record.title), "bold"),
         f"\n{inputs.dataset}/{inputs.source}, suite {inputs.suite}, {sample}, seed {inputs.seed}\n",
-        f"questions: {asked}; {record.clusters} independent units",
+        f"questions: {asked}; {record.clusters} independent units\n\n",
+        *_head_line(record),
     )
+
+
+def _head_line(record: Record) -> list[str | tuple[str, str]]:
+    """What to read first: how much nearer to the truth than doing nothing, and where doing nothing is better."""
+    skill = record.row_skill
+    if skill is None:
+        why = record.skipped.get("row skill", "it was made by an earlier version")
+        return [("row skill: none", "bold"), f" ({why})"]
+    ends = "" if skill.low is None else f" {interval(skill)}"
+    away = "nearer to the truth than doing nothing" if skill.value > 0 else "no nearer to the truth than doing nothing"
+    parts = [f"do({part.intervened}) {show(part.bounded)}" for part in skill.parts if part.bounded is not None]
+    baselines = [f"{name} {show(end.value)}" for name, end in skill.references.items()]
+    beaten, compared = beaten_by_nothing(record)
+    return [
+        (f"row skill {show(skill.value)}{ends}", "bold"),
+        f": {away}\n  of {', '.join(parts)}; baselines: {', '.join(baselines)}",
+        f"\n  beaten by doing nothing on {beaten} of {compared} numbers",
+    ]
 
 
 @dataclass(frozen=True)
@@ -280,12 +294,18 @@ def footnotes(record: Record, detail: bool = False) -> Sequence[str]:
         notes.append("attribute errors have no star: baselines are told the true attributes")
     if record.leaked:
         notes.append("LEAKED: the model was trained against a judge behind this number; it is no evidence")
+    if record.row_skill is not None:
+        notes += [
+            f"do({part.intervened}) is not in the row skill: {part.left_out}"
+            for part in record.row_skill.parts
+            if part.left_out
+        ]
     worst = record.worst_cell
     if worst is not None:
         notes.append(f"worst cell: {worst.measured} under do({worst.intervened}), skill {show(worst.value)}")
     if not detail and len(shown_numbers(record)) < len(record.numbers):
         notes.append(f"{len(record.numbers) - len(shown_numbers(record))} more numbers with --detail")
-    notes += [f"{name}: {reason}" for name, reason in record.skipped.items()]
+    notes += [f"{name}: {reason}" for name, reason in record.skipped.items() if name != "row skill"]
     if record.pixel_temperature is not None:
         dependent = dict.fromkeys(n.metric.replace("_", " ") for n in record.numbers if n.depends_on_temperature)
         only = f": compare {', '.join(dependent)} only at the same one" if dependent else ""

@@ -1,0 +1,127 @@
+"""The order of a board: row skills, paired. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, pairwise
+from typing import Literal
+
+import numpy as np
+
+from counterbench.leaderboard.paired import verdict_of
+from counterbench.leaderboard.scored import ScoredRecord
+from counterbench.records.intervals import Differences, Ratios, interval, resampled
+from counterbench.records.row_skill import MARGIN, TRUTH_SKILL, RowSkill
+from counterbench.records.totals import Key
+
+Verdict = Literal["first", "second", "equal", "undecided"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a row stands.
+
+    Args:
+        rank: 1 and how many rows are better beyond chance.
+        last: the rank that it might have if every undecided comparison went against it.
+    """
+
+    rank: int
+    last: int
+
+
+@dataclass(frozen=True)
+class RowDifference:
+    """Two rows, paired.
+
+    Args:
+        first: name of a row.
+        second: of the other.
+        value: difference of their row skills.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        verdict: who is better beyond chance and by more than the margin; `equal` where the interval lies within it.
+    """
+
+    first: str
+    second: str
+    value: float
+    low: float
+    high: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Order:
+    """Rows by row skill.
+
+    Args:
+        skills: row -> row skill, best first.
+        places: row -> where it stands.
+        pairs: every two rows.
+        resolution: half the 95 % interval of the difference of neighbouring rows, their median: less cannot be told apart.
+    """
+
+    skills: Mapping[str, float] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict)
+    pairs: tuple[RowDifference, ...] = ()
+    resolution: float | None = None
+
+
+def order(rows: Sequence[ScoredRecord], resamples: int, seed: int = 0) -> Order:
+    """Put rows in the order of their row skills.
+
+    Args:
+        rows: that answered the same questions.
+        resamples: of the independent units.
+        seed: of the resampling.
+    """
+    statistics = {row.name: statistic for row in rows if (statistic := _statistic(row)) is not None}
+    skills = {name: float(statistic.point()[0]) for name, statistic in statistics.items()}
+    skills = dict(sorted(skills.items(), key=lambda item: (-item[1], item[0])))
+    pairs = [
+        _pair(first, second, Differences(statistics[first], statistics[second]), resamples, seed)
+        for first, second in combinations(skills, 2)
+    ]
+    return Order(skills, _places(skills, pairs), tuple(pairs), _resolution(skills, pairs))
+
+
+def _statistic(row: ScoredRecord) -> RowSkill | None:
+    """The row skill of a record, from the scores behind it."""
+    if row.record.row_skill is None:
+        return None
+    parts = [part for part in row.record.row_skill.parts if not part.left_out]
+    keys: list[Key] = [(*TRUTH_SKILL, part.intervened, "", 0, "") for part in parts if part.skill is not None]
+    if not keys or any(key not in row.ratios for key in keys):
+        return None
+    errors = [row.ratios[key] for key in keys]
+    stacked = Ratios(np.hstack([one.numerator for one in errors]), np.hstack([one.denominator for one in errors]))
+    return RowSkill(stacked, len(parts) - len(keys))
+
+
+def _pair(first: str, second: str, difference: Differences, resamples: int, seed: int) -> RowDifference:
+    value = difference.point()
+    if difference.clusters < 2:
+        return RowDifference(first, second, float(value[0]), float("nan"), float("nan"), "undecided")
+    drawn = resampled(difference, resamples, seed)
+    low, high = interval(value, drawn, difference.jackknife())
+    better = verdict_of(float(value[0]), float(low[0]), float(high[0]), drawn[:, 0], MARGIN)
+    return RowDifference(first, second, float(value[0]), float(low[0]), float(high[0]), better)
+
+
+def _places(skills: Mapping[str, float], pairs: Sequence[RowDifference]) -> dict[str, Place]:
+    better, open_ = dict.fromkeys(skills, 0), dict.fromkeys(skills, 0)
+    for pair in pairs:
+        if pair.verdict == "undecided":
+            open_[pair.first] += 1
+            open_[pair.second] += 1
+        elif pair.verdict != "equal":
+            better[pair.second if pair.verdict == "first" else pair.first] += 1
+    return {name: Place(1 + better[name], 1 + better[name] + open_[name]) for name in skills}
+
+
+def _resolution(skills: Mapping[str, float], pairs: Sequence[RowDifference]) -> float | None:
+    widths = {(pair.first, pair.second): (pair.high - pair.low) / 2 for pair in pairs}
+    halves = [widths[one] for one in pairwise(skills) if np.isfinite(widths[one])]
+    return float(np.median(halves)) if halves else None
