@@ -7,10 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from counterbench.errors import RecordError
-from counterbench.records.older import upgraded
 from counterbench.runtime.terminal import one_line
 from counterbench.storage.files import read_bounded, write_text
 
@@ -256,11 +255,6 @@ class Record(_Part):
     flags: list[str] = Field(default_factory=list, description="what a reader of a board must be warned of")
     notes: list[str] = Field(default_factory=list, description="for people; nothing else is read from them")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_an_older_schema(cls, content: Any) -> Any:
-        return upgraded(content) if isinstance(content, dict) else content
-
     @property
     def left_out(self) -> list[str]:
         """What answers from files leave out of the exam, in words; nothing for a model."""
@@ -328,6 +322,12 @@ def read_record(path: Path) -> Record:
         raise RecordError(f"Cannot read {path}: {error.strerror or error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
+        version = first["input"] if first["loc"] == ("schema_version",) else None
+        if version in range(1, SCHEMA_VERSION):
+            raise RecordError(
+                f"{path} is a record of schema {version}, whose numbers were defined otherwise; make it again with this version: "
+                "counterbench evaluate with the same model, dataset, suite and seed."
+            ) from error
         place = one_line(".".join(str(part) for part in first["loc"]))[:80] or "the file"
         raise RecordError(
             f"{path} is not a record of schema {SCHEMA_VERSION}: {place}: {first['msg']}. If it was cut short, make it again "

@@ -100,7 +100,7 @@ def test_three_records_are_compared_pair_by_pair(folders):
         ("bad", "identity"),
     }
     assert made.ranks["composition", "l1", "", "", 1, "l1"] == [2, 3, 1]
-    assert made.ranks["truth", "effect", "a", "", 0, ""] == [1, 1, 3]
+    assert made.ranks["truth", "effect_error", "a", "", 0, ""] == [1, 1, 3]
     assert json.loads(json.dumps(made.to_json()))["models"] == ["good", "bad", "identity"]
 
 
@@ -184,9 +184,12 @@ def test_clusters_without_data_are_no_evidence():
     assert alarms < 14
 
 
+WITHOUT_SCALE = {"preserves": False, "floor": None, "ceiling": None, "references": {}}
+
+
 def difference_of(first, second, weights, kind="mean", direction="lower", statistic="mean", resamples=200):
     """The difference of one number, from totals per cluster, (G, 1)."""
-    number = SimpleNamespace(kind=kind, direction=direction, statistic=statistic)
+    number = SimpleNamespace(kind=kind, direction=direction, statistic=statistic, **WITHOUT_SCALE)
     entries = (
         scored.ScoredRecord(name, None, {"k": Ratios(score, weights)})
         for name, score in zip("ab", (first, second), strict=True)
@@ -222,7 +225,7 @@ def test_a_cluster_that_only_one_of_them_answers_says_nothing():
     weights = np.ones((60, 1))
     weights[:20] = 0
     first[:20] = 0
-    number = SimpleNamespace(kind="mean", direction="lower", statistic="mean")
+    number = SimpleNamespace(kind="mean", direction="lower", statistic="mean", **WITHOUT_SCALE)
     entries = [
         scored.ScoredRecord("a", None, {"k": Ratios(first, weights)}),
         scored.ScoredRecord("b", None, {"k": Ratios(second, np.ones((60, 1)))}),

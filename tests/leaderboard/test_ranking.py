@@ -1,10 +1,9 @@
-"""Mean ranks: which numbers are needed for one, and how they are weighed."""
+"""Ranks of single numbers: who takes part, and who competes with whom."""
 
 import json
 import shutil
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from counterbench import evaluation, models
@@ -54,32 +53,19 @@ def home(records, tmp_path):
     return shutil.copytree(records, tmp_path / "records")
 
 
-def test_what_half_of_the_models_have_is_needed(home):
-    """Two of four lack the metric `truth`: the others have it, so a mean rank needs it; with three lacking it, it does not."""
-    half = ranking.rank(named_records(home, ("bad", "identity")), 300)
-    assert half.means.keys() == {"good", "fair"}
-    assert half.lacking.keys() == {"bad", "identity"}
-    numbers = [key for key in half.ranks["good"] if key[0] == "truth"]
-    assert set(half.lacking.values()) == {len(numbers)}
-    most = ranking.rank(named_records(home, ("fair",)), 300)
-    assert most.means.keys() == {"good", "fair", "bad", "identity"}
-    assert not most.lacking
-    assert not any(key[0] == "truth" for key in most.ranks["good"])  # nobody to be compared with
+def test_a_number_that_nobody_else_has_is_not_ranked(home):
+    found = ranking.rank(named_records(home, ("fair", "bad", "identity"), "effectiveness"), 300)
+    assert not any(key[0] == "effectiveness" for key in found.ranks["good"])
+    assert any(key[0] == "truth" for key in found.ranks["bad"])
 
 
-def test_a_mean_rank_is_the_mean_over_metrics_of_the_mean_over_their_numbers(home):
+def test_baselines_compete(home):
+    """Doing nothing is better than a bad model where it is not barred, and that costs the model a rank."""
     found = ranking.rank(named_records(home), 1000)
-    record = named_records(home)[0].record
-    kinds = {number.key: number.kind for number in record.numbers}
-    for name, ranks in found.ranks.items():
-        by_metric = {}
-        for key, rank in ranks.items():
-            if kinds[key] != "skill":
-                by_metric.setdefault(key[0], []).append(rank)
-        assert by_metric.keys() == set(METRICS)
-        assert found.means[name] == pytest.approx(np.mean([np.mean(one) for one in by_metric.values()]))
-    key = ("composition", "l1", "", "", 1, "l1")
-    assert {name: ranks[key] for name, ranks in found.ranks.items()} == {"identity": 1, "good": 2, "fair": 3, "bad": 4}
+    key = ("truth", "l1", "b", "", 0, "l1")
+    ranks = {name: ranks[key] for name, ranks in found.ranks.items()}
+    assert ranks == {"good": 1, "fair": 2, "bad": 3, "identity": 4}
+    assert {pair for pair in ((one.first, one.second) for one in found.differences) if "identity" in pair}
 
 
 def test_a_whole_record_is_not_partial_and_stands_before_partial_ones(home):

@@ -6,7 +6,15 @@ import asked
 import pytest
 import torch
 
-PERFECT = {"skill": 1, "effect": 1, "accuracy": 1, "attribute_accuracy": 1, "judges_agreement": 1}
+PERFECT = {
+    "skill": 1,
+    "truth_skill": 1,
+    "change_skill": 1,
+    "effect": 1,
+    "accuracy": 1,
+    "attribute_accuracy": 1,
+    "judges_agreement": 1,
+}
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ import pytest
 from counterbench import evaluation
 from counterbench.errors import RecordError
 from counterbench.models.model import Contestant
-from counterbench.plugins import registry
-from counterbench.records.record import DECLARED, json_schema, read_record, to_json, write_record
+from counterbench.records.record import json_schema, read_record, to_json, write_record
 from counterbench.storage.files import without_folders
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +49,7 @@ def test_every_number_has_interval_n_floor_and_direction(record):
     [
         (lambda text: text[: len(text) // 2], "the file: Invalid JSON"),
         (lambda text: text.replace('"title"', '"titel"'), "title: Field required"),
-        (lambda text: text.replace('"schema_version": 4', '"schema_version": 99'), "schema_version"),
+        (lambda text: text.replace('"schema_version": 5', '"schema_version": 99'), "schema_version"),
         (lambda text: "[]", "the file"),
     ],
 )
@@ -81,73 +80,13 @@ def test_reading_records_needs_no_torch():
     )
 
 
-def of_schema_3(record):
-    """The record with what the names of its metrics and quantities meant left to whoever read it."""
-    plain = json.loads(to_json(record))
-    kept = ("unit", "direction", "kind")
-    for number in plain["numbers"]:
-        number["detail"] = number["role"] == "detail"
-        for name in set(DECLARED) - set(kept):
-            del number[name]
-    return {**plain, "schema_version": 3}
-
-
-def of_schema_2(record, notes, source):
-    """The record as version 0.1.0 wrote it: facts of this kind stood in its notes."""
-    plain = of_schema_3(record)
-    for name in ("origin", "coverage", "trained_on"):
-        del plain[name]
-    return {**plain, "schema_version": 2, "notes": notes, "training": {"source": source}}
-
-
-def read(plain, tmp_path):
+@pytest.mark.parametrize("version", [1, 4])
+def test_records_of_older_schemas_are_to_be_made_again(record, tmp_path, version):
+    plain = {**json.loads(to_json(record)), "schema_version": version}
+    del plain["row_skill"]
     (tmp_path / "old.json").write_text(json.dumps(plain))
-    return read_record(tmp_path / "old.json")
-
-
-def test_records_of_schema_3_mean_what_the_metrics_say_today(toy, tmp_path):
-    names = registry.metrics.builtins()
-    exam = evaluation.prepare(toy.Toy(), "standard", device="cpu", metrics=names, limit=40)
-    made = evaluation.evaluate(Contestant("exact", toy.exact_scm()), exam).record
-    assert {number.metric for number in made.numbers} == {*names} - {"realism", "identity_preservation"}
-    old = of_schema_3(made)
-    assert "bounds" not in old["numbers"][0]
-    assert read(old, tmp_path).numbers == made.numbers
-
-
-def test_of_plug_ins_in_records_of_schema_3_nothing_is_supposed(record, tmp_path):
-    old = of_schema_3(record)
-    old["numbers"] = [{**old["numbers"][0], "metric": "mine", "quantity": "precision", "value": -3.0, "unit": "mm"}]
-    old["inputs"]["metrics"] = {"mine": {}}
-    (number,) = read(old, tmp_path).numbers
-    assert (number.bounds, number.statistic, number.of_identity) == ((None, None), "mean", None)
-
-
-def test_records_of_schema_2_are_still_read(record, tmp_path):
-    found = read(of_schema_2(record, ["attributes: published (csv files)"], "mnist"), tmp_path)
-    assert (found.origin, found.coverage, found.trained_on) == ("model", None, "mnist")
-    assert (found.inputs, found.numbers, found.left_out) == (record.inputs, record.numbers, [])
-    notes = [
-        "answers from files, round 1: 30 of 36 answers can be used (1 missing, 2 unreadable); 2 files answer nothing",
-        "answers from files, round 2: 8 of 9 answers can be used",
-        "rounds 3 to 4 are not answered; what they ask is not judged",
-        "left out: do(c), do(b) taken back",
-        "attributes that were not claimed (answers.csv) are those that are known to be true: their errors say nothing",
-        "answers from files have no cost",
-    ]
-    found = read(of_schema_2(record, notes, None), tmp_path)
-    assert (found.origin, found.trained_on) == ("answers", None)
-    assert found.coverage.rounds == [{"asked": 36, "usable": 30}, {"asked": 9, "usable": 8}]
-    assert (found.coverage.rounds_asked, found.coverage.claimed) == (4, False)
-    assert found.left_out == ["rounds 3 to 4 are not answered", "left out: do(c), do(b) taken back"]
-    assert found.notes == notes
-    assert json.loads(to_json(found))["schema_version"] == 4
-
-
-@pytest.mark.parametrize("notes", [None, 3, [None], [["answers from files"]]])
-def test_damaged_records_of_schema_2_are_told(record, tmp_path, notes):
-    with pytest.raises(RecordError, match="is not a record of schema 4"):
-        read(of_schema_2(record, notes, "mnist"), tmp_path)
+    with pytest.raises(RecordError, match=f"is a record of schema {version}, .* make it again with this version"):
+        read_record(tmp_path / "old.json")
 
 
 def test_nothing_is_read_from_notes(record):
