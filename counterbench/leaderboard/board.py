@@ -114,8 +114,8 @@ class Board:
         source: of all records.
         suite: of all records.
         columns: the headline numbers, in the order of the tables; each as the first record that has it says.
-        rows: the models, highest row skill first.
-        lines: the order: models and baselines, highest row skill first; those without one at the end.
+        rows: the models, highest row skill first; those that could not be compared at the end.
+        lines: the order: models and baselines, likewise.
         ends: baseline -> number -> its estimate, floors first.
         notes: what a reader must know.
         ranking: the paired differences behind the ranks.
@@ -209,7 +209,7 @@ def _board(dataset: str, source: str, suite: str, given: Sequence[tuple[Path, Re
     ranking = rank(every, resamples)
     records = [one for one in every if one.record.inputs.model not in (*FLOORS, *CEILINGS)]
     rows = [_row(one, ranking) for one in records]
-    rows.sort(key=lambda row: (_from_the_top(row.skill), row.name))
+    rows.sort(key=lambda row: (bool(ranking.order.places) and row.place is None, _from_the_top(row.skill), row.name))
     # What those say who are ranked goes before what others say: only they certainly took the same exam.
     first = sorted(records, key=lambda one: one.name not in ranking.ranks)
     leading = [one for one in first if one.name in ranking.ranks] or first
@@ -233,7 +233,8 @@ def _lines(rows: Sequence[Row], baselines: Sequence[NamedRecord], ranking: Ranki
     there = {one.record.inputs.model for one in baselines}
     told = next((row.record.row_skill.references for row in rows if row.record.row_skill is not None), {})
     lines += [Line(name, skill, None, None) for name, skill in told.items() if name not in there]
-    return tuple(sorted(lines, key=lambda line: (_from_the_top(line.skill), line.name)))
+    aside = {line.name for line in lines if line.row and line.place is None and ranking.order.places}
+    return tuple(sorted(lines, key=lambda line: (line.name in aside, _from_the_top(line.skill), line.name)))
 
 
 def _once(given: Sequence[tuple[Path, Record]]) -> tuple[list[tuple[Path, Record]], list[str]]:
