@@ -35,7 +35,6 @@ def test_no_code_copies_the_habits_we_forbid():
     allowed = {
         "training/resuming.py": ["weights_only=True"],
         "training/recipes.py": ["fork_rng"],
-        "training/judges.py": ["fork_rng"],
         "training/features.py": ["fork_rng"],
         "features/lpips.py": ["weights_only=True"],
         "features/inception.py": ["weights_only=True"],
@@ -91,11 +90,9 @@ def test_every_module_is_below_its_folder_in_the_layers():
 
 
 SHARED_NAMES = {
-    "Adversarial": "mechanisms.capabilities: what a mechanism offers; training.objectives: the game that needs it",
     "Case": "contracts: what is checked, one per kind of component",
     "Categorical": "causal.variables: a kind of variable; mechanisms: the family of that name",
     "Answers": "metrics.answers: a batch of answers to one question; exchange.answers: a folder of answers",
-    "Encoder": "networks: a block; training.objectives: refining the encoder of a generator",
     "Panel": "judges: all judges of a variable; pictures: one picture of a grid",
     "Table": "api: a table of numbers in a notebook; datasets: a folder of images with a CSV",
     "Truth": "metrics: distance to the true counterfactual; models.baselines: the true counterfactual itself",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from counterbench.mechanisms.base import Mechanism
     from counterbench.metrics.base import Metric
     from counterbench.models.model import Model
-    from counterbench.training.objectives.base import Objective
+    from counterbench.training.objectives.base import MechanismObjective
 
 T = TypeVar("T")
 Component = TypeVar("Component", bound=Callable[..., Any])
@@ -179,7 +179,7 @@ judges: Registry[type[Judge]] = Registry("judge", "counterbench.judges", {"base"
 features: Registry[type[FeatureSpace]] = Registry(
     "feature", "counterbench.features", {"base", "downloads", "loading", "transformer_folder"}
 )
-objectives: Registry[type[Objective]] = Registry("objective", "counterbench.training.objectives", {"base"})
+objectives: Registry[type[MechanismObjective]] = Registry("objective", "counterbench.training.objectives", {"base"})
 models: Registry[Callable[[Dataset], Model]] = Registry("model")
 
 

@@ -52,7 +52,7 @@ def mixed(seed: int, step: int) -> int:
     return (seed * 1_000_003 + step) % 2**63
 
 
-def loader(values: Mapping[str, Tensor], batch_size: int, seed: int | None) -> DataLoader[dict[str, Tensor]]:
+def loader(values: Mapping[str, Tensor], batch_size: int, *, seed: int | None) -> DataLoader[dict[str, Tensor]]:
     """Batches of natural values; shuffled, and all of one size, if there is a seed."""
     rows = Rows(values)
     sampler = EpochShuffle(len(rows), seed) if seed is not None else None

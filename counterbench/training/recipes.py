@@ -30,7 +30,8 @@ from counterbench.storage.files import UNFINISHED, claimed, write_text
 from counterbench.storage.weights import load_weights, save_weights
 from counterbench.training import loop, stages
 from counterbench.training.batches import require_samples
-from counterbench.training.loop import Hardware, require_single_precision
+from counterbench.training.hardware import Hardware
+from counterbench.training.loop import require_single_precision
 from counterbench.training.objectives.base import Circumstances
 from counterbench.training.resuming import LATEST, damaged, read_notes
 
@@ -43,6 +44,7 @@ MARKER = f"{UNFINISHED}/plan.json"
 def train(
     recipe: Recipe,
     dataset: Dataset,
+    *,
     output: Path,
     hardware: Hardware = Hardware(),  # noqa: B008 - frozen
     seed: int | None = None,
@@ -121,7 +123,7 @@ def _untrained(recipe: Recipe, dataset: Dataset, seed: int) -> StructuralCausalM
     with torch.random.fork_rng(devices=[]):
         for name in scm.mechanisms:
             for stage in recipe.mechanisms[name].training:
-                stages.build(stage, scm, name, seed)
+                stages.build(stage, scm, name=name)
     return scm
 
 
@@ -245,18 +247,25 @@ class _Run:
         mechanism.requires_grad_(True).train()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # for whatever the objective brings along
-            job = stages.build(stage, self.scm, name, seed)
-        train, held_out = ({v: values[v] for v in job.variables} for values in (self.train, self.validation))
+            objective = stages.build(stage, self.scm, name=name)
+        train, held_out = ({v: values[v] for v in objective.variables} for values in (self.train, self.validation))
         if first and not (folder / LATEST).is_file():
-            encoded = {v: variable.encode(train[v]) for v, variable in job.variables.items()}
+            encoded = {v: variable.encode(train[v]) for v, variable in objective.variables.items()}
             mechanism.prepare(encoded[name], encoded)
         curve: dict[str, Any] = {"train": [], "validation": []}
         if any(True for _ in mechanism.parameters()):
-            circumstances = Circumstances(train, held_out, folder, self.hardware, self.resume)
-            job.prepare(circumstances)
-            curve = vars(loop.run(job, **vars(circumstances)))
+            circumstances = Circumstances(
+                train=train,
+                validation=held_out,
+                folder=folder,
+                hardware=self.hardware,
+                seed=seed,
+                resume=self.resume,
+            )
+            objective.prepare(circumstances)
+            curve = vars(loop.run(objective, circumstances))
         curve = {**curve, "objective": stage.objective, "seconds": round(time.perf_counter() - started, 1)}
-        curve["judges"] = job.judges
+        curve["judges"] = objective.judges
         save_weights(mechanism.cpu(), done)
         write_text(curve_file, json.dumps(curve))
         return curve

@@ -280,9 +280,9 @@ def test_options_of_a_space_are_checked(toy):
 def test_training_the_autoencoder_of_a_card(tmp_path, morphomnist, monkeypatch):
     from counterbench import datasets
     from counterbench.training import features
-    from counterbench.training.loop import Hardware
+    from counterbench.training.hardware import Hardware
 
-    report = features.train_posterior([datasets.load("morphomnist")], tmp_path, Hardware("cpu"), epochs=1)
+    report = features.train_posterior([datasets.load("morphomnist")], tmp_path, hardware=Hardware("cpu"), epochs=1)
     stored = tmp_path / report["weights"]
     assert hashlib.sha256(stored.read_bytes()).hexdigest() == report["sha256"]
     assert json.loads((tmp_path / "posterior.json").read_text())["features"]["posterior"] == report
