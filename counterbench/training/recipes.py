@@ -93,8 +93,8 @@ def train(
         splits = dataset.split("train"), dataset.split("validation")
         plan["data"] = {split.name: split.fingerprint for split in splits}
         _mark(output, plan)
-        fitted, held_out = (_stored(split, limit) for split in splits)
-        run = _Run(scm, fitted, held_out, output / UNFINISHED, hardware, epochs, resume)
+        train_values, validation_values = (_stored(split, limit) for split in splits)
+        run = _Run(scm, train_values, validation_values, output / UNFINISHED, hardware, epochs, resume)
         for position, name in enumerate(scm.mechanisms):
             run.fit(name, recipe.mechanisms[name].training, seed * 97 + position)
         _finish(scm, output, plan, hardware, run)
@@ -237,9 +237,9 @@ class _Run:
     def _fit(self, name: str, stage: Stage, folder: Path, seed: int, first: bool) -> dict[str, Any]:
         """One stage, or what an interrupted run had made of it; returns its curve."""
         mechanism = self.scm.mechanisms[name]
-        done, curve_file = folder / WEIGHTS, folder / "curve.json"
-        if self.resume and done.is_file() and curve_file.is_file():
-            return _finished_stage(mechanism, done, curve_file)
+        weights, curve_file = folder / WEIGHTS, folder / "curve.json"
+        if self.resume and weights.is_file() and curve_file.is_file():
+            return _finished_stage(mechanism, weights, curve_file)
         started = time.perf_counter()
         if self.epochs:
             fit = stage.fit.model_copy(update={"epochs": min(self.epochs, stage.fit.epochs)})
@@ -266,6 +266,6 @@ class _Run:
             curve = vars(loop.run(objective, circumstances))
         curve = {**curve, "objective": stage.objective, "seconds": round(time.perf_counter() - started, 1)}
         curve["judges"] = objective.judges
-        save_weights(mechanism.cpu(), done)
+        save_weights(mechanism.cpu(), weights)
         write_text(curve_file, json.dumps(curve))
         return curve

@@ -25,7 +25,8 @@ class Circumstances:
     """What a training is given.
 
     Args:
-        train, validation: natural values of the objective's variables.
+        train: natural values of the objective's variables.
+        validation: the same of held-out samples.
         folder: for what must survive an interruption.
         hardware: where to compute.
         seed: of every draw.

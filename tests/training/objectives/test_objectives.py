@@ -12,14 +12,13 @@ from safetensors.torch import load_file
 from counterbench import models
 from counterbench.catalog.recipes import Recipe, Stage
 from counterbench.causal.graph import CausalGraph
-from counterbench.causal.variables import Categorical, Continuous, Image, Ordinal
+from counterbench.causal.variables import Continuous, Image
 from counterbench.errors import ConfigError, UnknownNameError
 from counterbench.mechanisms.gan import GAN
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins import registry
 from counterbench.plugins.factory import options_of
 from counterbench.training import loop, recipes, stages
-from counterbench.training.critic import Critic
 from counterbench.training.hardware import Hardware
 from counterbench.training.objectives.base import Circumstances, Moment
 
@@ -430,19 +429,6 @@ def test_fine_tuning_raises_effectiveness_within_its_constraint(toy, tuned, monk
     assert not any(number.leaked for number in numbers(toy, tuned[0][1]))  # the critic is no judge
 
 
-def test_a_critic_reads_every_kind_of_variable():
-    torch.manual_seed(0)
-    attributes = [Continuous("p", -1, 1), Categorical("q", ("a", "b", "c")), Ordinal("o", ("x", "y", "z"))]
-    critic = Critic(Image("image", 1, 8, 8), attributes, 4).eval()
-    images = torch.rand(5, 1, 8, 8) * 2 - 1
-    seen = critic.predict(images)
-    assert {name: tuple(value.shape) for name, value in seen.items()} == {"p": (5, 1), "q": (5, 3), "o": (5, 2)}
-    assert torch.allclose(seen["q"].sum(1), torch.ones(5))
-    loss = critic.disagreement(images, {"p": seen["p"], "q": torch.eye(3)[[0, 1, 2, 0, 1]], "o": torch.zeros(5, 2)})
-    reference = -seen["q"].log()[range(5), [0, 1, 2, 0, 1]] - (1 - seen["o"]).log().sum(1)
-    assert torch.allclose(loss, reference, atol=1e-5)
-
-
 def test_reconstruction_adds_the_error_of_reconstructed_images():
     values, losses = gaussian(6), []
     for weight in (0.0, 10.0):
@@ -556,20 +542,6 @@ def test_soft_targets_of_what_follows_from_the_intervention_are_what_follows(toy
         assert torch.equal(wanted[name][on_a], asked[name][on_a])
     assert torch.equal(wanted["c"][on_a], seen["c"][on_a])
     assert torch.equal(wanted["b"][chosen == 2], seen["b"][chosen == 2])
-
-
-def test_a_critic_counts_errors_in_units_of_its_own_and_linearly_where_they_are_large():
-    torch.manual_seed(0)
-    critic = Critic(PICTURE, [P], 4).eval()
-    values = gaussian(300)
-    images = PICTURE.encode(values["x"])
-    critic.calibrate(values)
-    missed = (critic.predict(images)["p"] - P.encode(values["p"])).square().mean().sqrt()
-    assert torch.allclose(critic.scale, missed[None])
-    seen = critic.predict(images)["p"]
-    for errors, cost in ((0.5, 0.125), (4.0, 3.5)):
-        found = critic.disagreement(images, {"p": seen - errors * critic.scale})
-        assert torch.allclose(found, torch.full_like(found, cost), atol=1e-3)
 
 
 def test_the_opponent_pays_for_steepness_every_few_batches_and_learns_at_its_own_rate(tmp_path):
