@@ -189,7 +189,8 @@ def _fit(fitting: Fitting, circumstances: Circumstances, record: CurveCallback, 
     callbacks: list[Callback] = [record, best, latest]
     if fitting.objective.selects:
         callbacks.append(EarlyStopping("val_loss", min_delta=options.min_delta, patience=options.patience))
-    batches = loader(circumstances.train, options.batch_size, seed=fitting.seed)
+    devices = circumstances.hardware.devices
+    batches = loader(circumstances.train, options.batch_size, seed=fitting.seed, devices=devices)
     held_out = loader(circumstances.validation, options.batch_size, seed=None)
     trainer = _trainer(options, len(batches), callbacks, folder, circumstances.hardware)
     before = signal.getsignal(signal.SIGINT)

@@ -44,6 +44,12 @@ def test_a_last_batch_of_few_samples_is_judged_and_not_trained_on(seed, sizes):
     assert [len(batch["v"]) for batch in batches.loader(values, 16, seed=seed)] == [10]
 
 
+@pytest.mark.parametrize(("devices", "drops"), [(1, True), (2, True), (3, False)])
+def test_every_device_has_a_batch(devices, drops):
+    """Ten samples are four for each of three devices: a last batch that is the only one is not dropped."""
+    assert batches.loader({"v": torch.arange(10.0)}, 4, seed=0, devices=devices).drop_last == drops
+
+
 def test_learning_rates_rise_to_that_of_the_player_and_stay():
     optimizers, rates = schedules(warmup_steps=4, cosine=False)
     assert [one.defaults["lr"] for one in optimizers] == pytest.approx([0.3, 0.1])
