@@ -39,6 +39,8 @@ REFERENCE = (
     "counterbench.plans.plan",
     "counterbench.records.record",
     "counterbench.records.intervals",
+    "counterbench.leaderboard.scored",
+    "counterbench.leaderboard.paired",
     "counterbench.leaderboard.comparison",
     "counterbench.leaderboard.board",
     "counterbench.errors",

@@ -89,19 +89,8 @@ def test_every_module_is_below_its_folder_in_the_layers():
     assert len(layers) == len(set(layers))
 
 
-SHARED_NAMES = {
-    "Case": "contracts: what is checked, one per kind of component",
-    "Categorical": "causal.variables: a kind of variable; mechanisms: the family of that name",
-    "Answers": "metrics.answers: a batch of answers to one question; exchange.answers: a folder of answers",
-    "Panel": "judges: all judges of a variable; pictures: one picture of a grid",
-    "Table": "api: a table of numbers in a notebook; datasets: a folder of images with a CSV",
-    "Truth": "metrics: distance to the true counterfactual; models.baselines: the true counterfactual itself",
-}
-"""Classes that share their name with another one, and what each is. It only gets shorter."""
 RETIRED = {"candidate", "examinee", "entry", "letter", "util", "utils", "helper", "manager"}
-"""Words that CONTRIBUTING.md gives up, each for another one."""
-STILL_USED = {"Candidate", "Entry", "Letter"}
-"""Public classes with such a word. It only gets shorter. (`VariableEntry` and its kin are entries of a YAML file: the word's own sense.)"""
+"""Words that CONTRIBUTING.md gives up, each for another one. (`VariableEntry` and its kin are entries of a YAML file: the word's own sense.)"""
 EXAMPLES = ("api.py", "causal", "mechanisms", "metrics")
 """Where every public class and function of a module shows itself at work; protocols have nothing to show."""
 
@@ -141,7 +130,7 @@ def test_a_class_has_a_name_of_its_own():
     for module, node in definitions():
         if isinstance(node, ast.ClassDef):
             places[node.name].append(module)
-    assert {name for name, modules in places.items() if len(modules) > 1} == set(SHARED_NAMES), places
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
 
 
 def test_names_keep_to_the_table_of_words():
@@ -153,7 +142,7 @@ def test_names_keep_to_the_table_of_words():
             isinstance(node, ast.ClassDef) and node.name.endswith("Entry") and node.name != "Entry"
         ):
             found.add(node.name)
-    assert found == STILL_USED
+    assert found == set()
 
 
 def test_whatever_is_public_shows_an_example():

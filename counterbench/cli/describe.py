@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from counterbench import datasets
 from counterbench.catalog.cards import Card, JudgeEntry, SourceEntry
@@ -48,7 +48,7 @@ def _suites() -> Lines:
     return [(name, find_suite(name).description.strip()) for name in suite_paths()]
 
 
-def _components(kind: registry.Registry) -> Lines:
+def _components(kind: registry.Registry[Any]) -> Lines:
     return [(name, kind.summary(name)) for name in kind.names()]
 
 
@@ -216,7 +216,7 @@ def _describe_suite(suite: Suite) -> str:
     )
 
 
-def _describe_component(kind: registry.Registry, name: str) -> str:
+def _describe_component(kind: registry.Registry[Any], name: str) -> str:
     component = kind.get(name)
     lines = [f"{name}  ({kind.kind})", "", inspect.getdoc(component) or ""]
     for title in ("definition", "formula", "blind_to", "source"):

@@ -26,11 +26,11 @@ def compare(records: tuple[Path, ...], picture: Path, detail: bool, as_json: boo
     """Compare two or more RECORDS (folders of `evaluate`) that answer the same questions."""
     import json
 
-    from counterbench.leaderboard import comparison
+    from counterbench.leaderboard import comparison, scored
     from counterbench.storage.files import require_picture
 
     require_picture(picture)
-    made = comparison.compare(comparison.load(records), detail=detail)
+    made = comparison.compare(scored.load(records), detail=detail)
     if as_json:
         put_json(json.dumps(made.to_json(), indent=1))
         return
@@ -158,7 +158,7 @@ def verify(
     put(f"{agreeing} of {len(found.checks)} numbers agree {how}, on {found.images} of {found.record.images} images")
     if found.unchecked:
         put(
-            f"{found.unchecked} numbers were not checked: a part of the images says nothing about costs and about statistics of whole sets"
+            f"{found.unchecked} numbers were not checked: a part of the images says nothing about costs, statistics of whole sets, and skills that fewer than {reasking.FEWEST} of them decide"
         )
     if found.problems or found.disagreements:
         raise RecordError(f"{record} could not be verified.")

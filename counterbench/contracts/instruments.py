@@ -79,7 +79,8 @@ def check_feature(name: str, dataset: Dataset) -> Iterator[Finding]:
 def _images(dataset: Dataset) -> Tensor:
     if not dataset.card.image:
         raise ConfigError(f"{dataset.card.name} has no images to look at; give another --dataset.")
-    return dataset.split("test").take(slice(0, COUNT))[dataset.card.image]
+    images: Tensor = dataset.split("test").take(slice(0, COUNT))[dataset.card.image]
+    return images
 
 
 def says_what_decides_it(sight: Sight) -> None:

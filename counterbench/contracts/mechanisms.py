@@ -34,7 +34,7 @@ _OF_EACH_KIND: dict[str, Variable] = {
 
 
 @dataclass(frozen=True)
-class Case:
+class MechanismCase:
     """A mechanism with something to model.
 
     Args:
@@ -87,13 +87,13 @@ def check_recipe(path: Path, dataset: Dataset) -> Iterator[Finding]:
         yield from run(CHECKS, make_case(scm.mechanisms[name], dataset), name)
 
 
-def make_case(mechanism: Mechanism, dataset: Dataset) -> Case:
+def make_case(mechanism: Mechanism, dataset: Dataset) -> MechanismCase:
     """A mechanism for one variable of a dataset, with the first test samples."""
     variable, parents = mechanism.variable, mechanism.parents
     seen = dataset.split("test").take(slice(0, COUNT))
     value, context = variable.encode(seen[variable.name]), {p.name: p.encode(seen[p.name]) for p in parents}
     mechanism.prepare(value, context)
-    return Case(mechanism, value, context)
+    return MechanismCase(mechanism, value, context)
 
 
 # --- of the family ----------------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def other_kinds_are_refused(family: type[Mechanism]) -> None:
 # --- of a mechanism ---------------------------------------------------------------------------------------------------
 
 
-def round_trip(case: Case) -> None:
+def round_trip(case: MechanismCase) -> None:
     """generate undoes abduct, where `invertible` says so."""
     again = case.mechanism.generate(case.abduct(), case.parents)
     require(
@@ -153,7 +153,7 @@ def round_trip(case: Case) -> None:
         )
 
 
-def observed_classes_stay(case: Case) -> None:
+def observed_classes_stay(case: MechanismCase) -> None:
     """a null intervention keeps every observed class, whatever is drawn."""
     if case.mechanism.variable.kind in ("continuous", "image"):
         raise NotAskedError("a quantity, no class")
@@ -166,7 +166,7 @@ def observed_classes_stay(case: Case) -> None:
         )
 
 
-def samples_are_values(case: Case) -> None:
+def samples_are_values(case: MechanismCase) -> None:
     """noise from the prior gives values that the variable can have."""
     drawn = case.mechanism.sample_noise(len(case.value), streams(len(case.value)))
     sampled = case.mechanism.generate(drawn, case.parents)
@@ -174,7 +174,7 @@ def samples_are_values(case: Case) -> None:
     case.mechanism.variable.check(case.mechanism.variable.decode(sampled).detach())
 
 
-def no_sample_depends_on_its_batch(case: Case) -> None:
+def no_sample_depends_on_its_batch(case: MechanismCase) -> None:
     """the same sample gets the same answer alone and in company."""
     mechanism = case.mechanism.eval()
     whole = mechanism.generate(case.abduct(), case.parents)
@@ -189,7 +189,7 @@ def no_sample_depends_on_its_batch(case: Case) -> None:
         )
 
 
-def chance_is_the_generators(case: Case) -> None:
+def chance_is_the_generators(case: MechanismCase) -> None:
     """the same generator gives the same noise, whatever the global seed is."""
     found, sampled = [], []
     for outer in (1, 2):
@@ -213,7 +213,7 @@ def chance_is_the_generators(case: Case) -> None:
         )
 
 
-def loss_reaches_every_parameter(case: Case) -> None:
+def loss_reaches_every_parameter(case: MechanismCase) -> None:
     """the loss is one finite number per sample, and depends on every parameter."""
     loss = case.mechanism.loss(case.value, case.parents, torch.Generator().manual_seed(0))
     require(loss.shape == (len(case.value),), f"loss returned {tuple(loss.shape)}; return one number per sample, (N,)")
@@ -226,7 +226,7 @@ def loss_reaches_every_parameter(case: Case) -> None:
         require(not untouched, f"the loss does not depend on {', '.join(untouched)}; such parameters are never trained")
 
 
-def double_precision_is_kept(case: Case) -> None:
+def double_precision_is_kept(case: MechanismCase) -> None:
     """double precision in, double precision out."""
     mechanism, before = case.mechanism, case.mechanism.reference.dtype
     mechanism.double()
@@ -243,7 +243,7 @@ def double_precision_is_kept(case: Case) -> None:
         )
 
 
-def survives_the_disk(case: Case) -> None:
+def survives_the_disk(case: MechanismCase) -> None:
     """saved and loaded, it answers the same."""
     before = case.mechanism.generate(case.abduct(), case.parents)
     with tempfile.TemporaryDirectory() as folder:
@@ -260,7 +260,7 @@ def survives_the_disk(case: Case) -> None:
     )
 
 
-def pyro_program(case: Case) -> None:
+def pyro_program(case: MechanismCase) -> None:
     """its Pyro program gives values that the variable can have."""
     import pyro
 

@@ -48,7 +48,7 @@ class _Grainy:
 
 
 @dataclass(frozen=True)
-class Case:
+class MetricCase:
     """A metric with an exam that asks for nothing else.
 
     Args:
@@ -76,7 +76,7 @@ def check(name: str, dataset: Dataset) -> Iterator[Finding]:
     yield from run(FAMILY_CHECKS, registry.metrics.get(name), "the class")
     try:
         exam = evaluation.prepare(dataset, "quick", metrics=[name], limit=COUNT, device="cpu")
-        case = Case(exam, exam.make_metrics()[0])
+        case = MetricCase(exam, exam.make_metrics()[0])
     except CounterbenchError as wrong:
         yield Finding("can be made", dataset.card.name, "broken", str(wrong))
         return
@@ -107,7 +107,7 @@ def says_what_it_is(family: type[Metric]) -> None:
 # --- of a metric ------------------------------------------------------------------------------------------------------
 
 
-def declares_its_numbers(case: Case) -> None:
+def declares_its_numbers(case: MetricCase) -> None:
     """make_cells lists each number once, with its unit and what is better."""
     cells = _cells(case)
     require(
@@ -118,7 +118,7 @@ def declares_its_numbers(case: Case) -> None:
     require(not wrong, f"direction of {', '.join(wrong)}: give one of {', '.join(_DIRECTIONS)}")
 
 
-def gives_what_it_declares(case: Case) -> None:
+def gives_what_it_declares(case: MetricCase) -> None:
     """its numbers are finite, one per sample, and among those that it declares."""
     _cells(case)
     found = case.columns()
@@ -137,7 +137,7 @@ def gives_what_it_declares(case: Case) -> None:
         require((column.index.diff() > 0).all(), f"{column.cell.quantity} has a sample twice, or out of order")
 
 
-def no_score_depends_on_the_batch(case: Case) -> None:
+def no_score_depends_on_the_batch(case: MetricCase) -> None:
     """batch size changes no score."""
     _cells(case)
     whole = _by_cell(case.columns(COUNT))
@@ -153,7 +153,7 @@ def no_score_depends_on_the_batch(case: Case) -> None:
             )
 
 
-def reset_forgets(case: Case) -> None:
+def reset_forgets(case: MetricCase) -> None:
     """reset forgets everything."""
     _cells(case)
     metric = case.metric
@@ -163,7 +163,7 @@ def reset_forgets(case: Case) -> None:
         require(metric.compute() == [], "an empty metric must compute an empty list")
 
 
-def survives_the_disk(case: Case) -> None:
+def survives_the_disk(case: MetricCase) -> None:
     """what it has taken can be stored and read back."""
     _cells(case)
     with tempfile.TemporaryDirectory() as folder:
@@ -176,7 +176,7 @@ def survives_the_disk(case: Case) -> None:
             )
 
 
-def _cells(case: Case) -> list[Cell]:
+def _cells(case: MetricCase) -> list[Cell]:
     if not case.metric.cells:
         why = "; ".join(f"{what}: {reason}" for what, reason in case.metric.skipped.items())
         raise NotAskedError(why or "it declares no number here: is there a question that it asks?")

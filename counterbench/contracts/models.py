@@ -21,7 +21,7 @@ COUNT = 8
 
 
 @dataclass(frozen=True)
-class Case:
+class ModelCase:
     """A model with some samples to ask about.
 
     Args:
@@ -55,18 +55,18 @@ class Case:
 def check(name: str, dataset: Dataset) -> Iterator[Finding]:
     """Check the model `name` on the first test samples of a dataset."""
     contestant = models.load(name, dataset)
-    case = Case(contestant, dataset, dataset.split("test").take(slice(0, COUNT)))
+    case = ModelCase(contestant, dataset, dataset.split("test").take(slice(0, COUNT)))
     yield from run(CHECKS, case, dataset.card.name)
 
 
-def answers_nothing_asked(case: Case) -> None:
+def answers_nothing_asked(case: ModelCase) -> None:
     """answers the null intervention with a value of every variable."""
     if "" not in case.questions:
         raise NotAskedError("it declines the null intervention; composition will not be measured")
     case.ask({})
 
 
-def answers_every_intervention(case: Case) -> None:
+def answers_every_intervention(case: ModelCase) -> None:
     """answers an intervention on each variable, and returns what was set."""
     declined = [name for name in case.dataset.card.intervenable if name not in case.questions]
     for held in case.questions.values():
@@ -75,7 +75,7 @@ def answers_every_intervention(case: Case) -> None:
         raise NotAskedError(f"it declines {', '.join(f'do({name})' for name in declined)}; the table will say so")
 
 
-def is_in_evaluation_mode(case: Case) -> None:
+def is_in_evaluation_mode(case: ModelCase) -> None:
     """its networks are in evaluation mode."""
     with evaluation_mode(case.contestant.model) as switched:
         require(
@@ -83,7 +83,7 @@ def is_in_evaluation_mode(case: Case) -> None:
         )
 
 
-def images_are_grey_levels(case: Case) -> None:
+def images_are_grey_levels(case: ModelCase) -> None:
     """images are grey levels from 0 to 255."""
     image = case.dataset.card.image
     if not image:
@@ -93,7 +93,7 @@ def images_are_grey_levels(case: Case) -> None:
     require(not odd, f"{odd}; clamp them, or scale 0..1 by 255 and -1..1 by (x + 1) * 127.5")
 
 
-def only_descendants_change(case: Case) -> None:
+def only_descendants_change(case: ModelCase) -> None:
     """attributes that an intervention cannot reach stay as they were."""
     card, graph = case.dataset.card, case.dataset.graph
     for name, held in case.questions.items():
@@ -107,7 +107,7 @@ def only_descendants_change(case: Case) -> None:
         )
 
 
-def no_answer_depends_on_its_batch(case: Case) -> None:
+def no_answer_depends_on_its_batch(case: ModelCase) -> None:
     """the same question gets the same answer alone, in company and in any order."""
     held, image = _any(case), case.dataset.card.image
     whole, backwards = case.ask(held), case.ask(held, reverse=True)
@@ -125,7 +125,7 @@ def no_answer_depends_on_its_batch(case: Case) -> None:
     require(not others, f"its {', '.join(others)} depend on the batch; see counterbench.causal.chance")
 
 
-def chance_is_the_generators(case: Case) -> None:
+def chance_is_the_generators(case: ModelCase) -> None:
     """asked again it answers the same, whatever the global seed is."""
     held, found = _any(case), []
     for outer in (1, 2):
@@ -138,7 +138,7 @@ def chance_is_the_generators(case: Case) -> None:
     )
 
 
-def leaves_its_input_alone(case: Case) -> None:
+def leaves_its_input_alone(case: ModelCase) -> None:
     """does not write into the samples that it is given."""
     held = _any(case)
     before = {name: value.clone() for name, value in (*case.factual.items(), *held.items())}
@@ -148,7 +148,7 @@ def leaves_its_input_alone(case: Case) -> None:
     require(not moved, f"it changed its input {', '.join(moved)} in place; copy before you write")
 
 
-def noise_is_noise(case: Case) -> None:
+def noise_is_noise(case: ModelCase) -> None:
     """abducted noise and noise of the prior have the same names and sizes."""
     model = case.contestant.model
     if not isinstance(model, models.HasNoise):
@@ -164,7 +164,7 @@ def noise_is_noise(case: Case) -> None:
     require(shapes[0] == shapes[1], f"abduct gives {shapes[0]}, sample_noise {shapes[1]}; they must be alike")
 
 
-def _any(case: Case) -> dict[str, Tensor]:
+def _any(case: ModelCase) -> dict[str, Tensor]:
     """The last question that it answers: an intervention, unless it answers none of them."""
     require(case.questions, "it answers no question: can_answer says no to everything")
     return list(case.questions.values())[-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -37,19 +37,23 @@ def plausible_range(variable: Continuous) -> tuple[float, float]:
     return max(low, variable.low / 2) if variable.low > 0 else low, variable.high + margin
 
 
-def _kept(method: Callable[..., Any]) -> Callable[..., Any]:
+_Content = TypeVar("_Content")
+
+
+def _kept(method: Callable[[Any, str], _Content]) -> Callable[[Any, str], _Content]:
     """A reader's `split` or `attributes`: what it returns is checked once, and lives as long as the dataset."""
 
     @wraps(method)
-    def kept(self: Dataset, name: str) -> Any:
+    def reading(self: Dataset, name: str) -> _Content:
         if (method, name) not in self._kept:
-            content = method(self, name)
-            self._require_sound(name, content.values if isinstance(content, Split) else content)
-            self._kept[method, name] = content
-        content = self._kept[method, name]
-        return content if isinstance(content, Split) else dict(content)
+            read: Any = method(self, name)
+            self._require_sound(name, read.values if isinstance(read, Split) else read)
+            self._kept[method, name] = read
+        kept: Any = self._kept[method, name]
+        content: _Content = kept if isinstance(kept, Split) else dict(kept)  # type: ignore[assignment]
+        return content
 
-    return kept
+    return reading
 
 
 class Dataset:

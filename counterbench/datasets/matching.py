@@ -64,7 +64,8 @@ class Matcher:
     def _points(self, values: Mapping[str, np.ndarray], count: int) -> np.ndarray:
         if not self.quantities:
             return np.zeros((count, 1))
-        return np.stack([values[name] for name in self.quantities], 1).astype(np.float64) / self._spread
+        points: np.ndarray = np.stack([values[name] for name in self.quantities], 1).astype(np.float64) / self._spread
+        return points
 
     def nearest(self, attributes: Mapping[str, Tensor], count: int = NEIGHBOURS) -> Tensor:
         """Rows of the reference images, nearest first.

@@ -111,7 +111,7 @@ class Folder(FileSource):
 
 
 @datasets.register()
-class Table(Dataset):
+class TableDataset(Dataset):
     """Reader for cards whose sources have the key `table`; no Python needed (docs/bring-your-own.md).
 
     Images of the formats PNG, JPEG, BMP, GIF, WEBP, TIFF and PPM, as large as the card says, or larger and of the same proportions. Without a column `split`, groups (or rows,

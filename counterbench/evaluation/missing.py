@@ -48,9 +48,9 @@ def penalised(column: Column, failed: Tensor) -> Column:
 def _worst(cell: Cell, answered: Tensor) -> float:
     """The worst value of a sample, at least as bad as every answered one."""
     if cell.kind == "skill" or cell.direction == "lower":
-        return max([cell.worst_of_sample, *answered.tolist()])
+        return float(max([cell.worst_of_sample, *answered.tolist()]))
     if cell.direction == "higher":
-        return min([cell.worst_of_sample, *answered.tolist()])
+        return float(min([cell.worst_of_sample, *answered.tolist()]))
     best = TARGETS[cell.direction]
     away = answered - best
     far = max([cell.worst_of_sample, *away.abs().tolist()])

@@ -52,11 +52,12 @@ def numbers(
         metric, cell = key
         own = estimates["model", key]
         if own is None:
-            what = " ".join(filter(None, (metric, f"do({cell.intervened})", cell.measured, cell.quantity)))
+            what = " ".join(filter(None, (metric, f"do({cell.intervened_in_words})", cell.measured, cell.quantity)))
             skipped[what] = "undefined: the reference is 0, or a class never occurs"
             continue
         known = {row: end for row in references if (end := estimates.get((row, key))) is not None}
         fields = {name: value for name, value in vars(cell).items() if name != "worst"}
+        fields["intervened"] = cell.intervened_in_words
         made.append(
             Number(**own.model_dump(), metric=metric, **fields, references=known, leaked=(metric, cell) in leaked)
         )

@@ -81,7 +81,7 @@ class Coverage:
         return said + (f" ({', '.join(wrong)})" if wrong else "") + extra
 
 
-class Answers:
+class AnswerFolder:
     """A model that lies in a folder: it knows the questions that were asked, and no others.
 
     Args:

@@ -34,7 +34,7 @@ from counterbench.storage.files import (
 )
 
 if TYPE_CHECKING:
-    from counterbench.exchange.answers import Answers
+    from counterbench.exchange.answers import AnswerFolder
 
 EXAM, QUESTIONS, ANSWERS, CLAIMS = "exam.json", "questions.csv", "answers", "answers.csv"
 BEGUN = "begun-from.sha256"
@@ -70,7 +70,7 @@ and nothing is asked about it in later rounds; a kind of question that you leave
 """
 
 
-class Letter(Declaration):
+class ExamInputs(Declaration):
     """What decides the questions of a folder; `exam.json`."""
 
     dataset: str
@@ -87,7 +87,7 @@ class Letter(Declaration):
 
 
 def rounds_of(plan: Plan) -> int:
-    """How many rounds an exam by letter has."""
+    """How many rounds of questions and answers an exam in files has."""
     return max(1, plan.cycles, 2 if plan.undo or plan.pairs else 1)
 
 
@@ -151,7 +151,7 @@ def export(exam: Exam, folder: Path) -> int:
     if folder.exists() and any(folder.iterdir()) and not (folder / EXAM).is_file():
         raise ConfigError(f"{folder} is not empty and holds no exam; give a new folder.")
     card = dataset.card
-    inputs = Letter(
+    inputs = ExamInputs(
         dataset=card.name,
         source=dataset.source,
         suite=exam.suite,
@@ -190,12 +190,12 @@ def export(exam: Exam, folder: Path) -> int:
     return count
 
 
-def read_exam(folder: Path) -> Letter:
+def read_exam(folder: Path) -> ExamInputs:
     """What decides the questions of a folder; DataError if it holds no exam."""
     path = folder / EXAM
     try:
         require_inside(path, folder)
-        return Letter.model_validate_json(read_bounded(path))
+        return ExamInputs.model_validate_json(read_bounded(path))
     except (OSError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise DataError(
@@ -227,7 +227,7 @@ def _write_image(pixels: np.ndarray, path: Path) -> None:
         np.save(stream, pixels.astype(np.float32))
 
 
-def write_round(exam: Exam, folder: Path, number: int, answers: Answers | None) -> int:
+def write_round(exam: Exam, folder: Path, number: int, answers: AnswerFolder | None) -> int:
     """Write the list of one round; returns how many questions it has."""
     dataset, names = exam.dataset, exam.dataset.card.attributes
     factual = dataset.attributes(SPLIT)

@@ -10,11 +10,11 @@ import counterbench
 from counterbench import datasets
 from counterbench.errors import DataError, UnknownNameError
 from counterbench.evaluation.exam import SPLIT, Exam, prepare
-from counterbench.exchange.answers import Answers, Coverage
+from counterbench.exchange.answers import AnswerFolder, Coverage
 from counterbench.exchange.questions import (
     ANSWERS,
     QUESTIONS,
-    Letter,
+    ExamInputs,
     read_exam,
     rounds_of,
     write_round,
@@ -68,19 +68,19 @@ def ready(
         raise DataError(
             f"{called!r} is the name of a baseline, which boards do not list as a model; give another one with --name."
         )
-    letter = read_exam(folder)
-    asked_about = _dataset(letter, folder, dataset)
-    exam = prepare(asked_about, letter.suite, letter.source, data_dir, None, letter.seed, letter.limit, device)
+    inputs = read_exam(folder)
+    asked_about = _dataset(inputs, folder, dataset)
+    exam = prepare(asked_about, inputs.suite, inputs.source, data_dir, None, inputs.seed, inputs.limit, device)
     for what, theirs, ours in (
-        ("questions", letter.plan, exam.plan.hash),
-        ("images", letter.pixels, exam.dataset.split(SPLIT).fingerprint),
+        ("questions", inputs.plan, exam.plan.hash),
+        ("images", inputs.pixels, exam.dataset.split(SPLIT).fingerprint),
     ):
         if theirs != ours:
             raise DataError(
-                f"{folder} was made by counterbench {letter.counterbench} with other {what} than {counterbench.__version__} has here; export "
+                f"{folder} was made by counterbench {inputs.counterbench} with other {what} than {counterbench.__version__} has here; export "
                 "it again."
             )
-    answers = Answers(exam, folder)
+    answers = AnswerFolder(exam, folder)
     if not answers.asked:
         raise DataError(
             f"{folder / 'round-1' / ANSWERS} holds no answers; {folder / 'README.txt'} says how they are called."
@@ -107,21 +107,21 @@ def ready(
     return Scoring(judged, contestant, (answers.rounds, total), answers.coverage, waiting)
 
 
-def _dataset(letter: Letter, folder: Path, card: str | None) -> str:
+def _dataset(inputs: ExamInputs, folder: Path, card: str | None) -> str:
     """What the questions are about: of the catalogue, or the card that was given. A path in the folder is not followed."""
-    if card is None and letter.dataset not in datasets.names():
-        error = UnknownNameError("dataset", letter.dataset, datasets.names())
+    if card is None and inputs.dataset not in datasets.names():
+        error = UnknownNameError("dataset", inputs.dataset, datasets.names())
         raise DataError(
             f"{folder}: {error} If its card is in a file, give it: counterbench score {folder} --dataset CARD."
         )
-    if card is not None and (declared := datasets.card(card).name) != letter.dataset:
+    if card is not None and (declared := datasets.card(card).name) != inputs.dataset:
         raise DataError(
-            f"{folder} asks about {letter.dataset!r}, and {card} declares {declared!r}; give the card of the former."
+            f"{folder} asks about {inputs.dataset!r}, and {card} declares {declared!r}; give the card of the former."
         )
-    return card or letter.dataset
+    return card or inputs.dataset
 
 
-def _covered(exam: Exam, answers: Answers, total: int) -> Answered:
+def _covered(exam: Exam, answers: AnswerFolder, total: int) -> Answered:
     """Which questions the answers are about, for the record."""
     whole, there = exam.plan, answers.plan
     left = [f"do({name})" for name in whole.single if name not in there.single]
@@ -134,7 +134,7 @@ def _covered(exam: Exam, answers: Answers, total: int) -> Answered:
     return Answered(rounds=rounds, rounds_asked=total, left_out=left, claimed=answers.claims_all)
 
 
-def _notes(answers: Answers, covered: Answered) -> tuple[str, ...]:
+def _notes(answers: AnswerFolder, covered: Answered) -> tuple[str, ...]:
     """The same in words, for people."""
     said = [f"answers from files, round {number}: {found}" for number, found in answers.coverage.items()]
     if answers.rounds < covered.rounds_asked:

@@ -46,7 +46,8 @@ class Inception(FeatureSpace):
 
     def _extract(self, images: Tensor) -> Tensor:
         whole = as_rgb(images).round().clamp(0, 255).to(torch.uint8).to(self.device)
-        return self.network(whole)[0]
+        features: Tensor = self.network(whole)[0]
+        return features
 
 
 def build(path: Path) -> torch.nn.Module:

@@ -53,14 +53,15 @@ class LPIPS(FeatureSpace):
 
     def _apart(self, first: Tensor, second: Tensor) -> Tensor:
         scaled = [as_rgb(images.float().to(self.device)) / 127.5 - 1 for images in (first, second)]
-        return self.network(*scaled).flatten(1)[:, 0]
+        distances: Tensor = self.network(*scaled).flatten(1)[:, 0]
+        return distances
 
 
 def build(backbone: dict[str, Tensor]) -> torch.nn.Module:
     """The network, from torchvision's state of the backbone (`features.0.weight`, ...)."""
     import lpips
 
-    network = lpips.LPIPS(net="vgg", pretrained=True, pnet_rand=True, verbose=False)
+    network: torch.nn.Module = lpips.LPIPS(net="vgg", pretrained=True, pnet_rand=True, verbose=False)
     for layers in (getattr(network.net, f"slice{number}") for number in range(1, 6)):
         for position, layer in layers.named_children():
             if hasattr(layer, "weight"):

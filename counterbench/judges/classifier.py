@@ -90,7 +90,8 @@ class Classifier(Judge):
         return self.sha256
 
     def _look(self, images: Tensor) -> Tensor:
-        return self.network(normalised(images.to(self.device))).to(images.device)
+        outputs: Tensor = self.network(normalised(images.to(self.device))).to(images.device)
+        return outputs
 
     def _measure(self, seen: Tensor) -> Tensor:
         return seen[:, self.columns].softmax(1)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from counterbench.errors import RecordError, RecordWarning
 from counterbench.leaderboard.comparison import RESAMPLES
-from counterbench.leaderboard.ranking import Candidate, Ranking, rank
+from counterbench.leaderboard.ranking import NamedRecord, Ranking, rank
 from counterbench.records.plausibility import problems
 from counterbench.records.record import (
     CEILINGS,
@@ -165,16 +165,16 @@ def _board(dataset: str, source: str, suite: str, given: Sequence[tuple[Path, Re
     given, notes = _once(given)
     models = [(path, record) for path, record in given if record.inputs.model not in (*FLOORS, *CEILINGS)]
     names = _names([record for _, record in models])
-    candidates = [Candidate(name, record, path) for name, (path, record) in zip(names, models, strict=True)]
-    candidates, others = _of_one_meaning(candidates)
+    records = [NamedRecord(name, record, path) for name, (path, record) in zip(names, models, strict=True)]
+    records, others = _of_one_meaning(records)
     notes += others
-    ranking = rank(candidates, resamples)
-    rows = [_row(one, ranking) for one in candidates]
+    ranking = rank(records, resamples)
+    rows = [_row(one, ranking) for one in records]
     rows.sort(key=lambda row: (row.mean is None, row.mean or 0.0, row.name))
     # What those say who are ranked goes before what others say: only they certainly took the same exam.
-    first = sorted(candidates, key=lambda one: one.name not in ranking.ranks)
+    first = sorted(records, key=lambda one: one.name not in ranking.ranks)
     leading = [one for one in first if one.name in ranking.ranks] or first
-    columns = _columns(first or [Candidate(path.stem, record, path) for path, record in given])
+    columns = _columns(first or [NamedRecord(path.stem, record, path) for path, record in given])
     ends, more = _ends(
         [(one.name, one.record) for one in leading] or [(path.stem, record) for path, record in given], columns
     )
@@ -195,16 +195,16 @@ def _once(given: Sequence[tuple[Path, Record]]) -> tuple[list[tuple[Path, Record
     return list(found.values()), notes
 
 
-def _of_one_meaning(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[str]]:
+def _of_one_meaning(records: Sequence[NamedRecord]) -> tuple[list[NamedRecord], list[str]]:
     """(those that mean by every headline number what most of them mean, notes on the others)."""
     meanings: dict[Key, Counter[tuple[object, ...]]] = {}
-    for one in candidates:
+    for one in records:
         for number in one.record.numbers:
             if not number.detail:
                 meanings.setdefault(number.key, Counter())[_meaning(number)] += 1
     usual = {key: counted.most_common(1)[0][0] for key, counted in meanings.items()}
     alike, notes = [], []
-    for one in candidates:
+    for one in records:
         other = next((n for n in one.record.numbers if not n.detail and _meaning(n) != usual[n.key]), None)
         if other is None:
             alike.append(one)
@@ -221,7 +221,7 @@ def _meaning(number: Number) -> tuple[object, ...]:
     return tuple(number.declared.values())
 
 
-def _row(one: Candidate, ranking: Ranking) -> Row:
+def _row(one: NamedRecord, ranking: Ranking) -> Row:
     marks = list(_marks(one.record))
     if lacking := ranking.lacking.get(one.name):
         marks.append(f"no mean rank: {lacking} numbers of the others are missing or leaked")
@@ -229,10 +229,10 @@ def _row(one: Candidate, ranking: Ranking) -> Row:
     return Row(one.name, one.record, one.path, ranks, ranking.means.get(one.name), tuple(marks))
 
 
-def _columns(candidates: Sequence[Candidate]) -> dict[Key, Number]:
+def _columns(records: Sequence[NamedRecord]) -> dict[Key, Number]:
     """The headline numbers, as the first that has them says."""
     columns: dict[Key, Number] = {}
-    for one in candidates:
+    for one in records:
         for number in one.record.numbers:
             if not number.detail:
                 columns.setdefault(number.key, number)

@@ -9,7 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from counterbench.leaderboard.comparison import LEVEL, Comparison, Difference
+from counterbench.leaderboard.comparison import Comparison
+from counterbench.leaderboard.paired import LEVEL, Difference
 from counterbench.records.record import FLOORS, Number, regret
 from counterbench.records.table import ARROWS, ASCII_ARROWS, fit, label, section, show
 from counterbench.runtime.terminal import printable

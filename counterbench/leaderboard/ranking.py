@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from counterbench.errors import RecordError
-from counterbench.leaderboard import comparison
-from counterbench.leaderboard.comparison import RESAMPLES, Difference, Entry
+from counterbench.leaderboard import comparison, scored
+from counterbench.leaderboard.comparison import RESAMPLES
+from counterbench.leaderboard.paired import Difference
+from counterbench.leaderboard.scored import ScoredRecord
 from counterbench.records import totals
 from counterbench.records.intervals import Ratios
 from counterbench.records.record import Number, Record
@@ -21,7 +23,7 @@ from counterbench.records.totals import Key
 
 
 @dataclass(frozen=True)
-class Candidate:
+class NamedRecord:
     """A record that may be ranked.
 
     Args:
@@ -56,24 +58,24 @@ class Ranking:
     notes: tuple[str, ...] = ()
 
 
-def rank(candidates: Sequence[Candidate], resamples: int = RESAMPLES) -> Ranking:
+def rank(records: Sequence[NamedRecord], resamples: int = RESAMPLES) -> Ranking:
     """Compare all that answered the same questions, pair by pair, each number among those who have it.
 
     Records of all images come first; only where there is none are partial ones compared with each other. A record that does not fit
     (other questions, judges or versions, no scores beside it) has no rank, and costs nobody else theirs.
     """
-    if len(candidates) < 2:
+    if len(records) < 2:
         return Ranking()
-    chosen, notes = _alike(candidates)
-    entries, more = _entries(chosen)
+    comparable, notes = _alike(records)
+    scored, more = _scored(comparable)
     notes += more
-    temperatures = {e.record.pixel_temperature for e in entries if e.record.pixel_temperature is not None}
+    temperatures = {e.record.pixel_temperature for e in scored if e.record.pixel_temperature is not None}
     if len(temperatures) > 1:
-        hidden = dict.fromkeys(filter(None, (comparison.dependent_on_temperature(e.record) for e in entries)))
+        hidden = dict.fromkeys(filter(None, (comparison.dependent_on_temperature(e.record) for e in scored)))
         notes += [f"{metrics} has no ranks: the pixel-noise temperatures differ" for metrics in hidden]
-        entries = [Entry(e.name, e.record, _at_any_temperature(e)) for e in entries]
-    clusters = {one.clusters for entry in entries for one in entry.ratios.values()}
-    if len(entries) < 2 or max(clusters, default=0) < 2:
+        scored = [ScoredRecord(e.name, e.record, _at_any_temperature(e)) for e in scored]
+    clusters = {one.clusters for model in scored for one in model.ratios.values()}
+    if len(scored) < 2 or max(clusters, default=0) < 2:
         return Ranking(
             notes=(
                 *notes,
@@ -82,29 +84,29 @@ def rank(candidates: Sequence[Candidate], resamples: int = RESAMPLES) -> Ranking
         )
     differences = [
         one
-        for pair in combinations(entries, 2)
+        for pair in combinations(scored, 2)
         if pair[0].ratios.keys() & pair[1].ratios.keys()
         for one in comparison.compare(pair, resamples).differences
     ]
-    ranks = _ranks(entries, differences)
-    means, lacking = _means(entries, ranks)
+    ranks = _ranks(scored, differences)
+    means, lacking = _means(scored, ranks)
     return Ranking(ranks, means, lacking, tuple(differences), max(clusters), tuple(notes))
 
 
-def _alike(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[str]]:
+def _alike(records: Sequence[NamedRecord]) -> tuple[list[NamedRecord], list[str]]:
     """(the most that took the same exam, notes on the others)."""
-    whole = [one for one in candidates if not one.record.partial] or list(candidates)
-    same: dict[str, list[Candidate]] = {}
+    whole = [one for one in records if not one.record.partial] or list(records)
+    exams: dict[str, list[NamedRecord]] = {}
     for one in whole:
-        same.setdefault(_exam(one.record), []).append(one)
-    chosen = max(same.values(), key=len)
+        exams.setdefault(_exam(one.record), []).append(one)
+    largest = max(exams.values(), key=len)
     notes = []
-    for one in candidates:
+    for one in records:
         if one not in whole:
             notes.append(f"{one.name} has no rank: it is partial ({one.record.partial})")
-        elif one not in chosen:
-            notes.append(f"{one.name} has no rank: {_difference(chosen[0], one)}")
-    return chosen, notes
+        elif one not in largest:
+            notes.append(f"{one.name} has no rank: {_difference(largest[0], one)}")
+    return largest, notes
 
 
 def _exam(record: Record) -> str:
@@ -113,47 +115,47 @@ def _exam(record: Record) -> str:
     return json.dumps([inputs.plan, data, inputs.judges, inputs.counterbench], sort_keys=True)
 
 
-def _difference(first: Candidate, other: Candidate) -> str:
+def _difference(first: NamedRecord, other: NamedRecord) -> str:
     try:
-        comparison.require_comparable(first.record, other.record, first.path, other.path)
+        scored.require_comparable(first.record, other.record, first.path, other.path)
     except RecordError as error:
         return str(error)
     return "it took another exam"
 
 
-def _entries(chosen: Sequence[Candidate]) -> tuple[list[Entry], list[str]]:
+def _scored(comparable: Sequence[NamedRecord]) -> tuple[list[ScoredRecord], list[str]]:
     """(those with scores of their own, notes on the others)."""
-    there, notes = [], []
-    for one in chosen:
+    own, notes = [], []
+    for one in comparable:
         try:
-            comparison.require_comparable(chosen[0].record, one.record, chosen[0].path, one.path)
-            comparison.require_own(
-                one.path, Entry(one.name, one.record, dict(totals.read(one.path, merge=True).numbers))
+            scored.require_comparable(comparable[0].record, one.record, comparable[0].path, one.path)
+            scored.require_own(
+                one.path, ScoredRecord(one.name, one.record, dict(totals.read(one.path, merge=True).numbers))
             )
-            there.append(one)
+            own.append(one)
         except RecordError as error:
             notes.append(f"{one.name} has no rank: {error}")
     try:
-        found = comparison.totals_of([one.path for one in there]) if there else []
+        scores = scored.totals_of([one.path for one in own]) if own else []
     except RecordError as error:
         return [], [*notes, f"no ranks: {error}"]
-    entries = [Entry(one.name, one.record, dict(units.numbers)) for one, units in zip(there, found, strict=True)]
-    return [Entry(e.name, e.record, _rankable(e)) for e in entries], notes
+    rows = [ScoredRecord(one.name, one.record, dict(units.numbers)) for one, units in zip(own, scores, strict=True)]
+    return [ScoredRecord(row.name, row.record, _rankable(row)) for row in rows], notes
 
 
-def _at_any_temperature(entry: Entry) -> dict[Key, Ratios]:
-    known = entry.record.by_key
-    return {key: ratios for key, ratios in entry.ratios.items() if not known[key].depends_on_temperature}
+def _at_any_temperature(model: ScoredRecord) -> dict[Key, Ratios]:
+    known = model.record.by_key
+    return {key: ratios for key, ratios in model.ratios.items() if not known[key].depends_on_temperature}
 
 
-def _rankable(entry: Entry) -> dict[Key, Ratios]:
-    """An entry's headline numbers that count: no cost, for that is no matter of chance, none of a judge that the model was trained
+def _rankable(model: ScoredRecord) -> dict[Key, Ratios]:
+    """A record's headline numbers that count: no cost, for that is no matter of chance, none of a judge that the model was trained
     against, and no error of attributes that were never claimed."""
-    known = entry.record.by_key
-    unclaimed = entry.record.coverage is not None and not entry.record.coverage.claimed
+    known = model.record.by_key
+    unclaimed = model.record.coverage is not None and not model.record.coverage.claimed
     return {
         key: ratios
-        for key, ratios in entry.ratios.items()
+        for key, ratios in model.ratios.items()
         if key in known
         and known[key].role not in ("resource", "detail")
         and not known[key].leaked
@@ -161,21 +163,23 @@ def _rankable(entry: Entry) -> dict[Key, Ratios]:
     }
 
 
-def _ranks(entries: Sequence[Entry], differences: Sequence[Difference]) -> dict[str, dict[Key, int]]:
+def _ranks(scored: Sequence[ScoredRecord], differences: Sequence[Difference]) -> dict[str, dict[Key, int]]:
     beaten = Counter(
         (one.second if one.better == one.first else one.first, one.key) for one in differences if one.better is not None
     )
-    known = Counter(key for entry in entries for key in entry.ratios)
+    known = Counter(key for model in scored for key in model.ratios)
     return {
-        entry.name: {key: 1 + beaten[entry.name, key] for key in entry.ratios if known[key] > 1} for entry in entries
+        model.name: {key: 1 + beaten[model.name, key] for key in model.ratios if known[key] > 1} for model in scored
     }
 
 
-def _means(entries: Sequence[Entry], ranks: Mapping[str, Mapping[Key, int]]) -> tuple[dict[str, float], dict[str, int]]:
+def _means(
+    scored: Sequence[ScoredRecord], ranks: Mapping[str, Mapping[Key, int]]
+) -> tuple[dict[str, float], dict[str, int]]:
     """(mean ranks, how many numbers somebody lacks for one): what at least half of the models have is what is needed."""
     known = Counter(key for found in ranks.values() for key in found)
-    numbers = {key: number for entry in entries for key, number in entry.record.by_key.items()}
-    needed = [key for key, count in known.items() if 2 * count >= len(entries) and counts(numbers[key])]
+    numbers = {key: number for model in scored for key, number in model.record.by_key.items()}
+    needed = [key for key, count in known.items() if 2 * count >= len(scored) and counts(numbers[key])]
     metrics: dict[str, list[Key]] = {}
     for key in needed:
         metrics.setdefault(key[0], []).append(key)

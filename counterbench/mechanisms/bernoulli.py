@@ -48,7 +48,8 @@ class Bernoulli(Mechanism):
         """(N, 1), log-odds of 1."""
         if self.network is None:
             return self.free_logit.expand(len(like), 1)
-        return self.network(self.context(parents, like))
+        logit: Tensor = self.network(self.context(parents, like))
+        return logit
 
     def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:
         # In double precision, on the CPU: these are few numbers, and some devices have no doubles.
@@ -79,4 +80,5 @@ class Bernoulli(Mechanism):
 
     def pyro_sample(self, name: str, parents: Parents, count: int) -> Tensor:
         logit = self.logit(parents, self.reference.new_empty(count, 0))
-        return pyro.sample(name, dist.Bernoulli(logits=logit[:, 0])).long()
+        label: Tensor = pyro.sample(name, dist.Bernoulli(logits=logit[:, 0])).long()
+        return label

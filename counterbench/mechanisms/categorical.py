@@ -11,8 +11,7 @@ from pyro.nn import DenseNN
 from torch import Tensor, nn
 
 from counterbench.causal.chance import Generator, gumbel
-from counterbench.causal.variables import Categorical as CategoricalVariable
-from counterbench.causal.variables import Variable
+from counterbench.causal.variables import Categorical, Variable
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
 from counterbench.plugins.registry import mechanisms
 
@@ -54,14 +53,14 @@ def truncated_gumbels(logits: Tensor, observed: Tensor, generator: Generator = N
 
 
 @mechanisms.register()
-class Categorical(Mechanism):
+class CategoricalMechanism(Mechanism):
     """x = argmax_k (logit_k(parents) + g_k), g_k ~ Gumbel(0, 1).
 
     Args:
         hidden: widths of the network that reads the parents; without parents the logits are free parameters.
 
     Examples:
-        >>> mechanism = Categorical(CategoricalVariable("hair", ("bald", "short", "long")), [])
+        >>> mechanism = CategoricalMechanism(Categorical("hair", ("bald", "short", "long")), [])
         >>> hair = mechanism.variable.encode(torch.tensor([2, 0]))
         >>> mechanism.generate(mechanism.abduct(hair, {}), {}).argmax(1).tolist()
         [2, 0]
@@ -73,7 +72,7 @@ class Categorical(Mechanism):
 
     def __init__(self, variable: Variable, parents: Sequence[Variable], hidden: Sequence[int] = (32, 32)):
         super().__init__(variable, parents)
-        assert isinstance(variable, CategoricalVariable)
+        assert isinstance(variable, Categorical)
         self.classes = variable
         size = self.context_size
         if size:
@@ -88,7 +87,8 @@ class Categorical(Mechanism):
         """(N, K), normalised."""
         if self.network is None:
             return self.free_logits.log_softmax(0).expand(len(like), -1)
-        return self.network(self.context(parents, like)).log_softmax(1)
+        log_probabilities: Tensor = self.network(self.context(parents, like)).log_softmax(1)
+        return log_probabilities
 
     def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:
         observed = self.classes.decode(value)
@@ -106,4 +106,5 @@ class Categorical(Mechanism):
 
     def pyro_sample(self, name: str, parents: Parents, count: int) -> Tensor:
         logits = self.logits(parents, self.reference.new_empty(count, 0))
-        return pyro.sample(name, dist.Categorical(logits=logits))
+        label: Tensor = pyro.sample(name, dist.Categorical(logits=logits))
+        return label

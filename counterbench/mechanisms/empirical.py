@@ -76,6 +76,10 @@ class Empirical(Mechanism):
     def pyro_sample(self, name: str, parents: Parents, count: int) -> Tensor:
         natural = self.variable.decode(self._stored())
         if natural.is_floating_point():
-            return pyro.sample(name, dist.Empirical(natural.expand(count, -1), natural.new_zeros(count, len(natural))))
+            value: Tensor = pyro.sample(
+                name, dist.Empirical(natural.expand(count, -1), natural.new_zeros(count, len(natural)))
+            )
+            return value
         frequency = natural.bincount().to(self.values.dtype)
-        return pyro.sample(name, dist.Categorical(frequency.expand(count, -1)))
+        label: Tensor = pyro.sample(name, dist.Categorical(frequency.expand(count, -1)))
+        return label

@@ -33,7 +33,7 @@ def _spline_parameters(spline: Spline) -> tuple[nn.Parameter, ...]:
     )
 
 
-class ConditionalAffine(ConditionalTransformModule):
+class ConditionalAffine(ConditionalTransformModule):  # type: ignore[misc]  # pyro declares no types
     """y = shift(c) + exp(log_scale(c)) u, with shift and log-scale from a small network of the context c.
 
     Examples:
@@ -52,7 +52,8 @@ class ConditionalAffine(ConditionalTransformModule):
 
     def condition(self, context: Tensor) -> Transform:
         shift, log_scale = self.network(context)
-        return AffineTransform(shift, log_scale.exp(), event_dim=1)
+        transform: Transform = AffineTransform(shift, log_scale.exp(), event_dim=1)
+        return transform
 
 
 class Affine(nn.Module):
@@ -69,7 +70,8 @@ class Affine(nn.Module):
         self.log_scale = nn.Parameter(torch.zeros(1))
 
     def transform(self) -> Transform:
-        return AffineTransform(self.shift, self.log_scale.exp(), event_dim=1)
+        transform: Transform = AffineTransform(self.shift, self.log_scale.exp(), event_dim=1)
+        return transform
 
 
 @mechanisms.register()
@@ -164,7 +166,8 @@ class Flow(Mechanism):
         return {"u": normal((count, 1), generator, self.reference)}
 
     def loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
-        return -self._distribution(self.context(parents, value)).log_prob(self._inside(value))
+        log_density: Tensor = -self._distribution(self.context(parents, value)).log_prob(self._inside(value))
+        return log_density
 
     def prepare(self, value: Tensor, parents: Parents) -> None:
         """Start from the data's own mean and spread, so that the spline sees values within its bounds."""
@@ -186,4 +189,5 @@ class Flow(Mechanism):
             ReshapeTransform(torch.Size([1]), torch.Size([])),
             torch.distributions.AffineTransform(self.quantity.low + half, half),
         ]
-        return pyro.sample(name, dist.TransformedDistribution(encoded, natural))
+        value: Tensor = pyro.sample(name, dist.TransformedDistribution(encoded, natural))
+        return value

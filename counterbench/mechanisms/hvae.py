@@ -102,7 +102,7 @@ class HVAE(LikelihoodImage):
         self.encoder = HierarchicalEncoder(variable.channels, inner, patch, bottleneck)
         self.decoder = HierarchicalDecoder(checked, latent, self.context_size, conditional_prior, patch, bottleneck)
         self.likelihood = DiscretisedGaussian(self.decoder.features, variable.channels, min_log_scale, max_log_scale)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
     @property
     def level_count(self) -> int:
@@ -172,7 +172,8 @@ class HVAE(LikelihoodImage):
         features, _ = self.decoder.generate(
             self._parts(noise["latent"]), noise.get("factual", context), context, held, share
         )
-        return self.likelihood(features)
+        image: tuple[Tensor, Tensor] = self.likelihood(features)
+        return image
 
     def loss(self, value: Tensor, parents: Parents, generator: Generator = None, active: int | None = None) -> Tensor:
         _, pixels, divergences = self.infer_noise(value, parents, generator, 1.0, active)

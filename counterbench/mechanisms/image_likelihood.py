@@ -108,7 +108,8 @@ class LikelihoodImage(Mechanism):
         mean, log_scale = self.pixels({"latent": latent}, parents)
         scale = (self.pixel_temperature * log_scale.exp()).clamp(min=1e-6)
         # In grey levels, as every site of the program is in natural units.
-        return pyro.sample(name, dist.Normal(self.image.decode(mean), 127.5 * scale).to_event(3))
+        image: Tensor = pyro.sample(name, dist.Normal(self.image.decode(mean), 127.5 * scale).to_event(3))
+        return image
 
 
 def negative_log_likelihood(value: Tensor, pixels: tuple[Tensor, Tensor]) -> Tensor:

@@ -81,7 +81,8 @@ class VAE(LikelihoodImage):
 
     def pixels(self, noise: Noise, parents: Parents) -> tuple[Tensor, Tensor]:
         latent = noise["latent"]
-        return self.likelihood(self.decoder(latent, self.context(parents, latent)))
+        image: tuple[Tensor, Tensor] = self.likelihood(self.decoder(latent, self.context(parents, latent)))
+        return image
 
     def infer_noise(
         self, value: Tensor, parents: Parents, generator: Generator, temperature: float

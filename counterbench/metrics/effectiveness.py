@@ -170,13 +170,14 @@ class Effectiveness(SampleMetric):
         named = (score > 0.5).astype(int)
         ones = torch.ones_like(raw.value)
         numerator, denominator = (torch.from_numpy(part) for part in f1_parts(target, named))
-        found = {
+        statistics = {
             "auroc": (torch.from_numpy(auroc(target, score)), ones),
             "balanced_accuracy": (torch.from_numpy(balanced_accuracy(target, named)), ones),
             "f1": (numerator, denominator),
         }
         columns = {}
-        for quantity, (value, reference) in found.items():
-            at = self._of_set(quantity, cell.intervened, cell.measured)
+        (intervened,) = cell.intervened_names
+        for quantity, (value, reference) in statistics.items():
+            at = self._of_set(quantity, intervened, cell.measured)
             columns[at] = Column(self.name, at, raw.index, value, reference)
         return columns

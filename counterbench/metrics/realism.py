@@ -174,15 +174,16 @@ class Realism(Metric):
             return frechet(answered, matched)
         if cell.quantity == "kid":
             return kid(answered, matched)
-        key = (cell.intervened, cell.space)
+        key = (cell.intervened_names, cell.space)
         if key not in self._shared:
             self._shared[key] = prdc(answered, matched, _K)
         return self._shared[key][cell.quantity]
 
     @property
-    def _shared(self) -> dict[tuple[str, str], dict[str, Tensor]]:
+    def _shared(self) -> dict[tuple[tuple[str, ...], str], dict[str, Tensor]]:
         """Precision, recall, density and coverage come from the same distances."""
-        return self.__dict__.setdefault("_shared_values", {})
+        values: dict[tuple[str, str], dict[str, Tensor]] = self.__dict__.setdefault("_shared_values", {})
+        return values
 
     def _train_moments(self, space: FeatureSpace) -> tuple[Tensor, Tensor]:
         assert self.setting.references is not None

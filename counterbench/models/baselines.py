@@ -100,7 +100,7 @@ class Resample(_RealImages):
         return self._matcher.random(attributes, uniform((len(image), 1), generator)[:, 0])
 
 
-class Truth:
+class TrueCounterfactual:
     """Returns the true counterfactual, where the process is known: the ceiling of every table."""
 
     needs_image: ClassVar[bool] = False
@@ -137,12 +137,12 @@ def _same(first: Tensor, second: Tensor) -> Tensor:
     return torch.isclose(first.double(), second.double(), rtol=1e-5, atol=1e-8)
 
 
-BASELINES: dict[str, type[Identity] | type[Truth]] = {
+BASELINES: dict[str, type[Identity] | type[TrueCounterfactual]] = {
     "identity": Identity,
     "noise": Noise,
     "retrieve": Retrieve,
     "resample": Resample,
-    "truth": Truth,
+    "truth": TrueCounterfactual,
 }
 
 

@@ -6,7 +6,7 @@ the maps, one number per channel, never as image-sized maps: that is the same fu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -122,7 +122,7 @@ class HierarchicalEncoder(nn.Module):
                 Bottleneck(after, after, resolution, _inner(after, bottleneck)) for _ in range(blocks)
             )
             for block in stage:
-                block.last.weight.data *= count**-0.5  # type: ignore[union-attr, operator]
+                block.last.weight.data *= count**-0.5  # type: ignore[union-attr]
             self.stages.append(stage)
             width = after
         self.resolutions = [resolution for resolution, _, _ in reversed(levels)]
@@ -132,7 +132,7 @@ class HierarchicalEncoder(nn.Module):
         maps, found = self.stem(image), {}
         for resolution, shrink, stage in zip(self.resolutions, self.shrink, self.stages, strict=True):
             maps = shrink(maps)
-            for block in stage:  # type: ignore[union-attr, attr-defined]
+            for block in stage:  # type: ignore[attr-defined]
                 maps = maps + block(maps)
             found[resolution] = maps
         return found
@@ -328,14 +328,20 @@ class HierarchicalDecoder(nn.Module):
 
         return self._run(len(context), context, context if prior_context is None else prior_context, latent)
 
-    def _run(self, count, context, prior_context, latent):  # type: ignore[no-untyped-def]
+    def _run(
+        self,
+        count: int,
+        context: Tensor,
+        prior_context: Tensor,
+        latent: Callable[[StochasticBlock, Tensor, tuple[Tensor, Tensor], int], Layer],
+    ) -> tuple[Tensor, list[Layer]]:
         layers: list[Layer] = []
         maps = path = self.biases[0].expand(count, -1, -1, -1)
         for level in range(len(self.levels)):
             if level:
                 maps = self.grow[level - 1](maps) + self.biases[level]
                 path = self.grow_path[level - 1](path) + self.biases[level]
-            for block in self.stages[level]:  # type: ignore[union-attr, attr-defined]
+            for block in self.stages[level]:  # type: ignore[attr-defined]
                 prior, features = block.expected(path, prior_context)
                 layer = latent(block, maps, prior, len(layers))
                 layers.append(layer)

@@ -19,7 +19,7 @@ from counterbench.errors import ConfigError, DataError, suggestion
 from counterbench.evaluation.evaluation import SPLIT, Evaluation
 from counterbench.models.model import Contestant, can_answer, checked_answer
 from counterbench.models.reachable import evaluation_mode
-from counterbench.pictures.grid import Panel, captions, draw_grid, grid_figure
+from counterbench.pictures.grid import InterventionColumns, captions, draw_grid, grid_figure
 from counterbench.pictures.sheet import draw_sheet
 
 if TYPE_CHECKING:
@@ -30,22 +30,23 @@ MOST, ROWS = 256, 64
 
 
 def evaluation_figure(evaluation: Evaluation, dataset: Dataset) -> Figure | None:
-    """The first answers of an evaluation, as they were judged, one panel per intervened variable; None without images."""
+    """The first answers of an evaluation, as they were judged, three columns per intervened variable; None without images."""
     image = dataset.card.image
-    panels, factual = [], None
+    interventions: list[InterventionColumns] = []
+    factual = None
     for name, shown in evaluation.shown.items():
         factual = shown.factual
         words = captions(dataset.variables[name], shown.wanted)
-        panels.append(Panel(f"do({name})", words, shown.answered, shown.truth))
+        interventions.append(InterventionColumns(f"do({name})", words, shown.answered, shown.truth))
     if factual is None:
         return None
     title = f"{evaluation.record.title} - {dataset.card.name}/{dataset.source}"
-    return grid_figure(Samples({image: factual}, torch.arange(len(factual))), image, panels, title)
+    return grid_figure(Samples({image: factual}, torch.arange(len(factual))), image, interventions, title)
 
 
-def panel(
+def intervention_columns(
     contestant: Contestant, dataset: Dataset, factual: Samples, interventions: Mapping[str, Tensor], noise: SampleNoise
-) -> Panel:
+) -> InterventionColumns:
     """Ask one question about each sample."""
     image = dataset.card.image
     if not can_answer(contestant.model, list(interventions)):
@@ -57,7 +58,7 @@ def panel(
     answer = checked_answer(given, dataset.variables, interventions, factual.count)
     truth = dataset.truth(SPLIT, factual.index, interventions)[image] if dataset.knows_truth(interventions) else None
     words = [captions(dataset.variables[name], value) for name, value in interventions.items()]
-    return Panel(
+    return InterventionColumns(
         "do(" + ", ".join(interventions) + ")",
         [", ".join(parts) for parts in zip(*words, strict=True)],
         answer[image],
@@ -90,8 +91,10 @@ def generate(
         if _settable(dataset, name)
     }
     noise = SampleNoise(seed, [f"generate/{row}" for row in rows.tolist()])
-    made = panel(contestant, dataset, factual, interventions, noise)
-    draw_grid(factual, dataset.card.image, [made], f"{contestant.title} - {dataset.card.name}/{dataset.source}", path)
+    columns = intervention_columns(contestant, dataset, factual, interventions, noise)
+    draw_grid(
+        factual, dataset.card.image, [columns], f"{contestant.title} - {dataset.card.name}/{dataset.source}", path
+    )
 
 
 def draw_dataset(dataset: Dataset, count: int, seed: int, path: Path) -> None:

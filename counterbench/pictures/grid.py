@@ -20,7 +20,7 @@ _CELL = 0.85  # inches
 
 
 @dataclass(frozen=True)
-class Panel:
+class InterventionColumns:
     """The answers to one intervention.
 
     Args:
@@ -36,31 +36,33 @@ class Panel:
     truth: Tensor | None
 
 
-def draw_grid(factual: Samples, image: str, panels: Sequence[Panel], title: str, path: Path) -> None:
+def draw_grid(
+    factual: Samples, image: str, interventions: Sequence[InterventionColumns], title: str, path: Path
+) -> None:
     """:func:`grid_figure` in a .png file."""
-    save_figure(grid_figure(factual, image, panels, title), path)
+    save_figure(grid_figure(factual, image, interventions, title), path)
 
 
 @own_style()
-def grid_figure(factual: Samples, image: str, panels: Sequence[Panel], title: str) -> Figure:
+def grid_figure(factual: Samples, image: str, interventions: Sequence[InterventionColumns], title: str) -> Figure:
     """One row per sample; for each intervention the answer, the truth and the difference answer - factual.
 
     Args:
         factual: the samples.
         image: name of the image variable.
-        panels: what was asked.
+        interventions: what was asked, from left to right.
         title: above everything.
     """
     from matplotlib.figure import Figure
 
     columns: list[tuple[str, Tensor | None, Sequence[str] | None, bool]] = [("factual", factual[image], None, False)]
-    for panel in panels:
-        columns.append((panel.title, panel.answer, panel.captions, False))
-        columns.append(("truth" if panel.truth is not None else "no truth", panel.truth, None, False))
-        columns.append(("change", panel.answer - factual[image], None, True))
+    for intervention in interventions:
+        columns.append((intervention.title, intervention.answer, intervention.captions, False))
+        columns.append(("truth" if intervention.truth is not None else "no truth", intervention.truth, None, False))
+        columns.append(("change", intervention.answer - factual[image], None, True))
     rows = factual.count
-    figure = Figure(figsize=(_CELL * (len(columns) + 0.35 * len(panels)), _CELL * 1.12 * rows + 0.75))
-    widths = [1.0] + [width for _ in panels for width in (1.0, 1.0, 1.0)]
+    figure = Figure(figsize=(_CELL * (len(columns) + 0.35 * len(interventions)), _CELL * 1.12 * rows + 0.75))
+    widths = [1.0] + [width for _ in interventions for width in (1.0, 1.0, 1.0)]
     axes = figure.subplots(rows, len(columns), squeeze=False, gridspec_kw={"width_ratios": widths})
     for position, (name, pixels, captions, signed) in enumerate(columns):
         axes[0][position].set_title(name, fontsize=8, pad=10 if captions is not None else 4)

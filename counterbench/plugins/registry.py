@@ -179,7 +179,9 @@ judges: Registry[type[Judge]] = Registry("judge", "counterbench.judges", {"base"
 features: Registry[type[FeatureSpace]] = Registry(
     "feature", "counterbench.features", {"base", "downloads", "loading", "transformer_folder"}
 )
-objectives: Registry[type[MechanismObjective]] = Registry("objective", "counterbench.training.objectives", {"base"})
+objectives: Registry[type[MechanismObjective[Any]]] = Registry(
+    "objective", "counterbench.training.objectives", {"base"}
+)
 models: Registry[Callable[[Dataset], Model]] = Registry("model")
 
 

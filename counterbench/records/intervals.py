@@ -57,7 +57,8 @@ class Ratios:
         return ratio
 
     def point(self) -> np.ndarray:
-        return self(np.ones((1, len(self.numerator))))[0]
+        ratios: np.ndarray = self(np.ones((1, len(self.numerator))))[0]
+        return ratios
 
     def jackknife(self) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -84,13 +85,16 @@ class Differences:
         return self.first.clusters
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
-        return self.transform(self.first(weights)) - self.transform(self.second(weights))
+        differences: np.ndarray = self.transform(self.first(weights)) - self.transform(self.second(weights))
+        return differences
 
     def point(self) -> np.ndarray:
-        return self.transform(self.first.point()) - self.transform(self.second.point())
+        differences: np.ndarray = self.transform(self.first.point()) - self.transform(self.second.point())
+        return differences
 
     def jackknife(self) -> np.ndarray:
-        return self.transform(self.first.jackknife()) - self.transform(self.second.jackknife())
+        differences: np.ndarray = self.transform(self.first.jackknife()) - self.transform(self.second.jackknife())
+        return differences
 
 
 def holm(p: np.ndarray) -> np.ndarray:

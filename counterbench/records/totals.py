@@ -217,7 +217,7 @@ def _numbered(table: Any) -> tuple[np.ndarray, dict[int, Key]]:
     for code in np.unique(combined):
         places = np.unravel_index(code, sizes)
         keys[int(code)] = tuple(values[at] for (_, values), at in zip(coded, places, strict=True))
-    return combined, keys  # type: ignore[return-value]
+    return combined, keys
 
 
 def _sums(table: Any, place: np.ndarray, count: int) -> dict[Key, Ratios]:

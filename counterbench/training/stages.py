@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from counterbench.catalog.recipes import Stage
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins import registry
@@ -9,7 +11,7 @@ from counterbench.plugins.factory import make
 from counterbench.training.objectives.base import MechanismObjective
 
 
-def build(stage: Stage, scm: StructuralCausalModel, *, name: str) -> MechanismObjective:
+def build(stage: Stage, scm: StructuralCausalModel, *, name: str) -> MechanismObjective[Any]:
     """The objective of a stage, for the mechanism of `name`.
 
     Raises:
@@ -17,5 +19,5 @@ def build(stage: Stage, scm: StructuralCausalModel, *, name: str) -> MechanismOb
     """
     family = registry.objectives.get(stage.objective)
     what = f"The objective {stage.objective!r} of {name!r}"
-    objective: MechanismObjective = make(what, family, (scm, name, stage.fit), stage.options)
+    objective: MechanismObjective[Any] = make(what, family, (scm, name, stage.fit), stage.options)
     return objective

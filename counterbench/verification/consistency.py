@@ -11,8 +11,8 @@ import numpy as np
 from counterbench.errors import CounterbenchError, RecordError
 from counterbench.evaluation.exam import SPLIT, Exam
 from counterbench.evaluation.exam_of_record import exam_of
-from counterbench.leaderboard import comparison
-from counterbench.leaderboard.comparison import Entry
+from counterbench.leaderboard import scored
+from counterbench.leaderboard.scored import ScoredRecord
 from counterbench.metrics.answers import L1
 from counterbench.records import totals
 from counterbench.records.intervals import Ratios
@@ -127,7 +127,7 @@ def _numbers(record: Record, exam: Exam) -> Iterator[str]:
     """Numbers that nobody asks for, or of which the record says something else than the metric does."""
     metrics = exam.make_metrics()
     known = {
-        (metric.name, cell.quantity, cell.intervened, cell.measured, cell.cycles, cell.space): cell
+        (metric.name, cell.quantity, cell.intervened_in_words, cell.measured, cell.cycles, cell.space): cell
         for metric in metrics
         for cell in metric.cells
     }
@@ -160,7 +160,7 @@ def scores(path: Path, record: Record) -> tuple[list[str], list[str]]:
     if len(found.units) != units:
         return [f"the scores beside it are of {len(found.units)} independent units; {units} were expected"], []
     try:
-        comparison.require_own(path, Entry(record.inputs.model, record, dict(found.numbers)))
+        scored.require_own(path, ScoredRecord(record.inputs.model, record, dict(found.numbers)))
     except RecordError as error:
         return [str(error)], []
     return [

@@ -22,6 +22,8 @@ from counterbench.verification.consistency import differences, scores, standard_
 
 DEVIATIONS = 3.5
 """How many standard errors of the sample a claimed number may be away: rarer than once in two thousand by chance."""
+FEWEST = 10
+"""Units that must carry what a skill is relative to, for a part of the images to say something about all of them."""
 _TOLERANCE = 1e-4
 """Relative; what devices and libraries may change in a number."""
 
@@ -68,7 +70,7 @@ class Verification:
 
     @property
     def unchecked(self) -> int:
-        """How many of its numbers a part of the images says nothing about: costs, statistics of whole sets, what is undefined there."""
+        """How many of its numbers a part of the images says nothing about: costs, statistics of whole sets, skills that few units decide, what is undefined there."""
         return len(self.record.numbers) - len(self.checks)
 
     @property
@@ -126,8 +128,11 @@ def verify(
     stored = _claims(samples, exam.plan.index.tolist()) if samples.exists() else {}
     # A part may have as large a share of the units as of the images, or fewer images of each: the smaller share says less.
     share = min(made.record.clusters / record.clusters, made.record.images / record.images)
-    checks = [check for number in record.numbers if (check := _check(number, made, stored, share)) is not None]
-    wrong += [*_lacking(record, made.record), *_baselines(record, made.record, share)]
+    again = {key: number for key, number in made.record.by_key.items() if _checkable(number)}
+    for key in _carried_by_few(made) - stored.keys():
+        again.pop(key, None)
+    checks = [_check(number, again[number.key], stored, share) for number in record.numbers if number.key in again]
+    wrong += [*_lacking(record, made.record), *_baselines(record, again, share)]
     return Verification(record, asked, bool(stored), tuple(checks), tuple(wrong))
 
 
@@ -141,13 +146,12 @@ def _lacking(record: Record, again: Record) -> list[str]:
     ]
 
 
-def _baselines(record: Record, again: Record, share: float) -> Iterator[str]:
+def _baselines(record: Record, again: Mapping[Key, Number], share: float) -> Iterator[str]:
     """Floors and ceilings that are not what they are here, as far as a part can tell."""
-    for key, number in record.by_key.items():
-        if key not in again.by_key or not _checkable(number):
-            continue
+    for key in record.by_key.keys() & again.keys():
+        number = record.by_key[key]
         for name, claimed in number.references.items():
-            found = again.by_key[key].references.get(name)
+            found = again[key].references.get(name)
             if found is not None and abs(found.value - claimed.value) > _allowed(claimed, found, share):
                 yield f"{heading(number)}: {name} scores {claimed.value:.4g} in the record, {found.value:.4g} here"
 
@@ -164,17 +168,13 @@ def _claims(samples: Path, rows: Sequence[int]) -> dict[Key, float]:
     chosen = table.filter(pyarrow.array(np.isin(table["row"].to_numpy(), rows)))
     grouped = chosen.group_by(list(BY)).aggregate([("score", "sum"), ("relative_to", "sum")]).to_pylist()
     return {
-        tuple(line[name] for name in BY): line["score_sum"] / line["relative_to_sum"]  # type: ignore[misc]
+        tuple(line[name] for name in BY): line["score_sum"] / line["relative_to_sum"]
         for line in grouped
         if line["relative_to_sum"]
     }
 
 
-def _check(number: Number, made: Evaluation, stored: Mapping[Key, float], share: float) -> Check | None:
-    """None for what another machine changes (costs), and for statistics of the whole set (their value depends on its size)."""
-    again = made.record.by_key.get(number.key)
-    if again is None or not _checkable(number):
-        return None
+def _check(number: Number, again: Number, stored: Mapping[Key, float], share: float) -> Check:
     if number.key in stored:
         claimed = 1 - stored[number.key] if number.kind == "skill" else stored[number.key]
         return Check(number, again.value, claimed, _TOLERANCE * (1 + abs(claimed)))
@@ -182,10 +182,27 @@ def _check(number: Number, made: Evaluation, stored: Mapping[Key, float], share:
 
 
 def _checkable(number: Number) -> bool:
+    """Not what another machine changes (costs), nor statistics of the whole set (their value depends on its size)."""
     return number.kind in ("mean", "skill") and number.statistic == "mean" and number.role != "resource"
+
+
+def _carried_by_few(made: Evaluation) -> set[Key]:
+    """Skills that a few units decide: where doing nothing errs on one image of a hundred, the ratio can be anything.
+
+    The effective number of units is (sum e)^2 / sum e^2 over their errors of doing nothing (Kish 1965).
+    """
+    few = set()
+    for column in made.columns:
+        if column.cell.kind == "skill":
+            errors = np.bincount(made.group[column.index].numpy(), column.reference.numpy())
+            if errors.sum() ** 2 < FEWEST * (errors**2).sum():
+                cell = column.cell
+                few.add((column.metric, cell.quantity, cell.intervened, cell.measured, cell.cycles, cell.space))
+    return few
 
 
 def _allowed(claimed: Estimate, found: Estimate, share: float) -> float:
     """How far a part may be from the whole. A few samples may all be alike by chance: the claimed interval says how much they vary, too."""
     spread = max(standard_error(found), share**-0.5 * standard_error(claimed))
-    return DEVIATIONS * spread + _TOLERANCE * (1 + abs(claimed.value))
+    tolerance: float = DEVIATIONS * spread + _TOLERANCE * (1 + abs(claimed.value))
+    return tolerance

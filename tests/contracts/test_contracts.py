@@ -136,7 +136,7 @@ class Uneven(Grey):
 )
 def test_broken_models_are_told_what_to_mend(model, title, words, dataset):
     factual = dataset.split("test").take(slice(0, models.COUNT))
-    case = models.Case(Contestant("it", model()), dataset, factual)
+    case = models.ModelCase(Contestant("it", model()), dataset, factual)
     assert words in broken(run(models.CHECKS, case, "toy"))[title]
 
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from counterbench import datasets
-from counterbench.datasets.table import Table
+from counterbench.datasets.table import TableDataset
 from counterbench.errors import ConfigError, DataError
 
 CARD = """
@@ -192,5 +192,5 @@ def test_colours_do_not_become_grey_levels_without_a_word(folder):
     write(folder)
     Image.new("RGB", (16, 16), (10, 20, 30)).save(folder / "pictures" / "leaf 0.png")
     with pytest.raises(DataError, match=r"leaf 0\.png has colours; expected one channel"):
-        for name in Table.splits:
+        for name in TableDataset.splits:
             datasets.load(str(folder / "leaves.yaml")).split(name)

@@ -15,7 +15,7 @@ from counterbench import evaluation
 from counterbench.causal.samples import Samples
 from counterbench.errors import ConfigError, DataError, ModelError
 from counterbench.exchange import questions
-from counterbench.exchange.answers import Answers, nothing, read_image
+from counterbench.exchange.answers import AnswerFolder, nothing, read_image
 from counterbench.exchange.scoring import ready
 from counterbench.models.model import Contestant
 
@@ -295,13 +295,13 @@ def test_every_question_of_the_plan_is_asked_once(exported):
 def test_it_knows_no_other_questions(exported):
     exam, folder = exported
     answer(exam, folder, 1)
-    answers = Answers(exam, folder)
+    answers = AnswerFolder(exam, folder)
     assert answers.can_answer(["a"])
     assert answers.can_answer([])
     assert not answers.can_answer(["a", "c"])
     for path in (folder / "round-1" / "answers").glob("single.c.*"):
         path.unlink()
-    assert not Answers(exam, folder).can_answer(["c"])  # a question that was left out as a whole
+    assert not AnswerFolder(exam, folder).can_answer(["c"])  # a question that was left out as a whole
 
 
 def test_the_command_line_from_end_to_end(morphomnist, tmp_path, monkeypatch):
@@ -589,10 +589,10 @@ def test_a_card_in_a_file_is_given_by_whoever_scores(card, suite, tmp_path):
     assert ready(folder, device="cpu", dataset=str(card)).coverage[1].counts["usable"] == 8
     with pytest.raises(DataError, match=r"Unknown dataset 'squares'.*--dataset CARD"):
         ready(folder, device="cpu")
-    letter = json.loads((folder / "exam.json").read_text())
-    (folder / "exam.json").write_text(json.dumps({**letter, "dataset": str(card)}))
+    inputs = json.loads((folder / "exam.json").read_text())
+    (folder / "exam.json").write_text(json.dumps({**inputs, "dataset": str(card)}))
     with pytest.raises(DataError, match="Unknown dataset"):
         ready(folder, device="cpu")  # a path in a folder of answers is not followed
-    (folder / "exam.json").write_text(json.dumps({**letter, "dataset": "circles"}))
+    (folder / "exam.json").write_text(json.dumps({**inputs, "dataset": "circles"}))
     with pytest.raises(DataError, match=r"asks about 'circles', and .* declares 'squares'"):
         ready(folder, device="cpu", dataset=str(card))

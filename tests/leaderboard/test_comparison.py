@@ -11,7 +11,7 @@ from scipy import stats
 from counterbench import evaluation, models
 from counterbench.errors import RecordError
 from counterbench.evaluation import results_folder
-from counterbench.leaderboard import comparison
+from counterbench.leaderboard import comparison, paired, scored
 from counterbench.models.model import Contestant
 from counterbench.records import totals
 from counterbench.records.intervals import Differences, Ratios, bca, holm
@@ -53,7 +53,7 @@ def folders(toy, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def compared(folders):
-    return comparison.compare(comparison.load([folders["good"], folders["bad"]]), resamples=4000)
+    return comparison.compare(scored.load([folders["good"], folders["bad"]]), resamples=4000)
 
 
 def test_differences_are_differences_of_the_records_numbers(compared):
@@ -80,7 +80,7 @@ def test_a_better_model_wins_where_it_is_better_and_ties_elsewhere(compared):
 
 
 def test_equal_models_are_tied_everywhere(folders):
-    made = comparison.compare(comparison.load([folders["good"], folders["twin"]]), resamples=500)
+    made = comparison.compare(scored.load([folders["good"], folders["twin"]]), resamples=500)
     assert all(one.value == 0 and one.better is None and one.p_bootstrap == 1 for one in made.differences)
     assert all(ranks == [1, 1] for ranks in made.ranks.values())
 
@@ -93,7 +93,7 @@ def test_a_target_of_one_is_approached_from_both_sides():
 
 
 def test_three_records_are_compared_pair_by_pair(folders):
-    made = comparison.compare(comparison.load([folders[n] for n in ("good", "bad", "identity")]), resamples=4000)
+    made = comparison.compare(scored.load([folders[n] for n in ("good", "bad", "identity")]), resamples=4000)
     assert {(one.first, one.second) for one in made.differences} == {
         ("good", "bad"),
         ("good", "identity"),
@@ -106,11 +106,11 @@ def test_three_records_are_compared_pair_by_pair(folders):
 
 def test_records_of_other_questions_are_refused_and_the_field_is_named(folders):
     with pytest.raises(RecordError, match="the field 'plan' differs"):
-        comparison.load([folders["good"], folders["elsewhere"]])
+        scored.load([folders["good"], folders["elsewhere"]])
     with pytest.raises(RecordError, match="at least two"):
-        comparison.load([folders["good"]])
+        scored.load([folders["good"]])
     with pytest.raises(RecordError, match="The same record was given twice"):
-        comparison.load([folders["good"], folders["good"]])
+        scored.load([folders["good"], folders["good"]])
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_every_field_that_matters_is_compared(folders, tmp_path, field, value):
     record["inputs"][field] = value
     (tmp_path / "record.json").write_text(json.dumps(record))
     with pytest.raises(RecordError, match=f"the field '{field}' differs"):
-        comparison.load([folders["good"], tmp_path])
+        scored.load([folders["good"], tmp_path])
 
 
 def altered(folder, to, change):
@@ -143,7 +143,7 @@ def test_leaked_numbers_are_marked_and_every_row_has_its_floor(folders, tmp_path
             number["leaked"] = number["metric"] == "effectiveness"
 
     leaky = altered(folders["bad"], tmp_path / "leaky", leak)
-    made = comparison.compare(comparison.load([folders["good"], leaky]), resamples=300)
+    made = comparison.compare(scored.load([folders["good"], leaky]), resamples=300)
     console = Console(width=170, record=True, file=io.StringIO())
     console.print(comparison_report.build(made))
     text = console.export_text()
@@ -157,17 +157,17 @@ def test_leaked_numbers_are_marked_and_every_row_has_its_floor(folders, tmp_path
 def test_composition_is_compared_at_one_temperature_only(folders, tmp_path):
     warm = altered(folders["good"], tmp_path / "warm", lambda record: record.update(pixel_temperature=1.0))
     cool = altered(folders["bad"], tmp_path / "cool", lambda record: record.update(pixel_temperature=0.1))
-    made = comparison.compare(comparison.load([warm, cool]), resamples=300)
+    made = comparison.compare(scored.load([warm, cool]), resamples=300)
     assert {key[0] for key in made.numbers} == {"effectiveness", "truth"}
     assert "pixel-noise temperatures differ (good 1, bad 0.1)" in made.notes[0]
-    mixed = comparison.compare(comparison.load([warm, folders["identity"]]), resamples=300)  # the baseline has none
+    mixed = comparison.compare(scored.load([warm, folders["identity"]]), resamples=300)  # the baseline has none
     assert "composition" in {key[0] for key in mixed.numbers}
 
 
 def test_many_models_can_still_be_told_apart(folders):
     """Holm runs over the numbers of a pair: more models do not make every difference insignificant."""
-    entries = comparison.load([folders["good"], folders["bad"]])
-    five = [comparison.Entry(f"m{i}", entries[i % 2].record, entries[i % 2].ratios) for i in range(5)]
+    entries = scored.load([folders["good"], folders["bad"]])
+    five = [scored.ScoredRecord(f"m{i}", entries[i % 2].record, entries[i % 2].ratios) for i in range(5)]
     made = comparison.compare(five, resamples=4000)
     assert made.ranks["composition", "l1", "", "", 1, "l1"] == [1, 4, 1, 4, 1]
 
@@ -180,18 +180,18 @@ def test_clusters_without_data_are_no_evidence():
         score[:40] = rng.normal(size=(40, 2))
         weights = np.zeros((300, 1))
         weights[:40] = 1
-        alarms += paired(score[:, [0]], score[:, [1]], weights, resamples=50).p_wilcoxon < 0.05
+        alarms += difference_of(score[:, [0]], score[:, [1]], weights, resamples=50).p_wilcoxon < 0.05
     assert alarms < 14
 
 
-def paired(first, second, weights, kind="mean", direction="lower", statistic="mean", resamples=200):
+def difference_of(first, second, weights, kind="mean", direction="lower", statistic="mean", resamples=200):
     """The difference of one number, from totals per cluster, (G, 1)."""
     number = SimpleNamespace(kind=kind, direction=direction, statistic=statistic)
     entries = (
-        comparison.Entry(name, None, {"k": Ratios(score, weights)})
+        scored.ScoredRecord(name, None, {"k": Ratios(score, weights)})
         for name, score in zip("ab", (first, second), strict=True)
     )
-    (one,) = comparison._differences(*entries, {"k": [number, number]}, resamples, 0)
+    (one,) = paired.differences(*entries, {"k": [number, number]}, resamples, 0)
     return one
 
 
@@ -211,7 +211,7 @@ def test_tied_clusters_are_no_evidence(direction, kind, equal):
         sizes = sizes_of(250, rng, equal)
         first, second = (rng.binomial(sizes, 0.98)[:, None].astype(float) for _ in range(2))
         assert (first == second).mean() > 0.6
-        one = paired(first, second, sizes[:, None].astype(float), kind, direction, resamples=2)
+        one = difference_of(first, second, sizes[:, None].astype(float), kind, direction, resamples=2)
         alarms += one.p_wilcoxon < 0.05
     assert 0.02 * trials < alarms < 0.085 * trials
 
@@ -224,10 +224,10 @@ def test_a_cluster_that_only_one_of_them_answers_says_nothing():
     first[:20] = 0
     number = SimpleNamespace(kind="mean", direction="lower", statistic="mean")
     entries = [
-        comparison.Entry("a", None, {"k": Ratios(first, weights)}),
-        comparison.Entry("b", None, {"k": Ratios(second, np.ones((60, 1)))}),
+        scored.ScoredRecord("a", None, {"k": Ratios(first, weights)}),
+        scored.ScoredRecord("b", None, {"k": Ratios(second, np.ones((60, 1)))}),
     ]
-    (one,) = comparison._differences(*entries, {"k": [number, number]}, 100, 0)
+    (one,) = paired.differences(*entries, {"k": [number, number]}, 100, 0)
     centre = (first[20:].mean() + second.mean()) / 2
     lost = (first - centre)[20:, 0] - (second - centre)[20:, 0]
     assert one.p_wilcoxon == pytest.approx(stats.wilcoxon(lost, zero_method="pratt").pvalue)
@@ -241,9 +241,9 @@ def test_clusters_with_the_same_totals_are_exactly_zero():
     second[:7] += rng.random((7, 1))
     for direction in ("lower", "higher", "one"):
         number = SimpleNamespace(kind="mean", direction=direction)
-        lost = comparison._Paired(number, Ratios(first, sizes), Ratios(second, sizes)).lost()
+        lost = paired._Paired(number, Ratios(first, sizes), Ratios(second, sizes)).lost()
         assert np.flatnonzero(lost).tolist() == list(range(7))
-        assert paired(first, second, sizes, direction=direction).p_wilcoxon == pytest.approx(
+        assert difference_of(first, second, sizes, direction=direction).p_wilcoxon == pytest.approx(
             stats.wilcoxon((first - second)[:, 0], zero_method="pratt").pvalue
         )
 
@@ -254,7 +254,7 @@ def test_the_same_hits_are_a_tie_although_the_denominators_differ_elsewhere():
     first, second = Ratios(hits, hits + 2), Ratios(hits, hits + 2)
     second.denominator[3] += 1
     number = SimpleNamespace(kind="mean", direction="higher")
-    assert np.flatnonzero(comparison._Paired(number, first, second).lost()).tolist() == [3]
+    assert np.flatnonzero(paired._Paired(number, first, second).lost()).tolist() == [3]
 
 
 def test_pseudo_values_of_a_whole_set_have_no_signed_rank_test():
@@ -269,8 +269,8 @@ def test_pseudo_values_of_a_whole_set_have_no_signed_rank_test():
     first, second = (auroc(target, one)[:, None] for one in (score, other))
     assert (first != second).mean() > 0.4
     ones = np.ones((200, 1))
-    assert paired(first, second, ones, direction="higher").p_wilcoxon < 0.01  # what would be told
-    assert np.isnan(paired(first, second, ones, direction="higher", statistic="pseudo").p_wilcoxon)
+    assert difference_of(first, second, ones, direction="higher").p_wilcoxon < 0.01  # what would be told
+    assert np.isnan(difference_of(first, second, ones, direction="higher", statistic="pseudo").p_wilcoxon)
 
 
 @pytest.mark.parametrize("kind", ["mean", "skill"])
@@ -284,12 +284,12 @@ def test_the_slope_is_the_derivative_of_the_regret(direction, kind):
     number = SimpleNamespace(kind=kind, direction=direction)
     for ratio in (-0.3, 0.2, 0.7, 1.4):
         expected = (lost(ratio + 1e-6) - lost(ratio - 1e-6)) / 2e-6
-        assert comparison._slope(number, ratio) == pytest.approx(expected, abs=1e-6)
-        assert abs(comparison._slope(number, ratio)) == 1
+        assert paired._slope(number, ratio) == pytest.approx(expected, abs=1e-6)
+        assert abs(paired._slope(number, ratio)) == 1
     targets = {"one": 1.0, "zero": 0.0, "half": 0.5}
     if direction in targets:
         best = targets[direction]
-        assert comparison._slope(number, 1 - best if kind == "skill" else best) == 0
+        assert paired._slope(number, 1 - best if kind == "skill" else best) == 0
 
 
 @pytest.mark.parametrize(("direction", "best"), [("one", 1.0), ("zero", 0.0), ("half", 0.5)])
@@ -301,10 +301,10 @@ def test_models_on_both_sides_of_a_target_are_compared_by_their_distance_from_it
     below, above = (best + shift + 0.05 * rng.normal(size=(200, 1)) for shift in (-0.1, 0.1))
     above += 2 * best - below.mean() - above.mean()  # at the very same distance
     stored = [1 - part if kind == "skill" else part for part in (below, above)]
-    tie = paired(*stored, ones, kind, direction, resamples=2000)
+    tie = difference_of(*stored, ones, kind, direction, resamples=2000)
     assert tie.advantage == pytest.approx((abs(above.mean() - best) - abs(below.mean() - best)), abs=1e-12)
     far = [stored[0], stored[1] - 0.2 if kind == "skill" else stored[1] + 0.2]
-    clear = paired(*far, ones, kind, direction, resamples=2000)
+    clear = difference_of(*far, ones, kind, direction, resamples=2000)
     assert clear.p_wilcoxon < 1e-6
     assert clear.better == "a"
     # By hand: the first falls short, the second overshoots, so regrets are best - first and second - best.
@@ -324,7 +324,7 @@ def test_advantage_and_effect_by_hand(direction, kind, sign):
     """Of a skill the totals of the error are stored: more of them is worse."""
     rng = np.random.default_rng(4)
     first, second = rng.random((80, 1)), 0.1 + rng.random((80, 1))
-    one = paired(first, second, np.ones((80, 1)), kind, direction, resamples=2000)
+    one = difference_of(first, second, np.ones((80, 1)), kind, direction, resamples=2000)
     apart = sign * (first - second)
     assert one.advantage == pytest.approx(apart.mean())
     assert one.effect[0] == pytest.approx(apart.mean() / apart.std(ddof=1))
@@ -340,23 +340,23 @@ def test_records_that_cover_other_groups_are_lined_up(folders, tmp_path, monkeyp
     keep = table["group"].to_numpy() >= 3030
     pyarrow.parquet.write_table(table.filter(keep), half / "samples.parquet")
     with pytest.raises(RecordError, match="are not those of the record"):
-        comparison.load([folders["good"], half])
-    monkeypatch.setattr(comparison, "require_own", lambda *_: None)
-    whole, part = comparison.load([folders["good"], half])
+        scored.load([folders["good"], half])
+    monkeypatch.setattr(scored, "require_own", lambda *_: None)
+    whole, part = scored.load([folders["good"], half])
     key = ("composition", "l1", "", "", 1, "l1")
     assert whole.ratios[key].clusters == part.ratios[key].clusters == 60
     assert (part.ratios[key].denominator[:30] == 0).all()
-    full = comparison.load([folders["good"], folders["bad"]])[1]
+    full = scored.load([folders["good"], folders["bad"]])[1]
     assert np.array_equal(part.ratios[key].numerator[30:], full.ratios[key].numerator[30:])
 
 
 def test_missing_or_damaged_scores_are_reported(folders, tmp_path):
     (tmp_path / "record.json").write_text((folders["bad"] / "record.json").read_text())
     with pytest.raises(RecordError, match=r"Neither .*samples\.parquet nor .*totals\.safetensors is there"):
-        comparison.load([folders["good"], tmp_path])
+        scored.load([folders["good"], tmp_path])
     (tmp_path / "samples.parquet").write_bytes((folders["bad"] / "samples.parquet").read_bytes()[:500])
     with pytest.raises(RecordError, match="is missing or damaged"):
-        comparison.load([folders["good"], tmp_path])
+        scored.load([folders["good"], tmp_path])
 
 
 def test_totals_are_enough(folders, tmp_path):
@@ -366,20 +366,20 @@ def test_totals_are_enough(folders, tmp_path):
         homes.append(tmp_path / f"{name}.json")
         homes[-1].write_text((folders[name] / "record.json").read_text())
         (tmp_path / f"{name}.totals.safetensors").write_bytes((folders[name] / "totals.safetensors").read_bytes())
-    from_totals = comparison.compare(comparison.load(homes), resamples=2000)
-    from_samples = comparison.compare(comparison.load([folders["good"], folders["bad"]]), resamples=2000)
+    from_totals = comparison.compare(scored.load(homes), resamples=2000)
+    from_samples = comparison.compare(scored.load([folders["good"], folders["bad"]]), resamples=2000)
     assert from_totals.ranks == from_samples.ranks
     for ours, theirs in zip(from_totals.differences, from_samples.differences, strict=True):
         assert ours.key == theirs.key
         assert (ours.value, ours.low, ours.high) == pytest.approx(
             (theirs.value, theirs.low, theirs.high), rel=1e-4, abs=1e-6
         )
-    mixed = comparison.compare(comparison.load([homes[0], folders["bad"]]), resamples=2000)
+    mixed = comparison.compare(scored.load([homes[0], folders["bad"]]), resamples=2000)
     assert mixed.ranks == from_samples.ranks
     path = tmp_path / "bad.totals.safetensors"
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(RecordError, match="is damaged"):
-        comparison.load(homes)
+        scored.load(homes)
 
 
 def test_many_clusters_are_put_together_and_keep_their_sums(tmp_path):
@@ -427,9 +427,9 @@ def test_a_correction_for_many_tests_hides_no_clear_difference():
     """Twenty standard errors in each of 500 numbers, with few resamples: counting alone could not tell."""
     rng = np.random.default_rng(3)
     drawn = 20 + rng.standard_normal((1000, 500))
-    p = np.array([comparison._p_value(20.0, drawn[:, k]) for k in range(500)])
-    assert comparison.holm(p).max() < 1e-6
-    assert comparison._p_value(20.0, np.full(1000, 20.0)) == pytest.approx(2 / 1001)
+    p = np.array([paired._p_value(20.0, drawn[:, k]) for k in range(500)])
+    assert holm(p).max() < 1e-6
+    assert paired._p_value(20.0, np.full(1000, 20.0)) == pytest.approx(2 / 1001)
 
 
 def test_the_tail_goes_on_where_counting_ends():
@@ -438,7 +438,7 @@ def test_the_tail_goes_on_where_counting_ends():
     for shift in (2.4, 2.9, 3.1, 3.6, 4.2):
         drawn = shift + rng.standard_normal(20_000)
         exact = 2 * stats.norm.sf(shift)
-        assert comparison._p_value(shift, drawn) == pytest.approx(exact, rel=0.35)
+        assert paired._p_value(shift, drawn) == pytest.approx(exact, rel=0.35)
 
 
 def test_false_alarms_are_as_rare_as_promised():
@@ -451,7 +451,7 @@ def test_false_alarms_are_as_rare_as_promised():
         from counterbench.records.intervals import resampled
 
         drawn = resampled(pair, 2000, trial)
-        p = np.array([comparison._p_value(pair.point()[k], drawn[:, k]) for k in range(10)])
+        p = np.array([paired._p_value(pair.point()[k], drawn[:, k]) for k in range(10)])
         alarms += bool((holm(p) < 0.05).any())
     assert alarms <= 8
 

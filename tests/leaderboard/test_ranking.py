@@ -36,7 +36,7 @@ def records(toy, tmp_path_factory):
     return home
 
 
-def candidates(home, lacking=(), metric="truth"):
+def named_records(home, lacking=(), metric="truth"):
     """All four; those that are named lack a metric."""
     listed = []
     for name in ("good", "fair", "bad", "identity"):
@@ -45,7 +45,7 @@ def candidates(home, lacking=(), metric="truth"):
             record = json.loads(path.read_text())
             record["numbers"] = [number for number in record["numbers"] if number["metric"] != metric]
             path.write_text(json.dumps(record))
-        listed.append(ranking.Candidate(name, read_record(path), path))
+        listed.append(ranking.NamedRecord(name, read_record(path), path))
     return listed
 
 
@@ -56,20 +56,20 @@ def home(records, tmp_path):
 
 def test_what_half_of_the_models_have_is_needed(home):
     """Two of four lack the metric `truth`: the others have it, so a mean rank needs it; with three lacking it, it does not."""
-    half = ranking.rank(candidates(home, ("bad", "identity")), 300)
+    half = ranking.rank(named_records(home, ("bad", "identity")), 300)
     assert half.means.keys() == {"good", "fair"}
     assert half.lacking.keys() == {"bad", "identity"}
     numbers = [key for key in half.ranks["good"] if key[0] == "truth"]
     assert set(half.lacking.values()) == {len(numbers)}
-    most = ranking.rank(candidates(home, ("fair",)), 300)
+    most = ranking.rank(named_records(home, ("fair",)), 300)
     assert most.means.keys() == {"good", "fair", "bad", "identity"}
     assert not most.lacking
     assert not any(key[0] == "truth" for key in most.ranks["good"])  # nobody to be compared with
 
 
 def test_a_mean_rank_is_the_mean_over_metrics_of_the_mean_over_their_numbers(home):
-    found = ranking.rank(candidates(home), 1000)
-    record = candidates(home)[0].record
+    found = ranking.rank(named_records(home), 1000)
+    record = named_records(home)[0].record
     kinds = {number.key: number.kind for number in record.numbers}
     for name, ranks in found.ranks.items():
         by_metric = {}
@@ -83,7 +83,7 @@ def test_a_mean_rank_is_the_mean_over_metrics_of_the_mean_over_their_numbers(hom
 
 
 def test_a_whole_record_is_not_partial_and_stands_before_partial_ones(home):
-    listed = candidates(home)
+    listed = named_records(home)
     whole = [
         replace(one, record=one.record.model_copy(update={"test_images": 60})) if one.name in ("good", "bad") else one
         for one in listed
@@ -94,7 +94,7 @@ def test_a_whole_record_is_not_partial_and_stands_before_partial_ones(home):
 
 
 def test_the_most_that_took_the_same_exam_are_ranked(home):
-    listed = candidates(home)
+    listed = named_records(home)
     other = listed[0].record.inputs.model_copy(update={"plan": "another"})
     listed[0] = replace(listed[0], record=listed[0].record.model_copy(update={"inputs": other}))
     found = ranking.rank(listed, 300)
@@ -108,8 +108,8 @@ def test_leaked_numbers_and_details_have_no_rank(home):
     for number in record["numbers"]:
         number["leaked"] = number["metric"] == "effectiveness"
     path.write_text(json.dumps(record))
-    found = ranking.rank(candidates(home), 300)
+    found = ranking.rank(named_records(home), 300)
     assert not any(key[0] == "effectiveness" for key in found.ranks["bad"])
     assert any(key[0] == "effectiveness" for key in found.ranks["good"])
-    known = candidates(home)[0].record.by_key
+    known = named_records(home)[0].record.by_key
     assert not any(known[key].detail for ranks in found.ranks.values() for key in ranks)

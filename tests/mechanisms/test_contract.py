@@ -5,7 +5,7 @@ import torch
 
 from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Ordinal
 from counterbench.contracts.base import NotAskedError
-from counterbench.contracts.mechanisms import CHECKS, FAMILY_CHECKS, Case
+from counterbench.contracts.mechanisms import CHECKS, FAMILY_CHECKS, MechanismCase
 from counterbench.plugins import registry
 
 PARENTS = (Continuous("p", 0, 2, "px"), Categorical("q", ("r", "s", "t")))
@@ -54,7 +54,7 @@ def case(request):
     value = VARIABLES[kind].encode(natural(VARIABLES[kind]))
     parent_values = {p.name: p.encode(natural(p)) for p in parents}
     mechanism.prepare(value, parent_values)
-    return Case(mechanism, value, parent_values)
+    return MechanismCase(mechanism, value, parent_values)
 
 
 def natural(variable, count=COUNT):

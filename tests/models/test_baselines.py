@@ -9,7 +9,7 @@ from counterbench import evaluation, models
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.datasets.matching import Matcher
-from counterbench.models.baselines import BASELINES, Identity, Noise, Resample, Retrieve, Truth
+from counterbench.models.baselines import BASELINES, Identity, Noise, Resample, Retrieve, TrueCounterfactual
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_the_truth_of_a_second_intervention_is_that_of_both(dataset):
     rows = torch.arange(10)
     factual = dataset.split("test").take(rows)
     a, c = {"a": factual["a"] + 1}, {"c": (factual["c"] + 1) % 3}
-    truth = Truth(dataset)
+    truth = TrueCounterfactual(dataset)
     first = Samples(truth.counterfactual(factual, a), rows, a)
     both = truth.counterfactual(first, c)
     expected = dataset.truth("test", rows, {**a, **c})

@@ -10,7 +10,8 @@ from counterbench.causal.samples import Samples
 from counterbench.cli.base import print_record
 from counterbench.errors import ConfigError
 from counterbench.leaderboard import comparison_report
-from counterbench.leaderboard.comparison import Comparison, Difference
+from counterbench.leaderboard.comparison import Comparison
+from counterbench.leaderboard.paired import Difference
 from counterbench.models.model import Contestant
 from counterbench.pictures import curves, graphs, grid, sheet
 from counterbench.pictures.sheet import tiled
@@ -71,7 +72,10 @@ def png(path):
 def test_grid(tmp_path, channels):
     factual = Samples({"image": torch.rand(2, channels, 8, 8) * 255}, torch.arange(2))
     answer = torch.rand(2, channels, 8, 8) * 255
-    panels = [grid.Panel("do(a)", ["= 1", "= 2"], answer, answer), grid.Panel("do(b)", ["= 1", "= 2"], answer, None)]
+    panels = [
+        grid.InterventionColumns("do(a)", ["= 1", "= 2"], answer, answer),
+        grid.InterventionColumns("do(b)", ["= 1", "= 2"], answer, None),
+    ]
     grid.draw_grid(factual, "image", panels, "title", tmp_path / "g.png")
     assert png(tmp_path / "g.png")
     figure = grid.grid_figure(factual, "image", panels, "title")
@@ -221,7 +225,7 @@ def draw_everything(folder, toy, record):
     """One picture of every kind, with words that matplotlib could take for formulas."""
     factual = Samples({"image": torch.linspace(0, 255, 128).reshape(2, 1, 8, 8)}, torch.arange(2))
     captions = [DOLLARS, DOLLARS]
-    panel = grid.Panel(DOLLARS, captions, factual["image"], None)
+    panel = grid.InterventionColumns(DOLLARS, captions, factual["image"], None)
     grid.draw_grid(factual, "image", [panel], DOLLARS, folder / "grid.png")
     sheet.draw_sheet(
         factual["image"], factual["image"], [(DOLLARS, captions, factual["image"])], DOLLARS, folder / "sheet.png"

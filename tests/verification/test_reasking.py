@@ -5,11 +5,14 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 import counterbench
 from counterbench.cli import main
 from counterbench.errors import RecordError
+from counterbench.metrics.base import Column
+from counterbench.metrics.cells import Cell
 from counterbench.records.record import Number, Record, read_record, write_record
 from counterbench.verification import consistency, reasking
 from counterbench.verification.reasking import verify
@@ -131,8 +134,18 @@ def test_one_image_of_each_unit_says_less_than_two(images, agrees):
     }
     number = Number(value=0.6, low=0.577, high=0.623, n=2000, direction="higher", references={}, **about)
     again = Number(value=0.817, low=0.72, high=0.9, n=60, direction="higher", references={}, **about)
-    made = SimpleNamespace(record=SimpleNamespace(by_key={number.key: again}))
-    assert reasking._check(number, made, {}, min(60 / 1000, 60 / images)).agrees == agrees
+    assert reasking._check(number, again, {}, min(60 / 1000, 60 / images)).agrees == agrees
+
+
+@pytest.mark.parametrize(("errors", "few"), [([1, 1, 1] + 97 * [0], True), (30 * [1] + 70 * [0], False)])
+def test_a_skill_that_three_images_decide_says_nothing_of_the_rest(errors, few):
+    cell = Cell("skill", "", "higher", "young", "no_beard", kind="skill")
+    reference = torch.tensor(errors, dtype=torch.float64)
+    column = Column("effectiveness", cell, torch.arange(100), torch.zeros(100), reference)
+    made = SimpleNamespace(columns=[column], group=torch.arange(100) + 7)
+    assert reasking._carried_by_few(made) == (
+        {("effectiveness", "skill", "young", "no_beard", 0, "")} if few else set()
+    )
 
 
 def test_a_record_about_a_card_in_a_file_takes_the_card(card, tmp_path):

@@ -214,4 +214,5 @@ def _picture(path: Path) -> np.ndarray:
         raise DataError(f"{error}; fetch it again.") from None
     left, top = round((picture.width - CROP) / 2), round((picture.height - CROP) / 2)
     cropped = picture.crop((left, top, left + CROP, top + CROP))
-    return np.asarray(cropped.resize((SIDE, SIDE), PIL.Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    pixels: np.ndarray = np.asarray(cropped.resize((SIDE, SIDE), PIL.Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    return pixels

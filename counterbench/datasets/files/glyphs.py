@@ -80,8 +80,8 @@ def trace(images: Tensor) -> Tensor:
 def _blur(images: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian blur of a batch, as one matrix product per axis."""
     matrix = ndimage.gaussian_filter1d(np.eye(images.shape[-1]), sigma, axis=0, mode="reflect")
-    blurred: np.ndarray = matrix @ images @ matrix.T
-    return blurred.round(9)
+    blurred: np.ndarray = (matrix @ images @ matrix.T).round(9)
+    return blurred
 
 
 def _without_specks(ink: np.ndarray) -> np.ndarray:

@@ -36,7 +36,8 @@ def _root(matrix: Tensor, inverse: bool = False) -> Tensor:
     roots = torch.where(kept, values.clamp(min=0).sqrt(), 0.0)
     if inverse:
         roots = torch.where(kept, 1 / roots.clamp(min=1e-300), 0.0)
-    return (vectors * roots) @ vectors.T
+    root: Tensor = (vectors * roots) @ vectors.T
+    return root
 
 
 def frechet_of_moments(mean: Tensor, covariance: Tensor, other_mean: Tensor, other_covariance: Tensor) -> float:

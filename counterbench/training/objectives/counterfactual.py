@@ -203,7 +203,8 @@ class CounterfactualFineTuning(MechanismObjective[Explains]):
 
     def after_validation(self) -> float:
         """The epoch is best whose answers are, among those that keep the bound on the whole held-out set."""
-        unhappy, room, count = (sum(column) for column in zip(*self._validated, strict=True))
+        totals: list[float] = [sum(column) for column in zip(*self._validated, strict=True)]
+        unhappy, room, count = totals
         self._validated.clear()
         broken = max(0.0, -room / count)
         return unhappy / count + self.damping * broken

@@ -1,0 +1,108 @@
+"""Records with the scores behind them, read to be compared. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from counterbench.errors import RecordError, short
+from counterbench.records import totals
+from counterbench.records.intervals import Ratios
+from counterbench.records.record import SAMPLES, Record, called, file_of, read_record
+from counterbench.records.totals import Key, Totals
+
+_SAME = ("dataset", "source", "plan", "data", "judges", "features", "counterbench")
+
+
+@dataclass(frozen=True)
+class ScoredRecord:
+    """One record with its scores.
+
+    Args:
+        name: how it is called in the comparison.
+        record: the numbers.
+        ratios: number -> its totals per cluster, (G, 1).
+    """
+
+    name: str
+    record: Record
+    ratios: dict[Key, Ratios]
+
+
+def load(paths: Sequence[Path]) -> list[ScoredRecord]:
+    """Read records with their scores.
+
+    Args:
+        paths: folders of `counterbench evaluate`, or the record files in them.
+
+    Raises:
+        RecordError: if one is missing or damaged, or two cannot be compared; it says which field differs.
+    """
+    if len(paths) < 2:
+        raise RecordError("A comparison needs at least two records.")
+    files = [file_of(path) for path in paths]
+    records = [read_record(path) for path in files]
+    for path, record in zip(files[1:], records[1:], strict=True):
+        require_comparable(records[0], record, files[0], path)
+    names = [called(record) for record in records]
+    if len(set(names)) < len(names):
+        names = [f"{name}-{record.inputs.hash[:6]}" for name, record in zip(names, records, strict=True)]
+    if len(set(names)) < len(names):
+        raise RecordError("The same record was given twice; a comparison needs different ones.")
+    totals_of_each = totals_of(files)
+    entries = [
+        ScoredRecord(name, record, dict(totals.numbers))
+        for name, record, totals in zip(names, records, totals_of_each, strict=True)
+    ]
+    for path, entry in zip(files, entries, strict=True):
+        require_own(path, entry)
+    return entries
+
+
+def require_comparable(first: Record, second: Record, one: Path, other: Path) -> None:
+    """Raise RecordError, naming the field that differs, unless two records answer the same questions on the same data."""
+    for field in _SAME:
+        a, b = getattr(first.inputs, field), getattr(second.inputs, field)
+        if field == "features":  # a space that only one of them used says nothing about the others
+            shared = a.keys() & b.keys()
+            a, b = {key: a[key] for key in shared}, {key: b[key] for key in shared}
+        if field == "data":  # what the card says in words may change; pixels, attributes and questions may not
+            a, b = ({key: value for key, value in given.items() if key != "card"} for given in (a, b))
+        if a != b:
+            raise RecordError(
+                f"{one} and {other} cannot be compared: the field {field!r} differs ({short(a)} against {short(b)}). Evaluate both with the same dataset, source, suite, seed and limit."
+            )
+
+
+def totals_of(files: Sequence[Path]) -> list[Totals]:
+    """Totals of records: the same clusters, in the same order, of every record; put together where one of them has no finer ones."""
+    samples = [totals.beside(path, SAMPLES) for path in files]
+    if not all(path.exists() for path in samples):
+        found = [totals.read(path, merge=True) for path in files]
+        if len({len(one.units) for one in found}) > 1:
+            raise RecordError("These records have different independent units; they cannot be paired.")
+        return found
+    units = np.unique(np.concatenate([totals.units_of(path) for path in samples]))
+    return [totals.of_samples(path, units) for path in samples]
+
+
+def require_own(path: Path, entry: ScoredRecord) -> None:
+    """Raise RecordError if these scores are not the ones that the record was made from."""
+    for number in entry.record.numbers:
+        if number.kind not in ("mean", "skill"):
+            continue
+        if number.key not in entry.ratios:
+            if number.detail:
+                continue  # no board needs it
+            raise RecordError(
+                f"The scores beside {path} lack {number.metric} {number.quantity}, which is in the record."
+            )
+        ratio = float(entry.ratios[number.key].point()[0])
+        found = 1 - ratio if number.kind == "skill" else ratio
+        if not abs(found - number.value) <= 1e-5 * (1 + abs(number.value)):  # totals are stored in single precision
+            raise RecordError(
+                f"The scores beside {path} are not those of the record: {number.metric} {number.quantity} is {found:g} there and {number.value:g} in the record."
+            )
