@@ -77,7 +77,7 @@ def check(name: str, kind: str | None, dataset: str, source: str | None, data_di
         raise ConfigError(f"--kind {kind}: {name} is {' and '.join(found)}.")
     broken = 0
     for chosen in [kind] if kind else found:
-        loaded = datasets.load(name if chosen == "dataset" else dataset, source, data_dir)
+        loaded = datasets.load(name if chosen == "dataset" else dataset, source, data_dir=data_dir)
         put(f"{name} ({chosen}), on {loaded.card.name}/{loaded.source}", bold=True)
         for finding in checking.check(name, chosen, loaded):
             broken += finding.status == "broken"
@@ -97,6 +97,6 @@ def new(kind: str, name: str, output: Path | None) -> None:
     """Write a working start for a component of yours: a Python package with tests, outside of this repository."""
     from counterbench.scaffold import starts
 
-    for path in starts.create(kind, name, output):
+    for path in starts.create(kind, name, output=output):
         put(path)
     say(f"Next: cd {output or name} && pip install -e '.[dev]' && pytest")

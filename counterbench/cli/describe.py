@@ -228,13 +228,13 @@ def _describe_component(kind: registry.Registry[Any], name: str) -> str:
 
 
 def describe_plan(
-    dataset: str, source: str | None, data_dir: Path | None, suite: str, seed: int, limit: int | None
+    dataset: str, source: str | None, *, data_dir: Path | None, suite: str, seed: int, limit: int | None
 ) -> str:
     """How many questions of each kind, what they set, and the hash."""
     from counterbench import plans
 
-    loaded = datasets.load(dataset, source, data_dir)
-    drawn = plans.draw(loaded, find_suite(suite), seed, limit)
+    loaded = datasets.load(dataset, source, data_dir=data_dir)
+    drawn = plans.draw(loaded, find_suite(suite), seed, limit=limit)
     lines = [
         f"{loaded.card.name}/{loaded.source}, suite {suite}, seed {seed}: {len(drawn)} questions about {len(drawn.index)} images",
         f"plan {drawn.hash}",
@@ -315,4 +315,4 @@ def draw(name: str, path: Path) -> None:
     from counterbench.pictures.graphs import draw_graph
 
     card = datasets.card(name)
-    draw_graph(card.graph, card.build_variables(), path, card.title)
+    draw_graph(card.graph, card.build_variables(), path, title=card.title)

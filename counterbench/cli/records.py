@@ -36,7 +36,7 @@ def compare(records: tuple[Path, ...], picture: Path, detail: bool, as_json: boo
         return
     from counterbench.leaderboard import comparison_report
 
-    put_table(lambda room, symbols: comparison_report.build(made, room, symbols), comparison_report.WIDTH)
+    put_table(lambda room, symbols: comparison_report.build(made, room, symbols=symbols), comparison_report.WIDTH)
     comparison_report.draw(made, picture)
     say(f"drawn: {picture}")
 
@@ -100,8 +100,10 @@ def leaderboard_build(
     if pictures:
         from counterbench.pictures.albums import draw_all
 
-        albums = draw_all(boards, output, data_dir, device, trained, lambda line: say(one_line(line)))
-    page = website.build(boards, output, albums)
+        albums = draw_all(
+            boards, output, data_dir=data_dir, device=device, trained=trained, tell=lambda line: say(one_line(line))
+        )
+    page = website.build(boards, output, albums=albums)
     say(f"{len(boards)} boards; open {page}")
 
 
@@ -118,7 +120,7 @@ def validate(records: tuple[Path, ...], dataset: str | None, data_dir: Path | No
 
     invalid = 0
     for path in records:
-        verdict = consistency.validate(path, data_dir, pixels, dataset)
+        verdict = consistency.validate(path, data_dir, data=pixels, dataset=dataset)
         invalid += bool(verdict.problems)
         put(f"{verdict.word:<8} {path}")
         for line in (*verdict.problems, *verdict.unchecked, *verdict.notes):
@@ -145,7 +147,7 @@ def verify(
     from counterbench.verification import reasking
 
     show_progress(quiet)
-    found = reasking.verify(record, count, data_dir, device, model, dataset)
+    found = reasking.verify(record, count, data_dir=data_dir, device=device, model=model, dataset=dataset)
     for problem in found.problems:
         put(f"PROBLEM  {problem}")
     for check in found.checks:

@@ -94,7 +94,7 @@ def the_same_again(dataset: Dataset) -> None:
 def null_truth_is_the_image(dataset: Dataset) -> None:
     """the true answer to the null intervention is the factual sample."""
     rows = torch.arange(COUNT)
-    moved = unlike(dict(dataset.split("test").take(rows)), dataset.truth("test", rows, {}), 1e-3)
+    moved = unlike(dict(dataset.split("test").take(rows)), dataset.truth("test", rows, {}), tolerance=1e-3)
     require(not moved, f"with nothing set, the truth has another {', '.join(moved)}; return the factual values")
 
 
@@ -104,7 +104,7 @@ def setting_what_is_changes_nothing(dataset: Dataset) -> None:
     factual = dataset.split("test").take(rows)
     for name in _known(dataset):
         truth = dataset.truth("test", rows, {name: factual[name]})
-        moved = unlike(dict(factual), truth, 0.02)
+        moved = unlike(dict(factual), truth, tolerance=0.02)
         require(
             not moved,
             f"do({name} = its own value) gives another {', '.join(moved)}; the renderer does not invert its own parameters exactly",
@@ -120,7 +120,9 @@ def truth_follows_the_graph(dataset: Dataset) -> None:
         truth = dataset.truth("test", rows, {name: held})
         require(same(truth[name], held), f"the truth of do({name}) has other values of {name!r} than were set")
         reached = {name, *dataset.graph.descendants(name)}
-        moved = unlike({key: factual[key] for key in dataset.card.attributes if key not in reached}, truth, 1e-3)
+        moved = unlike(
+            {key: factual[key] for key in dataset.card.attributes if key not in reached}, truth, tolerance=1e-3
+        )
         require(not moved, f"the truth of do({name}) changes {', '.join(moved)}, which no path of the graph leads to")
         for key, value in truth.items():
             dataset.variables[key].check(value)
@@ -134,7 +136,7 @@ def truth_depends_on_the_row_alone(dataset: Dataset) -> None:
         whole = dataset.truth("test", rows, {name: held})
         for part in (rows.flip(0), rows[3:4]):
             found = dataset.truth("test", part, {name: held[part]})
-            moved = unlike({key: value[part] for key, value in whole.items()}, found, 1e-4)
+            moved = unlike({key: value[part] for key, value in whole.items()}, found, tolerance=1e-4)
             require(not moved, f"the truth of do({name}) depends on its batch: {', '.join(moved)}; take noise by row")
 
 

@@ -98,7 +98,7 @@ def no_result_depends_on_the_batch(sight: Sight) -> None:
     alone = torch.cat([sight.look(sight.images[i : i + 1]) for i in range(len(sight.images))])
     backwards = sight.look(sight.images.flip(0)).flip(0)
     require(
-        same(whole, alone, 1e-4) and same(whole, backwards, 1e-4),
+        same(whole, alone, tolerance=1e-4) and same(whole, backwards, tolerance=1e-4),
         "an image gets another result alone than among others; put networks into eval mode, and normalise nothing over the batch",
     )
 
@@ -152,7 +152,7 @@ def space_measures_distances(sight: Sight) -> None:
     require(float(space.distance(images, images).abs().max()) < 1e-5, "an image has a distance from itself")
     there, back = space.distance(images, images.flip(0)), space.distance(images.flip(0), images)
     require(there.shape == (COUNT,), f"distance must return (N,), not {tuple(there.shape)}")
-    require(same(there, back, 1e-4), "the distance there is not the distance back")
+    require(same(there, back, tolerance=1e-4), "the distance there is not the distance back")
     require((there >= 0).all(), "a distance is negative")
 
 

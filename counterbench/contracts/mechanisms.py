@@ -51,7 +51,7 @@ class MechanismCase:
         return self.mechanism.abduct(self.value, self.parents, generator or streams(len(self.value)))
 
 
-def streams(count: int, start: int = 0, seed: int = 0) -> SampleNoise:
+def streams(count: int, start: int = 0, *, seed: int = 0) -> SampleNoise:
     """Chance for some samples, one stream each."""
     return SampleNoise(seed, range(start, start + count))
 

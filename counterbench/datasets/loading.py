@@ -49,7 +49,7 @@ def card(name: str) -> Card:
     raise UnknownNameError("dataset", name, [*paths, *plugged])
 
 
-def load(name: str, source: str | None = None, data_dir: Path | str | None = None) -> Dataset:
+def load(name: str, source: str | None = None, *, data_dir: Path | str | None = None) -> Dataset:
     """The dataset `name` from one of its sources.
 
     Args:

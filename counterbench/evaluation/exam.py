@@ -52,7 +52,7 @@ class Shelf(Mapping[str, FeatureSpace]):
             return False
         try:
             self.loaded[str(name)] = features.load(
-                str(name), self.dataset.card, self.panels, self.device, self.dataset.source
+                str(name), self.dataset.card, self.panels, device=self.device, source=self.dataset.source
             )
         except UnavailableError as error:
             self.missing[str(name)] = str(error)
@@ -214,6 +214,7 @@ def _noise_widths(contestant: Contestant | None) -> dict[str, int]:
 def prepare(
     dataset: Dataset | str,
     suite: Suite | str = "standard",
+    *,
     source: str | None = None,
     data_dir: Path | None = None,
     metrics: Sequence[str] | None = None,
@@ -240,7 +241,7 @@ def prepare(
         ConfigError: if the metrics can judge none of the questions.
     """
     suite = find_suite(suite) if isinstance(suite, str) else suite
-    dataset = datasets.load(dataset, source, data_dir) if isinstance(dataset, str) else dataset
+    dataset = datasets.load(dataset, source, data_dir=data_dir) if isinstance(dataset, str) else dataset
     chosen = {name: suite.metrics.get(name, {}) for name in (suite.metrics if metrics is None else metrics)}
     if not chosen:
         raise ConfigError(f"No metric is given; choose some of: {', '.join(registry.metrics.names())}.")
@@ -252,8 +253,8 @@ def prepare(
             f"--limit {limit} and --plan {plan} exclude each other: the file says which images are asked about."
         )
     place = choose_device(device)
-    questions = plans.load(plan, dataset) if plan else plans.draw(dataset, suite, seed, limit)
-    panels = judges.load(dataset.card, dataset.source, place)
+    questions = plans.load(plan, dataset) if plan else plans.draw(dataset, suite, seed, limit=limit)
+    panels = judges.load(dataset.card, dataset.source, device=place)
     exam = Exam(
         dataset,
         suite,

@@ -19,6 +19,7 @@ def numbers(
     columns: Mapping[str, Sequence[Column]],
     index: Tensor,
     group: Tensor,
+    *,
     resamples: int,
     seed: int,
     leaked: AbstractSet[tuple[str, object]] = frozenset(),

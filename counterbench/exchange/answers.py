@@ -220,7 +220,7 @@ class AnswerFolder:
                 }
                 done = {name: given[name] for name in follows.held}
             held = {name: values.double().to(factual[name].dtype) for name, values in question.held.items()}
-            after = self.identity.attributes(Samples(given, rows, done), held)
+            after = self.identity.attributes(Samples(given, rows, done=done), held)
             for position, row in enumerate(rows.tolist()):
                 found[question.file(row)] = {name: float(after[name][position]) for name in factual}
         return found

@@ -46,6 +46,7 @@ class Scoring:
 def ready(
     folder: Path,
     name: str | None = None,
+    *,
     data_dir: Path | None = None,
     device: str = "auto",
     dataset: str | None = None,
@@ -70,7 +71,16 @@ def ready(
         )
     inputs = read_exam(folder)
     asked_about = _dataset(inputs, folder, dataset)
-    exam = prepare(asked_about, inputs.suite, inputs.source, data_dir, None, inputs.seed, inputs.limit, device)
+    exam = prepare(
+        asked_about,
+        inputs.suite,
+        source=inputs.source,
+        data_dir=data_dir,
+        metrics=None,
+        seed=inputs.seed,
+        limit=inputs.limit,
+        device=device,
+    )
     for what, theirs, ours in (
         ("questions", inputs.plan, exam.plan.hash),
         ("images", inputs.pixels, exam.dataset.split(SPLIT).fingerprint),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from counterbench.judges.base import Judge
 
 
-def load(card: Card, source: str, device: str | torch.device = "cpu") -> dict[str, Panel]:
+def load(card: Card, source: str, *, device: str | torch.device = "cpu") -> dict[str, Panel]:
     """The judges that a card names for one of its sources: variable -> panel; a variable without judges there is left out.
 
     Raises:
@@ -64,5 +64,5 @@ def _build(entry: JudgeEntry, variable: Variable, card: Card, source: str, devic
     context = JudgeContext(channels, card.weights_of(entry), entry.sha256, device)
     what = f"Card {card.name!r}: the judge {entry.judge!r} of {variable.name!r}"
     given = {**entry.options, **entry.by_source.get(source, {})}
-    judge: Judge = make(what, family, (variable,), given, context, PINNED if entry.weights else ())
+    judge: Judge = make(what, family, (variable,), given, context=context, needed=PINNED if entry.weights else ())
     return judge

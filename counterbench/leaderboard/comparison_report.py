@@ -22,7 +22,7 @@ _INTERVAL = "95 % interval"
 _LEAST_LABEL, _LEAST_VALUE = 16, 9
 
 
-def build(comparison: Comparison, room: int = WIDTH, symbols: bool = True) -> Group:
+def build(comparison: Comparison, room: int = WIDTH, *, symbols: bool = True) -> Group:
     """Values with tied ranks for every model; for two models also the difference with its interval and tests.
 
     Args:
@@ -162,7 +162,7 @@ def draw(comparison: Comparison, path: Path) -> None:
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
     figure.tight_layout()
-    save_figure(figure, path, 110)
+    save_figure(figure, path, dpi=110)
 
 
 def _row_label(comparison: Comparison, key: tuple[str, str, str, str, int, str]) -> str:

@@ -55,7 +55,7 @@ class Difference:
 
 
 def differences(
-    first: ScoredRecord, second: ScoredRecord, numbers: dict[Key, list[Number]], resamples: int, seed: int
+    first: ScoredRecord, second: ScoredRecord, numbers: dict[Key, list[Number]], *, resamples: int, seed: int
 ) -> list[Difference]:
     """All numbers of two models on the same resamples."""
     keys = list(numbers)

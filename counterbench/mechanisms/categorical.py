@@ -70,7 +70,7 @@ class CategoricalMechanism(Mechanism):
     invertible = True
     stochastic_abduction = True
 
-    def __init__(self, variable: Variable, parents: Sequence[Variable], hidden: Sequence[int] = (32, 32)):
+    def __init__(self, variable: Variable, parents: Sequence[Variable], *, hidden: Sequence[int] = (32, 32)):
         super().__init__(variable, parents)
         assert isinstance(variable, Categorical)
         self.classes = variable

@@ -231,4 +231,6 @@ class Minimality(SampleMetric):
 
 def _divergence(first: Tensor, second: Tensor) -> Tensor:
     """KL(first || second) row by row, (N, 2 L) each."""
-    return normal_divergence(*first.double().chunk(2, 1), *second.double().chunk(2, 1)).clamp(min=0)
+    mean, log_scale = first.double().chunk(2, 1)
+    other_mean, other_log_scale = second.double().chunk(2, 1)
+    return normal_divergence(mean, log_scale, other_mean=other_mean, other_log_scale=other_log_scale).clamp(min=0)

@@ -76,7 +76,9 @@ def find_recipe(name: str, dataset: str) -> tuple[Recipe, Path]:
     return read_recipe(path), path
 
 
-def load(name: str, dataset: Dataset, device: str | torch.device = "cpu", references: int = REFERENCES) -> Contestant:
+def load(
+    name: str, dataset: Dataset, *, device: str | torch.device = "cpu", references: int = REFERENCES
+) -> Contestant:
     """The model `name`, ready to answer.
 
     Args:
@@ -95,7 +97,7 @@ def load(name: str, dataset: Dataset, device: str | torch.device = "cpu", refere
         )
     if name in baselines.BASELINES:
         baselines.require(name, dataset.card)
-        return Contestant(name, baselines.BASELINES[name](dataset, references), title=f"baseline `{name}`")
+        return Contestant(name, baselines.BASELINES[name](dataset, references=references), title=f"baseline `{name}`")
     if name in registry.models:
         factory = registry.models.get(name)
         try:
@@ -129,7 +131,7 @@ def load(name: str, dataset: Dataset, device: str | torch.device = "cpu", refere
     return _contestant(recipe, dataset, weights, entry.sha256, device, training)
 
 
-def foreign(name: str, model: Model, code: object = None) -> Contestant:
+def foreign(name: str, model: Model, *, code: object = None) -> Contestant:
     """A model that no recipe describes: everything that it holds decides its answers, beside its code.
 
     Args:
@@ -201,7 +203,7 @@ def _contestant(
     recipe: Recipe, dataset: Dataset, weights: Path, sha256: str, device: str | torch.device, training: dict[str, Any]
 ) -> Contestant:
     scm = build(recipe, dataset.graph, dataset.variables)
-    found = load_weights(scm, weights, sha256)
+    found = load_weights(scm, weights, sha256=sha256)
     scm.to(device).eval()
     scm.requires_grad_(False)
     image = dataset.card.image

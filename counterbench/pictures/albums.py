@@ -43,6 +43,7 @@ _NOT_HERE = "recipe, weights or data are not where this page was made"
 def draw_all(
     boards: Sequence[Board],
     folder: Path,
+    *,
     data_dir: Path | None = None,
     device: str = "auto",
     trained: Sequence[Path] = (),
@@ -70,7 +71,9 @@ def draw_all(
         key = board.dataset, board.source
         for row in board.rows:  # the first whose exam can be taken here decides what is shown
             try:
-                exam = exam_of(row.record, data_dir, device, min(ASKED, row.record.images), loaded.get(key))
+                exam = exam_of(
+                    row.record, data_dir, device=device, limit=min(ASKED, row.record.images), dataset=loaded.get(key)
+                )
                 loaded[key] = exam.dataset
                 found[board.name] = _draw(board, exam, folder / board.name, own, tell)
                 break
@@ -153,7 +156,7 @@ class _Session:
         if folder is None and inputs.model not in models.names(inputs.dataset):
             raise NotShownError("it is no model of the catalogue")
         place = inputs.model if folder is None else str(folder)
-        contestant = models.load(place, self.exam.dataset, self.exam.device, inputs.references)
+        contestant = models.load(place, self.exam.dataset, device=self.exam.device, references=inputs.references)
         if contestant.weights_sha256 != inputs.weights_sha256:
             raise NotShownError("the weights here are not those of the record")
         answers, extremes = {}, []
@@ -170,7 +173,9 @@ class _Session:
         question = next(one for one in self.exam.plan.questions if one.name == f"single/{name}")
         held, noise = question.held, SampleNoise(self.exam.seed, question.streams())
         with torch.no_grad(), evaluation_mode(contestant.model):
-            return models.ask(contestant.model, self.factual, held, noise, self.exam.dataset.variables)[self.image]
+            return models.ask(contestant.model, self.factual, held, noise=noise, variables=self.exam.dataset.variables)[
+                self.image
+            ]
 
     def _extreme(self, model: str, name: str, answered: Tensor) -> Extreme:
         error = l1(answered, self.truth[name])

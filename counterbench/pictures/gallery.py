@@ -41,11 +41,16 @@ def evaluation_figure(evaluation: Evaluation, dataset: Dataset) -> Figure | None
     if factual is None:
         return None
     title = f"{evaluation.record.title} - {dataset.card.name}/{dataset.source}"
-    return grid_figure(Samples({image: factual}, torch.arange(len(factual))), image, interventions, title)
+    return grid_figure(Samples({image: factual}, torch.arange(len(factual))), image, interventions, title=title)
 
 
 def intervention_columns(
-    contestant: Contestant, dataset: Dataset, factual: Samples, interventions: Mapping[str, Tensor], noise: SampleNoise
+    contestant: Contestant,
+    dataset: Dataset,
+    factual: Samples,
+    interventions: Mapping[str, Tensor],
+    *,
+    noise: SampleNoise,
 ) -> InterventionColumns:
     """Ask one question about each sample."""
     image = dataset.card.image
@@ -67,7 +72,7 @@ def intervention_columns(
 
 
 def generate(
-    contestant: Contestant, dataset: Dataset, assignments: Mapping[str, str], count: int, seed: int, path: Path
+    contestant: Contestant, dataset: Dataset, assignments: Mapping[str, str], *, count: int, seed: int, path: Path
 ) -> None:
     """Set the same values in `count` random test samples and draw the answers.
 
@@ -91,9 +96,13 @@ def generate(
         if _settable(dataset, name)
     }
     noise = SampleNoise(seed, [f"generate/{row}" for row in rows.tolist()])
-    columns = intervention_columns(contestant, dataset, factual, interventions, noise)
+    columns = intervention_columns(contestant, dataset, factual, interventions, noise=noise)
     draw_grid(
-        factual, dataset.card.image, [columns], f"{contestant.title} - {dataset.card.name}/{dataset.source}", path
+        factual,
+        dataset.card.image,
+        [columns],
+        title=f"{contestant.title} - {dataset.card.name}/{dataset.source}",
+        path=path,
     )
 
 
@@ -120,7 +129,7 @@ def draw_dataset(dataset: Dataset, count: int, seed: int, path: Path) -> None:
             true = dataset.truth(SPLIT, few, {name: wanted})[image]
             changed.append((f"do({name})", captions(dataset.variables[name], wanted), true))
     title = f"{dataset.card.name}/{dataset.source}: samples" + (" and true counterfactuals" if changed else "")
-    draw_sheet(split.take(rows)[image], split.take(few)[image], changed, title, path)
+    draw_sheet(split.take(rows)[image], split.take(few)[image], changed, title=title, path=path)
 
 
 def _drawable(dataset: Dataset, count: int, most: int) -> Split:

@@ -46,7 +46,7 @@ class Registry(Generic[T]):
         besides: modules of the package that are no component.
     """
 
-    def __init__(self, kind: str, package: str | None = None, besides: Collection[str] = ()):
+    def __init__(self, kind: str, package: str | None = None, *, besides: Collection[str] = ()):
         self.kind, self.package, self.besides = kind, package, frozenset(besides)
         self._loaded: dict[str, T] = {}
 
@@ -167,19 +167,19 @@ def _importing(what: str) -> Iterator[None]:
 
 
 mechanisms: Registry[type[Mechanism]] = Registry(
-    "mechanism", "counterbench.mechanisms", {"base", "capabilities", "image_likelihood"}
+    "mechanism", "counterbench.mechanisms", besides={"base", "capabilities", "image_likelihood"}
 )
 datasets: Registry[type[Dataset]] = Registry(
-    "dataset", "counterbench.datasets", {"cache", "dataset", "files", "loading", "matching", "source", "split"}
+    "dataset", "counterbench.datasets", besides={"cache", "dataset", "files", "loading", "matching", "source", "split"}
 )
 metrics: Registry[type[Metric]] = Registry(
-    "metric", "counterbench.metrics", {"answers", "base", "cells", "references", "statistics"}
+    "metric", "counterbench.metrics", besides={"answers", "base", "cells", "references", "statistics"}
 )
-judges: Registry[type[Judge]] = Registry("judge", "counterbench.judges", {"base", "loading", "panel"})
+judges: Registry[type[Judge]] = Registry("judge", "counterbench.judges", besides={"base", "loading", "panel"})
 features: Registry[type[FeatureSpace]] = Registry(
-    "feature", "counterbench.features", {"base", "downloads", "loading", "transformer_folder"}
+    "feature", "counterbench.features", besides={"base", "downloads", "loading", "transformer_folder"}
 )
-objectives: Registry[type[Objective[Any]]] = Registry("objective", "counterbench.training.objectives", {"base"})
+objectives: Registry[type[Objective[Any]]] = Registry("objective", "counterbench.training.objectives", besides={"base"})
 models: Registry[Callable[[Dataset], Model]] = Registry("model")
 
 

@@ -88,7 +88,7 @@ def section(height: Tensor) -> Tensor:
 
 
 def render(
-    attributes: Mapping[str, Tensor], traits: Tensor, shot: Tensor, scanner: Tensor, lesion: Tensor, side: int = 64
+    attributes: Mapping[str, Tensor], traits: Tensor, *, shot: Tensor, scanner: Tensor, lesion: Tensor, side: int = 64
 ) -> Tensor:
     """Draw slices.
 
@@ -113,13 +113,13 @@ def render(
     )
 
 
-def parts(attributes: Mapping[str, Tensor], traits: Tensor, shot: Tensor, lesion: Tensor, side: int = 64) -> Tensor:
+def parts(attributes: Mapping[str, Tensor], traits: Tensor, *, shot: Tensor, lesion: Tensor, side: int = 64) -> Tensor:
     """Which part of the picture every pixel mostly shows: (N, side, side), uint8, numbers of :data:`PARTS`."""
     return _Slice(attributes, traits, shot, lesion, side).parts()
 
 
 def lesion_boxes(
-    attributes: Mapping[str, Tensor], traits: Tensor, shot: Tensor, lesion: Tensor, side: int = 64
+    attributes: Mapping[str, Tensor], traits: Tensor, *, shot: Tensor, lesion: Tensor, side: int = 64
 ) -> Tensor:
     """(N, 4): left, top, right, bottom of the lesion in pixels, as far as it shows; NaN where there is none."""
     return _Slice(attributes, traits, shot, lesion, side).boxes()
@@ -208,10 +208,10 @@ class _Slice:
         ribbon = self.t("thickness", 0.065, 0.095)
         white = ((depth - ribbon - 0.1 * (1 - folds.abs()).clamp(min=0)) / 0.035 + 0.5).clamp(0, 1)
         signal = GREY + (WHITE - GREY) * white
-        sulci = (1 - folds.abs() / 0.45).clamp(min=0) * band(depth, -0.1, 0.15, 0.06)
+        sulci = (1 - folds.abs() / 0.45).clamp(min=0) * band(depth, -0.1, 0.15, soft=0.06)
         signal = signal - 0.3 * sulci
         reach = self.t("fissure", 0.3, 0.42) - 0.1 * self.height
-        fissure = cover(self.x.abs() - 0.012, self.pixel) * band(depth, -0.1, reach * self.across, 0.08)
+        fissure = cover(self.x.abs() - 0.012, self.pixel) * band(depth, -0.1, reach * self.across, soft=0.08)
         signal = signal - 0.24 * fissure
         return torch.lerp(signal, torch.full_like(signal, GREY + 0.03), self._nuclei())
 
@@ -237,8 +237,9 @@ class _Slice:
         field = self.shot("bias_x", -1, 1) * self.x + self.shot("bias_y", -1, 1) * self.y
         signal = gain * (signal / WHITE).pow(contrast) * self.on_brain * (1 + bias * field)
         white, _, _ = textures(self.side)
-        where = [self.shot(f"noise_{name}") for name in ("which", "row", "column")]
-        real, imaginary = pieces(white, self.side, *where), pieces(white, self.side, *[1 - place for place in where])
+        where = {name: self.shot(f"noise_{name}") for name in ("which", "row", "column")}
+        opposite = {name: 1 - place for name, place in where.items()}
+        real, imaginary = pieces(white, self.side, **where), pieces(white, self.side, **opposite)
         magnitude = ((signal + noise * real).square() + (noise * imaginary).square()).sqrt()
         return (240 * magnitude).round_().clamp_(0, 255).to(torch.uint8)[:, None]
 

@@ -41,7 +41,7 @@ class Totals:
     merged: bool
 
 
-def of_samples(path: Path, units: np.ndarray | None = None, merge: bool = False) -> Totals:
+def of_samples(path: Path, units: np.ndarray | None = None, *, merge: bool = False) -> Totals:
     """Totals of the scores per sample in a file.
 
     Args:
@@ -52,10 +52,10 @@ def of_samples(path: Path, units: np.ndarray | None = None, merge: bool = False)
     Raises:
         RecordError: if it is missing or damaged.
     """
-    return of_table(table(path, ("group", "score", "relative_to")), units, merge)
+    return of_table(table(path, ("group", "score", "relative_to")), units, merge=merge)
 
 
-def of_table(table: Any, units: np.ndarray | None = None, merge: bool = False) -> Totals:
+def of_table(table: Any, units: np.ndarray | None = None, *, merge: bool = False) -> Totals:
     """The same of scores in memory, a pyarrow table."""
     group = table["group"].to_numpy()
     units = np.unique(group) if units is None else units
@@ -73,7 +73,7 @@ def units_of(path: Path) -> np.ndarray:
     return units
 
 
-def wrong_rows(record: Path, test_images: int, of_sets: Collection[Key] = ()) -> Iterator[str]:
+def wrong_rows(record: Path, test_images: int, *, of_sets: Collection[Key] = ()) -> Iterator[str]:
     """What cannot be in the scores per sample beside a record, if there are any: rows that do not exist, or twice in one number.
 
     Args:

@@ -98,7 +98,7 @@ def test_a_thicker_stroke_has_more_ink(change):
 KINDS = tuple(_KINDS)
 
 
-def create(kind: str, name: str, output: Path | None = None) -> list[Path]:
+def create(kind: str, name: str, *, output: Path | None = None) -> list[Path]:
     """Write a package with one component, its tests and a README.
 
     Args:

@@ -15,7 +15,7 @@ from counterbench.storage.files import atomic, sha256_of_file
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def save_weights(module: nn.Module, path: Path, half: bool = False) -> str:
+def save_weights(module: nn.Module, path: Path, *, half: bool = False) -> str:
     """Write a module's state atomically; returns the file's SHA-256.
 
     Args:
@@ -31,7 +31,7 @@ def save_weights(module: nn.Module, path: Path, half: bool = False) -> str:
     return sha256_of_file(path)
 
 
-def load_weights(module: nn.Module, path: Path, sha256: str | None = None) -> str:
+def load_weights(module: nn.Module, path: Path, *, sha256: str | None = None) -> str:
     """Read a module's state; returns the file's SHA-256.
 
     Args:

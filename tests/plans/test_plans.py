@@ -144,11 +144,11 @@ def test_a_cause_and_its_effect_are_no_pair_in_either_order(dataset):
 def test_the_published_law_draws_distinct_test_values_from_another_ninth():
     rng = np.random.default_rng(0)
     test = torch.tensor([0.0] * 500 + [5.0, 6.0, 9.0])
-    drawn = drawing.other_value(Continuous("v", 0, 9), torch.zeros(9000), test, rng, "published")
+    drawn = drawing.other_value(Continuous("v", 0, 9), torch.zeros(9000), test, rng, law="published")
     assert set(drawn.tolist()) == {5.0, 6.0, 9.0}
     frequencies = [float((drawn == value).float().mean()) for value in (5.0, 6.0, 9.0)]
     assert frequencies == pytest.approx([1 / 3] * 3, abs=0.02)
-    back = drawing.other_value(Continuous("v", 0, 9), torch.full((900,), 9.0), test, rng, "published")
+    back = drawing.other_value(Continuous("v", 0, 9), torch.full((900,), 9.0), test, rng, law="published")
     assert set(back.tolist()) == {0.0, 5.0, 6.0}  # 0 counts once, though it is there 500 times
     assert float((back == 0).float().mean()) == pytest.approx(1 / 3, abs=0.06)
 

@@ -198,7 +198,7 @@ class Counterfactual(Objective[Explains]):
         where = {name: chosen == self.intervened.index(name) for name in self.intervened}
         with torch.no_grad():
             noise = self.scm.abduct_encoded(attributes, generator)
-            return self.scm.predict_encoded(noise, held, where, factual=attributes), chosen
+            return self.scm.predict_encoded(noise, held, where=where, factual=attributes), chosen
 
     def _targets(self, encoded: Mapping[str, Tensor], asked: Mapping[str, Tensor], chosen: Tensor) -> dict[str, Tensor]:
         """What the critic should see in the answers, encoded; classes as probabilities."""
@@ -228,7 +228,7 @@ class Critic(nn.Module):
         super().__init__()
         self.image, self.attributes = image, tuple(attributes)
         self.sizes = [variable.size for variable in attributes]
-        self.network = Pooled(image.channels, sum(self.sizes), min(4, max(1, image.height // 32)), width)
+        self.network = Pooled(image.channels, sum(self.sizes), stride=min(4, max(1, image.height // 32)), width=width)
         self.scale: Tensor
         self.register_buffer("scale", torch.ones(len(self.sizes)))
 
