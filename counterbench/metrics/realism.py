@@ -16,13 +16,12 @@ from counterbench.metrics.statistics.distributions import (
     frechet,
     frechet_against,
     kid,
-    kid_subsets,
     moments,
     prdc,
 )
 from counterbench.plugins.registry import metrics
 
-__all__ = ["Realism", "frechet", "kid", "kid_subsets", "prdc"]
+__all__ = ["Realism", "frechet", "kid", "prdc"]
 
 _DIRECTION: dict[str, Literal["lower", "higher"]] = {
     "frechet_distance": "lower",
@@ -89,6 +88,7 @@ class Realism(Metric):
     def __init__(
         self,
         setting: Setting,
+        *,
         spaces: Sequence[str] = ("judge",),
         reference: str = "matched",
         pooled: bool = False,
@@ -176,13 +176,13 @@ class Realism(Metric):
             return kid(answered, matched)
         key = (cell.intervened_names, cell.space)
         if key not in self._shared:
-            self._shared[key] = prdc(answered, matched, _K)
+            self._shared[key] = prdc(answered, matched, k=_K)
         return self._shared[key][cell.quantity]
 
     @property
     def _shared(self) -> dict[tuple[tuple[str, ...], str], dict[str, Tensor]]:
         """Precision, recall, density and coverage come from the same distances."""
-        values: dict[tuple[str, str], dict[str, Tensor]] = self.__dict__.setdefault("_shared_values", {})
+        values: dict[tuple[tuple[str, ...], str], dict[str, Tensor]] = self.__dict__.setdefault("_shared_values", {})
         return values
 
     def _train_moments(self, space: FeatureSpace) -> tuple[Tensor, Tensor]:

@@ -42,7 +42,7 @@ class Verdict:
         return "INVALID" if self.problems else "partly" if self.unchecked else "valid"
 
 
-def validate(path: Path, data_dir: Path | None = None, data: bool = False, dataset: str | None = None) -> Verdict:
+def validate(path: Path, data_dir: Path | None = None, *, data: bool = False, dataset: str | None = None) -> Verdict:
     """Check one record.
 
     Args:
@@ -60,7 +60,7 @@ def validate(path: Path, data_dir: Path | None = None, data: bool = False, datas
     found = [*problems(record), *wrong]
     unchecked = []
     try:
-        found += differences(record, exam_of(record, data_dir, dataset=dataset), data)
+        found += differences(record, exam_of(record, data_dir, dataset=dataset), data=data)
     except CounterbenchError as error:
         unchecked.append(f"questions, judges and data cannot be checked here: {error}")
     notes += [f"partial: {part}" for part in record.left_out]
@@ -69,7 +69,7 @@ def validate(path: Path, data_dir: Path | None = None, data: bool = False, datas
     return Verdict(path, tuple(found), tuple(notes), tuple(unchecked))
 
 
-def differences(record: Record, exam: Exam, data: bool = False) -> Iterator[str]:
+def differences(record: Record, exam: Exam, *, data: bool = False) -> Iterator[str]:
     """What a record says of questions, judges, numbers and data, and this version does not.
 
     Args:
@@ -126,11 +126,7 @@ def _short(value: object) -> str:
 def _numbers(record: Record, exam: Exam) -> Iterator[str]:
     """Numbers that nobody asks for, or of which the record says something else than the metric does."""
     metrics = exam.make_metrics()
-    known = {
-        (metric.name, cell.quantity, cell.intervened_in_words, cell.measured, cell.cycles, cell.space): cell
-        for metric in metrics
-        for cell in metric.cells
-    }
+    known = {cell.key_of(metric.name): cell for metric in metrics for cell in metric.cells}
     of_noise = {metric.name for metric in metrics if metric.needs_noise}
     for number in record.numbers:
         cell = known.get(number.key)
@@ -150,7 +146,7 @@ def scores(path: Path, record: Record) -> tuple[list[str], list[str]]:
     try:
         found = totals.read(path, merge=True)
         of_sets = {number.key for number in record.numbers if number.statistic != "mean"}
-        rows = list(totals.wrong_rows(path, record.test_images, of_sets))
+        rows = list(totals.wrong_rows(path, record.test_images, of_sets=of_sets))
     except RecordError as error:
         missing = not any(totals.beside(path, name).exists() for name in (SAMPLES, TOTALS))
         return ([], ["no scores beside it"]) if missing else ([str(error)], [])

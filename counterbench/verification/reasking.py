@@ -82,6 +82,7 @@ class Verification:
 def verify(
     path: Path,
     count: int = 100,
+    *,
     data_dir: Path | None = None,
     device: str = "auto",
     model: str | None = None,
@@ -107,7 +108,7 @@ def verify(
     path = file_of(path)
     record = read_record(path)
     inputs, asked = record.inputs, min(count, record.images)
-    whole = exam_of(record, data_dir, device, dataset=dataset)
+    whole = exam_of(record, data_dir, device=device, dataset=dataset)
     wrong = [*problems(record), *scores(path, record)[0], *differences(record, whole)]
     if model is None and record.origin == "answers":
         raise RecordError(
@@ -116,13 +117,13 @@ def verify(
     if model is None and inputs.model not in models.names(inputs.dataset):
         error = UnknownNameError(f"model for {inputs.dataset}", inputs.model, models.names(inputs.dataset))
         raise RecordError(f"{error} If it is in a file or a folder, give that with --model.")
-    contestant = models.load(model or inputs.model, whole.dataset, whole.device, inputs.references)
+    contestant = models.load(model or inputs.model, whole.dataset, device=whole.device, references=inputs.references)
     if contestant.weights_sha256 != inputs.weights_sha256:
         wrong.append(f"other weights: {_short(inputs.weights_sha256)}, here {_short(contestant.weights_sha256)}")
     for name in ("parameters", "pixel_temperature"):
         if (said := getattr(record, name)) != (ours := getattr(contestant, name)):
             wrong.append(f"other {name.replace('_', ' ')}: {said}, here {ours}")
-    exam = exam_of(record, data_dir, device, asked, whole.dataset)
+    exam = exam_of(record, data_dir, device=device, limit=asked, dataset=whole.dataset)
     made = evaluate(contestant, exam)
     samples = totals.beside(path, SAMPLES)
     stored = _claims(samples, exam.plan.index.tolist()) if samples.exists() else {}
@@ -196,8 +197,7 @@ def _carried_by_few(made: Evaluation) -> set[Key]:
         if column.cell.kind == "skill":
             errors = np.bincount(made.group[column.index].numpy(), column.reference.numpy())
             if errors.sum() ** 2 < FEWEST * (errors**2).sum():
-                cell = column.cell
-                few.add((column.metric, cell.quantity, cell.intervened, cell.measured, cell.cycles, cell.space))
+                few.add(column.cell.key_of(column.metric))
     return few
 
 
