@@ -154,7 +154,7 @@ def computed(name: str, known: Setting, batches, **options):
 def points(name: str, known: Setting, dataset: Toy, answer, count: int = 60, **options):
     """(quantity, intervened, measured, cycles) -> value."""
     columns = computed(name, known, answers(dataset, answer, [torch.arange(count)]), **options)
-    return {(c.cell.quantity, c.cell.intervened, c.cell.measured, c.cell.cycles): c.point() for c in columns}
+    return {(c.cell.quantity, c.cell.intervened_in_words, c.cell.measured, c.cell.cycles): c.point() for c in columns}
 
 
 def noisy(factual, held, truth):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from counterbench.errors import CounterbenchError, RecordError
+from counterbench.errors import CounterbenchError, RecordError, short
 from counterbench.evaluation.exam import SPLIT, Exam
 from counterbench.evaluation.exam_of_record import exam_of
 from counterbench.leaderboard import scored
@@ -115,12 +115,7 @@ def _questions(record: Record, exam: Exam) -> Iterator[str]:
 def _differ(what: str, said: Mapping[str, object], ours: Mapping[str, object]) -> Iterator[str]:
     for name in sorted(said.keys() | ours.keys()):
         if said.get(name) != ours.get(name):
-            yield f"other {what} of {name}: {_short(said.get(name, 'none'))}, here {_short(ours.get(name, 'none'))}"
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 100 else text[:97] + "..."
+            yield f"other {what} of {name}: {short(said.get(name, 'none'))}, here {short(ours.get(name, 'none'))}"
 
 
 def _numbers(record: Record, exam: Exam) -> Iterator[str]:
