@@ -49,7 +49,7 @@ def test_impossible_graphs(parents, words):
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("ask", ["parents", "children", "ancestors", "descendants"])
+@pytest.mark.parametrize("ask", ["parents", "descendants"])
 def test_unknown_variable(ask):
     with pytest.raises(GraphError, match="Did you mean 'digit'"):
         getattr(CausalGraph(MORPHO), ask)("digits")

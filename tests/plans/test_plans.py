@@ -264,7 +264,7 @@ def test_a_plan_saved_again_by_a_spreadsheet_is_the_same(dataset, tmp_path):
         ("single", {"row": 0.9}, "question 9: row is 0.9; expected a whole number"),
         ("single", {"row": "Infinity"}, "row is 'Infinity'; expected a whole number"),
         ("single", {"row": True}, "row is True"),
-        ("single", {"row": [1] * 100}, r"row is \[1, 1.*\.\.\.; expected"),
+        ("single", {"row": [1] * 100}, r"row is \[1, 1.*\.\.\.\]; expected"),
         ("single", {"variable": []}, "it names 0 variables; a single question names 1"),
         ("single", {"variable": ["a"]}, r"variable is \['a'\]; expected a word"),
         ("single", {"variable": 2**63}, "variable is 9223372036854775808; expected a word"),
