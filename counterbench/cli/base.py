@@ -206,9 +206,9 @@ def evaluate_into(
     with claimed(folder):
         if afresh:
             results_folder.discard_chunks(folder)
-        made = evaluation.evaluate(contestant, exam, batch_size=batch_size, folder=folder / UNFINISHED)
-        results_folder.save(made, folder, picture=gallery.evaluation_figure(made, exam.dataset))
-    return made.record
+        completed = evaluation.evaluate(contestant, exam, batch_size=batch_size, folder=folder / UNFINISHED)
+        results_folder.save(completed, folder, picture=gallery.evaluation_figure(completed, exam.dataset))
+    return completed.record
 
 
 def print_record(record: Any, as_json: bool, detail: bool) -> None:

@@ -93,13 +93,13 @@ def generate(
 
     show_progress(quiet)
     require_picture(out)
-    wanted = {}
+    interventions = {}
     for assignment in assignments:
         name, sign, value = assignment.partition("=")
         if not sign or not name or not value:
             raise ConfigError(f"--do {assignment}: expected VARIABLE=VALUE, for example thickness=4.5.")
-        wanted[name.strip()] = value.strip()
+        interventions[name.strip()] = value.strip()
     loaded = datasets.load(dataset, source, data_dir=data_dir)
     contestant = models.load(model, loaded, device=choose_device(device))
-    gallery.generate(contestant, loaded, wanted, count=count, seed=seed, path=out)
+    gallery.generate(contestant, loaded, interventions, count=count, seed=seed, path=out)
     put(str(out))

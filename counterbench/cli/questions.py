@@ -80,13 +80,13 @@ def evaluate(
     from counterbench.evaluation import results_folder
 
     show_progress(quiet)
-    chosen = [name.strip() for name in metrics.split(",") if name.strip()] if metrics is not None else None
+    names = [name.strip() for name in metrics.split(",") if name.strip()] if metrics is not None else None
     exam = evaluation.prepare(
         dataset,
         suite,
         source=source,
         data_dir=data_dir,
-        metrics=chosen,
+        metrics=names,
         seed=seed,
         limit=limit,
         device=device,
@@ -210,13 +210,15 @@ def score(
     from counterbench.exchange import scoring
 
     show_progress(quiet)
-    found = scoring.ready(folder, name, data_dir=data_dir, device=device, dataset=dataset)
-    for number, coverage in found.coverage.items():
+    scored = scoring.ready(folder, name, data_dir=data_dir, device=device, dataset=dataset)
+    for number, coverage in scored.coverage.items():
         say("\n  ".join([f"round {number}: {coverage}", *coverage.examples()]))
-    if found.waiting is not None:
-        say(f"Round {found.rounds[0] + 1} of {found.rounds[1]}: answer {found.waiting}, then run this command again.")
-    inputs = found.exam.inputs(found.contestant)
+    if scored.waiting is not None:
+        say(
+            f"Round {scored.rounds[0] + 1} of {scored.rounds[1]}: answer {scored.waiting}, then run this command again."
+        )
+    inputs = scored.exam.inputs(scored.contestant)
     home = results_folder.folder_of(inputs, output)
-    record = results_folder.stored(home, inputs) or evaluate_into(home, found.contestant, found.exam)
+    record = results_folder.stored(home, inputs) or evaluate_into(home, scored.contestant, scored.exam)
     print_record(record, as_json, detail)
     say(f"\nrecord, scores per sample and picture: {home}")

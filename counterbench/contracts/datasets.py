@@ -135,8 +135,8 @@ def truth_depends_on_the_row_alone(dataset: Dataset) -> None:
         held = dataset.split("test").take(rows)[name].roll(1, 0)
         whole = dataset.truth("test", rows, {name: held})
         for part in (rows.flip(0), rows[3:4]):
-            found = dataset.truth("test", part, {name: held[part]})
-            moved = unlike({key: value[part] for key, value in whole.items()}, found, tolerance=1e-4)
+            alone = dataset.truth("test", part, {name: held[part]})
+            moved = unlike({key: value[part] for key, value in whole.items()}, alone, tolerance=1e-4)
             require(not moved, f"the truth of do({name}) depends on its batch: {', '.join(moved)}; take noise by row")
 
 
@@ -149,15 +149,15 @@ def judges_read_real_images(dataset: Dataset) -> None:
     missing = [name for name in card.attributes if name not in panels]
     test = dataset.split("test").take(slice(0, 200))
     for name, reading in judges.measure_all(panels, test[card.image]).items():
-        truth, found = test[name].double(), reading.mean.double()
+        truth, measured = test[name].double(), reading.mean.double()
         if reading.discrete:
-            right, usual = (found.argmax(1) == truth).double().mean(), truth.long().bincount().max() / len(truth)
+            right, usual = (measured.argmax(1) == truth).double().mean(), truth.long().bincount().max() / len(truth)
             require(
                 right > usual or right > 0.95,
                 f"the judge of {name} is right in {float(right):.0%} of real test images, and the commonest class is as frequent",
             )
         else:
-            error, usual = (found - truth).abs().mean(), (truth - truth.median()).abs().mean()
+            error, usual = (measured - truth).abs().mean(), (truth - truth.median()).abs().mean()
             require(
                 error < usual,
                 f"the judge of {name} is {float(error):.3g} off on real test images; guessing the median is {float(usual):.3g} off",
@@ -169,10 +169,10 @@ def judges_read_real_images(dataset: Dataset) -> None:
 
 
 def _known(dataset: Dataset) -> list[str]:
-    found = [name for name in dataset.card.intervenable if dataset.knows_truth([name])]
-    if not found:
+    known = [name for name in dataset.card.intervenable if dataset.knows_truth([name])]
+    if not known:
         raise NotAskedError("no intervention has a known truth; metrics that compare with it will say so")
-    return found
+    return known
 
 
 CHECKS = (

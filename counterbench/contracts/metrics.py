@@ -121,13 +121,13 @@ def declares_its_numbers(case: MetricCase) -> None:
 def gives_what_it_declares(case: MetricCase) -> None:
     """its numbers are finite, one per sample, and among those that it declares."""
     _cells(case)
-    found = case.columns()
+    columns = case.columns()
     require(
-        found,
+        columns,
         "it gave no number for a model that answers everything; call self.add(cell, answers.index, score) in update",
     )
     test = set(case.exam.plan.index.tolist())
-    for column in found:
+    for column in columns:
         require(column.cell in case.metric.cells, f"{column.cell} is not among make_cells()")
         require(
             column.value.isfinite().all(),

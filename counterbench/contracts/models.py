@@ -45,11 +45,11 @@ class ModelCase:
         """The answer to one question about some rows, checked as the evaluation checks it."""
         order = torch.arange(self.factual.count)[rows]
         order = order.flip(0) if reverse else order
-        given = Samples({name: value[order] for name, value in self.factual.items()}, self.factual.index[order])
+        factual = Samples({name: value[order] for name, value in self.factual.items()}, self.factual.index[order])
         asked = {name: value[order] for name, value in held.items()}
-        noise = SampleNoise(0, given.index.tolist())
+        noise = SampleNoise(0, factual.index.tolist())
         with torch.no_grad():
-            return models.ask(self.contestant.model, given, asked, noise=noise, variables=self.dataset.variables)
+            return models.ask(self.contestant.model, factual, asked, noise=noise, variables=self.dataset.variables)
 
 
 def check(name: str, dataset: Dataset) -> Iterator[Finding]:
@@ -127,11 +127,11 @@ def no_answer_depends_on_its_batch(case: ModelCase) -> None:
 
 def chance_is_the_generators(case: ModelCase) -> None:
     """asked again it answers the same, whatever the global seed is."""
-    held, found = _any(case), []
+    held, answers = _any(case), []
     for outer in (1, 2):
         torch.manual_seed(outer)
-        found.append(case.ask(held))
-    moved = unlike(found[0], found[1])
+        answers.append(case.ask(held))
+    moved = unlike(answers[0], answers[1])
     require(
         not moved,
         f"its {', '.join(moved)} changed between two equal questions; draw from the generator that is given, not from torch's global one",

@@ -55,10 +55,10 @@ def load_columns(path: Path) -> list[Column] | None:
 def prune(folder: Path, kept: int = _KEPT) -> None:
     """Leave only the folders in `folder` that were used last."""
     try:
-        found = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+        folders = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
     except OSError:
         return
-    for path in found[:-kept]:
+    for path in folders[:-kept]:
         shutil.rmtree(path, ignore_errors=True)
 
 

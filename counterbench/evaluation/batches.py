@@ -120,12 +120,12 @@ def partners(group: Tensor) -> Tensor:
     """
     count = len(group)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(count))
-    found, partner = torch.zeros(count, dtype=torch.bool), torch.arange(count)
+    paired, partner = torch.zeros(count, dtype=torch.bool), torch.arange(count)
     for step in range(1, count):
         other = order.roll(-step)
-        new = ~found[order] & (group[order] != group[other])
+        new = ~paired[order] & (group[order] != group[other])
         partner[order[new]] = other[new]
-        found[order[new]] = True
-        if found.all():
+        paired[order[new]] = True
+        if paired.all():
             break
     return partner

@@ -113,15 +113,15 @@ def _references(exam: Exam) -> tuple[dict[str, list[Column]], list[Taking]]:
         )
         key = key_of(exam, contestant)
         folder = home / key[:32]
-        found = load_columns(folder / _COLUMNS)
-        if found is not None:
-            known[name] = found
+        columns = load_columns(folder / _COLUMNS)
+        if columns is not None:
+            known[name] = columns
             touch(folder)
             continue
-        made: list[Metric] = exam.make_metrics(contestant)
+        metrics: list[Metric] = exam.make_metrics(contestant)
         if contestant is None:
-            made = [metric for metric in made if metric.judges_real]
-        waiting.append(Taking(name, contestant, made, folder if touch(folder) else None, key, optional=True))
+            metrics = [metric for metric in metrics if metric.judges_real]
+        waiting.append(Taking(name, contestant, metrics, folder if touch(folder) else None, key, optional=True))
     return known, waiting
 
 
@@ -150,7 +150,7 @@ def _record(
     assert contestant is not None
     begun = time.perf_counter()
     asked_about = group[exam.plan.index]
-    made, undefined = numbers.numbers(
+    results, undefined = numbers.numbers(
         columns,
         exam.plan.index,
         asked_about,
@@ -176,7 +176,7 @@ def _record(
         pixel_temperature=contestant.pixel_temperature,
         parameters=contestant.parameters,
         training=contestant.training,
-        numbers=made,
+        numbers=results,
         skipped={what: without_folders(why) for what, why in skipped.items()},
         seconds={name: round(value, 3) for name, value in spent.items()},
         device=str(exam.device),

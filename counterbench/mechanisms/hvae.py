@@ -191,6 +191,6 @@ class HVAE(LikelihoodImage):
         self, value: Tensor, parents: Parents, generator: Generator = None, *, active: int | None = None
     ) -> Tensor:
         _, pixels, divergences = self.infer_noise(value, parents, generator, 1.0, active=active)
-        found = divergences()
-        weighted = found.clamp(min=self.free_bits) * found.new_tensor(self.betas)
+        terms = divergences()
+        weighted = terms.clamp(min=self.free_bits) * terms.new_tensor(self.betas)
         return negative_log_likelihood(value, pixels) + weighted.sum(1)

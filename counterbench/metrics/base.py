@@ -198,13 +198,13 @@ class Metric(TorchMetric):
 
     def available(self, spaces: tuple[str, ...], what: str = "") -> tuple[str, ...]:
         """Those of the named distances and feature spaces that are there; the others are skipped aloud."""
-        there = []
+        usable = []
         for name in spaces:
             if name == L1 or name in self.setting.spaces:
-                there.append(name)
+                usable.append(name)
             else:
                 self.skipped[f"{what or self.name} ({name})"] = self.setting.missing.get(name, "it was not loaded")
-        return tuple(there)
+        return tuple(usable)
 
     def judges_of(self, cell: Cell) -> tuple[str, ...]:
         """Variables whose judges decide this number; a model that was trained against one of them is marked there."""
@@ -273,10 +273,12 @@ class SampleMetric(Metric):
         scores, references = joined(self.score), joined(self.relative_to)
         columns = []
         for number, cell in enumerate(self.cells):
-            chosen = (numbers == number).nonzero()[:, 0]
-            chosen = chosen[rows[chosen].argsort(stable=True)]
-            if len(chosen):
-                columns.append(Column(self.name, cell, rows[chosen], scores[chosen], reference=references[chosen]))
+            positions = (numbers == number).nonzero()[:, 0]
+            positions = positions[rows[positions].argsort(stable=True)]
+            if len(positions):
+                columns.append(
+                    Column(self.name, cell, rows[positions], scores[positions], reference=references[positions])
+                )
         return columns
 
 

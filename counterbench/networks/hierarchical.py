@@ -130,13 +130,13 @@ class HierarchicalEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> dict[int, Tensor]:
         """(N, C, H, H) -> resolution -> (N, width, R, R)."""
-        maps, found = self.stem(image), {}
+        maps, activations = self.stem(image), {}
         for resolution, shrink, stage in zip(self.resolutions, self.shrink, self.stages, strict=True):
             maps = shrink(maps)
             for block in stage:  # type: ignore[attr-defined]
                 maps = maps + block(maps)
-            found[resolution] = maps
-        return found
+            activations[resolution] = maps
+        return activations
 
 
 def _shrink(before: int, after: int, fine: int, coarse: int) -> nn.Module:
@@ -363,6 +363,6 @@ def check_levels(levels: Sequence[Sequence[int]], shape: Sequence[int]) -> list[
         raise ConfigError(f"a hierarchy of square maps needs square images, got {shape[1]} x {shape[2]}.")
     if not levels or any(len(level) != 3 or min(level) < 1 for level in levels):
         raise ConfigError("levels: give [resolution, blocks, width] for every level, each at least 1.")
-    found = [(int(resolution), int(blocks), int(width)) for resolution, blocks, width in levels]
-    _check(found, int(shape[1]))
-    return found
+    checked = [(int(resolution), int(blocks), int(width)) for resolution, blocks, width in levels]
+    _check(checked, int(shape[1]))
+    return checked

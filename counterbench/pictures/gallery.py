@@ -59,8 +59,8 @@ def intervention_columns(
             f"{contestant.name} does not answer questions about {', '.join(interventions)}. {dataset.card.truth.strip()}"
         )
     with torch.no_grad(), evaluation_mode(contestant.model):
-        given = contestant.model.counterfactual(factual, interventions, noise)
-    answer = checked_answer(given, dataset.variables, interventions, factual.count)
+        returned = contestant.model.counterfactual(factual, interventions, noise)
+    answer = checked_answer(returned, dataset.variables, interventions, factual.count)
     truth = dataset.truth(SPLIT, factual.index, interventions)[image] if dataset.knows_truth(interventions) else None
     words = [captions(dataset.variables[name], value) for name, value in interventions.items()]
     return InterventionColumns(
@@ -125,9 +125,9 @@ def draw_dataset(dataset: Dataset, count: int, seed: int, path: Path) -> None:
     changed = []
     for name, values in asked.items():
         if dataset.knows_truth([name]):
-            wanted = values[few]
-            true = dataset.truth(SPLIT, few, {name: wanted})[image]
-            changed.append((f"do({name})", captions(dataset.variables[name], wanted), true))
+            targets = values[few]
+            true = dataset.truth(SPLIT, few, {name: targets})[image]
+            changed.append((f"do({name})", captions(dataset.variables[name], targets), true))
     title = f"{dataset.card.name}/{dataset.source}: samples" + (" and true counterfactuals" if changed else "")
     draw_sheet(split.take(rows)[image], split.take(few)[image], changed, title=title, path=path)
 

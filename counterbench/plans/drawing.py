@@ -34,18 +34,18 @@ def draw(dataset: Dataset, suite: Suite, seed: int, *, limit: int | None = None)
     """
     test, train = dataset.attributes("test"), dataset.attributes("train")
     total = len(next(iter(test.values())))
-    wanted = min(total if limit is None else limit, suite.limit or total, total)
-    if wanted < 1:
+    size = min(total if limit is None else limit, suite.limit or total, total)
+    if size < 1:
         raise DataError(f"--limit {limit} leaves no question; give a number from 1 to {total}.")
     single = {}
     if suite.single:
         for name in dataset.card.intervenable:
             rng = np.random.default_rng([seed, *f"{suite.name}/{name}".encode()])
             population = test[name] if suite.law == "published" else train[name]
-            single[name] = other_value(dataset.variables[name], test[name], population, rng, law=suite.law)[:wanted]
-    undo = {name: test[name][:wanted] for name in single} if suite.undo else {}
+            single[name] = other_value(dataset.variables[name], test[name], population, rng, law=suite.law)[:size]
+    undo = {name: test[name][:size] for name in single} if suite.undo else {}
     pairs = unrelated(dataset.graph, tuple(single)) if suite.pairs else ()
-    return Plan(torch.arange(wanted), suite.cycles, single, undo, pairs)
+    return Plan(torch.arange(size), suite.cycles, single, undo, pairs)
 
 
 def unrelated(graph: CausalGraph, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -68,6 +68,6 @@ def pieces(bank: Tensor, side: int, *, which: Tensor, row: Tensor, column: Tenso
     Returns:
         (N, side, side).
     """
-    chosen = (which.flatten() * len(bank)).long().clamp(max=len(bank) - 1)
+    texture = (which.flatten() * len(bank)).long().clamp(max=len(bank) - 1)
     top, left = ((place.flatten() * (side - 1)).long() for place in (row, column))
-    return bank.unfold(1, side, 1).unfold(2, side, 1)[chosen, top, left]
+    return bank.unfold(1, side, 1).unfold(2, side, 1)[texture, top, left]

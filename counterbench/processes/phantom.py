@@ -168,9 +168,9 @@ class _Slice:
         gap, lean = scale * t("spread", 0.035, 0.06), t("asymmetry", -0.12, 0.12)
         distances = []
         for side in (-1.0, 1.0):
-            wanted = VENTRICLE_AREA / 2 * self.ventricular * (1 + side * lean)
+            area = VENTRICLE_AREA / 2 * self.ventricular * (1 + side * lean)
             # A tube of half width w round any curve of length L that bends less than 1 / w covers 2 w L + pi w^2.
-            half = ((length.square() + math.pi * wanted).sqrt() - length) / math.pi
+            half = ((length.square() + math.pi * area).sqrt() - length) / math.pi
             inwards = gap + half + radius - side * self.x  # from the centre of the circle
             down = self.y - centre
             angle = torch.atan2(down, inwards).clamp(-bend, bend)
@@ -217,13 +217,13 @@ class _Slice:
 
     def _nuclei(self) -> Tensor:
         """Deep grey matter: two pairs of ellipses outside the ventricles."""
-        found = torch.zeros_like(self.radius)
+        nuclei = torch.zeros_like(self.radius)
         for x, y, wide, long, shown in ((0.33, -0.06, 0.05, 0.15, 1.0), (0.2, 0.1, 0.06, 0.09, 0.6)):
             scale = self.size * self.t("nuclei", 0.9, 1.1)
             radius = torch.sqrt(((self.x.abs() / scale - x) / wide).square() + ((self.y / scale - y) / long).square())
             fading = (0.75 - 0.45 * self.height).clamp(0, 1) * shown
-            found = torch.maximum(found, fading * cover((radius - 1) * wide, self.pixel))
-        return found * (self.from_ventricles > 0.02)
+            nuclei = torch.maximum(nuclei, fading * cover((radius - 1) * wide, self.pixel))
+        return nuclei * (self.from_ventricles > 0.02)
 
     def scan(self, scanner: Tensor) -> Tensor:
         """The picture that a scanner makes of it."""
@@ -254,6 +254,6 @@ class _Slice:
         columns, rows = shown.any(1), shown.any(2)
         edges = [columns.int().argmax(1), rows.int().argmax(1)]
         far = [self.side - some.flip(1).int().argmax(1) for some in (columns, rows)]
-        found = torch.stack([*edges, *far], 1).float()
-        found[~shown.flatten(1).any(1)] = torch.nan
-        return found
+        boxes = torch.stack([*edges, *far], 1).float()
+        boxes[~shown.flatten(1).any(1)] = torch.nan
+        return boxes

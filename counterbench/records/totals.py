@@ -224,12 +224,12 @@ def _sums(table: Any, place: np.ndarray, count: int) -> dict[Key, Ratios]:
     """Totals per cluster of every number."""
     combined, keys = _numbered(table)
     score, relative_to = (table[name].to_numpy() for name in ("score", "relative_to"))
-    found: dict[Key, Ratios] = {}
+    sums: dict[Key, Ratios] = {}
     for code, key in keys.items():
         rows = combined == code
         totals = [cluster_totals(part[rows], place[rows], count)[:, None] for part in (score, relative_to)]
-        found[key] = Ratios(*totals)
-    return found
+        sums[key] = Ratios(*totals)
+    return sums
 
 
 def _codes(column: Any) -> tuple[np.ndarray, list[Any]]:

@@ -44,10 +44,10 @@ def load_weights(module: nn.Module, path: Path, *, sha256: str | None = None) ->
     """
     if not path.is_file():
         raise CheckpointError(f"There are no weights at {path}.")
-    found = sha256_of_file(path)
-    if sha256 is not None and found != sha256:
+    digest = sha256_of_file(path)
+    if sha256 is not None and digest != sha256:
         raise CheckpointError(
-            f"{path} has SHA-256 {found[:12]}..., expected {sha256[:12]}...: it was altered or cut short; fetch it again."
+            f"{path} has SHA-256 {digest[:12]}..., expected {sha256[:12]}...: it was altered or cut short; fetch it again."
         )
     try:
         state = load(path.read_bytes())
@@ -61,7 +61,7 @@ def load_weights(module: nn.Module, path: Path, *, sha256: str | None = None) ->
         if not tensor.to(expected[name].dtype).isfinite().all():
             raise CheckpointError(f"{path}: the weights {short(name)} hold NaN or infinite values; train again.")
     module.load_state_dict(state)
-    return found
+    return digest
 
 
 def _compare(path: Path, state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:

@@ -57,16 +57,16 @@ def validate(path: Path, data_dir: Path | None = None, *, data: bool = False, da
     except (RecordError, OSError) as error:
         return Verdict(path, (str(error),))
     wrong, notes = scores(path, record)
-    found = [*problems(record), *wrong]
+    problems_found = [*problems(record), *wrong]
     unchecked = []
     try:
-        found += differences(record, exam_of(record, data_dir, dataset=dataset), data=data)
+        problems_found += differences(record, exam_of(record, data_dir, dataset=dataset), data=data)
     except CounterbenchError as error:
         unchecked.append(f"questions, judges and data cannot be checked here: {error}")
     notes += [f"partial: {part}" for part in record.left_out]
     if record.inputs.plugins:
         notes.append(f"made with plug-ins: {', '.join(record.inputs.plugins)}")
-    return Verdict(path, tuple(found), tuple(notes), tuple(unchecked))
+    return Verdict(path, tuple(problems_found), tuple(notes), tuple(unchecked))
 
 
 def differences(record: Record, exam: Exam, *, data: bool = False) -> Iterator[str]:
@@ -139,7 +139,7 @@ def _numbers(record: Record, exam: Exam) -> Iterator[str]:
 def scores(path: Path, record: Record) -> tuple[list[str], list[str]]:
     """Whether the scores beside a record give its numbers and its intervals: (problems, notes)."""
     try:
-        found = totals.read(path, merge=True)
+        stored = totals.read(path, merge=True)
         of_sets = {number.key for number in record.numbers if number.statistic != "mean"}
         rows = list(totals.wrong_rows(path, record.test_images, of_sets=of_sets))
     except RecordError as error:
@@ -148,17 +148,17 @@ def scores(path: Path, record: Record) -> tuple[list[str], list[str]]:
     if rows:
         return rows, []
     units = min(record.clusters, totals.MOST)
-    if len(found.units) != units:
-        return [f"the scores beside it are of {len(found.units)} independent units; {units} were expected"], []
+    if len(stored.units) != units:
+        return [f"the scores beside it are of {len(stored.units)} independent units; {units} were expected"], []
     try:
-        scored.require_own(path, ScoredRecord(record.inputs.model, record, dict(found.numbers)))
+        scored.require_own(path, ScoredRecord(record.inputs.model, record, dict(stored.numbers)))
     except RecordError as error:
         return [str(error)], []
     return [
         f"{number.metric} {number.quantity} {number.intervened}: the interval is {claimed / error:.2g} times as wide as the scores say"
         for number in record.numbers
-        if number.key in found.numbers and number.kind in ("mean", "skill")
-        for claimed, error in [(standard_error(number), _spread(found.numbers[number.key]))]
+        if number.key in stored.numbers and number.kind in ("mean", "skill")
+        for claimed, error in [(standard_error(number), _spread(stored.numbers[number.key]))]
         if units >= _ENOUGH and error > 1e-6 * (1 + abs(number.value)) and not 1 / _WIDER < claimed / error < _WIDER
     ], []
 

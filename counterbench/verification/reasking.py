@@ -124,16 +124,16 @@ def verify(
         if (said := getattr(record, name)) != (ours := getattr(contestant, name)):
             wrong.append(f"other {name.replace('_', ' ')}: {said}, here {ours}")
     exam = exam_of(record, data_dir, device=device, limit=asked, dataset=whole.dataset)
-    made = evaluate(contestant, exam)
+    evaluated = evaluate(contestant, exam)
     samples = totals.beside(path, SAMPLES)
     stored = _claims(samples, exam.plan.index.tolist()) if samples.exists() else {}
     # A part may have as large a share of the units as of the images, or fewer images of each: the smaller share says less.
-    share = min(made.record.clusters / record.clusters, made.record.images / record.images)
-    again = {key: number for key, number in made.record.by_key.items() if _checkable(number)}
-    for key in _carried_by_few(made) - stored.keys():
+    share = min(evaluated.record.clusters / record.clusters, evaluated.record.images / record.images)
+    again = {key: number for key, number in evaluated.record.by_key.items() if _checkable(number)}
+    for key in _carried_by_few(evaluated) - stored.keys():
         again.pop(key, None)
     checks = [_check(number, again[number.key], stored, share) for number in record.numbers if number.key in again]
-    wrong += [*_lacking(record, made.record), *_baselines(record, again, share)]
+    wrong += [*_lacking(record, evaluated.record), *_baselines(record, again, share)]
     return Verification(record, asked, bool(stored), tuple(checks), tuple(wrong))
 
 
@@ -152,9 +152,9 @@ def _baselines(record: Record, again: Mapping[Key, Number], share: float) -> Ite
     for key in record.by_key.keys() & again.keys():
         number = record.by_key[key]
         for name, claimed in number.references.items():
-            found = again[key].references.get(name)
-            if found is not None and abs(found.value - claimed.value) > _allowed(claimed, found, share):
-                yield f"{heading(number)}: {name} scores {claimed.value:.4g} in the record, {found.value:.4g} here"
+            estimate = again[key].references.get(name)
+            if estimate is not None and abs(estimate.value - claimed.value) > _allowed(claimed, estimate, share):
+                yield f"{heading(number)}: {name} scores {claimed.value:.4g} in the record, {estimate.value:.4g} here"
 
 
 def _short(sha256: str | None) -> str:
@@ -166,8 +166,8 @@ def _claims(samples: Path, rows: Sequence[int]) -> dict[Key, float]:
     import pyarrow
 
     table = totals.table(samples, ("row", "score", "relative_to"))
-    chosen = table.filter(pyarrow.array(np.isin(table["row"].to_numpy(), rows)))
-    grouped = chosen.group_by(list(BY)).aggregate([("score", "sum"), ("relative_to", "sum")]).to_pylist()
+    selected = table.filter(pyarrow.array(np.isin(table["row"].to_numpy(), rows)))
+    grouped = selected.group_by(list(BY)).aggregate([("score", "sum"), ("relative_to", "sum")]).to_pylist()
     return {
         tuple(line[name] for name in BY): line["score_sum"] / line["relative_to_sum"]
         for line in grouped
