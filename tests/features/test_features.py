@@ -247,7 +247,7 @@ def pretend(name, monkeypatch, folder):
 def test_the_device_arrives_in_every_space_with_a_network(name, morphomnist, monkeypatch, tmp_path):
     panels = judges.load(morphomnist.card, "digits", device="meta")
     pretend(name, monkeypatch, tmp_path)
-    space = features.load(name, morphomnist.card, panels, "meta")
+    space = features.load(name, morphomnist.card, panels, device="meta")
     assert {weight.device.type for weight in space.network.parameters()} == {"meta"}
     assert torch.device(space.judge.device if name == "judge" else space.device).type == "meta"
 
