@@ -46,7 +46,7 @@ def test_every_metric_has_a_page_with_a_figure(made):
     from counterbench.plugins import registry
 
     names = set(registry.metrics.builtins())
-    assert set(made.ORDER) == names == set(made.READ)
+    assert names == set(made.READ)
     for name in names:
         assert (made.IMAGES / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
 

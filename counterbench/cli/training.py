@@ -59,10 +59,10 @@ def train(
 
     show_progress(quiet)
     place = str(choose_device(device))
-    loaded = datasets.load(dataset, source, data_dir)
+    loaded = datasets.load(dataset, source, data_dir=data_dir)
     recipe, _ = models.find_recipe(model, loaded.card.name)
     folder = output or Path("runs") / f"{recipe.name}-{loaded.card.name}-{loaded.source}"
-    keep(folder, recipes.MARKER, " with --resume")
+    keep(folder, recipes.MARKER, how=" with --resume")
     hardware = Hardware(place, devices, precision)
     recipes.train(
         recipe, loaded, output=folder, hardware=hardware, seed=seed, epochs=epochs, limit=limit, resume=resume
@@ -100,7 +100,7 @@ def _instrument_options(seed: int) -> Callable[..., Any]:
 def _sources(dataset: str, source: tuple[str, ...], data_dir: Path | None) -> list[Any]:
     from counterbench import datasets
 
-    return [datasets.load(dataset, name, data_dir) for name in (source or (None,))]
+    return [datasets.load(dataset, name, data_dir=data_dir) for name in (source or (None,))]
 
 
 @main.command("train-judges")

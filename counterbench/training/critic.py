@@ -27,7 +27,7 @@ class Critic(nn.Module):
         super().__init__()
         self.image, self.attributes = image, tuple(attributes)
         self.sizes = [variable.size for variable in attributes]
-        self.network = Pooled(image.channels, sum(self.sizes), min(4, max(1, image.height // 32)), width)
+        self.network = Pooled(image.channels, sum(self.sizes), stride=min(4, max(1, image.height // 32)), width=width)
         self.scale: Tensor
         self.register_buffer("scale", torch.ones(len(self.sizes)))
 

@@ -108,7 +108,7 @@ def test_a_card_with_an_impossible_judge(morphomnist, entry, error, words):
 def test_the_device_arrives_in_every_judge_with_a_network(morphomnist):
     networks = [
         judge
-        for panel in judges.load(morphomnist.card, "digits", "meta").values()
+        for panel in judges.load(morphomnist.card, "digits", device="meta").values()
         for judge in panel.members
         if hasattr(judge, "network")
     ]

@@ -227,7 +227,7 @@ class CounterfactualFineTuning(MechanismObjective[Explains]):
         masks = {name: number == self.intervened.index(name) for name in self.intervened}
         with torch.no_grad():
             noise = self.scm.abduct_encoded(factual, generator)
-            return self.scm.predict_encoded(noise, values, masks, factual=factual), number
+            return self.scm.predict_encoded(noise, values, where=masks, factual=factual), number
 
     def _targets(
         self, encoded: Mapping[str, Tensor], counterfactual: Mapping[str, Tensor], number: Tensor
