@@ -71,29 +71,25 @@ class SharedBatch:
         self.image = self.exam.dataset.card.image
         self.factual = self.exam.dataset.split(SPLIT).take(self.rows)
         self.questions = [question.at(positions) for question in self.exam.plan.questions]
+        self._held = {question.variable: question.held for question in self.questions if question.kind == "single"}
         self.view = View(picture(self.factual, self.image), shared.instruments)
         self._floors: dict[str, dict[str, Tensor]] = {}
         self._truths: dict[str, dict[str, Tensor] | None] = {}
         self._matched: dict[str, View] = {}
 
-    def wanted(self, variable: str) -> Tensor:
-        """Values that single questions set."""
-        return self.exam.plan.single[variable][self.positions]
-
     def floor(self, variable: str) -> dict[str, Tensor]:
         """Counterfactual attributes, as far as they are known; the image unchanged."""
         if variable not in self._floors:
-            held = {variable: self.wanted(variable)}
-            self._floors[variable] = self.shared.identity.attributes(self.factual, held)
+            self._floors[variable] = self.shared.identity.attributes(self.factual, self._held[variable])
         return self._floors[variable]
 
     def truth(self, variable: str) -> dict[str, Tensor] | None:
         """The true counterfactual, where it is known."""
         if variable not in self._truths:
-            held, dataset = {variable: self.wanted(variable)}, self.exam.dataset
+            dataset = self.exam.dataset
             with self.shared.timed("truth"):
                 known = dataset.knows_truth([variable])
-                self._truths[variable] = dataset.truth(SPLIT, self.rows, held) if known else None
+                self._truths[variable] = dataset.truth(SPLIT, self.rows, self._held[variable]) if known else None
         return self._truths[variable]
 
     @cached_property
@@ -124,12 +120,12 @@ def partners(group: Tensor) -> Tensor:
     """
     count = len(group)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(count))
-    found, partner = torch.zeros(count, dtype=torch.bool), torch.arange(count)
+    paired, partner = torch.zeros(count, dtype=torch.bool), torch.arange(count)
     for step in range(1, count):
         other = order.roll(-step)
-        new = ~found[order] & (group[order] != group[other])
+        new = ~paired[order] & (group[order] != group[other])
         partner[order[new]] = other[new]
-        found[order[new]] = True
-        if found.all():
+        paired[order[new]] = True
+        if paired.all():
             break
     return partner

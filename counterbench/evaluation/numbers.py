@@ -19,6 +19,7 @@ def numbers(
     columns: Mapping[str, Sequence[Column]],
     index: Tensor,
     group: Tensor,
+    *,
     resamples: int,
     seed: int,
     leaked: AbstractSet[tuple[str, object]] = frozenset(),
@@ -37,17 +38,17 @@ def numbers(
         (numbers, what could not be computed -> why).
     """
     keys = [(column.metric, column.cell) for column in columns["model"]]
-    wanted = set(keys)
+    of_model = set(keys)
     flat = [
         (row, (column.metric, column.cell), column)
         for row, listed in columns.items()
         for column in listed
-        if row == "model" or (column.metric, column.cell) in wanted
+        if row == "model" or (column.metric, column.cell) in of_model
     ]
-    found = _estimates([column for _, _, column in flat], index, group, resamples, seed)
-    estimates = {(row, key): estimate for (row, key, _), estimate in zip(flat, found, strict=True)}
+    flat_estimates = _estimates([column for _, _, column in flat], index, group, resamples, seed)
+    estimates = {(row, key): estimate for (row, key, _), estimate in zip(flat, flat_estimates, strict=True)}
     references = [row for row in columns if row != "model"]
-    made, skipped = [], {}
+    results, skipped = [], {}
     for key in keys:
         metric, cell = key
         own = estimates["model", key]
@@ -58,10 +59,10 @@ def numbers(
         known = {row: end for row in references if (end := estimates.get((row, key))) is not None}
         fields = {name: value for name, value in vars(cell).items() if name != "worst"}
         fields["intervened"] = cell.intervened_in_words
-        made.append(
+        results.append(
             Number(**own.model_dump(), metric=metric, **fields, references=known, leaked=(metric, cell) in leaked)
         )
-    return made, skipped
+    return results, skipped
 
 
 def _estimates(

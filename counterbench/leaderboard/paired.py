@@ -63,7 +63,7 @@ class Difference:
 
 
 def differences(
-    first: ScoredRecord, second: ScoredRecord, numbers: dict[Key, list[Number]], resamples: int, seed: int
+    first: ScoredRecord, second: ScoredRecord, numbers: dict[Key, list[Number]], *, resamples: int, seed: int
 ) -> list[Difference]:
     """All numbers of two models on the same resamples."""
     keys = list(numbers)
@@ -81,12 +81,12 @@ def differences(
 
     difference = _bootstrap(Differences(*pair, transform=values), resamples, seed)
     lost = _bootstrap(Differences(*pair, transform=regrets), resamples, seed)
-    made = []
+    results = []
     for k, key in enumerate(keys):
         paired = _Paired(numbers[key][0], *(Ratios(one.numerator[:, [k]], one.denominator[:, [k]]) for one in pair))
         spread = paired.spread()
         effect = [-float(end[k]) / spread if spread > 0 else 0.0 for end in (lost.point, lost.high, lost.low)]
-        made.append(
+        results.append(
             Difference(
                 key=key,
                 first=first.name,
@@ -102,7 +102,7 @@ def differences(
                 margin=margin(numbers[key][0]),
             )
         )
-    return made
+    return results
 
 
 def margin(number: Number) -> float:
@@ -194,8 +194,8 @@ def _slope(number: Number, ratio: float) -> float:
 
 
 def _stacked(entry: ScoredRecord, keys: Sequence[Key]) -> Ratios:
-    chosen = [entry.ratios[key] for key in keys]
-    return Ratios(np.hstack([one.numerator for one in chosen]), np.hstack([one.denominator for one in chosen]))
+    ratios = [entry.ratios[key] for key in keys]
+    return Ratios(np.hstack([one.numerator for one in ratios]), np.hstack([one.denominator for one in ratios]))
 
 
 class _Bootstrap(NamedTuple):

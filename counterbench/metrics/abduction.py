@@ -268,7 +268,7 @@ class Abduction(Metric):
                 error, blind = (
                     torch.from_numpy(part) for part in readable(noise, values, self.setting.variables[parent])
                 )
-                columns.append(Column(self.name, cell, rows[order], error, blind))
+                columns.append(Column(self.name, cell, rows[order], error, reference=blind))
             else:
                 before, after = state(f"factual_{cell.measured}"), state(f"null_{cell.measured}")
                 continuous = cell.quantity == "round_trip_error"

@@ -178,6 +178,7 @@ class Batch:
         self,
         factual: Samples,
         image: str,
+        *,
         instruments: Instruments | None = None,
         view: View | None = None,
         null: Callable[[], Mapping[str, Tensor]] | None = None,

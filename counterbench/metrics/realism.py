@@ -16,13 +16,12 @@ from counterbench.metrics.statistics.distributions import (
     frechet,
     frechet_against,
     kid,
-    kid_subsets,
     moments,
     prdc,
 )
 from counterbench.plugins.registry import metrics
 
-__all__ = ["Realism", "frechet", "kid", "kid_subsets", "prdc"]
+__all__ = ["Realism", "frechet", "kid", "prdc"]
 
 _DIRECTION: dict[str, Literal["lower", "higher"]] = {
     "frechet_distance": "lower",
@@ -89,6 +88,7 @@ class Realism(Metric):
     def __init__(
         self,
         setting: Setting,
+        *,
         spaces: Sequence[str] = ("judge",),
         reference: str = "matched",
         pooled: bool = False,
@@ -102,21 +102,21 @@ class Realism(Metric):
             quantities = ("frechet_distance",)
         self.spaces, self.reference, self.pooled = tuple(spaces), reference, pooled
         self.quantities = tuple(quantities)
-        there = [name for name in self.spaces if name in setting.spaces and setting.spaces[name].vectors]
+        usable = [name for name in self.spaces if name in setting.spaces and setting.spaces[name].vectors]
         kept = ("answered", "matched") if reference == "matched" else ("answered",)
-        self.states = ("number", "row", *(f"{part}_{space}" for space in there for part in kept))  # type: ignore[misc]
+        self.states = ("number", "row", *(f"{part}_{space}" for space in usable for part in kept))  # type: ignore[misc]
         super().__init__(setting)
 
     def make_cells(self) -> list[Cell]:
-        there = [name for name in self.available(self.spaces) if self.setting.spaces[name].vectors]
+        usable = [name for name in self.available(self.spaces) if self.setting.spaces[name].vectors]
         for name in self.spaces:
-            if name in self.setting.spaces and name not in there:
+            if name in self.setting.spaces and name not in usable:
                 self.skipped[f"{self.name} ({name})"] = "this space knows distances only, no vectors"
         asked = (ALL,) if self.pooled else self.setting.intervenable
         return [
             self._cell(quantity, ALL if self.pooled else variable, space)
             for variable in asked
-            for space in there
+            for space in usable
             for quantity in self.quantities
         ]
 
@@ -157,11 +157,11 @@ class Realism(Metric):
         order = order[numbers[order].argsort(stable=True)]
         columns = []
         for cell in self.cells:
-            chosen = order
+            positions = order
             if not self.pooled:
-                chosen = order[numbers[order] == self.setting.intervenable.index(cell.intervened)]
-            if len(chosen) > _K:
-                columns.append(Column(self.name, cell, rows[chosen], self._values(cell, chosen)))
+                positions = order[numbers[order] == self.setting.intervenable.index(cell.intervened)]
+            if len(positions) > _K:
+                columns.append(Column(self.name, cell, rows[positions], self._values(cell, positions)))
         self._shared.clear()
         return columns
 
@@ -176,7 +176,7 @@ class Realism(Metric):
             return kid(answered, matched)
         key = (cell.intervened_names, cell.space)
         if key not in self._shared:
-            self._shared[key] = prdc(answered, matched, _K)
+            self._shared[key] = prdc(answered, matched, k=_K)
         return self._shared[key][cell.quantity]
 
     @property

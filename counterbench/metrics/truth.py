@@ -156,10 +156,11 @@ class Truth(DistanceMetric):
             if cell.space:
                 self.add(cell, answers.index, answers.view.distance(cell.space, answers.true_view))
             elif cell.measured:
-                score = _attribute_score(cell, answers.values[cell.measured], answers.truth[cell.measured])
-                self.add(cell, answers.index, score)
+                error = _attribute_score(cell, answers.values[cell.measured], answers.truth[cell.measured])
+                self.add(cell, answers.index, error)
             elif cell.quantity in scores:
-                self.add(cell, answers.index, *scores[cell.quantity])
+                score, relative_to = scores[cell.quantity]
+                self.add(cell, answers.index, score, relative_to=relative_to)
 
     def _scores(self, answers: Answers, intervened: str) -> dict[str, tuple[Tensor, Tensor]]:
         """Quantity -> (scores, what they are relative to)."""

@@ -135,7 +135,7 @@ def cluster_totals(values: np.ndarray, clusters: np.ndarray, count: int) -> np.n
     return np.bincount(clusters, weights=values, minlength=count)
 
 
-def bca(statistics: Statistics, resamples: int, seed: int, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+def bca(statistics: Statistics, resamples: int, seed: int, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Bias-corrected and accelerated bootstrap intervals (Efron 1987; Efron & Tibshirani 1993, chapter 14).
 
     Whole clusters are resampled. Agrees with `scipy.stats.bootstrap(method="BCa")` on unclustered means, and handles all
@@ -154,7 +154,7 @@ def bca(statistics: Statistics, resamples: int, seed: int, level: float = 0.95) 
     point = statistics.point()
     if statistics.clusters < 2:
         return np.full_like(point, np.nan), np.full_like(point, np.nan)
-    return interval(point, resampled(statistics, resamples, seed), statistics.jackknife(), level)
+    return interval(point, resampled(statistics, resamples, seed), statistics.jackknife(), level=level)
 
 
 def resampled(statistics: Statistics, resamples: int, seed: int) -> np.ndarray:
@@ -167,7 +167,7 @@ def resampled(statistics: Statistics, resamples: int, seed: int) -> np.ndarray:
 
 
 def interval(
-    point: np.ndarray, drawn: np.ndarray, jackknife: np.ndarray, level: float = 0.95
+    point: np.ndarray, drawn: np.ndarray, jackknife: np.ndarray, *, level: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:
     """BCa limits, each (K,), from values on the data, on resamples (B, K), and without each cluster (G, K)."""
     defined = np.isfinite(point)

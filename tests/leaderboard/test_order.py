@@ -69,7 +69,7 @@ def board(toy, tmp_path_factory):
     dataset = toy.Toy()
     exam = evaluation.prepare(dataset, "standard", device="cpu", metrics=METRICS)
     base = {
-        name: BASELINES[name](dataset, exam.suite.references)
+        name: BASELINES[name](dataset, references=exam.suite.references)
         for name in ("identity", "resample", "retrieve", "noise", "truth")
     }
     good, blurred = toy.exact_scm(keep=0.95), toy.exact_scm(keep=0.0)

@@ -71,7 +71,7 @@ def test_a_set_is_no_distance_from_itself_even_if_it_is_smaller_than_its_dimensi
 
 
 def test_kernel_distance_is_that_of_torchmetrics(foreign):
-    """On subsets as large as the set there is one unbiased estimate; torchmetrics draws it."""
+    """On subsets as large as the set there is one unbiased estimate; torchmetrics draws it, and counts an answer and its own real image as a pair."""
     x, y = clouds(200)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -79,8 +79,11 @@ def test_kernel_distance_is_that_of_torchmetrics(foreign):
         theirs.update(y[..., None, None], real=True)
         theirs.update(x[..., None, None], real=False)
         expected = float(theirs.compute()[0])
-    generator = torch.Generator().manual_seed(0)
-    assert distributions.kid_subsets(x, y, 3, 200, generator)[0] == pytest.approx(expected, rel=1e-4)
+    across = (x.double() @ y.double().T / 6 + 1) ** 3
+    of_units = float((across.sum() - across.trace()) / (200 * 199))
+    assert float(distributions.kid(x, y).mean()) == pytest.approx(
+        expected + 2 * (float(across.mean()) - of_units), rel=1e-4
+    )
 
 
 def test_kernel_distance_is_its_formula_over_pairs_of_units():
@@ -126,7 +129,7 @@ def literal_prdc(x, y, k):
 @pytest.mark.parametrize("k", [1, 5])
 def test_precision_recall_density_coverage_are_their_formulas(k):
     x, y = (part.double() for part in clouds(40))
-    found = distributions.prdc(x, y, k)
+    found = distributions.prdc(x, y, k=k)
     for name, expected in literal_prdc(x, y, k).items():
         assert float(found[name].mean()) == pytest.approx(expected, abs=1e-12), name
 

@@ -61,9 +61,9 @@ def test_limits_are_those_of_scipy_on_the_same_resamples(draw, level):
         (data,), np.mean, n_resamples=0, bootstrap_result=drawn, method="BCa", confidence_level=level
     ).confidence_interval
     statistic = means(data[:, None])
-    low, high = interval(statistic.point(), drawn.bootstrap_distribution[:, None], statistic.jackknife(), level)
+    low, high = interval(statistic.point(), drawn.bootstrap_distribution[:, None], statistic.jackknife(), level=level)
     assert [low[0], high[0]] == pytest.approx([reference.low, reference.high], rel=1e-9)
-    plain, _ = interval(statistic.point(), drawn.bootstrap_distribution[:, None], np.array([[0.0], [1.0]]), level)
+    plain, _ = interval(statistic.point(), drawn.bootstrap_distribution[:, None], np.array([[0.0], [1.0]]), level=level)
     assert draw == "binary" or plain[0] != low[0]  # without acceleration it would be another end
 
 

@@ -142,29 +142,6 @@ def kid(answered: Tensor, real: Tensor) -> Tensor:
     return unit.mean() + 2 * (unit - unit.mean())
 
 
-def kid_subsets(
-    answered: Tensor, real: Tensor, subsets: int = 100, size: int = 1000, generator: torch.Generator | None = None
-) -> tuple[float, float]:
-    """Mean and standard deviation of the kernel distance over random subsets, as it was published (Binkowski et al. 2018).
-
-    The deviation tells about sets of `size` samples, not about all of them; for that, see :func:`kid`.
-
-    Examples:
-        >>> features = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
-        >>> mean, deviation = kid_subsets(features + 1, features, subsets=3, size=20)
-        >>> mean > 1, deviation > 0
-        (True, True)
-    """
-    size = min(size, len(answered), len(real))
-    values = []
-    for _ in range(subsets):
-        x, y = (part[torch.randperm(len(part), generator=generator)[:size]].double() for part in (answered, real))
-        within = _kernel_means(x, x, others=True)[0].mean() + _kernel_means(y, y, others=True)[0].mean()
-        values.append(within - 2 * _kernel_means(x, y)[0].mean())
-    found = torch.stack(values)
-    return float(found.mean()), float(found.std(unbiased=False))
-
-
 def _radii(points: Tensor, k: int) -> Tensor:
     """Distance of each point to its k-th nearest other one, (N,)."""
     radii = []
@@ -174,7 +151,7 @@ def _radii(points: Tensor, k: int) -> Tensor:
     return torch.cat(radii)
 
 
-def prdc(answered: Tensor, real: Tensor, k: int = 5) -> dict[str, Tensor]:
+def prdc(answered: Tensor, real: Tensor, *, k: int = 5) -> dict[str, Tensor]:
     """Precision, recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020), per sample.
 
     Args:
