@@ -89,7 +89,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Line:
+class Standing:
     """One line of the order: a model or a baseline.
 
     Args:
@@ -126,7 +126,7 @@ class Board:
     suite: str
     columns: Mapping[Key, Number]
     rows: tuple[Row, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[Standing, ...]
     ends: Mapping[str, Mapping[Key, Estimate]]
     notes: tuple[str, ...] = ()
     ranking: Ranking = Ranking()  # noqa: RUF009 - frozen
@@ -226,13 +226,13 @@ def _from_the_top(skill: Estimate | None) -> tuple[bool, float]:
     return (skill is None, 0.0 if skill is None else -skill.value)
 
 
-def _lines(rows: Sequence[Row], baselines: Sequence[NamedRecord], ranking: Ranking) -> tuple[Line, ...]:
+def _lines(rows: Sequence[Row], baselines: Sequence[NamedRecord], ranking: Ranking) -> tuple[Standing, ...]:
     """Models and baselines in one order; a baseline without a record of its own stands where the first model's record says."""
-    lines = [Line(row.name, row.skill, row.place, row) for row in rows]
-    lines += [Line(one.name, one.record.row_skill, ranking.order.places.get(one.name), None) for one in baselines]
+    lines = [Standing(row.name, row.skill, row.place, row) for row in rows]
+    lines += [Standing(one.name, one.record.row_skill, ranking.order.places.get(one.name), None) for one in baselines]
     there = {one.record.inputs.model for one in baselines}
     told = next((row.record.row_skill.references for row in rows if row.record.row_skill is not None), {})
-    lines += [Line(name, skill, None, None) for name, skill in told.items() if name not in there]
+    lines += [Standing(name, skill, None, None) for name, skill in told.items() if name not in there]
     aside = {line.name for line in lines if line.row and line.place is None and ranking.order.places}
     return tuple(sorted(lines, key=lambda line: (line.name in aside, _from_the_top(line.skill), line.name)))
 

@@ -69,7 +69,7 @@ class Order:
     resolution: float | None = None
 
 
-def order(rows: Sequence[ScoredRecord], resamples: int, seed: int = 0) -> Order:
+def order(rows: Sequence[ScoredRecord], resamples: int, *, seed: int = 0) -> Order:
     """Put rows in the order of their row skills.
 
     Args:
@@ -106,7 +106,7 @@ def _pair(first: str, second: str, difference: Differences, resamples: int, seed
         return RowDifference(first, second, float(value[0]), float("nan"), float("nan"), "undecided")
     drawn = resampled(difference, resamples, seed)
     low, high = interval(value, drawn, difference.jackknife())
-    better = verdict_of(float(value[0]), float(low[0]), float(high[0]), drawn[:, 0], MARGIN)
+    better = verdict_of(float(value[0]), float(low[0]), float(high[0]), drawn[:, 0], margin=MARGIN)
     return RowDifference(first, second, float(value[0]), float(low[0]), float(high[0]), better)
 
 

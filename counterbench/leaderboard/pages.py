@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from counterbench.leaderboard import charts
-from counterbench.leaderboard.board import Board, Line, Row
+from counterbench.leaderboard.board import Board, Standing, Row
 from counterbench.leaderboard.formats import about_order, show_place
 from counterbench.records.record import CEILINGS, FLOORS, Estimate, Number, Record, regret
 from counterbench.records.table import (
@@ -79,7 +79,7 @@ def board(given: Board) -> dict[str, Any]:
     }
 
 
-def _summary(line: Line) -> dict[str, Any]:
+def _summary(line: Standing) -> dict[str, Any]:
     skill = line.skill
     told = {
         "name": line.name,

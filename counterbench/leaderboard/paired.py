@@ -117,7 +117,7 @@ def margin(number: Number) -> float:
 
 
 def verdict_of(
-    value: float, low: float, high: float, drawn: np.ndarray, margin: float
+    value: float, low: float, high: float, drawn: np.ndarray, *, margin: float
 ) -> Literal["first", "second", "equal", "undecided"]:
     """Who of two is better, more being better.
 

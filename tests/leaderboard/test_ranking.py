@@ -10,7 +10,7 @@ from counterbench import evaluation, models
 from counterbench.evaluation import results_folder
 from counterbench.leaderboard import ranking
 from counterbench.models.model import Contestant
-from counterbench.records.record import read_record
+from counterbench.records.record import Number, read_record
 
 METRICS = ["composition", "effectiveness", "truth"]
 
@@ -66,6 +66,23 @@ def test_baselines_compete(home):
     ranks = {name: ranks[key] for name, ranks in found.ranks.items()}
     assert ranks == {"good": 1, "fair": 2, "bad": 3, "identity": 4}
     assert {pair for pair in ((one.first, one.second) for one in found.differences) if "identity" in pair}
+
+
+def test_a_skill_that_may_be_zero_opens_no_gate(home):
+    path = home / "fair" / "record.json"
+    record = json.loads(path.read_text())
+    for number in record["numbers"]:
+        if number["quantity"] == "change_skill" and number["intervened"] == "b":
+            number["low"] = -0.01
+    record["row_skill"]["low"] = None
+    path.write_text(json.dumps(record))
+    found = ranking.rank(named_records(home), 300)
+    assert found.barred["fair"]["composition", "l1", "", "", 1, "l1"] == "its row skill is not above 0"
+    assert ("composition", "l1", "", "", 1, "l1") in found.ranks["good"]
+    known = read_record(path)
+    b = Number.model_validate({**known.numbers[0].model_dump(), "preserves": True, "intervened": "a + b"})
+    assert ranking._gate(known, b) == "its change skill under do(b) is not above 0"
+    assert ranking._gate(known, b.model_copy(update={"intervened": "a"})) == ""
 
 
 def test_a_whole_record_is_not_partial_and_stands_before_partial_ones(home):
