@@ -98,17 +98,6 @@ FOREIGN_ORDER = {
     "training/resuming.py: CheckpointFiles.save_checkpoint": "a method of Lightning's",
 }
 """Functions whose order of arguments others decide."""
-STILL_POSITIONAL = {
-    "training/features.py: train_posterior",
-    "training/judges.py: train_judges",
-    "training/loop.py: run",
-    "training/objectives/adversarial.py: Adversarial.__init__",
-    "training/objectives/counterfactual.py: Counterfactual.__init__",
-    "training/objectives/encoder.py: Encoder.__init__",
-    "training/objectives/likelihood.py: Likelihood.__init__",
-    "training/recipes.py: train",
-}
-"""Functions that take more by position than others may. It only gets shorter."""
 EXAMPLES = ("api.py", "causal", "mechanisms", "metrics")
 """Where every public class and function of a module shows itself at work; protocols have nothing to show."""
 
@@ -191,7 +180,7 @@ def test_options_are_keywords():
                 continue
             if (count > 4 or options) and f"{place}: {name}" not in FOREIGN_ORDER:
                 found.append(f"{place}: {name}")
-    assert not set(found) - STILL_POSITIONAL
+    assert found == []
 
 
 def test_whatever_is_public_shows_an_example():
