@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
@@ -60,6 +61,7 @@ class Order:
         skills: row -> row skill, best first.
         places: row -> where it stands.
         pairs: every two rows.
+        notes: who has no place, and why.
         resolution: half the 95 % interval of the difference of neighbouring rows, their median: less cannot be told apart.
     """
 
@@ -67,6 +69,7 @@ class Order:
     places: Mapping[str, Place] = field(default_factory=dict)
     pairs: tuple[RowDifference, ...] = ()
     resolution: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 def order(rows: Sequence[ScoredRecord], resamples: int, *, seed: int = 0) -> Order:
@@ -77,14 +80,32 @@ def order(rows: Sequence[ScoredRecord], resamples: int, *, seed: int = 0) -> Ord
         resamples: of the independent units.
         seed: of the resampling.
     """
-    statistics = {row.name: statistic for row in rows if (statistic := _statistic(row)) is not None}
+    counted = {row.name: _counted(row) for row in rows if row.record.row_skill is not None}
+    usual = Counter(counted.values()).most_common(1)[0][0] if counted else ()
+    notes = [
+        f"{name} has no place: its row skill counts {_words(own)}, that of the others {_words(usual)}"
+        for name, own in counted.items()
+        if own != usual
+    ]
+    alike = (row for row in rows if counted.get(row.name) == usual)
+    statistics = {row.name: statistic for row in alike if (statistic := _statistic(row)) is not None}
     skills = {name: float(statistic.point()[0]) for name, statistic in statistics.items()}
     skills = dict(sorted(skills.items(), key=lambda item: (-item[1], item[0])))
     pairs = [
         _pair(first, second, Differences(statistics[first], statistics[second]), resamples, seed)
         for first, second in combinations(skills, 2)
     ]
-    return Order(skills, _places(skills, pairs), tuple(pairs), _resolution(skills, pairs))
+    return Order(skills, _places(skills, pairs), tuple(pairs), _resolution(skills, pairs), tuple(notes))
+
+
+def _counted(row: ScoredRecord) -> tuple[str, ...]:
+    """The interventions that count: the same for everybody, since they follow from the questions and the truth."""
+    assert row.record.row_skill is not None
+    return tuple(sorted(part.intervened for part in row.record.row_skill.parts if not part.left_out))
+
+
+def _words(names: tuple[str, ...]) -> str:
+    return ", ".join(f"do({name})" for name in names) or "nothing"
 
 
 def _statistic(row: ScoredRecord) -> RowSkill | None:

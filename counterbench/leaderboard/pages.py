@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from counterbench.leaderboard import charts
-from counterbench.leaderboard.board import Board, Standing, Row
+from counterbench.leaderboard.board import Board, Row, Standing
 from counterbench.leaderboard.formats import about_order, show_place
 from counterbench.records.record import CEILINGS, FLOORS, Estimate, Number, Record, regret
 from counterbench.records.table import (

@@ -83,9 +83,8 @@ def rank(records: Sequence[NamedRecord], resamples: int = RESAMPLES) -> Ranking:
         for one in comparison.compare([first, second], resamples=resamples).differences
     ]
     clusters = max((one.clusters for row in whole for one in row.ratios.values()), default=0)
-    return Ranking(
-        order(whole, resamples), _ranks(rows, differences), barred, tuple(differences), clusters, tuple(notes)
-    )
+    ordered = order(whole, resamples)
+    return Ranking(ordered, _ranks(rows, differences), barred, tuple(differences), clusters, (*notes, *ordered.notes))
 
 
 def _alike(records: Sequence[NamedRecord]) -> tuple[list[NamedRecord], list[str]]:

@@ -7,9 +7,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from counterbench.records.record import Estimate, Number, Record
+import numpy as np
+
+from counterbench.records.record import Estimate, Number, Record, RowSkillNumber
+from counterbench.records.row_skill import TRUTH_SKILL, UNANSWERED, bounded
 
 _ROUNDING = 1e-9
+_NEAR = 1e-6
 
 
 def problems(record: Record) -> list[str]:
@@ -47,6 +51,30 @@ def _whole(record: Record) -> Iterator[str]:
         yield f"there are numbers of {metric}, which is not among the metrics that were asked for"
     if not record.numbers:
         yield "there are no numbers"
+    if record.row_skill is not None:
+        yield from _row_skill(record, record.row_skill)
+
+
+def _row_skill(record: Record, row: RowSkillNumber) -> Iterator[str]:
+    """What cannot be of the number that orders the board: it follows from the truth skills."""
+    if len({part.intervened for part in row.parts}) < len(row.parts):
+        yield "the row skill counts an intervention twice"
+    counted = []
+    for part in row.parts:
+        number = record.by_key.get((*TRUTH_SKILL, part.intervened, "", 0, ""))
+        told = None if number is None else number.value
+        if part.skill is not None and (told is None or abs(part.skill - told) > _NEAR * (1 + abs(told))):
+            yield f"the row skill says {part.skill:.4g} of do({part.intervened}), whose truth skill is {told}"
+        if not part.left_out:
+            counted.append(UNANSWERED if part.skill is None else float(bounded(np.array(1 - part.skill))))
+    if not counted:
+        yield "the row skill counts no intervention"
+    elif abs(row.value - sum(counted) / len(counted)) > _NEAR:
+        yield f"the row skill is {row.value:.4g}; its interventions give {sum(counted) / len(counted):.4g}"
+    for name, wanted in (("identity", 0.0), ("truth", 1.0)):
+        end = row.references.get(name)
+        if end is not None and abs(end.value - wanted) > 1e-4:
+            yield f"the row skill of {name} is {wanted:g} by definition, and {end.value:.4g} here"
 
 
 def _number(number: Number, record: Record) -> Iterator[str]:

@@ -12,8 +12,10 @@ from counterbench.leaderboard.order import order
 from counterbench.leaderboard.scored import ScoredRecord
 from counterbench.models.baselines import BASELINES
 from counterbench.models.model import Contestant
-from counterbench.records import row_skill
+from counterbench.records import row_skill, totals
 from counterbench.records.intervals import Ratios
+from counterbench.records.plausibility import problems
+from counterbench.records.record import Record
 
 METRICS = ["composition", "reversibility", "commutativity", "effectiveness", "truth"]
 
@@ -269,6 +271,46 @@ def test_equal_undecided_and_better():
         "worst": (4, 4),
     }
     assert found.resolution > 0
+
+
+def test_who_leaves_an_intervention_out_has_no_place(board):
+    """A record that says that an intervention does not count for it would choose what it is judged by."""
+    rows = [ScoredRecord(row.name, row.record, totals.read(row.path, merge=True).numbers) for row in board.rows[:4]]
+    skill = rows[1].record.row_skill
+    parts = [part.model_copy(update={"left_out": "too hard" if part.intervened == "b" else ""}) for part in skill.parts]
+    record = rows[1].record.model_copy(update={"row_skill": skill.model_copy(update={"parts": parts})})
+    found = order([rows[0], ScoredRecord(rows[1].name, record, rows[1].ratios), *rows[2:]], resamples=200)
+    assert rows[1].name not in found.places
+    assert found.notes == (
+        f"{rows[1].name} has no place: its row skill counts do(a), do(c), that of the others do(a), do(b), do(c)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"value": 0.99}, "the row skill is 0.99; its interventions give"),
+        ({"parts": []}, "counts no intervention"),
+        (
+            {"references": {"identity": {"value": 0.2, "low": None, "high": None, "n": 5}}},
+            "of identity is 0 by definition",
+        ),
+    ],
+)
+def test_a_row_skill_follows_from_the_truth_skills(board, change, words):
+    record = board.rows[1].record
+    assert problems(record) == []
+    plain = record.model_dump()
+    plain["row_skill"] |= change
+    assert words in "\n".join(problems(Record.model_validate(plain)))
+
+
+def test_a_part_of_the_row_skill_is_the_truth_skill(board):
+    plain = board.rows[1].record.model_dump()
+    plain["row_skill"]["parts"][0]["skill"] = 0.999
+    assert "the row skill says 0.999 of do(a), whose truth skill is" in "\n".join(
+        problems(Record.model_validate(plain))
+    )
 
 
 def test_a_false_difference_is_rare():
