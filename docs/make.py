@@ -39,8 +39,8 @@ READ = {
     "effectiveness": "Left: the share of the true change that is made; the skill passes 0 where nothing is done and 1 at the truth. "
     "Right: noise costs little here, because the toy's judge averages over many pixels: a blurred or noisy image can be effective.",
     "off_target": "Left: the image of do(b) drags a along by a share of the change; the score is that share, in standard deviations.",
-    "truth": "Left: truth skill, change skill and effect follow the share of the true change that is made, 0 for doing nothing, 1 for the "
-    "truth. Right: amplification is the size of everything beside it, relative to the true change.",
+    "truth": "Left: truth skill is 0 for doing nothing and 1 for the truth; half of the change halves the distance, and too much costs as much as too "
+    "little. Right: amplification is the size of everything beside the true change, relative to it.",
     "percentage_error": "The effect of do(a) on b is made by a share; the error is 0 where all of it is. It is large because some true values "
     "of b lie close to 0: see above.",
     "minimality": "Left: CLD starts at 0.2954 whatever the data, and its best value is not where the truth is (dotted): this is why it "

@@ -17,7 +17,7 @@ from counterbench.evaluation.asking import unanswered
 from counterbench.evaluation.baseline_cache import load_columns, prune, save_columns, touch
 from counterbench.evaluation.exam import SPLIT, Exam, prepare
 from counterbench.evaluation.missing import Incomplete, penalised
-from counterbench.evaluation.row_skill import row_skill
+from counterbench.evaluation.row_skill import equal_to_truth, row_skill
 from counterbench.evaluation.session import examine
 from counterbench.evaluation.taking import REAL, SHOWN, Shown, Taking, key_of
 from counterbench.metrics.answers import wrong_scale
@@ -26,7 +26,7 @@ from counterbench.models import baselines
 from counterbench.models.model import Contestant
 from counterbench.models.reachable import evaluation_mode
 from counterbench.plans.plan import Plan
-from counterbench.records.record import Answered, Record
+from counterbench.records.record import CEILINGS, Answered, Record
 from counterbench.runtime.blocks import one_thread
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import cache_folder, without_folders
@@ -186,6 +186,7 @@ def _record(
         seconds={name: round(value, 3) for name, value in spent.items()},
         device=str(exam.device),
         versions=versions(),
+        flags=_flags(exam, contestant, columns[MODEL]),
         notes=[without_folders(note) for note in notes],
     )
 
@@ -217,6 +218,13 @@ def _notes(exam: Exam, contestant: Contestant) -> list[str]:
     if exam.plan_file:
         notes.append(f"the questions come from the file {exam.plan_file}; the seed decides the noise alone")
     return notes
+
+
+def _flags(exam: Exam, contestant: Contestant, columns: Sequence[Column]) -> list[str]:
+    """What a reader of a board must be warned of."""
+    if not exam.dataset.card.image or contestant.name in CEILINGS:
+        return []
+    return [flag for flag in (equal_to_truth(columns),) if flag]
 
 
 def _oddities(taking: Taking, switched: bool) -> list[str]:

@@ -71,6 +71,18 @@ def _left_out(exam: Exam, name: str, change: float | None) -> str:
     return "the truth changes nothing" if change == 0 else ""
 
 
+def equal_to_truth(columns: Sequence[Column]) -> str:
+    """A warning where answers are the truth itself, to the last pixel: no model knows it so well. Empty otherwise."""
+    errors = [
+        (column.value, column.reference) for column in columns if (column.metric, column.cell.quantity) == TRUTH_SKILL
+    ]
+    changed = sum(int((change > 0).sum()) for _, change in errors)
+    equal = sum(int(((change > 0) & (error == 0)).sum()) for error, change in errors)
+    if not changed or equal <= changed / 2:
+        return ""
+    return f"answers equal the truth to the last pixel in {equal / changed:.0%} of the rows that it changes: the truth was known, not answered"
+
+
 def _estimate(exam: Exam, columns: Sequence[Column | None], group: Tensor) -> Estimate | None:
     """Mean over interventions with its interval; an intervention without answers counts -1."""
     answered = [column for column in columns if column is not None]

@@ -106,6 +106,14 @@ def test_doing_nothing_is_zero_and_the_truth_is_one(board):
     assert found["noise"] < 0
 
 
+def test_who_knows_the_truth_is_flagged(board):
+    rows = {row.name: row for row in board.rows}
+    (flag,) = rows["plain truth"].record.flags
+    assert flag.startswith("answers equal the truth to the last pixel in 100% of the rows")
+    assert flag in rows["plain truth"].marks
+    assert not any(row.record.flags for row in board.rows if row.name != "plain truth")
+
+
 def test_the_order_is_that_of_the_row_skills(board):
     values = [line.skill.value for line in board.lines]
     assert values == sorted(values, reverse=True)
