@@ -28,6 +28,7 @@ from counterbench.models.reachable import evaluation_mode
 from counterbench.plans.plan import Plan
 from counterbench.records.record import CEILINGS, Answered, Record
 from counterbench.runtime.blocks import one_thread
+from counterbench.runtime.devices import exact_convolutions
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import cache_folder, without_folders
 
@@ -75,7 +76,7 @@ def evaluate(
         reasons = "; ".join(f"{what}: {why}" for what, why in _unavailable(taking).items())
         raise ConfigError(f"Nothing can be computed. {reasons}.")
     known, waiting = _references(exam)
-    with evaluation_mode(contestant.model) as switched:
+    with evaluation_mode(contestant.model) as switched, exact_convolutions():
         seconds = examine(exam, [taking, *waiting], batch_size=batch_size)
     begun = time.perf_counter()
     with one_thread(), threadpool_limits(1):  # another number of threads is another order of summation

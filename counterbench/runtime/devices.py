@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -24,3 +26,14 @@ def choose_device(name: str) -> torch.device:
     if int(number or 0) >= available:
         raise ConfigError(f"This machine has no device {name!r}; give --device cpu, or auto to take what there is.")
     return torch.device(name)
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Convolutions on CUDA in single precision, as on a CPU. Torch's default there, TF32, has 10 bits: a mean moved by 1.8 %."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from counterbench import evaluation
 from counterbench.errors import ConfigError
+from counterbench.models.model import Contestant
 from counterbench.runtime.devices import choose_device
 
 
@@ -29,3 +31,19 @@ def test_auto_takes_the_fastest_there_is(monkeypatch, cuda, mps, expected):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: int(cuda))
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert choose_device("auto").type == expected
+
+
+def test_models_are_asked_in_single_precision_whatever_was_set(toy, monkeypatch):
+    """TF32 on CUDA is neither what a CPU computes nor what a model was trained in; outside of an evaluation nothing changes."""
+    seen = []
+
+    class Model:
+        def counterfactual(self, factual, interventions, generator=None):
+            seen.append(torch.backends.cudnn.allow_tf32)
+            return {**factual, **interventions}
+
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    exam = evaluation.prepare(toy.Toy(), "quick", device="cpu", limit=10)
+    evaluation.evaluate(Contestant("one", Model()), exam)
+    assert set(seen) == {False}
+    assert torch.backends.cudnn.allow_tf32
