@@ -106,6 +106,46 @@ def test_kernel_distance_is_unbiased_even_if_the_two_images_of_a_question_are_al
     assert np.mean(values) == pytest.approx(0, abs=3 * np.std(values) / np.sqrt(300))
 
 
+def alike(rng_seed, clusters, each, width=4, icc=0.5):
+    """Vectors of which `each` share a cluster, and their clusters; every vector alone is standard normal."""
+    generator = torch.Generator().manual_seed(rng_seed)
+    common = torch.randn(clusters, width, generator=generator).repeat_interleave(each, 0)
+    own = torch.randn(clusters * each, width, generator=generator)
+    return icc**0.5 * common + (1 - icc) ** 0.5 * own, torch.arange(clusters).repeat_interleave(each)
+
+
+@pytest.mark.parametrize("of_answers", [True, False])
+def test_kernel_distance_of_equal_laws_is_0_where_images_share_units(of_answers):
+    """Eight images of each individual, among the answers or among the real images: alike, but the law is the same."""
+    values, naive = [], []
+    for seed in range(200):
+        clustered, unit = alike(seed, 8, 8)
+        single = torch.randn(64, 4, generator=torch.Generator().manual_seed(1000 + seed))
+        x, y, units = (clustered, single, (unit, None)) if of_answers else (single, clustered, (None, unit))
+        values.append(float(distributions.kid(x, y, *units).mean()))
+        naive.append(float(distributions.kid(x, y).mean()))
+    error = np.std(values) / np.sqrt(200)
+    assert np.mean(values) == pytest.approx(0, abs=3 * error)
+    assert np.mean(naive) > 5 * error
+
+
+def test_pairs_that_share_a_unit_are_left_out_of_all_terms():
+    x, y = (part.double() for part in clouds(20))
+    unit, real_unit = torch.arange(20) // 4, torch.arange(20) % 7 + 3  # 3 and 4 are units of both
+
+    def k(a, b):
+        return float((a @ b / 6 + 1) ** 3)
+
+    pairs = [
+        k(x[i], x[j]) + k(y[i], y[j]) - k(x[i], y[j]) - k(x[j], y[i])
+        for i in range(20)
+        for j in range(20)
+        if not {int(unit[i]), int(real_unit[i])} & {int(unit[j]), int(real_unit[j])}
+    ]
+    assert float(distributions.kid(x, y, unit, real_unit).mean()) == pytest.approx(np.mean(pairs))
+    assert distributions.kid(x, y, torch.zeros(20)).isnan().all()
+
+
 def literal_prdc(x, y, k):
     """The formulas, sample by sample."""
 
@@ -133,9 +173,10 @@ def test_precision_recall_density_coverage_are_their_formulas(k):
 
 def test_blocks_change_nothing(monkeypatch):
     x, y = clouds(100)
-    whole = {**distributions.prdc(x, y), "kid": distributions.kid(x, y)}
+    unit = torch.arange(100) // 8
+    whole = {**distributions.prdc(x, y), "kid": distributions.kid(x, y, unit)}
     monkeypatch.setattr(distributions, "_BLOCK", 17)
-    for name, value in {**distributions.prdc(x, y), "kid": distributions.kid(x, y)}.items():
+    for name, value in {**distributions.prdc(x, y), "kid": distributions.kid(x, y, unit)}.items():
         assert torch.allclose(value, whole[name], atol=1e-12)
 
 
@@ -188,6 +229,31 @@ def test_each_question_has_its_own_references_and_enough_answers(toy):
             assert found[name, "kid"] == pytest.approx(float(distributions.kid(seen, real).mean()))
     few = asked.computed("realism", known, asked.answers(dataset, asked.true, [torch.arange(5)]), spaces=["pixel"])
     assert few == []
+
+
+def test_units_reach_the_kernel_distance(toy):
+    """Of the test split by the batch, of real images by what they were matched with; without them every question has its own."""
+    dataset = toy.Toy()
+    known, rows = asked.setting(dataset), torch.arange(24)
+    batches = [one for one in asked.answers(dataset, asked.true, [rows]) if one.kind == "single"]
+    space, (answers, *_) = known.spaces["pixel"], batches
+    (name,) = answers.intervened
+    seen, real = answers.view, answers.batch.matched(name)
+    seen, real = space.extract(seen.images), space.extract(real.images)
+    unit, real_unit = rows // 3, 1000 + rows % 5
+
+    def value(group, real_group):
+        answers.batch.view.group = group
+        matched = answers.batch.matched(name)
+        matched.group = real_group
+        answers.batch._matched = lambda variable: matched
+        (column,) = asked.computed("realism", known, [answers], spaces=["pixel"], quantities=["kid"])
+        return column.point()
+
+    assert value(None, None) == pytest.approx(float(distributions.kid(seen, real).mean()))
+    assert value(unit, real_unit) == pytest.approx(float(distributions.kid(seen, real, unit, real_unit).mean()))
+    answers.batch.view.group = torch.zeros(24, dtype=torch.long)
+    assert asked.computed("realism", known, [answers], spaces=["pixel"], quantities=["kid"]) == []
 
 
 def test_a_space_without_vectors_is_skipped_aloud(toy):
