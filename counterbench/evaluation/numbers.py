@@ -9,10 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from counterbench.metrics.base import Column
-from counterbench.records.intervals import Ratios, bca, cluster_totals
+from counterbench.records.intervals import Ratios, cluster_totals, intervals
 from counterbench.records.record import Estimate, Number
-
-_WITHOUT_INTERVAL = ("timing", "peak")
 
 
 def numbers(
@@ -71,9 +69,7 @@ def _estimates(
         return []
     cluster_of, count = clusters(index, group)
     ratios = ratios_of(columns, cluster_of, count)
-    low, high = bca(ratios, resamples, seed)
-    alone = (ratios.denominator != 0).sum(0) < 2  # one cluster says nothing about its spread
-    low, high = np.where(alone, np.nan, low), np.where(alone, np.nan, high)
+    low, high = intervals(ratios, [column.cell for column in columns], resamples, seed)
     return [_estimate(column, lower, upper) for column, lower, upper in zip(columns, low, high, strict=True)]
 
 
@@ -101,9 +97,5 @@ def _estimate(column: Column, low: float, high: float) -> Estimate | None:
     value = column.point()
     if not np.isfinite(value):
         return None
-    if column.cell.kind in _WITHOUT_INTERVAL:
-        low = high = float("nan")
-    if column.cell.kind == "skill":
-        low, high = 1 - high, 1 - low
     ends = [float(end) if np.isfinite(end) else None for end in (low, high)]
     return Estimate(value=value, low=ends[0], high=ends[1], n=len(column.value))

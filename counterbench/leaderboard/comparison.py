@@ -60,7 +60,8 @@ class Comparison:
             "differences": [
                 {
                     **dict(zip(BY, one.key, strict=True)),
-                    **{name: getattr(one, name) for name in ("first", "second", "value", "low", "high", "advantage")},
+                    **{name: getattr(one, name) for name in ("first", "second", "value", "advantage")},
+                    **{name: None if np.isnan(end := getattr(one, name)) else end for name in ("low", "high")},
                     "p_bootstrap": one.p_bootstrap,
                     "p_wilcoxon": None if np.isnan(one.p_wilcoxon) else one.p_wilcoxon,
                     "better": one.better,

@@ -93,7 +93,7 @@ class Column:
     """Values of all samples in one cell. (No dataclass: torchmetrics takes those in `compute` apart.)
 
     A statistic of the whole set (a Frechet distance, an area under a curve) is stored as its pseudo-values: numbers per
-    sample whose mean is the statistic and whose spread is that of its linear approximation (the infinitesimal jackknife;
+    sample whose mean (relative to the reference) is the statistic and whose spread is that of its linear approximation (the infinitesimal jackknife;
     Efron 1982), so that one bootstrap serves all.
 
     Args:

@@ -58,7 +58,7 @@ class Estimate(_Part):
 
     value: float
     low: float | None = Field(
-        description="lower end of the 95 % BCa interval; null with fewer than two clusters, and for costs"
+        description="lower end of the 95 % interval; null where fewer than ten effective clusters bear on it, and for costs"
     )
     high: float | None
     n: int = Field(ge=1, description="samples behind it")

@@ -6,7 +6,7 @@ import torch
 
 from counterbench.evaluation import numbers
 from counterbench.metrics.base import Cell, Column
-from counterbench.records.intervals import Ratios, bca
+from counterbench.records.intervals import Ratios, intervals
 
 INDEX = torch.arange(10, 90)
 GROUP = torch.arange(80) // 4 + 7
@@ -32,7 +32,7 @@ def of(columns, rows=None, leaked=frozenset()):
 def by_hand(values):
     """Totals of four neighbours each, in one bootstrap."""
     totals = Ratios(*(part.numpy().reshape(20, 4).sum(1)[:, None] for part in values))
-    (low,), (high,) = bca(totals, 2000, 3)
+    (low,), (high,) = intervals(totals, [Cell("q", "", "lower")], 2000, 3)
     return float(totals.point()[0]), float(low), float(high)
 
 
@@ -41,7 +41,7 @@ def test_a_mean_and_its_interval_come_from_clusters(values):
     assert (number.value, number.low, number.high) == pytest.approx(by_hand(values))
     assert number.n == 80
     alone = Ratios(*(part.numpy()[:, None] for part in values))
-    low, high = bca(alone, 2000, 3)
+    low, high = intervals(alone, [Cell("q", "", "lower")], 2000, 3)
     assert high[0] - low[0] < 0.75 * (number.high - number.low)
 
 
