@@ -65,7 +65,7 @@ READ = {
     "percentage_error": "The effect of do(a) on b is made by a share; the error is 0 where all of it is. It is large because some true values "
     "of b lie close to 0: see above.",
     "minimality": "Left: CLD starts at 0.2954 whatever the data, and its best value is not where the truth is (dotted): this is why it "
-    "is never read alone. Right: excess change is 0 at the truth.",
+    "is never read alone, and not ranked where it says no more than that. Right: excess change is 0 at the truth and grows to both sides.",
     "realism": "Left: in this space the toy's images of other attributes are real as well, so the distance hardly sees whether the "
     "change was made. Right: noise is seen at once.",
     "identity_preservation": "Doing nothing is perfect, the truth is not (dotted), and a change that is too large costs most. Noise "

@@ -8,9 +8,9 @@ from collections.abc import Set as AbstractSet
 import numpy as np
 from torch import Tensor
 
-from counterbench.metrics.base import Column
+from counterbench.metrics.base import Cell, Column
 from counterbench.records.intervals import Ratios, cluster_totals, intervals
-from counterbench.records.record import Estimate, Number
+from counterbench.records.record import Estimate, Number, regret
 
 
 def numbers(
@@ -34,7 +34,8 @@ def numbers(
     Returns:
         (numbers, what could not be computed -> why).
     """
-    keys = [(column.metric, column.cell) for column in columns["model"]]
+    hindered = {(column.metric, column.cell): column.no_rank for column in columns["model"]}
+    keys = list(hindered)
     wanted = set(keys)
     flat = [
         (row, (column.metric, column.cell), column)
@@ -54,11 +55,19 @@ def numbers(
             skipped[what] = "undefined: the reference is 0, or a class never occurs"
             continue
         known = {row: end for row in references if (end := estimates.get((row, key))) is not None}
-        fields = {name: value for name, value in vars(cell).items() if name != "worst"}
-        made.append(
-            Number(**own.model_dump(), metric=metric, **fields, references=known, leaked=(metric, cell) in leaked)
-        )
+        fields = {name: value for name, value in vars(cell).items() if name not in ("worst", "only_if_truth_wins")}
+        marks = {"leaked": key in leaked, "no_rank": hindered[key] or _no_rank(cell, known)}
+        made.append(Number(**own.model_dump(), metric=metric, **fields, references=known, **marks))
     return made, skipped
+
+
+def _no_rank(cell: Cell, references: Mapping[str, Estimate]) -> str:
+    """Why a number cannot be ranked, as far as baselines tell."""
+    truth, identity = references.get("truth"), references.get("identity")
+    if not cell.only_if_truth_wins or truth is None or identity is None:
+        return ""
+    better = regret(truth.value, cell.direction) < regret(identity.value, cell.direction)
+    return "" if better else "the true counterfactual scores no better than doing nothing"
 
 
 def _estimates(

@@ -150,7 +150,7 @@ def _at_any_temperature(model: ScoredRecord) -> dict[Key, Ratios]:
 
 def _rankable(model: ScoredRecord) -> dict[Key, Ratios]:
     """A record's headline numbers that count: no cost, for that is no matter of chance, none of a judge that the model was trained
-    against, and no error of attributes that were never claimed."""
+    against, none that says of itself that it cannot be ranked, and no error of attributes that were never claimed."""
     known = model.record.by_key
     unclaimed = model.record.coverage is not None and not model.record.coverage.claimed
     return {
@@ -159,6 +159,7 @@ def _rankable(model: ScoredRecord) -> dict[Key, Ratios]:
         if key in known
         and known[key].role not in ("resource", "detail")
         and not known[key].leaked
+        and not known[key].no_rank
         and not (unclaimed and known[key].given)
     }
 

@@ -102,6 +102,7 @@ class Column:
         index: (N,), rows of the test split.
         value: (N,), value per sample, float64.
         reference: (N,), what a ratio or skill is relative to; ones for a mean.
+        no_rank: why the number cannot be ranked; empty if it can.
 
     Examples:
         >>> cell = Cell("skill", "", "higher", kind="skill")
@@ -109,8 +110,16 @@ class Column:
         0.75
     """
 
-    def __init__(self, metric: str, cell: Cell, index: Tensor, value: Tensor, reference: Tensor | None = None):
-        self.metric, self.cell = metric, cell
+    def __init__(
+        self,
+        metric: str,
+        cell: Cell,
+        index: Tensor,
+        value: Tensor,
+        reference: Tensor | None = None,
+        no_rank: str = "",
+    ):
+        self.metric, self.cell, self.no_rank = metric, cell, no_rank
         self.index, self.value = index, value
         self.reference = torch.ones_like(value) if reference is None else reference
 

@@ -97,6 +97,7 @@ class Number(Estimate):
     depends_on_temperature: bool = Field(False, description="compare only at the same pixel-noise temperature")
     intervenes: bool = Field(True, description="whether `intervened` was set; else the number relates to it")
     label: str = Field("", description="the quantity in words, where those are not its name")
+    no_rank: str = Field("", description="why it is ranked on no board; empty if it may be")
     leaked: bool = Field(False, description="a judge behind this number was a training signal of the model")
     references: dict[str, Estimate] = Field(
         description="the same number for the baselines identity (floor), noise, retrieve, resample, truth, and for real "

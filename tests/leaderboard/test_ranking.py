@@ -113,3 +113,15 @@ def test_leaked_numbers_and_details_have_no_rank(home):
     assert any(key[0] == "effectiveness" for key in found.ranks["good"])
     known = named_records(home)[0].record.by_key
     assert not any(known[key].detail for ranks in found.ranks.values() for key in ranks)
+
+
+def test_a_number_that_says_it_cannot_be_ranked_has_no_rank():
+    from types import SimpleNamespace
+
+    numbers = {
+        name: SimpleNamespace(role="headline", leaked=False, given=False, no_rank=why)
+        for name, why in (("a", ""), ("b", "saturated"))
+    }
+    record = SimpleNamespace(by_key=numbers, coverage=None)
+    model = SimpleNamespace(record=record, ratios={"a": 1, "b": 2})
+    assert ranking._rankable(model) == {"a": 1}
