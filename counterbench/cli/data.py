@@ -87,8 +87,8 @@ def generate(
     """Draw counterfactuals of some test images, beside the truth, to look at."""
     from counterbench import datasets, models
     from counterbench.errors import ConfigError
-    from counterbench.evaluation.evaluation import choose_device
     from counterbench.pictures import gallery
+    from counterbench.runtime.devices import choose_device
     from counterbench.storage.files import require_picture
 
     show_progress(quiet)

@@ -52,8 +52,8 @@ def train(
 ) -> None:
     """Train every mechanism of a recipe; the result is a folder that `evaluate --model FOLDER` takes."""
     from counterbench import datasets, models
-    from counterbench.evaluation.exam import choose_device
     from counterbench.pictures.curves import draw_trained
+    from counterbench.runtime.devices import choose_device
     from counterbench.training import recipes
     from counterbench.training.loop import Hardware
 
@@ -124,7 +124,7 @@ def train_judges(
     import json
 
     from counterbench.errors import ConfigError
-    from counterbench.evaluation.evaluation import choose_device
+    from counterbench.runtime.devices import choose_device
     from counterbench.training import judges
     from counterbench.training.loop import Hardware
 
@@ -155,7 +155,7 @@ def train_features(
     """Train the unconditional autoencoder that a card pins for minimality, on the split that no model sees."""
     import json
 
-    from counterbench.evaluation.evaluation import choose_device
+    from counterbench.runtime.devices import choose_device
     from counterbench.training import features
     from counterbench.training.loop import Hardware
 

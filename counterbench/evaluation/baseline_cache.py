@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,7 +43,9 @@ def load_columns(path: Path) -> list[Column] | None:
         for number, entry in enumerate(json.loads(metadata["columns"])):
             value, index = tensors[f"{number}/value"], tensors[f"{number}/index"].long()
             reference = tensors.get(f"{number}/reference")
-            cell = Cell(**{**entry["cell"], "bounds": tuple(entry["cell"]["bounds"])})
+            # JSON has lists where a cell has tuples.
+            fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in entry["cell"].items()}
+            cell = Cell(**fields)
             columns.append(Column(entry["metric"], cell, index, value, reference))
     except (KeyError, ValueError, TypeError):
         return None

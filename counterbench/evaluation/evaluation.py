@@ -15,7 +15,7 @@ from counterbench.errors import ConfigError
 from counterbench.evaluation import numbers
 from counterbench.evaluation.asking import unanswered
 from counterbench.evaluation.baseline_cache import load_columns, prune, save_columns, touch
-from counterbench.evaluation.exam import SPLIT, Exam, choose_device, prepare
+from counterbench.evaluation.exam import SPLIT, Exam, prepare
 from counterbench.evaluation.missing import Incomplete, penalised
 from counterbench.evaluation.session import examine
 from counterbench.evaluation.taking import REAL, SHOWN, Shown, Taking, key_of
@@ -30,7 +30,7 @@ from counterbench.runtime.blocks import one_thread
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import cache_folder, without_folders
 
-__all__ = ["SHOWN", "SPLIT", "Evaluation", "Exam", "choose_device", "evaluate", "prepare"]
+__all__ = ["SHOWN", "SPLIT", "Evaluation", "Exam", "evaluate", "prepare"]
 
 MODEL = "model"
 

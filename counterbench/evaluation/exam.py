@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +16,7 @@ from counterbench import datasets, features, judges, plans
 from counterbench.catalog.suites import Suite, find_suite
 from counterbench.causal.variables import Continuous
 from counterbench.datasets.dataset import Dataset
-from counterbench.errors import ConfigError, UnavailableError, UnknownNameError, short
+from counterbench.errors import ConfigError, UnavailableError, UnknownNameError
 from counterbench.features.base import FeatureSpace
 from counterbench.judges import Panel
 from counterbench.metrics.base import Metric, Setting
@@ -27,6 +26,7 @@ from counterbench.plans.plan import Plan
 from counterbench.plugins import registry
 from counterbench.plugins.factory import make
 from counterbench.records.record import Inputs
+from counterbench.runtime.devices import choose_device
 
 SPLIT = "test"
 
@@ -272,20 +272,3 @@ def prepare(
             f"The suite {suite.name!r} asks nothing that {', '.join(chosen)} could judge; add questions or metrics."
         )
     return exam
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA, then MPS, then the CPU.
-
-    Raises:
-        ConfigError: for a device that this machine does not have.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if not re.fullmatch(r"cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?", name):
-        raise ConfigError(f"Unknown device {short(name)}; give auto, cpu, cuda, cuda:0 or mps.")
-    kind, _, number = name.partition(":")
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
-    if int(number or 0) >= there:
-        raise ConfigError(f"This machine has no device {name!r}; give --device cpu, or auto to take what there is.")
-    return torch.device(name)

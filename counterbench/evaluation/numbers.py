@@ -51,11 +51,12 @@ def numbers(
         metric, cell = key
         own = estimates["model", key]
         if own is None:
-            what = " ".join(filter(None, (metric, f"do({cell.intervened})", cell.measured, cell.quantity)))
+            what = " ".join(filter(None, (metric, f"do({cell.intervened_in_words})", cell.measured, cell.quantity)))
             skipped[what] = "undefined: the reference is 0, or a class never occurs"
             continue
         known = {row: end for row in references if (end := estimates.get((row, key))) is not None}
         fields = {name: value for name, value in vars(cell).items() if name not in ("worst", "only_if_truth_wins")}
+        fields["intervened"] = cell.intervened_in_words
         marks = {"leaked": key in leaked, "no_rank": hindered[key] or _no_rank(cell, known)}
         made.append(Number(**own.model_dump(), metric=metric, **fields, references=known, **marks))
     return made, skipped

@@ -70,7 +70,7 @@ def write_samples(evaluation: Evaluation, path: Path) -> Any:
         names = {
             "metric": column.metric,
             "quantity": cell.quantity,
-            "intervened": cell.intervened,
+            "intervened": cell.intervened_in_words,
             "measured": cell.measured,
             "space": cell.space,
         }

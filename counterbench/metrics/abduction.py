@@ -260,12 +260,14 @@ class Abduction(Metric):
                 )
                 columns.append(Column(self.name, cell, rows[order], torch.from_numpy(value)))
             elif cell.quantity == "leak":
-                parent = self.setting.variables[cell.intervened]
+                (parent,) = cell.intervened_names
                 noise, values = (
                     state(f"abducted_{_key(cell.measured)}").numpy(),
-                    state(f"factual_{cell.intervened}").numpy(),
+                    state(f"factual_{parent}").numpy(),
                 )
-                error, blind = (torch.from_numpy(part) for part in readable(noise, values, parent))
+                error, blind = (
+                    torch.from_numpy(part) for part in readable(noise, values, self.setting.variables[parent])
+                )
                 columns.append(Column(self.name, cell, rows[order], error, blind))
             else:
                 before, after = state(f"factual_{cell.measured}"), state(f"null_{cell.measured}")

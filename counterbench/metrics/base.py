@@ -223,7 +223,7 @@ class Metric(TorchMetric):
         """The questions whose answers decide a number, e.g. `null/1`, `single/age`, `return/age`, `pair/age/sex`."""
         if cell.cycles:
             return [f"null/{cycle}" for cycle in range(1, cell.cycles + 1)]
-        return [f"single/{name}" for name in cell.intervened.split(" + ") if name in self.setting.intervenable]
+        return [f"single/{name}" for name in cell.intervened_names if name in self.setting.intervenable]
 
     def dump(self) -> dict[str, Tensor]:
         """Everything it has taken, to be stored."""

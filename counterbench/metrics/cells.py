@@ -26,7 +26,7 @@ class Cell:
         quantity: what is averaged, e.g. absolute_error.
         unit: of the number.
         direction: what is better.
-        intervened: the variable that was set, "" for none; "a then b" for a pair.
+        intervened: the variable that was set, "" for none; of a pair, the names of both, first the one that was set first.
         measured: the variable that was measured, "" for the image itself.
         cycles: how many null interventions were composed, 0 where it does not apply.
         space: distance or feature space in which it is measured, "" where it does not apply.
@@ -51,12 +51,14 @@ class Cell:
         >>> cell = Cell("absolute_error", "px", "lower", intervened="intensity", measured="thickness")
         >>> cell.kind, cell.role
         ('mean', 'headline')
+        >>> Cell("l1", "grey levels", "lower", intervened=("width", "tilt")).intervened_in_words
+        'width + tilt'
     """
 
     quantity: str
     unit: str
     direction: Direction
-    intervened: str = ""
+    intervened: str | tuple[str, str] = ""
     measured: str = ""
     cycles: int = 0
     space: str = ""
@@ -72,6 +74,18 @@ class Cell:
     depends_on_temperature: bool = False
     intervenes: bool = True
     label: str = ""
+
+    @property
+    def intervened_names(self) -> tuple[str, ...]:
+        """The variables of `intervened`, one by one; none where it is empty."""
+        if isinstance(self.intervened, tuple):
+            return self.intervened
+        return (self.intervened,) if self.intervened else ()
+
+    @property
+    def intervened_in_words(self) -> str:
+        """`intervened` as records and people read it: `a`, or `a + b` for a pair."""
+        return " + ".join(self.intervened_names)
 
     @property
     def worst_of_sample(self) -> float:
@@ -116,7 +130,7 @@ def error_cell(variable: Variable, intervened: str, error: str, accuracy: str) -
     return Cell(accuracy, "", "higher", intervened, variable.name, bounds=SHARE)
 
 
-def distance_cell(space: str, intervened: str = "", cycles: int = 0) -> Cell:
+def distance_cell(space: str, intervened: str | tuple[str, str] = "", cycles: int = 0) -> Cell:
     """The cell of a mean distance between images: `l1`, or in a feature space.
 
     Examples:

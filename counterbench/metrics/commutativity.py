@@ -48,19 +48,18 @@ class Commutativity(DistanceMetric):
 
     def make_cells(self) -> list[Cell]:
         return [
-            replace(distance_cell(name, f"{a} + {b}"), of_identity=0.0)
+            replace(distance_cell(name, pair), of_identity=0.0)
             for name in self.available(self.distances)
-            for a, b in self.setting.pairs
+            for pair in self.setting.pairs
         ]
 
     def questions_behind(self, cell: Cell) -> list[str]:
-        a, b = cell.intervened.split(" + ")
+        a, b = cell.intervened_names
         return [*super().questions_behind(cell), f"pair/{a}/{b}", f"pair/{b}/{a}"]
 
     def update(self, answers: Answers) -> None:
         if answers.kind != "pair":
             return
-        both = " + ".join(answers.intervened)
         for cell in self.cells:
-            if cell.intervened == both:
+            if cell.intervened == answers.intervened:
                 self.add(cell, answers.index, answers.view.distance(cell.space, answers.other_view))

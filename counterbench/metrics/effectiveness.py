@@ -174,8 +174,9 @@ class Effectiveness(SampleMetric):
             "f1": f1_parts(target, named),
         }
         columns = {}
+        (intervened,) = cell.intervened_names
         for quantity, (numerator, denominator) in parts.items():
-            at = self._of_set(quantity, cell.intervened, cell.measured)
+            at = self._of_set(quantity, intervened, cell.measured)
             value, reference = torch.from_numpy(numerator), torch.from_numpy(denominator)
             columns[at] = Column(self.name, at, raw.index, value, reference)
         return columns

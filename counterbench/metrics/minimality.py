@@ -237,9 +237,9 @@ class Minimality(SampleMetric):
 
     def compute(self) -> list[Column]:
         columns = super().compute()
-        saturated = {c.cell.intervened for c in columns if c.cell.quantity == "saturated" and c.point() > 0.5}
+        saturated = {c.cell.intervened_names for c in columns if c.cell.quantity == "saturated" and c.point() > 0.5}
         for column in columns:
-            if column.cell.only_if_truth_wins and column.cell.intervened in saturated:
+            if column.cell.only_if_truth_wins and column.cell.intervened_names in saturated:
                 column.no_rank = "saturated: most answers are nearer than every real image, and it says no more"
         return columns
 

@@ -106,7 +106,8 @@ class OffTarget(SampleMetric):
         )
 
     def judges_of(self, cell: Cell) -> tuple[str, ...]:
-        return (cell.measured,) if cell.measured else self._others(cell.intervened)
+        (intervened,) = cell.intervened_names
+        return (cell.measured,) if cell.measured else self._others(intervened)
 
     def update(self, answers: Answers) -> None:
         if answers.kind != "single":

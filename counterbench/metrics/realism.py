@@ -184,13 +184,13 @@ class Realism(Metric):
             return frechet(answered, matched)
         if cell.quantity == "kid":
             return kid(answered, matched, joined(self.unit)[rows], joined(self.real_unit)[rows])
-        key = (cell.intervened, cell.space)
+        key = (cell.intervened_names, cell.space)
         if key not in self._shared:
             self._shared[key] = prdc(answered, matched, _K)
         return self._shared[key][cell.quantity]
 
     @property
-    def _shared(self) -> dict[tuple[str, str], dict[str, Tensor]]:
+    def _shared(self) -> dict[tuple[tuple[str, ...], str], dict[str, Tensor]]:
         """Precision, recall, density and coverage come from the same distances."""
         values: dict[tuple[str, str], dict[str, Tensor]] = self.__dict__.setdefault("_shared_values", {})
         return values

@@ -128,7 +128,7 @@ def _numbers(record: Record, exam: Exam) -> Iterator[str]:
     """Numbers that nobody asks for, or of which the record says something else than the metric does."""
     metrics = exam.make_metrics()
     known = {
-        (metric.name, cell.quantity, cell.intervened, cell.measured, cell.cycles, cell.space): cell
+        (metric.name, cell.quantity, cell.intervened_in_words, cell.measured, cell.cycles, cell.space): cell
         for metric in metrics
         for cell in metric.cells
     }

@@ -198,7 +198,9 @@ def _carried_by_few(made: Evaluation) -> set[Key]:
             errors = np.bincount(made.group[column.index].numpy(), column.reference.numpy())
             if errors.sum() ** 2 < FEWEST * (errors**2).sum():
                 cell = column.cell
-                few.add((column.metric, cell.quantity, cell.intervened, cell.measured, cell.cycles, cell.space))
+                few.add(
+                    (column.metric, cell.quantity, cell.intervened_in_words, cell.measured, cell.cycles, cell.space)
+                )
     return few
 
 

@@ -54,6 +54,16 @@ def test_a_skill_is_one_less_and_its_interval_turns_around(values):
     assert number.low < number.value < number.high
 
 
+def test_a_record_writes_a_pair_in_words(values):
+    """Inside, its two variables are a tuple; records keep the text that they always had."""
+    cells = [Cell("l1", "", "lower", intervened) for intervened in ("", "a", ("a", "b"))]
+    found = of([Column("m", cell, INDEX, *values) for cell in cells])
+    assert [number.intervened for number in found] == ["", "a", "a + b"]
+    none = torch.full_like(values[0], torch.nan)
+    _, skipped = numbers.numbers({"model": [Column("m", cells[2], INDEX, none, values[1])]}, INDEX, GROUP, 2000, 3)
+    assert list(skipped) == ["m do(a + b) l1"]
+
+
 def test_costs_have_no_interval(values):
     timing, peak = of([column(values, "timing", "t"), column(values, "peak", "p")])
     assert timing.low is timing.high is peak.low is peak.high is None

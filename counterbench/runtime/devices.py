@@ -1,0 +1,26 @@
+"""Which device to compute on."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from counterbench.errors import ConfigError, short
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        ConfigError: for a device that this machine does not have.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?", name):
+        raise ConfigError(f"Unknown device {short(name)}; give auto, cpu, cuda, cuda:0 or mps.")
+    kind, _, number = name.partition(":")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
+    if int(number or 0) >= there:
+        raise ConfigError(f"This machine has no device {name!r}; give --device cpu, or auto to take what there is.")
+    return torch.device(name)
