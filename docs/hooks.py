@@ -35,6 +35,7 @@ REFERENCE = (
     "counterbench.metrics.minimality",
     "counterbench.metrics.statistics.classification",
     "counterbench.metrics.statistics.distributions",
+    "counterbench.metrics.statistics.neighbours",
     "counterbench.plans.plan",
     "counterbench.records.record",
     "counterbench.records.intervals",

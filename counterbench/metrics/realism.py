@@ -18,8 +18,8 @@ from counterbench.metrics.statistics.distributions import (
     kid,
     kid_subsets,
     moments,
-    prdc,
 )
+from counterbench.metrics.statistics.neighbours import prdc
 from counterbench.plugins.registry import metrics
 
 __all__ = ["Realism", "frechet", "kid", "kid_subsets", "prdc"]
@@ -131,7 +131,7 @@ class Realism(Metric):
             intervened,
             space=space,
             role="detail" if quantity in ("precision", "recall") else "headline",
-            statistic="pseudo" if quantity in ("frechet_distance", "kid") else "set",
+            statistic="pseudo",
             bounds=_BOUNDS[quantity],
         )
 
@@ -186,13 +186,13 @@ class Realism(Metric):
             return kid(answered, matched, joined(self.unit)[rows], joined(self.real_unit)[rows])
         key = (cell.intervened_names, cell.space)
         if key not in self._shared:
-            self._shared[key] = prdc(answered, matched, _K)
+            self._shared[key] = prdc(answered, matched, _K, joined(self.unit)[rows])
         return self._shared[key][cell.quantity]
 
     @property
     def _shared(self) -> dict[tuple[tuple[str, ...], str], dict[str, Tensor]]:
         """Precision, recall, density and coverage come from the same distances."""
-        values: dict[tuple[str, str], dict[str, Tensor]] = self.__dict__.setdefault("_shared_values", {})
+        values: dict[tuple[tuple[str, ...], str], dict[str, Tensor]] = self.__dict__.setdefault("_shared_values", {})
         return values
 
     def _train_moments(self, space: FeatureSpace) -> tuple[Tensor, Tensor]:

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 
 _BLOCK = 512
-_TIE = 1e-6
-"""Relative to a radius: who is that near to its rim is inside. A retrieved image is one of the real ones, and rounding must not decide."""
 
 
 def moments(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,47 +184,3 @@ def kid_subsets(
         values.append(within - 2 * _kernel(x, y).mean())
     found = torch.stack(values)
     return float(found.mean()), float(found.std(unbiased=False))
-
-
-def _radii(points: Tensor, k: int) -> Tensor:
-    """Distance of each point to its k-th nearest other one, (N,)."""
-    radii = []
-    for block in points.split(_BLOCK):
-        distances = torch.cdist(block, points, compute_mode="use_mm_for_euclid_dist")
-        radii.append(distances.topk(k + 1, dim=1, largest=False).values[:, k])  # the nearest is the point itself
-    return torch.cat(radii)
-
-
-def prdc(answered: Tensor, real: Tensor, k: int = 5) -> dict[str, Tensor]:
-    """Precision, recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020), per sample.
-
-    Args:
-        answered: (N, D), N > k.
-        real: (M, D), M > k.
-        k: which neighbour sets the radius.
-
-    Returns:
-        precision, density: (N,), per answer; recall, coverage: (M,), per real image; the means are the statistics.
-
-    Examples:
-        >>> real = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
-        >>> {name: float(value.mean()) for name, value in prdc(real[:3] + 50, real, k=1).items()}
-        {'precision': 0.0, 'recall': 0.0, 'density': 0.0, 'coverage': 0.0}
-    """
-    x, y = answered.double(), real.double()
-    real_radii, radii = (own * (1 + _TIE) for own in (_radii(y, k), _radii(x, k)))
-    inside, covered = torch.zeros(len(x), dtype=torch.float64), torch.zeros(len(y), dtype=torch.bool)
-    recalled = torch.zeros(len(y), dtype=torch.bool)
-    for start in range(0, len(x), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        distances = torch.cdist(x[rows], y, compute_mode="use_mm_for_euclid_dist")
-        within = distances <= real_radii
-        inside[rows] = within.double().sum(1)
-        covered |= within.any(0)
-        recalled |= (distances <= radii[rows, None]).any(0)
-    return {
-        "precision": (inside > 0).double(),
-        "recall": recalled.double(),
-        "density": inside / k,
-        "coverage": covered.double(),
-    }
