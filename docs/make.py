@@ -3,11 +3,12 @@
     python docs/make.py  # from the metrics' own declarations, the cards and benchmarks/records
 
 Pages say what the code says: a test makes them again and compares. Their words are in docs/templates. No experiment is run and nothing
-is drawn here: see docs/sensitivity.py and docs/figures.py.
+is drawn here: see docs/sensitivity.py, docs/coverage.py and docs/figures.py.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,7 @@ def pages() -> dict[Path, str]:
         PAGES / "README.md": render("metrics", metrics=metrics),
         DOCS / "datasets.md": dataset_page(),
         DOCS / "fooled.md": fooled(record),
+        DOCS / "intervals.md": render("intervals", it=json.loads((DOCS / "coverage.json").read_text("utf-8"))),
         DOCS / "results.md": render("results", model=SHOWN, record=record, table=as_text(record, True)),
         DOCS / "comparison.md": comparison(),
         ROOT / "README.md": readme(record),
