@@ -113,7 +113,7 @@ class Result:
                 f"{folder} holds another model's record with the same inputs; give yours a name of its own: evaluate(..., name=...)."
             )
         folder.mkdir(parents=True, exist_ok=True)
-        results_folder.save(self.evaluation, folder, gallery.evaluation_figure(self.evaluation, self.dataset))
+        results_folder.save(self.evaluation, folder, picture=gallery.evaluation_figure(self.evaluation, self.dataset))
         return folder
 
     def __repr__(self) -> str:
@@ -145,29 +145,30 @@ class Wrapped:
         return self.answer(factual, interventions, generator)
 
 
-def load_dataset(name: str, source: str | None = None, data_dir: Path | str | None = None) -> Dataset:
+def load_dataset(name: str, source: str | None = None, *, data_dir: Path | str | None = None) -> Dataset:
     """A dataset of the catalogue, or of a card file; see :func:`counterbench.datasets.load`.
 
     Examples:
         >>> sorted(load_dataset("ellipse").variables)
         ['t', 'x', 'y', 'z']
     """
-    return datasets.load(name, source, data_dir)
+    return datasets.load(name, source, data_dir=data_dir)
 
 
-def load_model(name: str, dataset: Dataset, device: str = "cpu") -> Contestant:
+def load_model(name: str, dataset: Dataset, *, device: str = "cpu") -> Contestant:
     """A model by name, recipe file or trained folder; see :func:`counterbench.models.loading.load`.
 
     Examples:
         >>> load_model("identity", load_dataset("ellipse")).name
         'identity'
     """
-    return models.load(name, dataset, device)
+    return models.load(name, dataset, device=device)
 
 
 def evaluate(
     model: str | Model | Contestant | Callable[..., Mapping[str, Tensor]],
     dataset: str | Dataset = "morphomnist",
+    *,
     suite: str = "standard",
     source: str | None = None,
     data_dir: Path | None = None,
@@ -205,14 +206,16 @@ def evaluate(
     """
     if isinstance(metrics, str):
         raise ConfigError(f"metrics is {metrics!r}; give a list of names, e.g. [{metrics!r}].")
-    exam = evaluation.prepare(dataset, suite, source, data_dir, metrics, seed, limit, device)
+    exam = evaluation.prepare(
+        dataset, suite, source=source, data_dir=data_dir, metrics=metrics, seed=seed, limit=limit, device=device
+    )
     if isinstance(model, str):
-        contestant = models.load(model, exam.dataset, exam.device, exam.suite.references)
+        contestant = models.load(model, exam.dataset, device=exam.device, references=exam.suite.references)
     elif isinstance(model, Contestant):
         contestant = model
     else:
         contestant = _contestant(model, name)
-    return Result(evaluation.evaluate(contestant, exam, batch_size), exam.dataset)
+    return Result(evaluation.evaluate(contestant, exam, batch_size=batch_size), exam.dataset)
 
 
 def _values(record: Record) -> list[tuple[Any, float]]:
@@ -229,4 +232,4 @@ def _contestant(model: Any, name: str | None) -> Contestant:
             f"{model!r} cannot be evaluated: give a name, an object with a method counterfactual(factual, interventions, generator), "
             "or that function."
         )
-    return models.foreign(name or str(getattr(model, "__name__", type(model).__name__)), Wrapped(model), model)
+    return models.foreign(name or str(getattr(model, "__name__", type(model).__name__)), Wrapped(model), code=model)

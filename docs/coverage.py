@@ -126,7 +126,7 @@ def of_neighbours(clusters: int, each: int, width: int, count: int, seed: int = 
         rng = np.random.default_rng([seed, clusters, number])
         x = normal(rng, clusters, each, width).reshape(-1, width)
         y = rng.normal(size=x.shape)
-        for name, pseudo in prdc(torch.from_numpy(0.9 * x + 0.1), torch.from_numpy(y), 5, unit).items():
+        for name, pseudo in prdc(torch.from_numpy(0.9 * x + 0.1), torch.from_numpy(y), unit=unit).items():
             totals = cluster_totals(pseudo.numpy(), unit.numpy(), clusters)[:, None]
             ratios = Ratios(totals, np.full((clusters, 1), float(each)))
             values.setdefault(name, []).append(float(ratios.point()[0]))

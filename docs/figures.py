@@ -39,7 +39,9 @@ def main() -> None:
         gallery.draw_dataset(datasets.load(card, source), 64, 0, DOCS / "images" / f"samples-{card}.png")
     for card, (model, held) in GRIDS.items():
         dataset = datasets.load(card)
-        gallery.generate(models.load(model, dataset), dataset, held, 6, 0, DOCS / "images" / f"grid-{card}.png")
+        gallery.generate(
+            models.load(model, dataset), dataset, held, count=6, seed=0, path=DOCS / "images" / f"grid-{card}.png"
+        )
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ REFERENCE = (
     "counterbench.mechanisms.vae",
     "counterbench.mechanisms.hvae",
     "counterbench.mechanisms.gan",
+    "counterbench.training.objectives.base",
     "counterbench.datasets.dataset",
     "counterbench.judges.base",
     "counterbench.features.base",

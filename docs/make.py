@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from counterbench import datasets
 from counterbench.leaderboard import board, formats
+from counterbench.leaderboard.pages import BETTER
 from counterbench.plugins import registry
 from counterbench.records.record import FLOORS, read_record
 from counterbench.records.table import as_text, beaten_by, heading, label, show
@@ -30,29 +31,7 @@ ALL_RECORDS = ROOT / "benchmarks" / "records"
 RECORDS = ALL_RECORDS / "morphomnist-digits" / "standard"
 SHOWN = "hvae"
 """The shipped model that tables outside the comparison show."""
-ORDER = (
-    "composition",
-    "reversibility",
-    "commutativity",
-    "effectiveness",
-    "off_target",
-    "truth",
-    "percentage_error",
-    "minimality",
-    "realism",
-    "identity_preservation",
-    "abduction",
-    "cost",
-)
 ROWS = ("identity", "noise", "retrieve", "resample", "truth", "real")
-BEST = {
-    "lower": "lower is better",
-    "higher": "higher is better",
-    "one": "best is 1",
-    "zero": "best is 0",
-    "half": "best is 1/2",
-}
-
 READ = {
     "composition": "The left figure: models that keep a share of the noise at every pass; a share of one is a perfect copy. Right: "
     "the same after noise was added to every answer.",
@@ -75,6 +54,7 @@ READ = {
     "noise holds, against how much can be read off it.",
     "cost": "A network that is used k times for one answer has k evaluations, whatever the machine.",
 }
+"""What the figure of each metric shows, in the order of the documentation."""
 
 MODELS = ("vae", "hvae", "gan")
 PUBLISHED = ROOT / "benchmarks" / "published" / "melistas2024-morphomnist.yaml"
@@ -129,7 +109,7 @@ def metric_page(name: str, cells: list[Any], record: Any) -> str:
         name=name,
         metric=registry.metrics.get(name),
         quantities=quantities,
-        best=BEST,
+        best=BETTER,
         columns=[SHOWN, *ROWS],
         measured=measured,
         read=READ[name],
@@ -257,7 +237,7 @@ def pages() -> dict[Path, str]:
     import toy
 
     record, setting = read_record(RECORDS / f"{SHOWN}.json"), asked.setting(toy.Toy())
-    metrics = {name: registry.metrics.get(name) for name in ORDER}
+    metrics = {name: registry.metrics.get(name) for name in READ}
     return {
         **{PAGES / f"{name}.md": metric_page(name, one(setting).cells, record) for name, one in metrics.items()},
         PAGES / "README.md": render("metrics", metrics=metrics),

@@ -106,7 +106,7 @@ def answers(dataset: Toy, answer, order, noise: bool = True):
         batch = Batch(
             factual,
             "image",
-            instruments,
+            instruments=instruments,
             null=lambda factual=factual: answer(factual, {}, factual),
             partner=lambda rows=rows: View(split.take(partners(split.group)[rows])["image"], instruments),
             matched=matched,
@@ -120,7 +120,7 @@ def answers(dataset: Toy, answer, order, noise: bool = True):
         singles, asked = {}, {}
         for name in NAMES:
             held, truth = {name: wanted(name)}, truth_of({name: wanted(name)})
-            singles[name] = Samples(answer(factual, held, truth), rows, held)
+            singles[name] = Samples(answer(factual, held, truth), rows, done=held)
             asked[name] = Question("single", rows, name, held[name])
             floor = identity.counterfactual(factual, held)
             cost = {
@@ -154,7 +154,7 @@ def computed(name: str, known: Setting, batches, **options):
 def points(name: str, known: Setting, dataset: Toy, answer, count: int = 60, **options):
     """(quantity, intervened, measured, cycles) -> value."""
     columns = computed(name, known, answers(dataset, answer, [torch.arange(count)]), **options)
-    return {(c.cell.quantity, c.cell.intervened, c.cell.measured, c.cell.cycles): c.point() for c in columns}
+    return {(c.cell.quantity, c.cell.intervened_in_words, c.cell.measured, c.cell.cycles): c.point() for c in columns}
 
 
 def noisy(factual, held, truth):

@@ -162,7 +162,7 @@ def letters(toy, tmp_path_factory):
     with (folder / "round-1" / "questions.csv").open(newline="") as stream:
         for row in csv.DictReader(stream):
             shutil.copy(folder / row["image"], folder / "round-1" / "answers" / f"{row['id']}.npy")
-    assert ready(folder, "mine", None, "cpu").coverage[1].counts["usable"] == 16
+    assert ready(folder, "mine", data_dir=None, device="cpu").coverage[1].counts["usable"] == 16
     shutil.rmtree(folder / "round-2")
     return folder
 
@@ -180,7 +180,7 @@ def test_any_folder_of_answers_is_scored_or_refused_with_a_reason(letters, data,
         how = data.draw(st.sampled_from(["garbage", "folder", "missing", "small", "text", "float", "empty"]))
         spoil(target, how, data)
     try:
-        found = ready(folder, "mine", None, "cpu")
+        found = ready(folder, "mine", data_dir=None, device="cpu")
     except CounterbenchError as error:
         require_words(error)
     else:

@@ -35,7 +35,6 @@ def test_no_code_copies_the_habits_we_forbid():
     allowed = {
         "training/resuming.py": ["weights_only=True"],
         "training/recipes.py": ["fork_rng"],
-        "training/judges.py": ["fork_rng"],
         "training/features.py": ["fork_rng"],
         "features/lpips.py": ["weights_only=True"],
         "features/inception.py": ["weights_only=True"],
@@ -90,13 +89,15 @@ def test_every_module_is_below_its_folder_in_the_layers():
     assert len(layers) == len(set(layers))
 
 
-SHARED_NAMES = {
-    "Adversarial": "mechanisms.capabilities: what a mechanism offers; training.objectives: the game that needs it",
-    "Encoder": "networks: a block; training.objectives: refining the encoder of a generator",
-}
-"""Classes that share their name with another one, and what each is. It only gets shorter."""
 RETIRED = {"candidate", "examinee", "entry", "letter", "util", "utils", "helper", "manager"}
 """Words that CONTRIBUTING.md gives up, each for another one. (`VariableEntry` and its kin are entries of a YAML file: the word's own sense.)"""
+POSITIONAL_OPTIONS = {"generator", "intervened"}
+"""What the protocols of models and mechanisms pass by position."""
+FOREIGN_ORDER = {
+    "datasets/dataset.py: Dataset.__init__": "readers from outside extend it, and pass on what they are given",
+    "training/resuming.py: CheckpointFiles.save_checkpoint": "a method of Lightning's",
+}
+"""Functions whose order of arguments others decide."""
 EXAMPLES = ("api.py", "causal", "mechanisms", "metrics")
 """Where every public class and function of a module shows itself at work; protocols have nothing to show."""
 
@@ -136,7 +137,7 @@ def test_a_class_has_a_name_of_its_own():
     for module, node in definitions():
         if isinstance(node, ast.ClassDef):
             places[node.name].append(module)
-    assert {name for name, modules in places.items() if len(modules) > 1} == set(SHARED_NAMES), places
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
 
 
 def test_names_keep_to_the_table_of_words():
@@ -149,6 +150,37 @@ def test_names_keep_to_the_table_of_words():
         ):
             found.add(node.name)
     assert found == set()
+
+
+def public_functions(body, prefix=""):
+    """(qualified name, node) of public functions, public methods and constructors."""
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from public_functions(node.body, f"{prefix}{node.name}.")
+        elif isinstance(node, ast.FunctionDef) and (not node.name.startswith("_") or node.name == "__init__"):
+            yield prefix + node.name, node
+
+
+def positional_options(name, node):
+    """(how many arguments may be given by position, which options among them stand after the second)."""
+    names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args)]
+    first = len(names) - len(node.args.defaults)
+    own = 1 if "." in name and "staticmethod" not in [ast.unparse(one) for one in node.decorator_list] else 0
+    return len(names) - own, [option for option in names[max(first, own + 2) :] if option not in POSITIONAL_OPTIONS]
+
+
+def test_options_are_keywords():
+    """At most four arguments by position, and no option after the second; click calls its commands by keywords anyway."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        place = path.relative_to(PACKAGE).as_posix()
+        for name, node in public_functions(ast.parse(path.read_text(encoding="utf-8")).body):
+            count, options = positional_options(name, node)
+            if any(".command(" in ast.unparse(decorator) for decorator in node.decorator_list):
+                continue
+            if (count > 4 or options) and f"{place}: {name}" not in FOREIGN_ORDER:
+                found.append(f"{place}: {name}")
+    assert found == []
 
 
 def test_whatever_is_public_shows_an_example():

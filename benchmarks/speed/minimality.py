@@ -33,7 +33,8 @@ def literal(query: Tensor, group: int, divergence: float, references: Tensor, gr
     for j in range(len(references)):
         if int(groups[j]) == group:
             mean, log_scale = references[j].double().chunk(2)
-            distance = normal_divergence(mean, log_scale, *query.double().chunk(2))
+            own_mean, own_log_scale = query.double().chunk(2)
+            distance = normal_divergence(mean, log_scale, other_mean=own_mean, other_log_scale=own_log_scale)
             hits, count = hits + bool(distance <= divergence), count + 1
     return hits / count
 

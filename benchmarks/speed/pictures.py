@@ -38,7 +38,11 @@ def drawn_slices(count: int) -> Callable[[slice], Tensor]:
     traits, shot = (torch.rand(count, len(names), generator=generator) for names in (phantom.TRAITS, phantom.SHOT))
     scanner, lesion = (torch.randint(n, (count,), generator=generator) for n in (len(phantom.SCANNERS), 2))
     return lambda rows: phantom.render(
-        {name: value[rows] for name, value in attributes.items()}, traits[rows], shot[rows], scanner[rows], lesion[rows]
+        {name: value[rows] for name, value in attributes.items()},
+        traits[rows],
+        shot=shot[rows],
+        scanner=scanner[rows],
+        lesion=lesion[rows],
     )
 
 

@@ -48,12 +48,12 @@ def main() -> None:
     torch.set_num_threads(1)
     x, y = torch.randn(2, COUNT, WIDTH, generator=torch.Generator().manual_seed(0)).double()
     unit = torch.arange(COUNT) // EACH
-    for name, call in (("KID", lambda: kid(x, y, unit)), ("PRDC", lambda: prdc(x, y, K, unit))):
+    for name, call in (("KID", lambda: kid(x, y, unit=unit)), ("PRDC", lambda: prdc(x, y, k=K, unit=unit))):
         before = peak()
         print(f"{name} of {COUNT:,} images, {WIDTH} numbers each: {timed(call):.1f} s, {peak() - before:.0f} MB more")
     print(f"a matrix of all pairs would take {8 * COUNT**2 / 2**20:,.0f} MB")
     few = (x[:FEW], y[:FEW], unit[:FEW])
-    ours, literal = timed(lambda: prdc(few[0], few[1], K, few[2])), timed(lambda: anew(*few))
+    ours, literal = timed(lambda: prdc(few[0], few[1], k=K, unit=few[2])), timed(lambda: anew(*few))
     print(
         f"{FEW} images: leaving out units one after the other takes {literal / ours:.0f} times as long for one of four numbers"
     )

@@ -73,26 +73,15 @@ class CausalGraph:
         """Direct causes, in declaration order."""
         return self._parents[self._known(name)]
 
-    def children(self, name: str) -> tuple[str, ...]:
-        """Direct effects, in declaration order."""
-        self._known(name)
-        return tuple(child for child, listed in self._parents.items() if name in listed)
-
-    def ancestors(self, name: str) -> frozenset[str]:
-        """Everything with a directed path to `name`, itself left out."""
-        import networkx
-
-        return frozenset(networkx.ancestors(self._digraph, self._known(name)))
-
     def descendants(self, names: str | Iterable[str]) -> frozenset[str]:
         """Everything that a change of one of `names` can reach, themselves left out."""
         import networkx
 
-        given = [names] if isinstance(names, str) else list(names)
-        reached: set[str] = set()
-        for name in given:
-            reached |= networkx.descendants(self._digraph, self._known(name))
-        return frozenset(reached - set(given))
+        causes = [names] if isinstance(names, str) else list(names)
+        effects: set[str] = set()
+        for name in causes:
+            effects |= networkx.descendants(self._digraph, self._known(name))
+        return frozenset(effects - set(causes))
 
     def _known(self, name: str) -> str:
         if name not in self._parents:

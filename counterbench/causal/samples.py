@@ -22,7 +22,7 @@ class Samples(Mapping[str, Tensor]):
         ([2.0, 3.0], 2)
     """
 
-    def __init__(self, values: Mapping[str, Tensor], index: Tensor, done: Mapping[str, Tensor] | None = None):
+    def __init__(self, values: Mapping[str, Tensor], index: Tensor, *, done: Mapping[str, Tensor] | None = None):
         self._values, self.index, self.done = dict(values), index, dict(done or {})
 
     def __getitem__(self, name: str) -> Tensor:

@@ -86,7 +86,7 @@ def _terminated_like_interrupted() -> Iterator[None]:
 _KEPT = "counterbench.kept"
 
 
-def keep(folder: Path, sign: str, how: str = "") -> None:
+def keep(folder: Path, sign: str, *, how: str = "") -> None:
     """Remember, in case of Ctrl-C or SIGTERM, where this command keeps what it has finished (then `sign` is in the folder), and how to go on."""
     click.get_current_context().meta[_KEPT] = folder, sign, how
 
@@ -193,7 +193,9 @@ def put_table(build: Callable[[int, bool], Any], width: int) -> None:
     console.print(Segments(Segment(printable_lines(part.text), part.style) for part in table), end="")
 
 
-def evaluate_into(folder: Path, contestant: Any, exam: Any, batch_size: int | None = None, afresh: bool = False) -> Any:
+def evaluate_into(
+    folder: Path, contestant: Any, exam: Any, *, batch_size: int | None = None, afresh: bool = False
+) -> Any:
     """Evaluate, and keep everything in a folder, chunks first; returns the record."""
     from counterbench import evaluation
     from counterbench.evaluation import results_folder
@@ -204,9 +206,9 @@ def evaluate_into(folder: Path, contestant: Any, exam: Any, batch_size: int | No
     with claimed(folder):
         if afresh:
             results_folder.discard_chunks(folder)
-        made = evaluation.evaluate(contestant, exam, batch_size, folder / UNFINISHED)
-        results_folder.save(made, folder, gallery.evaluation_figure(made, exam.dataset))
-    return made.record
+        completed = evaluation.evaluate(contestant, exam, batch_size=batch_size, folder=folder / UNFINISHED)
+        results_folder.save(completed, folder, picture=gallery.evaluation_figure(completed, exam.dataset))
+    return completed.record
 
 
 def print_record(record: Any, as_json: bool, detail: bool) -> None:
@@ -218,4 +220,4 @@ def print_record(record: Any, as_json: bool, detail: bool) -> None:
         return
     from counterbench.records import table
 
-    put_table(lambda width, symbols: table.build(record, detail, width, symbols), table.WIDTH)
+    put_table(lambda width, symbols: table.build(record, detail, width=width, symbols=symbols), table.WIDTH)

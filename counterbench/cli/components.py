@@ -19,10 +19,10 @@ def list_(kind: str | None) -> None:
     """List what there is."""
     from counterbench.cli import describe
 
-    for chosen in [kind] if kind else list(describe.KINDS):
+    for listed_kind in [kind] if kind else list(describe.KINDS):
         if kind is None:
-            put(chosen, bold=True)
-        for name, words in describe.KINDS[chosen]():
+            put(listed_kind, bold=True)
+        for name, words in describe.KINDS[listed_kind]():
             put(f"{'' if kind else '  '}{name:<24}{words}".rstrip())
 
 
@@ -72,14 +72,14 @@ def check(name: str, kind: str | None, dataset: str, source: str | None, data_di
     from counterbench.errors import ConfigError
 
     show_progress(quiet)
-    found = checking.kinds_of(name, dataset)
-    if kind is not None and kind not in found:
-        raise ConfigError(f"--kind {kind}: {name} is {' and '.join(found)}.")
+    kinds = checking.kinds_of(name, dataset)
+    if kind is not None and kind not in kinds:
+        raise ConfigError(f"--kind {kind}: {name} is {' and '.join(kinds)}.")
     broken = 0
-    for chosen in [kind] if kind else found:
-        loaded = datasets.load(name if chosen == "dataset" else dataset, source, data_dir)
-        put(f"{name} ({chosen}), on {loaded.card.name}/{loaded.source}", bold=True)
-        for finding in checking.check(name, chosen, loaded):
+    for one_kind in [kind] if kind else kinds:
+        loaded = datasets.load(name if one_kind == "dataset" else dataset, source, data_dir=data_dir)
+        put(f"{name} ({one_kind}), on {loaded.card.name}/{loaded.source}", bold=True)
+        for finding in checking.check(name, one_kind, loaded):
             broken += finding.status == "broken"
             put(f"  {finding.status:<11}{finding.subject}: {finding.title}")
             if finding.advice:
@@ -97,6 +97,6 @@ def new(kind: str, name: str, output: Path | None) -> None:
     """Write a working start for a component of yours: a Python package with tests, outside of this repository."""
     from counterbench.scaffold import starts
 
-    for path in starts.create(kind, name, output):
+    for path in starts.create(kind, name, output=output):
         put(path)
     say(f"Next: cd {output or name} && pip install -e '.[dev]' && pytest")

@@ -26,7 +26,7 @@ def prepare(
     from counterbench import datasets
 
     show_progress(quiet)
-    loaded = datasets.load(dataset, source, data_dir)
+    loaded = datasets.load(dataset, source, data_dir=data_dir)
     if download:
         loaded.download()
     for name in split or loaded.splits:
@@ -52,7 +52,7 @@ def draw(
 
     require_picture(out)
     show_progress(quiet)
-    gallery.draw_dataset(datasets.load(dataset, source, data_dir), count, seed, out)
+    gallery.draw_dataset(datasets.load(dataset, source, data_dir=data_dir), count, seed, out)
     put(out)
 
 
@@ -93,13 +93,13 @@ def generate(
 
     show_progress(quiet)
     require_picture(out)
-    wanted = {}
+    interventions = {}
     for assignment in assignments:
         name, sign, value = assignment.partition("=")
         if not sign or not name or not value:
             raise ConfigError(f"--do {assignment}: expected VARIABLE=VALUE, for example thickness=4.5.")
-        wanted[name.strip()] = value.strip()
-    loaded = datasets.load(dataset, source, data_dir)
-    contestant = models.load(model, loaded, choose_device(device))
-    gallery.generate(contestant, loaded, wanted, count, seed, out)
+        interventions[name.strip()] = value.strip()
+    loaded = datasets.load(dataset, source, data_dir=data_dir)
+    contestant = models.load(model, loaded, device=choose_device(device))
+    gallery.generate(contestant, loaded, interventions, count=count, seed=seed, path=out)
     put(str(out))

@@ -72,15 +72,15 @@ def describe(name: str) -> str:
     """
     if name.endswith((".yaml", ".yml")):
         return _describe_file(Path(name))
-    found = []
+    descriptions = []
     if name in datasets.names():
-        found.append(_describe_dataset(name))
+        descriptions.append(_describe_dataset(name))
     for (dataset, recipe_name), path in recipe_paths().items():
         if recipe_name == name:
-            found.append(_describe_recipe(read_recipe(path), dataset))
+            descriptions.append(_describe_recipe(read_recipe(path), dataset))
     if name in suite_paths():
-        found.append(_describe_suite(find_suite(name)))
-    found += [f"{baseline}\n\n{words}" for baseline, words in _baselines() if baseline == name]
+        descriptions.append(_describe_suite(find_suite(name)))
+    descriptions += [f"{baseline}\n\n{words}" for baseline, words in _baselines() if baseline == name]
     for kind in (
         registry.metrics,
         registry.mechanisms,
@@ -90,10 +90,10 @@ def describe(name: str) -> str:
         registry.models,
     ):
         if name in kind:
-            found.append(_describe_component(kind, name))
-    if not found:
+            descriptions.append(_describe_component(kind, name))
+    if not descriptions:
         raise UnknownNameError("name", name, _all_names())
-    return "\n\n".join(found)
+    return "\n\n".join(descriptions)
 
 
 def _describe_file(path: Path) -> str:
@@ -164,14 +164,14 @@ def _describe_source(card: Card, source: str, entry: SourceEntry) -> list[str]:
     mark = " (default)" if source == card.default_source else ""
     download = "needs no download" if entry.embedded else "needs published data"
     sizes = ", ".join(f"{size:,} {split}" for split, size in entry.sizes.items())
-    said = [entry.description.strip(), sizes, f"licence: {entry.licence}", entry.citation]
-    return [f"source {source}{mark}: {download}", *(f"  {line}" for line in said if line)]
+    facts = [entry.description.strip(), sizes, f"licence: {entry.licence}", entry.citation]
+    return [f"source {source}{mark}: {download}", *(f"  {line}" for line in facts if line)]
 
 
 def _describe_judge(judge: JudgeEntry) -> str:
     quality = "; ".join(
-        f"{source}: " + ", ".join(f"{name} {value:g}" for name, value in found.items())
-        for source, found in judge.quality.items()
+        f"{source}: " + ", ".join(f"{name} {value:g}" for name, value in qualities.items())
+        for source, qualities in judge.quality.items()
     )
     return " ".join(part for part in (judge.judge, judge.options.get("architecture", ""), quality) if part)
 
@@ -228,13 +228,13 @@ def _describe_component(kind: registry.Registry[Any], name: str) -> str:
 
 
 def describe_plan(
-    dataset: str, source: str | None, data_dir: Path | None, suite: str, seed: int, limit: int | None
+    dataset: str, source: str | None, *, data_dir: Path | None, suite: str, seed: int, limit: int | None
 ) -> str:
     """How many questions of each kind, what they set, and the hash."""
     from counterbench import plans
 
-    loaded = datasets.load(dataset, source, data_dir)
-    drawn = plans.draw(loaded, find_suite(suite), seed, limit)
+    loaded = datasets.load(dataset, source, data_dir=data_dir)
+    drawn = plans.draw(loaded, find_suite(suite), seed, limit=limit)
     lines = [
         f"{loaded.card.name}/{loaded.source}, suite {suite}, seed {seed}: {len(drawn)} questions about {len(drawn.index)} images",
         f"plan {drawn.hash}",
@@ -297,10 +297,11 @@ def diagnose(dataset: str, source: str | None, data_dir: Path | None) -> str:
             lines.append(f"  ok       {name:<12}{family.title}")
         except CounterbenchError as error:
             lines.append(f"  missing  {name:<12}{family.title}: {error}")
-    wanted = [needed for name in registry.features.names() for needed in registry.features.get(name).needs]
+    requirements = [needed for name in registry.features.names() for needed in registry.features.get(name).needs]
     lines += ["", "files to fetch once, for the metrics that use them"]
     lines += [
-        f"  {weights_folder() / needed.name}\n    from {needed.url}\n    for {needed.purpose}" for needed in wanted
+        f"  {weights_folder() / needed.name}\n    from {needed.url}\n    for {needed.purpose}"
+        for needed in requirements
     ]
     lines += ["", "Everything else works without them; what needs a missing file is skipped, and the table says so."]
     return "\n".join(lines)
@@ -315,4 +316,4 @@ def draw(name: str, path: Path) -> None:
     from counterbench.pictures.graphs import draw_graph
 
     card = datasets.card(name)
-    draw_graph(card.graph, card.build_variables(), path, card.title)
+    draw_graph(card.graph, card.build_variables(), path, title=card.title)

@@ -80,9 +80,19 @@ def evaluate(
     from counterbench.evaluation import results_folder
 
     show_progress(quiet)
-    chosen = [name.strip() for name in metrics.split(",") if name.strip()] if metrics is not None else None
-    exam = evaluation.prepare(dataset, suite, source, data_dir, chosen, seed, limit, device, plan)
-    contestant = models.load(model, exam.dataset, exam.device, exam.suite.references)
+    names = [name.strip() for name in metrics.split(",") if name.strip()] if metrics is not None else None
+    exam = evaluation.prepare(
+        dataset,
+        suite,
+        source=source,
+        data_dir=data_dir,
+        metrics=names,
+        seed=seed,
+        limit=limit,
+        device=device,
+        plan=plan,
+    )
+    contestant = models.load(model, exam.dataset, device=exam.device, references=exam.suite.references)
     inputs = exam.inputs(contestant)
     folder = results_folder.folder_of(inputs, output)
     record = None if overwrite == "always" else results_folder.stored(folder, inputs)
@@ -91,7 +101,7 @@ def evaluate(
             f"This evaluation was made before: {folder}. Use --overwrite missing to show it, or always to make it again."
         )
     if record is None:
-        record = evaluate_into(folder, contestant, exam, batch_size, afresh=overwrite == "always")
+        record = evaluate_into(folder, contestant, exam, batch_size=batch_size, afresh=overwrite == "always")
     else:
         say("This evaluation was made before; showing it (--overwrite always makes it again).")
     print_record(record, as_json, detail)
@@ -128,7 +138,7 @@ def plan_show(
     from counterbench.cli import describe
 
     show_progress(quiet)
-    put(describe.describe_plan(dataset, source, data_dir, suite, seed, limit))
+    put(describe.describe_plan(dataset, source, data_dir=data_dir, suite=suite, seed=seed, limit=limit))
 
 
 @plan.command("export")
@@ -158,7 +168,9 @@ def plan_export(
 
     show_progress(quiet)
     if not output.suffix.removeprefix(".").isalpha():  # exam, exam.v1; but plan.txt is a mistake
-        exam = evaluation.prepare(dataset, suite, source, data_dir, None, seed, limit, "cpu")
+        exam = evaluation.prepare(
+            dataset, suite, source=source, data_dir=data_dir, metrics=None, seed=seed, limit=limit, device="cpu"
+        )
         count = questions.export(exam, output)
         put(exam.plan.hash)
         say(
@@ -166,7 +178,7 @@ def plan_export(
         )
         return
     plans.require_format(output)
-    drawn = plans.draw(datasets.load(dataset, source, data_dir), find_suite(suite), seed, limit)
+    drawn = plans.draw(datasets.load(dataset, source, data_dir=data_dir), find_suite(suite), seed, limit=limit)
     plans.save(drawn, output)
     put(drawn.hash)
     say(f"{len(drawn)} questions: {output}")
@@ -198,13 +210,15 @@ def score(
     from counterbench.exchange import scoring
 
     show_progress(quiet)
-    found = scoring.ready(folder, name, data_dir, device, dataset)
-    for number, coverage in found.coverage.items():
+    scored = scoring.ready(folder, name, data_dir=data_dir, device=device, dataset=dataset)
+    for number, coverage in scored.coverage.items():
         say("\n  ".join([f"round {number}: {coverage}", *coverage.examples()]))
-    if found.waiting is not None:
-        say(f"Round {found.rounds[0] + 1} of {found.rounds[1]}: answer {found.waiting}, then run this command again.")
-    inputs = found.exam.inputs(found.contestant)
+    if scored.waiting is not None:
+        say(
+            f"Round {scored.rounds[0] + 1} of {scored.rounds[1]}: answer {scored.waiting}, then run this command again."
+        )
+    inputs = scored.exam.inputs(scored.contestant)
     home = results_folder.folder_of(inputs, output)
-    record = results_folder.stored(home, inputs) or evaluate_into(home, found.contestant, found.exam)
+    record = results_folder.stored(home, inputs) or evaluate_into(home, scored.contestant, scored.exam)
     print_record(record, as_json, detail)
     say(f"\nrecord, scores per sample and picture: {home}")

@@ -30,14 +30,14 @@ def compare(records: tuple[Path, ...], picture: Path, detail: bool, as_json: boo
     from counterbench.storage.files import require_picture
 
     require_picture(picture)
-    made = comparison.compare(scored.load(records), detail=detail)
+    compared = comparison.compare(scored.load(records), detail=detail)
     if as_json:
-        put_json(json.dumps(made.to_json(), indent=1))
+        put_json(json.dumps(compared.to_json(), indent=1))
         return
     from counterbench.leaderboard import comparison_report
 
-    put_table(lambda room, symbols: comparison_report.build(made, room, symbols), comparison_report.WIDTH)
-    comparison_report.draw(made, picture)
+    put_table(lambda room, symbols: comparison_report.build(compared, room, symbols=symbols), comparison_report.WIDTH)
+    comparison_report.draw(compared, picture)
     say(f"drawn: {picture}")
 
 
@@ -100,8 +100,10 @@ def leaderboard_build(
     if pictures:
         from counterbench.pictures.albums import draw_all
 
-        albums = draw_all(boards, output, data_dir, device, trained, lambda line: say(one_line(line)))
-    page = website.build(boards, output, albums)
+        albums = draw_all(
+            boards, output, data_dir=data_dir, device=device, trained=trained, tell=lambda line: say(one_line(line))
+        )
+    page = website.build(boards, output, albums=albums)
     say(f"{len(boards)} boards; open {page}")
 
 
@@ -118,7 +120,7 @@ def validate(records: tuple[Path, ...], dataset: str | None, data_dir: Path | No
 
     invalid = 0
     for path in records:
-        verdict = consistency.validate(path, data_dir, pixels, dataset)
+        verdict = consistency.validate(path, data_dir, data=pixels, dataset=dataset)
         invalid += bool(verdict.problems)
         put(f"{verdict.word:<8} {path}")
         for line in (*verdict.problems, *verdict.unchecked, *verdict.notes):
@@ -145,20 +147,22 @@ def verify(
     from counterbench.verification import reasking
 
     show_progress(quiet)
-    found = reasking.verify(record, count, data_dir, device, model, dataset)
-    for problem in found.problems:
+    verified = reasking.verify(record, count, data_dir=data_dir, device=device, model=model, dataset=dataset)
+    for problem in verified.problems:
         put(f"PROBLEM  {problem}")
-    for check in found.checks:
+    for check in verified.checks:
         if not check.agrees:
             put(
                 f"DIFFERS  {heading(check.number)}: {show(check.claimed)} claimed, {show(check.found)} found, {show(check.allowed)} allowed"
             )
-    how = "sample by sample" if found.exact else "within the sample's error"
-    agreeing = len(found.checks) - len(found.disagreements)
-    put(f"{agreeing} of {len(found.checks)} numbers agree {how}, on {found.images} of {found.record.images} images")
-    if found.unchecked:
+    how = "sample by sample" if verified.exact else "within the sample's error"
+    agreeing = len(verified.checks) - len(verified.disagreements)
+    put(
+        f"{agreeing} of {len(verified.checks)} numbers agree {how}, on {verified.images} of {verified.record.images} images"
+    )
+    if verified.unchecked:
         put(
-            f"{found.unchecked} numbers were not checked: a part of the images says nothing about costs, statistics of whole sets, and skills that fewer than {reasking.FEWEST} of them decide"
+            f"{verified.unchecked} numbers were not checked: a part of the images says nothing about costs, statistics of whole sets, and skills that fewer than {reasking.FEWEST} of them decide"
         )
-    if found.problems or found.disagreements:
+    if verified.problems or verified.disagreements:
         raise RecordError(f"{record} could not be verified.")

@@ -55,15 +55,18 @@ def train(
     from counterbench.pictures.curves import draw_trained
     from counterbench.runtime.devices import choose_device
     from counterbench.training import recipes
-    from counterbench.training.loop import Hardware
+    from counterbench.training.hardware import Hardware
 
     show_progress(quiet)
     place = str(choose_device(device))
-    loaded = datasets.load(dataset, source, data_dir)
+    loaded = datasets.load(dataset, source, data_dir=data_dir)
     recipe, _ = models.find_recipe(model, loaded.card.name)
     folder = output or Path("runs") / f"{recipe.name}-{loaded.card.name}-{loaded.source}"
-    keep(folder, recipes.MARKER, " with --resume")
-    recipes.train(recipe, loaded, folder, Hardware(place, devices, precision), seed, epochs, limit, resume)
+    keep(folder, recipes.MARKER, how=" with --resume")
+    hardware = Hardware(place, devices, precision)
+    recipes.train(
+        recipe, loaded, output=folder, hardware=hardware, seed=seed, epochs=epochs, limit=limit, resume=resume
+    )
     draw_trained(folder)
     put(str(folder))
     say(
@@ -97,7 +100,7 @@ def _instrument_options(seed: int) -> Callable[..., Any]:
 def _sources(dataset: str, source: tuple[str, ...], data_dir: Path | None) -> list[Any]:
     from counterbench import datasets
 
-    return [datasets.load(dataset, name, data_dir) for name in (source or (None,))]
+    return [datasets.load(dataset, name, data_dir=data_dir) for name in (source or (None,))]
 
 
 @main.command("train-judges")
@@ -126,7 +129,7 @@ def train_judges(
     from counterbench.errors import ConfigError
     from counterbench.runtime.devices import choose_device
     from counterbench.training import judges
-    from counterbench.training.loop import Hardware
+    from counterbench.training.hardware import Hardware
 
     show_progress(quiet)
     place = Hardware(str(choose_device(device)))
@@ -137,7 +140,8 @@ def train_judges(
             raise ConfigError(
                 f"--variable {label}: choose a categorical variable of {dataset}: {', '.join(k for k, v in kinds.items() if v in _CLASSES)}."
             )
-    put_json(json.dumps(judges.train_judges(loaded, labels, output, place, seed, epochs), indent=1))
+    report = judges.train_judges(loaded, labels, output=output, hardware=place, seed=seed, epochs=epochs)
+    put_json(json.dumps(report, indent=1))
 
 
 @main.command("train-features")
@@ -157,9 +161,10 @@ def train_features(
 
     from counterbench.runtime.devices import choose_device
     from counterbench.training import features
-    from counterbench.training.loop import Hardware
+    from counterbench.training.hardware import Hardware
 
     show_progress(quiet)
     place = Hardware(str(choose_device(device)))
     loaded = _sources(dataset, source, data_dir)
-    put_json(json.dumps(features.train_posterior(loaded, output, place, seed, epochs), indent=1))
+    report = features.train_posterior(loaded, output, hardware=place, seed=seed, epochs=epochs)
+    put_json(json.dumps(report, indent=1))

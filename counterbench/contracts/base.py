@@ -76,13 +76,13 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}{where}"
 
 
-def same(first: Tensor, second: Tensor, tolerance: float = 1e-5) -> bool:
+def same(first: Tensor, second: Tensor, *, tolerance: float = 1e-5) -> bool:
     """Whether two tensors agree up to rounding, NaN where the other is NaN."""
     return first.shape == second.shape and torch.allclose(
         first.double(), second.double(), rtol=tolerance, atol=tolerance, equal_nan=True
     )
 
 
-def unlike(first: Mapping[str, Tensor], second: Mapping[str, Tensor], tolerance: float = 1e-5) -> list[str]:
+def unlike(first: Mapping[str, Tensor], second: Mapping[str, Tensor], *, tolerance: float = 1e-5) -> list[str]:
     """Names under which two groups of tensors differ."""
-    return [name for name in first if name not in second or not same(first[name], second[name], tolerance)]
+    return [name for name in first if name not in second or not same(first[name], second[name], tolerance=tolerance)]

@@ -94,7 +94,7 @@ def the_same_again(dataset: Dataset) -> None:
 def null_truth_is_the_image(dataset: Dataset) -> None:
     """the true answer to the null intervention is the factual sample."""
     rows = torch.arange(COUNT)
-    moved = unlike(dict(dataset.split("test").take(rows)), dataset.truth("test", rows, {}), 1e-3)
+    moved = unlike(dict(dataset.split("test").take(rows)), dataset.truth("test", rows, {}), tolerance=1e-3)
     require(not moved, f"with nothing set, the truth has another {', '.join(moved)}; return the factual values")
 
 
@@ -104,7 +104,7 @@ def setting_what_is_changes_nothing(dataset: Dataset) -> None:
     factual = dataset.split("test").take(rows)
     for name in _known(dataset):
         truth = dataset.truth("test", rows, {name: factual[name]})
-        moved = unlike(dict(factual), truth, 0.02)
+        moved = unlike(dict(factual), truth, tolerance=0.02)
         require(
             not moved,
             f"do({name} = its own value) gives another {', '.join(moved)}; the renderer does not invert its own parameters exactly",
@@ -120,7 +120,9 @@ def truth_follows_the_graph(dataset: Dataset) -> None:
         truth = dataset.truth("test", rows, {name: held})
         require(same(truth[name], held), f"the truth of do({name}) has other values of {name!r} than were set")
         reached = {name, *dataset.graph.descendants(name)}
-        moved = unlike({key: factual[key] for key in dataset.card.attributes if key not in reached}, truth, 1e-3)
+        moved = unlike(
+            {key: factual[key] for key in dataset.card.attributes if key not in reached}, truth, tolerance=1e-3
+        )
         require(not moved, f"the truth of do({name}) changes {', '.join(moved)}, which no path of the graph leads to")
         for key, value in truth.items():
             dataset.variables[key].check(value)
@@ -133,8 +135,8 @@ def truth_depends_on_the_row_alone(dataset: Dataset) -> None:
         held = dataset.split("test").take(rows)[name].roll(1, 0)
         whole = dataset.truth("test", rows, {name: held})
         for part in (rows.flip(0), rows[3:4]):
-            found = dataset.truth("test", part, {name: held[part]})
-            moved = unlike({key: value[part] for key, value in whole.items()}, found, 1e-4)
+            alone = dataset.truth("test", part, {name: held[part]})
+            moved = unlike({key: value[part] for key, value in whole.items()}, alone, tolerance=1e-4)
             require(not moved, f"the truth of do({name}) depends on its batch: {', '.join(moved)}; take noise by row")
 
 
@@ -147,15 +149,15 @@ def judges_read_real_images(dataset: Dataset) -> None:
     missing = [name for name in card.attributes if name not in panels]
     test = dataset.split("test").take(slice(0, 200))
     for name, reading in judges.measure_all(panels, test[card.image]).items():
-        truth, found = test[name].double(), reading.mean.double()
+        truth, measured = test[name].double(), reading.mean.double()
         if reading.discrete:
-            right, usual = (found.argmax(1) == truth).double().mean(), truth.long().bincount().max() / len(truth)
+            right, usual = (measured.argmax(1) == truth).double().mean(), truth.long().bincount().max() / len(truth)
             require(
                 right > usual or right > 0.95,
                 f"the judge of {name} is right in {float(right):.0%} of real test images, and the commonest class is as frequent",
             )
         else:
-            error, usual = (found - truth).abs().mean(), (truth - truth.median()).abs().mean()
+            error, usual = (measured - truth).abs().mean(), (truth - truth.median()).abs().mean()
             require(
                 error < usual,
                 f"the judge of {name} is {float(error):.3g} off on real test images; guessing the median is {float(usual):.3g} off",
@@ -167,10 +169,10 @@ def judges_read_real_images(dataset: Dataset) -> None:
 
 
 def _known(dataset: Dataset) -> list[str]:
-    found = [name for name in dataset.card.intervenable if dataset.knows_truth([name])]
-    if not found:
+    known = [name for name in dataset.card.intervenable if dataset.knows_truth([name])]
+    if not known:
         raise NotAskedError("no intervention has a known truth; metrics that compare with it will say so")
-    return found
+    return known
 
 
 CHECKS = (

@@ -40,18 +40,18 @@ class Sight:
 def check_judge(name: str, dataset: Dataset) -> Iterator[Finding]:
     """Check the judge `name` on real images: as the dataset's card makes it, else with its default options."""
     images = _images(dataset)
-    made = [
+    members = [
         (variable, member)
         for variable, panel in judges.load(dataset.card, dataset.source).items()
         for member in panel.members
         if type(member) is registry.judges.get(name)
     ]
-    if not made:
-        made = list(_default_judges(name, dataset))
-    if not made:
+    if not members:
+        members = list(_default_judges(name, dataset))
+    if not members:
         advice = f"it measures no variable of {dataset.card.name}; give another --dataset"
         yield Finding("measures a variable", dataset.card.name, "not asked", advice)
-    for variable, member in made:
+    for variable, member in members:
         yield from run(JUDGE_CHECKS, Sight(member, images), variable)
 
 
@@ -98,7 +98,7 @@ def no_result_depends_on_the_batch(sight: Sight) -> None:
     alone = torch.cat([sight.look(sight.images[i : i + 1]) for i in range(len(sight.images))])
     backwards = sight.look(sight.images.flip(0)).flip(0)
     require(
-        same(whole, alone, 1e-4) and same(whole, backwards, 1e-4),
+        same(whole, alone, tolerance=1e-4) and same(whole, backwards, tolerance=1e-4),
         "an image gets another result alone than among others; put networks into eval mode, and normalise nothing over the batch",
     )
 
@@ -115,22 +115,23 @@ def judge_gives_what_it_says(sight: Sight) -> None:
     assert isinstance(sight.instrument, Judge)
     variable: Variable = sight.instrument.variable
     for images in (sight.images, torch.zeros_like(sight.images), torch.full_like(sight.images, 255.0)):
-        found = sight.instrument.measure(images)
+        reading = sight.instrument.measure(images)
         require(
-            found.dtype == torch.float32 and found.isfinite().all(), "return finite numbers, also for an empty image"
+            reading.dtype == torch.float32 and reading.isfinite().all(),
+            "return finite numbers, also for an empty image",
         )
         if isinstance(variable, Continuous):
             require(
-                found.shape == (len(images),),
-                f"return (N,) numbers in {variable.unit or 'its unit'}, not {tuple(found.shape)}",
+                reading.shape == (len(images),),
+                f"return (N,) numbers in {variable.unit or 'its unit'}, not {tuple(reading.shape)}",
             )
             continue
         require(
-            found.ndim == 2 and found.shape[1] >= 2,
-            f"return (N, K) probabilities of the classes of {variable.name}, not {tuple(found.shape)}",
+            reading.ndim == 2 and reading.shape[1] >= 2,
+            f"return (N, K) probabilities of the classes of {variable.name}, not {tuple(reading.shape)}",
         )
         require(
-            (found >= 0).all() and torch.allclose(found.sum(1), torch.ones(len(found)), atol=1e-3),
+            (reading >= 0).all() and torch.allclose(reading.sum(1), torch.ones(len(reading)), atol=1e-3),
             "class probabilities must be between 0 and 1 and add up to 1 for each image",
         )
 
@@ -140,9 +141,9 @@ def space_gives_vectors(sight: Sight) -> None:
     assert isinstance(sight.instrument, FeatureSpace)
     if not sight.instrument.vectors:
         raise NotAskedError("it knows distances only")
-    found = sight.instrument.extract(sight.images)
-    require(found.ndim == 2 and len(found) == COUNT, f"return (N, D), not {tuple(found.shape)}")
-    require(found.isfinite().all(), "its vectors are not finite")
+    vectors = sight.instrument.extract(sight.images)
+    require(vectors.ndim == 2 and len(vectors) == COUNT, f"return (N, D), not {tuple(vectors.shape)}")
+    require(vectors.isfinite().all(), "its vectors are not finite")
 
 
 def space_measures_distances(sight: Sight) -> None:
@@ -150,10 +151,10 @@ def space_measures_distances(sight: Sight) -> None:
     assert isinstance(sight.instrument, FeatureSpace)
     space, images = sight.instrument, sight.images
     require(float(space.distance(images, images).abs().max()) < 1e-5, "an image has a distance from itself")
-    there, back = space.distance(images, images.flip(0)), space.distance(images.flip(0), images)
-    require(there.shape == (COUNT,), f"distance must return (N,), not {tuple(there.shape)}")
-    require(same(there, back, 1e-4), "the distance there is not the distance back")
-    require((there >= 0).all(), "a distance is negative")
+    forth, back = space.distance(images, images.flip(0)), space.distance(images.flip(0), images)
+    require(forth.shape == (COUNT,), f"distance must return (N,), not {tuple(forth.shape)}")
+    require(same(forth, back, tolerance=1e-4), "the distance there is not the distance back")
+    require((forth >= 0).all(), "a distance is negative")
 
 
 JUDGE_CHECKS = (says_what_decides_it, judge_gives_what_it_says, no_result_depends_on_the_batch, the_same_again)

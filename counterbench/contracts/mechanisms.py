@@ -51,7 +51,7 @@ class MechanismCase:
         return self.mechanism.abduct(self.value, self.parents, generator or streams(len(self.value)))
 
 
-def streams(count: int, start: int = 0, seed: int = 0) -> SampleNoise:
+def streams(count: int, start: int = 0, *, seed: int = 0) -> SampleNoise:
     """Chance for some samples, one stream each."""
     return SampleNoise(seed, range(start, start + count))
 
@@ -63,8 +63,8 @@ def check(name: str, dataset: Dataset) -> Iterator[Finding]:
     kinds = getattr(family, "kinds", ())
     fitting = [variable for variable in dataset.variables.values() if variable.kind in kinds]
     if not fitting:
-        there = ", ".join(sorted({variable.kind for variable in dataset.variables.values()}))
-        advice = f"it models {', '.join(kinds) or 'nothing'}, and {dataset.card.name} has only {there}; give another --dataset"
+        available = ", ".join(sorted({variable.kind for variable in dataset.variables.values()}))
+        advice = f"it models {', '.join(kinds) or 'nothing'}, and {dataset.card.name} has only {available}; give another --dataset"
         yield Finding("models a variable", dataset.card.name, "not asked", advice)
     for variable in fitting:
         try:
@@ -191,16 +191,16 @@ def no_sample_depends_on_its_batch(case: MechanismCase) -> None:
 
 def chance_is_the_generators(case: MechanismCase) -> None:
     """the same generator gives the same noise, whatever the global seed is."""
-    found, sampled = [], []
+    draws, sampled = [], []
     for outer in (1, 2):
         torch.manual_seed(outer)
-        found.append(case.abduct(torch.Generator().manual_seed(5)))
+        draws.append(case.abduct(torch.Generator().manual_seed(5)))
         sampled.append(case.mechanism.sample_noise(len(case.value), torch.Generator().manual_seed(5)))
     require(
         all(torch.equal(sampled[0][name], sampled[1][name]) for name in sampled[0]),
         "sample_noise depends on torch's global seed; draw with counterbench.causal.chance.normal(size, generator, like)",
     )
-    same_noise = all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    same_noise = all(torch.equal(draws[0][name], draws[1][name]) for name in draws[0])
     require(
         same_noise,
         "abduct depends on torch's global seed; draw with counterbench.causal.chance.normal(size, generator, like)",
@@ -208,7 +208,7 @@ def chance_is_the_generators(case: MechanismCase) -> None:
     if case.mechanism.stochastic_abduction:
         other = case.abduct(torch.Generator().manual_seed(6))
         require(
-            any(not torch.equal(other[name], first) for name, first in found[0].items()),
+            any(not torch.equal(other[name], first) for name, first in draws[0].items()),
             "two generators gave the same noise, so abduct draws nothing; set stochastic_abduction = False",
         )
 
@@ -233,10 +233,10 @@ def double_precision_is_kept(case: MechanismCase) -> None:
     try:
         parents = {name: value.double() for name, value in case.parents.items()}
         noise = mechanism.abduct(case.value.double(), parents, streams(len(case.value)))
-        made = {"generate": mechanism.generate(noise, parents), **mechanism.sample_noise(2)}
+        results = {"generate": mechanism.generate(noise, parents), **mechanism.sample_noise(2)}
     finally:
         mechanism.to(before)
-    for name, value in made.items():
+    for name, value in results.items():
         require(
             value.dtype == torch.float64,
             f"{name} gives {value.dtype} where the model and its input are float64; make tensors like the input, not of a fixed dtype",

@@ -34,7 +34,7 @@ class _Grainy:
     """The answers of `identity` with grain that depends on the sample alone: something to measure in every question."""
 
     def __init__(self, dataset: Dataset):
-        self._identity, self._image = baselines.BASELINES["identity"](dataset, 1), dataset.card.image
+        self._identity, self._image = baselines.BASELINES["identity"](dataset, references=1), dataset.card.image
 
     def counterfactual(
         self, factual: Samples, interventions: Mapping[str, Tensor], generator: object = None
@@ -65,7 +65,7 @@ class MetricCase:
         taking = Taking("grainy", model, self.exam.make_metrics(model), folder, "check")
         token = shown.set(False)
         try:
-            examine(self.exam, [taking], batch_size)
+            examine(self.exam, [taking], batch_size=batch_size)
         finally:
             shown.reset(token)
         return taking.columns()
@@ -121,13 +121,13 @@ def declares_its_numbers(case: MetricCase) -> None:
 def gives_what_it_declares(case: MetricCase) -> None:
     """its numbers are finite, one per sample, and among those that it declares."""
     _cells(case)
-    found = case.columns()
+    columns = case.columns()
     require(
-        found,
+        columns,
         "it gave no number for a model that answers everything; call self.add(cell, answers.index, score) in update",
     )
     test = set(case.exam.plan.index.tolist())
-    for column in found:
+    for column in columns:
         require(column.cell in case.metric.cells, f"{column.cell} is not among make_cells()")
         require(
             column.value.isfinite().all(),
@@ -148,7 +148,7 @@ def no_score_depends_on_the_batch(case: MetricCase) -> None:
             if cell.kind == "peak" or cell.kind == "timing":
                 continue
             require(
-                same(column.value, parts[cell].value, 1e-4) and torch.equal(column.index, parts[cell].index),
+                same(column.value, parts[cell].value, tolerance=1e-4) and torch.equal(column.index, parts[cell].index),
                 f"{cell.quantity} changes with the batch size; score each sample by itself, and compute statistics of the set in compute()",
             )
 
@@ -171,7 +171,7 @@ def survives_the_disk(case: MetricCase) -> None:
         again = case.columns(folder=Path(folder))  # read, not asked again
         for before, after in zip(first, again, strict=True):
             require(
-                same(before.value, after.value, 1e-9),
+                same(before.value, after.value, tolerance=1e-9),
                 f"{before.cell.quantity} is another after it was stored; see `states`",
             )
 

@@ -41,15 +41,15 @@ class ModelCase:
         asked = {"": {}, **{name: {name: value} for name, value in shifted.items()}}
         return {name: held for name, held in asked.items() if models.can_answer(self.contestant.model, list(held))}
 
-    def ask(self, held: Mapping[str, Tensor], rows: slice = slice(None), reverse: bool = False) -> dict[str, Tensor]:
+    def ask(self, held: Mapping[str, Tensor], rows: slice = slice(None), *, reverse: bool = False) -> dict[str, Tensor]:
         """The answer to one question about some rows, checked as the evaluation checks it."""
         order = torch.arange(self.factual.count)[rows]
         order = order.flip(0) if reverse else order
-        given = Samples({name: value[order] for name, value in self.factual.items()}, self.factual.index[order])
+        factual = Samples({name: value[order] for name, value in self.factual.items()}, self.factual.index[order])
         asked = {name: value[order] for name, value in held.items()}
-        noise = SampleNoise(0, given.index.tolist())
+        noise = SampleNoise(0, factual.index.tolist())
         with torch.no_grad():
-            return models.ask(self.contestant.model, given, asked, noise, self.dataset.variables)
+            return models.ask(self.contestant.model, factual, asked, noise=noise, variables=self.dataset.variables)
 
 
 def check(name: str, dataset: Dataset) -> Iterator[Finding]:
@@ -99,7 +99,7 @@ def only_descendants_change(case: ModelCase) -> None:
     for name, held in case.questions.items():
         reached = {name, *(graph.descendants(name) if name else ()), card.image}
         kept = {other: case.factual[other] for other in card.attributes if other not in reached}
-        moved = unlike(kept, case.ask(held), 1e-3)
+        moved = unlike(kept, case.ask(held), tolerance=1e-3)
         after = f"do({name})" if name else "the null intervention"
         require(
             not moved,
@@ -111,9 +111,9 @@ def no_answer_depends_on_its_batch(case: ModelCase) -> None:
     """the same question gets the same answer alone, in company and in any order."""
     held, image = _any(case), case.dataset.card.image
     whole, backwards = case.ask(held), case.ask(held, reverse=True)
-    moved = unlike(whole, {name: value.flip(0) for name, value in backwards.items()}, 1e-3)
+    moved = unlike(whole, {name: value.flip(0) for name, value in backwards.items()}, tolerance=1e-3)
     alone = [case.ask(held, slice(i, i + 1)) for i in range(case.factual.count)]
-    moved += unlike(whole, {name: torch.cat([one[name] for one in alone]) for name in whole}, 1e-3)
+    moved += unlike(whole, {name: torch.cat([one[name] for one in alone]) for name in whole}, tolerance=1e-3)
     if image in moved:
         shift = float((whole[image] - torch.cat([one[image] for one in alone])).abs().max())
         require(
@@ -127,11 +127,11 @@ def no_answer_depends_on_its_batch(case: ModelCase) -> None:
 
 def chance_is_the_generators(case: ModelCase) -> None:
     """asked again it answers the same, whatever the global seed is."""
-    held, found = _any(case), []
+    held, answers = _any(case), []
     for outer in (1, 2):
         torch.manual_seed(outer)
-        found.append(case.ask(held))
-    moved = unlike(found[0], found[1])
+        answers.append(case.ask(held))
+    moved = unlike(answers[0], answers[1])
     require(
         not moved,
         f"its {', '.join(moved)} changed between two equal questions; draw from the generator that is given, not from torch's global one",

@@ -104,7 +104,14 @@ class Phantom(RenderedSource):
 
     def render(self, split: str, rows: Tensor, attributes: Mapping[str, Tensor]) -> Tensor:
         draws = self.draws(split).take(rows).hidden
-        return render(attributes, draws["traits"], draws["shot"], draws["scanner"], draws["lesion"], side=self.side)
+        return render(
+            attributes,
+            draws["traits"],
+            shot=draws["shot"],
+            scanner=draws["scanner"],
+            lesion=draws["lesion"],
+            side=self.side,
+        )
 
     def role(self, name: str, split: str, rows: Tensor) -> Tensor | list[str]:
         if name not in self.card.roles:
@@ -119,7 +126,7 @@ class Phantom(RenderedSource):
             return hidden["lesion"]
         if name in ("mask", "boxes"):
             draw = parts if name == "mask" else lesion_boxes
-            return draw(values, hidden["traits"], hidden["shot"], hidden["lesion"], self.side)
+            return draw(values, hidden["traits"], shot=hidden["shot"], lesion=hidden["lesion"], side=self.side)
         template = self.card.roles["caption"].template
         return [
             template.format(**{key: self.variables[key].show(float(value[row])) for key, value in values.items()})

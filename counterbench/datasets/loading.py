@@ -21,15 +21,15 @@ def names() -> list[str]:
 
 def _plugged_cards() -> dict[str, Card]:
     """Cards that plug-in readers bring along, as an attribute `plugin_card` (a Card, or the path of one)."""
-    found: dict[str, Card] = {}
+    cards: dict[str, Card] = {}
     for name in registry.datasets.names():
         if registry.datasets.is_builtin(name):  # a built-in reader's cards lie in the catalogue
             continue
         card = getattr(registry.datasets.get(name), "plugin_card", None)
         if card is not None:
             card = card if isinstance(card, Card) else read_card(Path(card))
-            found[card.name] = card
-    return found
+            cards[card.name] = card
+    return cards
 
 
 def card(name: str) -> Card:
@@ -49,7 +49,7 @@ def card(name: str) -> Card:
     raise UnknownNameError("dataset", name, [*paths, *plugged])
 
 
-def load(name: str, source: str | None = None, data_dir: Path | str | None = None) -> Dataset:
+def load(name: str, source: str | None = None, *, data_dir: Path | str | None = None) -> Dataset:
     """The dataset `name` from one of its sources.
 
     Args:
@@ -57,8 +57,8 @@ def load(name: str, source: str | None = None, data_dir: Path | str | None = Non
         source: None for the card's default.
         data_dir: where published data lies; default `$COUNTERBENCH_DATA`.
     """
-    given = data_dir or os.environ.get("COUNTERBENCH_DATA")
-    folder = Path(given).expanduser() if given else None
+    data_folder = data_dir or os.environ.get("COUNTERBENCH_DATA")
+    folder = Path(data_folder).expanduser() if data_folder else None
     if folder is not None and not folder.is_dir():
         raise DataError(
             f"The data folder {folder} does not exist; give --data-dir, or set COUNTERBENCH_DATA, to one that does."

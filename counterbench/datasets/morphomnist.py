@@ -88,7 +88,7 @@ class _Handwriting(RenderedSource):
         """(N, 1, 32, 32), uint8."""
         measured = remembered(self._measured, split, lambda: _unmeasured(len(self.draws(split))))
         of_rows = measured[rows]  # filled in where it is NaN
-        images = render(self.outline(split, rows), attributes["thickness"], attributes["intensity"], of_rows)
+        images = render(self.outline(split, rows), attributes["thickness"], attributes["intensity"], drawn=of_rows)
         measured[rows] = of_rows
         return functional.pad(images, (2, 2, 2, 2))[:, None]
 

@@ -150,13 +150,13 @@ def _table(path: Path) -> tuple[dict[str, list[str]], list[int]]:
 
 def _values(variable: Variable, entries: Sequence[str], lines: Sequence[int], where: str) -> Tensor:
     """Natural values of one variable."""
-    found: list[float] = []
+    values: list[float] = []
     for line, entry in zip(lines, entries, strict=True):
         if isinstance(variable, Continuous):
-            found.append(_number(variable, entry, f"{where}, line {line}"))
+            values.append(_number(variable, entry, f"{where}, line {line}"))
         else:
-            found.append(_class(variable, entry, f"{where}, line {line}"))
-    return torch.tensor(found, dtype=torch.float32 if isinstance(variable, Continuous) else torch.long)
+            values.append(_class(variable, entry, f"{where}, line {line}"))
+    return torch.tensor(values, dtype=torch.float32 if isinstance(variable, Continuous) else torch.long)
 
 
 def _number(variable: Continuous, entry: str, where: str) -> float:

@@ -53,8 +53,8 @@ class Asking:
         self.batch = Batch(
             batch.factual,
             batch.image,
-            batch.shared.instruments,
-            batch.view,
+            instruments=batch.shared.instruments,
+            view=batch.view,
             null=None if first is None or not self.takes(first) else lambda: self.answer(first),
             partner=lambda: batch.strangers,
             matched=batch.matched,
@@ -102,7 +102,7 @@ class Asking:
                 noise = SampleNoise(self.exam.seed, question.streams())
                 costed = self.taking.networks if question.kind == "single" else []  # only their cost is judged
                 with counted_passes(costed, given.count) as passes:
-                    values = models.ask(model, given, question.held, noise, variables)
+                    values = models.ask(model, given, question.held, noise=noise, variables=variables)
                 self.passes = passes.mean
         self._note_reach(values)
         return values
@@ -111,7 +111,7 @@ class Asking:
         """What a question is asked about: the observed samples, or the model's own answers, image and attributes."""
         if question.follows is None:
             return self.shared.factual
-        return Samples(self.answers[question.follows.name], self.shared.rows, question.follows.held)
+        return Samples(self.answers[question.follows.name], self.shared.rows, done=question.follows.held)
 
     def _judge(self, question: Question, values: Mapping[str, Tensor], seconds: float) -> None:
         answers = self._answers(question, values, seconds)

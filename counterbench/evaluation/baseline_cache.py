@@ -29,7 +29,7 @@ def save_columns(path: Path, columns: Sequence[Column]) -> bool:
         if not (column.reference == 1).all():
             tensors[f"{number}/reference"] = column.reference
     described = [{"metric": column.metric, "cell": asdict(column.cell)} for column in columns]
-    return write_tensors(path, tensors, {"columns": json.dumps(described)}, optional=True)
+    return write_tensors(path, tensors, metadata={"columns": json.dumps(described)}, optional=True)
 
 
 def load_columns(path: Path) -> list[Column] | None:
@@ -46,7 +46,7 @@ def load_columns(path: Path) -> list[Column] | None:
             # JSON has lists where a cell has tuples.
             fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in entry["cell"].items()}
             cell = Cell(**fields)
-            columns.append(Column(entry["metric"], cell, index, value, reference))
+            columns.append(Column(entry["metric"], cell, index, value, reference=reference))
     except (KeyError, ValueError, TypeError):
         return None
     return columns
@@ -55,10 +55,10 @@ def load_columns(path: Path) -> list[Column] | None:
 def prune(folder: Path, kept: int = _KEPT) -> None:
     """Leave only the folders in `folder` that were used last."""
     try:
-        found = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+        folders = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
     except OSError:
         return
-    for path in found[:-kept]:
+    for path in folders[:-kept]:
         shutil.rmtree(path, ignore_errors=True)
 
 

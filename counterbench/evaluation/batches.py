@@ -72,29 +72,25 @@ class SharedBatch:
         split = self.exam.dataset.split(SPLIT)
         self.factual = split.take(self.rows)
         self.questions = [question.at(positions) for question in self.exam.plan.questions]
-        self.view = View(picture(self.factual, self.image), shared.instruments, split.group[self.rows])
+        self._held = {question.variable: question.held for question in self.questions if question.kind == "single"}
+        self.view = View(picture(self.factual, self.image), shared.instruments, group=split.group[self.rows])
         self._floors: dict[str, dict[str, Tensor]] = {}
         self._truths: dict[str, dict[str, Tensor] | None] = {}
         self._matched: dict[str, View] = {}
 
-    def wanted(self, variable: str) -> Tensor:
-        """Values that single questions set."""
-        return self.exam.plan.single[variable][self.positions]
-
     def floor(self, variable: str) -> dict[str, Tensor]:
         """Counterfactual attributes, as far as they are known; the image unchanged."""
         if variable not in self._floors:
-            held = {variable: self.wanted(variable)}
-            self._floors[variable] = self.shared.identity.attributes(self.factual, held)
+            self._floors[variable] = self.shared.identity.attributes(self.factual, self._held[variable])
         return self._floors[variable]
 
     def truth(self, variable: str) -> dict[str, Tensor] | None:
         """The true counterfactual, where it is known."""
         if variable not in self._truths:
-            held, dataset = {variable: self.wanted(variable)}, self.exam.dataset
+            dataset = self.exam.dataset
             with self.shared.timed("truth"):
                 known = dataset.knows_truth([variable])
-                self._truths[variable] = dataset.truth(SPLIT, self.rows, held) if known else None
+                self._truths[variable] = dataset.truth(SPLIT, self.rows, self._held[variable]) if known else None
         return self._truths[variable]
 
     @cached_property
@@ -110,7 +106,7 @@ class SharedBatch:
             drawn = SampleNoise(self.exam.seed, keys).uniform(1)[:, 0]
             rows = self.shared.matcher.random(self.floor(variable), drawn)
             real = self.exam.dataset.reference(self.exam.suite.references)
-            self._matched[variable] = View(real.take(rows)[self.image], self.shared.instruments, real.group[rows])
+            self._matched[variable] = View(real.take(rows)[self.image], self.shared.instruments, group=real.group[rows])
         return self._matched[variable]
 
 
@@ -125,12 +121,12 @@ def partners(group: Tensor) -> Tensor:
     """
     count = len(group)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(count))
-    found, partner = torch.zeros(count, dtype=torch.bool), torch.arange(count)
+    paired, partner = torch.zeros(count, dtype=torch.bool), torch.arange(count)
     for step in range(1, count):
         other = order.roll(-step)
-        new = ~found[order] & (group[order] != group[other])
+        new = ~paired[order] & (group[order] != group[other])
         partner[order[new]] = other[new]
-        found[order[new]] = True
-        if found.all():
+        paired[order[new]] = True
+        if paired.all():
             break
     return partner

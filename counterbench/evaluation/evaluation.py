@@ -55,7 +55,7 @@ class Evaluation:
 
 
 def evaluate(
-    contestant: Contestant, exam: Exam, batch_size: int | None = None, folder: Path | None = None
+    contestant: Contestant, exam: Exam, *, batch_size: int | None = None, folder: Path | None = None
 ) -> Evaluation:
     """Ask one model all questions, beside the baselines, and judge the answers.
 
@@ -75,7 +75,7 @@ def evaluate(
         raise ConfigError(f"Nothing can be computed. {reasons}.")
     known, waiting = _references(exam)
     with evaluation_mode(contestant.model) as switched:
-        seconds = examine(exam, [taking, *waiting], batch_size)
+        seconds = examine(exam, [taking, *waiting], batch_size=batch_size)
     begun = time.perf_counter()
     with one_thread(), threadpool_limits(1):  # another number of threads is another order of summation
         columns = {MODEL: _with_failures(taking)}
@@ -107,21 +107,21 @@ def _references(exam: Exam) -> tuple[dict[str, list[Column]], list[Taking]]:
     home = cache_folder() / "baselines"
     for name in (*baselines.available(exam.dataset.card), REAL):
         contestant = (
-            Contestant(name, baselines.BASELINES[name](exam.dataset, exam.suite.references))
+            Contestant(name, baselines.BASELINES[name](exam.dataset, references=exam.suite.references))
             if name in baselines.BASELINES
             else None
         )
         key = key_of(exam, contestant)
         folder = home / key[:32]
-        found = load_columns(folder / _COLUMNS)
-        if found is not None:
-            known[name] = found
+        columns = load_columns(folder / _COLUMNS)
+        if columns is not None:
+            known[name] = columns
             touch(folder)
             continue
-        made: list[Metric] = exam.make_metrics(contestant)
+        metrics: list[Metric] = exam.make_metrics(contestant)
         if contestant is None:
-            made = [metric for metric in made if metric.judges_real]
-        waiting.append(Taking(name, contestant, made, folder if touch(folder) else None, key, optional=True))
+            metrics = [metric for metric in metrics if metric.judges_real]
+        waiting.append(Taking(name, contestant, metrics, folder if touch(folder) else None, key, optional=True))
     return known, waiting
 
 
@@ -150,8 +150,13 @@ def _record(
     assert contestant is not None
     begun = time.perf_counter()
     asked_about = group[exam.plan.index]
-    made, undefined = numbers.numbers(
-        columns, exam.plan.index, asked_about, exam.suite.resamples, exam.seed, _leaked(exam, taking)
+    results, undefined = numbers.numbers(
+        columns,
+        exam.plan.index,
+        asked_about,
+        resamples=exam.suite.resamples,
+        seed=exam.seed,
+        leaked=_leaked(exam, taking),
     )
     spent = {name: value for name, value in seconds.items() if name != "start"}
     spent |= {"statistics": time.perf_counter() - begun, "total": time.perf_counter() - seconds["start"]}
@@ -171,7 +176,7 @@ def _record(
         pixel_temperature=contestant.pixel_temperature,
         parameters=contestant.parameters,
         training=contestant.training,
-        numbers=made,
+        numbers=results,
         skipped={what: without_folders(why) for what, why in skipped.items()},
         seconds={name: round(value, 3) for name, value in spent.items()},
         device=str(exam.device),

@@ -52,7 +52,7 @@ class Shelf(Mapping[str, FeatureSpace]):
             return False
         try:
             self.loaded[str(name)] = features.load(
-                str(name), self.dataset.card, self.panels, self.device, self.dataset.source
+                str(name), self.dataset.card, self.panels, device=self.device, source=self.dataset.source
             )
         except UnavailableError as error:
             self.missing[str(name)] = str(error)
@@ -128,17 +128,17 @@ class Exam:
     @cached_property
     def fingerprints(self) -> dict[str, str]:
         """SHA-256 of what decides the data: card, pixels, attributes."""
-        found = {
+        fingerprints = {
             "card": self.dataset.card.fingerprint,
             "test": self.dataset.split(SPLIT).fingerprint,
             "train_attributes": self.dataset.attributes_fingerprint("train"),
             "reference": self.dataset.reference(self.suite.references).fingerprint,
         }
         if not type(self.dataset).__module__.startswith("counterbench."):
-            found["reader"] = registry.source_hash_of(type(self.dataset))
+            fingerprints["reader"] = registry.source_hash_of(type(self.dataset))
         if any(options.get("reference") == "train" for options in self.metrics.values()):
-            found["train"] = self.dataset.split("train").fingerprint
-        return found
+            fingerprints["train"] = self.dataset.split("train").fingerprint
+        return fingerprints
 
     def setting(self, noise: Mapping[str, int] | None = None) -> Setting:
         """What a metric may know.
@@ -214,6 +214,7 @@ def _noise_widths(contestant: Contestant | None) -> dict[str, int]:
 def prepare(
     dataset: Dataset | str,
     suite: Suite | str = "standard",
+    *,
     source: str | None = None,
     data_dir: Path | None = None,
     metrics: Sequence[str] | None = None,
@@ -240,11 +241,11 @@ def prepare(
         ConfigError: if the metrics can judge none of the questions.
     """
     suite = find_suite(suite) if isinstance(suite, str) else suite
-    dataset = datasets.load(dataset, source, data_dir) if isinstance(dataset, str) else dataset
-    chosen = {name: suite.metrics.get(name, {}) for name in (suite.metrics if metrics is None else metrics)}
-    if not chosen:
+    dataset = datasets.load(dataset, source, data_dir=data_dir) if isinstance(dataset, str) else dataset
+    options = {name: suite.metrics.get(name, {}) for name in (suite.metrics if metrics is None else metrics)}
+    if not options:
         raise ConfigError(f"No metric is given; choose some of: {', '.join(registry.metrics.names())}.")
-    for name in chosen:
+    for name in options:
         if name not in registry.metrics:
             raise UnknownNameError("metric", name, registry.metrics.names())
     if plan is not None and limit is not None:
@@ -252,23 +253,23 @@ def prepare(
             f"--limit {limit} and --plan {plan} exclude each other: the file says which images are asked about."
         )
     place = choose_device(device)
-    questions = plans.load(plan, dataset) if plan else plans.draw(dataset, suite, seed, limit)
-    panels = judges.load(dataset.card, dataset.source, place)
+    questions = plans.load(plan, dataset) if plan else plans.draw(dataset, suite, seed, limit=limit)
+    panels = judges.load(dataset.card, dataset.source, device=place)
     exam = Exam(
         dataset,
         suite,
         questions,
         panels,
         Shelf(dataset, panels, place),
-        chosen,
+        options,
         seed,
         limit,
         place,
         plan.name if plan else "",
     )
-    made = exam.make_metrics()
-    if not any(metric.cells or metric.skipped for metric in made):
+    instances = exam.make_metrics()
+    if not any(metric.cells or metric.skipped for metric in instances):
         raise ConfigError(
-            f"The suite {suite.name!r} asks nothing that {', '.join(chosen)} could judge; add questions or metrics."
+            f"The suite {suite.name!r} asks nothing that {', '.join(options)} could judge; add questions or metrics."
         )
     return exam

@@ -15,6 +15,7 @@ from counterbench.records.record import Record
 def exam_of(
     record: Record,
     data_dir: Path | None = None,
+    *,
     device: str = "cpu",
     limit: int | None = None,
     dataset: Dataset | str | None = None,
@@ -43,10 +44,10 @@ def exam_of(
     return prepare(
         dataset or inputs.dataset,
         inputs.suite,
-        inputs.source,
-        data_dir,
-        list(inputs.metrics),
-        inputs.seed,
-        limit or inputs.limit,
-        device,
+        source=inputs.source,
+        data_dir=data_dir,
+        metrics=list(inputs.metrics),
+        seed=inputs.seed,
+        limit=limit or inputs.limit,
+        device=device,
     )

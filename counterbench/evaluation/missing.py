@@ -38,11 +38,11 @@ def penalised(column: Column, failed: Tensor) -> Column:
     if not missing.any() or cell.statistic != "mean" or cell.kind in ("timing", "peak"):
         return column
     scale = torch.ones_like(column.reference) if cell.kind == "skill" else column.reference
-    there = ~missing & (scale > 0)
-    answered = column.value[there] / scale[there]
+    answered_rows = ~missing & (scale > 0)
+    answered = column.value[answered_rows] / scale[answered_rows]
     value = column.value.clone()
     value[missing] = _worst(cell, answered) * scale[missing]
-    return Column(column.metric, cell, column.index, value, column.reference, column.no_rank)
+    return Column(column.metric, cell, column.index, value, reference=column.reference, no_rank=column.no_rank)
 
 
 def _worst(cell: Cell, answered: Tensor) -> float:

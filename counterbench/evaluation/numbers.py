@@ -17,6 +17,7 @@ def numbers(
     columns: Mapping[str, Sequence[Column]],
     index: Tensor,
     group: Tensor,
+    *,
     resamples: int,
     seed: int,
     leaked: AbstractSet[tuple[str, object]] = frozenset(),
@@ -36,17 +37,17 @@ def numbers(
     """
     hindered = {(column.metric, column.cell): column.no_rank for column in columns["model"]}
     keys = list(hindered)
-    wanted = set(keys)
+    of_model = set(keys)
     flat = [
         (row, (column.metric, column.cell), column)
         for row, listed in columns.items()
         for column in listed
-        if row == "model" or (column.metric, column.cell) in wanted
+        if row == "model" or (column.metric, column.cell) in of_model
     ]
-    found = _estimates([column for _, _, column in flat], index, group, resamples, seed)
-    estimates = {(row, key): estimate for (row, key, _), estimate in zip(flat, found, strict=True)}
+    flat_estimates = _estimates([column for _, _, column in flat], index, group, resamples, seed)
+    estimates = {(row, key): estimate for (row, key, _), estimate in zip(flat, flat_estimates, strict=True)}
     references = [row for row in columns if row != "model"]
-    made, skipped = [], {}
+    results, skipped = [], {}
     for key in keys:
         metric, cell = key
         own = estimates["model", key]
@@ -58,8 +59,8 @@ def numbers(
         fields = {name: value for name, value in vars(cell).items() if name not in ("worst", "only_if_truth_wins")}
         fields["intervened"] = cell.intervened_in_words
         marks = {"leaked": key in leaked, "no_rank": hindered[key] or _no_rank(cell, known)}
-        made.append(Number(**own.model_dump(), metric=metric, **fields, references=known, **marks))
-    return made, skipped
+        results.append(Number(**own.model_dump(), metric=metric, **fields, references=known, **marks))
+    return results, skipped
 
 
 def _no_rank(cell: Cell, references: Mapping[str, Estimate]) -> str:

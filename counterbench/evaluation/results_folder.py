@@ -43,7 +43,7 @@ def stored(folder: Path, inputs: Inputs) -> Record | None:
     return record
 
 
-def save(evaluation: Evaluation, folder: Path, picture: Figure | None = None) -> None:
+def save(evaluation: Evaluation, folder: Path, *, picture: Figure | None = None) -> None:
     """Write the scores, the questions and the picture, then the record: where there is a record, everything else is there too."""
     scores = write_samples(evaluation, folder / SAMPLES)
     totals.write(totals.of_table(scores, merge=True), folder / TOTALS)

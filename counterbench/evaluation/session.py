@@ -24,7 +24,7 @@ from counterbench.storage.tensors import read_tensors, write_tensors
 _CHUNK = 500
 
 
-def examine(exam: Exam, takings: Sequence[Taking], batch_size: int | None = None) -> dict[str, float]:
+def examine(exam: Exam, takings: Sequence[Taking], *, batch_size: int | None = None) -> dict[str, float]:
     """Ask every contestant every question that its metrics judge; the results are in their `chunks`.
 
     Args:

@@ -63,8 +63,8 @@ class Coverage:
     @property
     def counts(self) -> dict[str, int]:
         """Numbers of each kind."""
-        told = {kind: len(self.wrong[kind]) for kind in WRONG}
-        return {"asked": self.asked, "usable": len(self.found), **told, "extra": len(self.extra)}
+        wrong = {kind: len(self.wrong[kind]) for kind in WRONG}
+        return {"asked": self.asked, "usable": len(self.found), **wrong, "extra": len(self.extra)}
 
     def examples(self) -> list[str]:
         """One answer of every kind that cannot be used, and why."""
@@ -75,10 +75,10 @@ class Coverage:
         return shown + [f"{name} answers nothing" for name in self.extra[:1]]
 
     def __str__(self) -> str:
-        wrong = [f"{len(self.wrong[kind])} {said}" for kind, said in WRONG.items() if self.wrong[kind]]
+        wrong = [f"{len(self.wrong[kind])} {words}" for kind, words in WRONG.items() if self.wrong[kind]]
         extra = f"; {len(self.extra)} files answer nothing" if self.extra else ""
-        said = f"{len(self.found)} of {self.asked} answers can be used"
-        return said + (f" ({', '.join(wrong)})" if wrong else "") + extra
+        summary = f"{len(self.found)} of {self.asked} answers can be used"
+        return summary + (f" ({', '.join(wrong)})" if wrong else "") + extra
 
 
 class AnswerFolder:
@@ -161,19 +161,19 @@ class AnswerFolder:
         home = answers_folder(self.folder, number)
         asked = {question.file(row) for question, row, _ in asked_in(self.plan, number)}
         coverage = Coverage(len(asked))
-        there: dict[str, Path] = {}
+        files: dict[str, Path] = {}
         for path in sorted(home.iterdir()) if home.is_dir() else []:
-            if path.stem in asked and path.suffix.lower() in _FORMATS and path.stem not in there:
-                there[path.stem] = path
+            if path.stem in asked and path.suffix.lower() in _FORMATS and path.stem not in files:
+                files[path.stem] = path
             elif not path.name.startswith("."):
                 coverage.extra.append(path.name)
-        coverage.wrong["missing"] = dict.fromkeys(sorted(asked - there.keys()), "there is no such file")
-        with ThreadPoolExecutor() as pool, bar(len(there), f"Checking round {number}") as advance:
-            for name, path, found in pool.map(lambda item: (*item, self._problem(item[1])), sorted(there.items())):
-                if found is None:
+        coverage.wrong["missing"] = dict.fromkeys(sorted(asked - files.keys()), "there is no such file")
+        with ThreadPoolExecutor() as pool, bar(len(files), f"Checking round {number}") as advance:
+            for name, path, problem in pool.map(lambda item: (*item, self._problem(item[1])), sorted(files.items())):
+                if problem is None:
                     coverage.found[name] = path
                 else:
-                    coverage.wrong[found[0]][name] = f"{path.name} {found[1]}"
+                    coverage.wrong[problem[0]][name] = f"{path.name} {problem[1]}"
                 advance(1)
         return coverage
 
@@ -200,30 +200,30 @@ class AnswerFolder:
     @cached_property
     def claimed(self) -> dict[str, dict[str, float]]:
         """id -> values of all attributes after the question: what the list of claims says, else what is known to be true."""
-        found: dict[str, dict[str, float]] = {}
+        attributes: dict[str, dict[str, float]] = {}
         for number in range(1, self.rounds + 1):
-            found |= self._known(number, found)
+            attributes |= self._known(number, attributes)
             for name, values in self._claims[number].items():
-                found[name] = {**found[name], **values}
-        return found
+                attributes[name] = {**attributes[name], **values}
+        return attributes
 
     def _known(self, number: int, earlier: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-        factual, found = self.exam.dataset.attributes(SPLIT), {}
+        factual, known = self.exam.dataset.attributes(SPLIT), {}
         for question in all_of(self.plan.questions, number):
             rows, follows = question.rows, question.follows
-            given, done = {name: value[rows] for name, value in factual.items()}, {}
+            before_values, done = {name: value[rows] for name, value in factual.items()}, {}
             if follows is not None:
                 before = [earlier[follows.file(row)] for row in rows.tolist()]
-                given = {
+                before_values = {
                     name: torch.tensor([values[name] for values in before], dtype=torch.float64).to(factual[name].dtype)
                     for name in factual
                 }
-                done = {name: given[name] for name in follows.held}
+                done = {name: before_values[name] for name in follows.held}
             held = {name: values.double().to(factual[name].dtype) for name, values in question.held.items()}
-            after = self.identity.attributes(Samples(given, rows, done), held)
+            after = self.identity.attributes(Samples(before_values, rows, done=done), held)
             for position, row in enumerate(rows.tolist()):
-                found[question.file(row)] = {name: float(after[name][position]) for name in factual}
-        return found
+                known[question.file(row)] = {name: float(after[name][position]) for name in factual}
+        return known
 
     @cached_property
     def _claims(self) -> dict[int, dict[str, dict[str, float]]]:
@@ -261,25 +261,25 @@ class AnswerFolder:
     @cached_property
     def claims_all(self) -> bool:
         """Whether every usable answer comes with claims about all attributes."""
-        told = {name for claims in self._claims.values() for name, values in claims.items() if values}
-        return self.files.keys() <= told
+        claimants = {name for claims in self._claims.values() for name, values in claims.items() if values}
+        return self.files.keys() <= claimants
 
     def _claim(self, row: Mapping[str, Any], question: Question, wanted: float | None, where: str) -> dict[str, float]:
-        found: dict[str, float] = {}
+        claim: dict[str, float] = {}
         for name in self.exam.dataset.card.attributes:
             if row.get(name) in (None, ""):
                 continue
             variable = self.exam.dataset.variables[name]
             try:
-                found[name] = read_value(variable, row[name])
-                variable.check(torch.tensor([found[name]]))
+                claim[name] = read_value(variable, row[name])
+                variable.check(torch.tensor([claim[name]]))
             except ValueError as error:
                 raise DataError(f"{where}: {name} is {row[name]!r}: {error}.") from error
             if name == question.variable and wanted is not None:
-                if not np.isclose(found[name], wanted, rtol=1e-4, atol=1e-4):
+                if not np.isclose(claim[name], wanted, rtol=1e-4, atol=1e-4):
                     raise DataError(f"{where}: {name} was set to {wanted:g}, not to {row[name]}.")
-                found[name] = wanted
-        return found
+                claim[name] = wanted
+        return claim
 
     def failed(self, kinds: Sequence[str]) -> Tensor:
         """Rows of the test split in which an answer to one of these kinds of question is missing or cannot be used, (K,), long."""
@@ -353,17 +353,17 @@ def read_image(path: Path, image: Image) -> np.ndarray:
 
 def _array(path: Path, image: Image) -> np.ndarray:
     # Mapped, so that a header that promises terabytes costs nothing.
-    found = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+    pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(pixels, np.ndarray) or pixels.dtype.kind not in "fiu":
         raise ValueError("it holds no plain array of numbers")
     channels, height, width = image.shape
-    if found.shape == (height, width) and channels == 1:
-        found = found[None]
-    elif found.shape == (height, width, channels) != image.shape:
-        found = found.transpose(2, 0, 1)
-    if found.shape != image.shape:
-        raise WrongSizeError(f"is {' x '.join(map(str, found.shape))}; expected {' x '.join(map(str, image.shape))}")
-    return np.array(found, dtype=np.float32)
+    if pixels.shape == (height, width) and channels == 1:
+        pixels = pixels[None]
+    elif pixels.shape == (height, width, channels) != image.shape:
+        pixels = pixels.transpose(2, 0, 1)
+    if pixels.shape != image.shape:
+        raise WrongSizeError(f"is {' x '.join(map(str, pixels.shape))}; expected {' x '.join(map(str, image.shape))}")
+    return np.array(pixels, dtype=np.float32)
 
 
 def _picture(path: Path, image: Image) -> np.ndarray:

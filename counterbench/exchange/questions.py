@@ -104,14 +104,14 @@ def answers_folder(folder: Path, number: int) -> Path:
 
 def answered_in(folder: Path, plan: Plan) -> dict[str, Question]:
     """The questions of which there is at least one file, usable or not, by name."""
-    found = {}
+    questions = {}
     for number in range(1, rounds_of(plan) + 1):
         home = answers_folder(folder, number)
-        there = {path.stem for path in home.iterdir()} if home.is_dir() else set()
+        files = {path.stem for path in home.iterdir()} if home.is_dir() else set()
         for question in all_of(plan.questions, number):
-            if any(question.file(row) in there for row in question.rows.tolist()):
-                found[question.name] = question
-    return found
+            if any(question.file(row) in files for row in question.rows.tolist()):
+                questions[question.name] = question
+    return questions
 
 
 def answered(plan: Plan, names: Collection[str]) -> Plan:
@@ -247,9 +247,9 @@ def write_round(exam: Exam, folder: Path, number: int, answers: AnswerFolder | N
                 continue
             begun = answers.files[earlier].relative_to(folder).as_posix()
             before = answers.claimed[earlier]
-        told = "" if value is None else written(dataset.variables[question.variable], value)
+        target = "" if value is None else written(dataset.variables[question.variable], value)
         shown = [written(dataset.variables[name], before[name]) for name in names]
-        writer.writerow([question.file(row), begun, row, question.variable, told, *shown])
+        writer.writerow([question.file(row), begun, row, question.variable, target, *shown])
         count += 1
     write_text(home / QUESTIONS, text.getvalue())
     if answers is not None:

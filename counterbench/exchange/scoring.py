@@ -46,6 +46,7 @@ class Scoring:
 def ready(
     folder: Path,
     name: str | None = None,
+    *,
     data_dir: Path | None = None,
     device: str = "auto",
     dataset: str | None = None,
@@ -70,7 +71,16 @@ def ready(
         )
     inputs = read_exam(folder)
     asked_about = _dataset(inputs, folder, dataset)
-    exam = prepare(asked_about, inputs.suite, inputs.source, data_dir, None, inputs.seed, inputs.limit, device)
+    exam = prepare(
+        asked_about,
+        inputs.suite,
+        source=inputs.source,
+        data_dir=data_dir,
+        metrics=None,
+        seed=inputs.seed,
+        limit=inputs.limit,
+        device=device,
+    )
     for what, theirs, ours in (
         ("questions", inputs.plan, exam.plan.hash),
         ("images", inputs.pixels, exam.dataset.split(SPLIT).fingerprint),
@@ -123,28 +133,30 @@ def _dataset(inputs: ExamInputs, folder: Path, card: str | None) -> str:
 
 def _covered(exam: Exam, answers: AnswerFolder, total: int) -> Answered:
     """Which questions the answers are about, for the record."""
-    whole, there = exam.plan, answers.plan
-    left = [f"do({name})" for name in whole.single if name not in there.single]
+    whole, answered = exam.plan, answers.plan
+    left = [f"do({name})" for name in whole.single if name not in answered.single]
     if answers.rounds >= 2:
-        left += [f"do({name}) taken back" for name in whole.undo if name in there.single and name not in there.undo]
-        left += [f"do({a}) and do({b}) in both orders" for a, b in whole.pairs if (a, b) not in there.pairs]
-    if there.cycles < min(answers.rounds, whole.cycles):
-        left.append(f"null interventions after {there.cycles} cycles")
-    rounds = [found.counts for found in answers.coverage.values()]
+        left += [
+            f"do({name}) taken back" for name in whole.undo if name in answered.single and name not in answered.undo
+        ]
+        left += [f"do({a}) and do({b}) in both orders" for a, b in whole.pairs if (a, b) not in answered.pairs]
+    if answered.cycles < min(answers.rounds, whole.cycles):
+        left.append(f"null interventions after {answered.cycles} cycles")
+    rounds = [coverage.counts for coverage in answers.coverage.values()]
     return Answered(rounds=rounds, rounds_asked=total, left_out=left, claimed=answers.claims_all)
 
 
 def _notes(answers: AnswerFolder, covered: Answered) -> tuple[str, ...]:
     """The same in words, for people."""
-    said = [f"answers from files, round {number}: {found}" for number, found in answers.coverage.items()]
+    notes = [f"answers from files, round {number}: {coverage}" for number, coverage in answers.coverage.items()]
     if answers.rounds < covered.rounds_asked:
-        said.append(
+        notes.append(
             f"rounds {answers.rounds + 1} to {covered.rounds_asked} are not answered; what they ask is not judged"
         )
     if covered.left_out:
-        said.append(f"left out: {', '.join(covered.left_out)}")
+        notes.append(f"left out: {', '.join(covered.left_out)}")
     if not covered.claimed:
-        said.append(
+        notes.append(
             "attributes that were not claimed (answers.csv) are those that are known to be true: their errors say nothing"
         )
-    return (*said, "answers from files have no cost")
+    return (*notes, "answers from files have no cost")

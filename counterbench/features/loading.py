@@ -44,6 +44,7 @@ def load(
     name: str,
     card: Card,
     panels: Mapping[str, Panel],
+    *,
     device: str | torch.device = "cpu",
     source: str | None = None,
 ) -> FeatureSpace:
@@ -68,5 +69,5 @@ def load(
         raise UnavailableError(f"the card {card.name!r} pins none for the source {card.source(source)!r}")
     context = FeatureContext(card.image_shape, panels, card.name, card.weights_of(entry), entry.sha256, device)
     what = f"Card {card.name!r}: the feature space {name!r}"
-    space: FeatureSpace = make(what, family, (), entry.options, context, PINNED if entry.weights else ())
+    space: FeatureSpace = make(what, family, (), entry.options, context=context, needed=PINNED if entry.weights else ())
     return space

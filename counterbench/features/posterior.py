@@ -36,10 +36,10 @@ class Posterior(FeatureSpace):
 
     def __init__(
         self,
+        *,
         latent: int = 16,
         channels: Sequence[int] = (16, 32, 64),
         hidden: int = 128,
-        *,
         shape: Sequence[int],
         weights: Path | None = None,
         sha256: str | None = None,
@@ -48,8 +48,8 @@ class Posterior(FeatureSpace):
     ):
         if weights is None:
             raise UnavailableError(f"the dataset {card!r} pins no unconditional autoencoder")
-        self.network = Recogniser(shape, latent, channels, hidden)
-        self.sha256 = load_weights(self.network, weights, sha256)
+        self.network = Recogniser(shape, latent, channels=channels, hidden=hidden)
+        self.sha256 = load_weights(self.network, weights, sha256=sha256)
         self.network.to(device, torch.float32).eval().requires_grad_(False)
         self.device = device
 
@@ -64,4 +64,4 @@ class Posterior(FeatureSpace):
         (mean, log_scale), (other_mean, other_log_scale) = (
             self.extract(images).double().chunk(2, 1) for images in (first, second)
         )
-        return normal_divergence(mean, log_scale, other_mean, other_log_scale)
+        return normal_divergence(mean, log_scale, other_mean=other_mean, other_log_scale=other_log_scale)

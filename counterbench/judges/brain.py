@@ -103,6 +103,7 @@ class Brain(Judge):
         self,
         variable: Variable,
         quantity: str,
+        *,
         height_slope: float = 1.0,
         height_offset: float = 0.0,
         slope: float = 1.0,

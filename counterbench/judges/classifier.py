@@ -17,11 +17,11 @@ from counterbench.plugins.registry import judges
 from counterbench.storage.weights import load_weights
 
 
-def build(architecture: str, channels: int, classes: int, stride: int = 1, pool: int = 1) -> nn.Module:
+def build(architecture: str, channels: int, classes: int, *, stride: int = 1, pool: int = 1) -> nn.Module:
     """An untrained network by name; `stride` of its first convolution, `pool` the side of the squares averaged before it."""
     if architecture not in ARCHITECTURES:
         raise UnknownNameError("classifier architecture", architecture, ARCHITECTURES)
-    network = ARCHITECTURES[architecture](channels, classes, stride)
+    network = ARCHITECTURES[architecture](channels, classes, stride=stride)
     return network if pool == 1 else nn.Sequential(nn.AvgPool2d(pool), network)
 
 
@@ -57,10 +57,10 @@ class Classifier(Judge):
         self,
         variable: Variable,
         architecture: str,
+        *,
         stride: int = 1,
         pool: int = 1,
         heads: Mapping[str, int] | None = None,
-        *,
         channels: int = 1,
         weights: Path | None = None,
         sha256: str | None = None,
@@ -76,8 +76,8 @@ class Classifier(Judge):
                 f"The judge of {variable.name!r} needs a head with {variable.cardinality} classes for it, but its heads are {dict(heads)}."
             )
         self.columns = columns(heads)[variable.name]
-        self.network = build(architecture, channels, sum(heads.values()), stride, pool)
-        self.sha256 = load_weights(self.network, weights, sha256)
+        self.network = build(architecture, channels, sum(heads.values()), stride=stride, pool=pool)
+        self.sha256 = load_weights(self.network, weights, sha256=sha256)
         self.network.to(device, torch.float32).eval().requires_grad_(False)
         self.device = device
 

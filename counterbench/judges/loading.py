@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from counterbench.judges.base import Judge
 
 
-def load(card: Card, source: str, device: str | torch.device = "cpu") -> dict[str, Panel]:
+def load(card: Card, source: str, *, device: str | torch.device = "cpu") -> dict[str, Panel]:
     """The judges that a card names for one of its sources: variable -> panel; a variable without judges there is left out.
 
     Raises:
@@ -30,9 +30,9 @@ def load(card: Card, source: str, device: str | torch.device = "cpu") -> dict[st
     for name, entries in card.judges.items():
         if name not in card.attributes:
             raise ConfigError(f"Card {card.name!r} has judges for {short(name)}.{suggestion(name, card.attributes)}")
-        there = [entry for entry in entries if not entry.sources or source in entry.sources]
-        if there:
-            members = tuple(_build(entry, variables[name], card, source, device) for entry in there)
+        usable = [entry for entry in entries if not entry.sources or source in entry.sources]
+        if usable:
+            members = tuple(_build(entry, variables[name], card, source, device) for entry in usable)
             panels[name] = Panel(variables[name], members)
     return panels
 
@@ -63,6 +63,6 @@ def _build(entry: JudgeEntry, variable: Variable, card: Card, source: str, devic
     channels = card.image_shape[0]
     context = JudgeContext(channels, card.weights_of(entry), entry.sha256, device)
     what = f"Card {card.name!r}: the judge {entry.judge!r} of {variable.name!r}"
-    given = {**entry.options, **entry.by_source.get(source, {})}
-    judge: Judge = make(what, family, (variable,), given, context, PINNED if entry.weights else ())
+    options = {**entry.options, **entry.by_source.get(source, {})}
+    judge: Judge = make(what, family, (variable,), options, context=context, needed=PINNED if entry.weights else ())
     return judge

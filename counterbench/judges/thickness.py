@@ -21,7 +21,7 @@ class Thickness(Judge):
 
     kinds = ("continuous",)
 
-    def __init__(self, variable: Variable, slope: float = 1.0, offset: float = 0.0):
+    def __init__(self, variable: Variable, *, slope: float = 1.0, offset: float = 0.0):
         super().__init__(variable)
         self.slope, self.offset = slope, offset
 

@@ -63,8 +63,8 @@ class Row:
     def mean_rank(self, metric: str) -> float | None:
         """Mean rank over the numbers of one metric; None without ranks."""
         known = self.record.by_key
-        found = [rank for key, rank in self.ranks.items() if key[0] == metric and known[key].kind != "skill"]
-        return sum(found) / len(found) if found else None
+        ranks = [rank for key, rank in self.ranks.items() if key[0] == metric and known[key].kind != "skill"]
+        return sum(ranks) / len(ranks) if ranks else None
 
 
 @dataclass(frozen=True)
@@ -115,14 +115,14 @@ def find(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise RecordError(f"{folder} is no folder; give one that holds records.")
-    found = sorted(
+    files = sorted(
         path
         for path in folder.rglob("*.json")
         if path.name == RECORD or not (path.name == BOARDS or (path.parent / RECORD).exists())
     )
-    if not found:
+    if not files:
         raise RecordError(f"{folder} holds no records (*.json); make one with: counterbench evaluate.")
-    return found
+    return files
 
 
 def build(paths: Sequence[Path], resamples: int = RESAMPLES) -> list[Board]:
@@ -184,15 +184,15 @@ def _board(dataset: str, source: str, suite: str, given: Sequence[tuple[Path, Re
 
 def _once(given: Sequence[tuple[Path, Record]]) -> tuple[list[tuple[Path, Record]], list[str]]:
     """(every record once, notes on copies)."""
-    found: dict[str, tuple[Path, Record]] = {}
+    first_of: dict[str, tuple[Path, Record]] = {}
     notes = []
     for path, record in given:
-        earlier = found.setdefault(record.inputs.hash, (path, record))
+        earlier = first_of.setdefault(record.inputs.hash, (path, record))
         if earlier[0] != path:
             folder = os.path.commonpath([path, earlier[0]])
             one, other = (os.path.relpath(place, folder) for place in (path, earlier[0]))
             notes.append(f"{one} is left out: it is the same evaluation as {other}")
-    return list(found.values()), notes
+    return list(first_of.values()), notes
 
 
 def _of_one_meaning(records: Sequence[NamedRecord]) -> tuple[list[NamedRecord], list[str]]:
@@ -267,12 +267,12 @@ def _ends(
     given: Sequence[tuple[str, Record]], columns: Mapping[Key, Number]
 ) -> tuple[dict[str, dict[Key, Estimate]], list[str]]:
     """(floors and ceilings, from whichever record has them; notes on those that say otherwise)."""
-    found: dict[str, dict[Key, tuple[str, Estimate]]] = {}
+    estimates: dict[str, dict[Key, tuple[str, Estimate]]] = {}
     notes: dict[str, str] = {}
     for name, record in given:
         for number in record.numbers:
             for end, estimate in number.references.items() if number.key in columns else ():
-                said_by, said = found.setdefault(end, {}).setdefault(number.key, (name, estimate))
+                said_by, said = estimates.setdefault(end, {}).setdefault(number.key, (name, estimate))
                 apart = abs(said.value - estimate.value)
                 if number.role != "resource" and not apart <= 1e-3 * (1e-3 + abs(said.value)):
                     notes.setdefault(
@@ -281,8 +281,8 @@ def _ends(
                         f"{estimate.value:g} and {said.value:g}); one of them is wrong",
                     )
     ends = {
-        name: {key: estimate for key, (_, estimate) in found[name].items()}
+        name: {key: estimate for key, (_, estimate) in estimates[name].items()}
         for name in (*FLOORS, *CEILINGS)
-        if name in found
+        if name in estimates
     }
     return ends, list(notes.values())

@@ -72,7 +72,7 @@ class Comparison:
 
 
 def compare(
-    entries: Sequence[ScoredRecord], resamples: int = RESAMPLES, seed: int = 0, detail: bool = False
+    entries: Sequence[ScoredRecord], resamples: int = RESAMPLES, *, seed: int = 0, detail: bool = False
 ) -> Comparison:
     """All paired differences between all records.
 
@@ -85,7 +85,7 @@ def compare(
     numbers, notes = _shared(entries, detail)
     adjusted: list[Difference] = []
     for first, second in combinations(entries, 2):
-        raw = differences(first, second, numbers, resamples, seed)
+        raw = differences(first, second, numbers, resamples=resamples, seed=seed)
         p_values = [holm(np.array([getattr(one, name) for one in raw])) for name in ("p_bootstrap", "p_wilcoxon")]
         adjusted += [
             replace(one, p_bootstrap=float(bootstrap), p_wilcoxon=float(wilcoxon))

@@ -22,7 +22,7 @@ _INTERVAL = "95 % interval"
 _LEAST_LABEL, _LEAST_VALUE = 16, 9
 
 
-def build(comparison: Comparison, room: int = WIDTH, symbols: bool = True) -> Group:
+def build(comparison: Comparison, room: int = WIDTH, *, symbols: bool = True) -> Group:
     """Values with tied ranks for every model; for two models also the difference with its interval and tests.
 
     Args:
@@ -94,11 +94,11 @@ def _named(comparison: Comparison, numbers: Sequence[Number], arrows: Mapping[st
 
 def _best_floor(number: Number) -> str:
     """What the best row without any answer scores: no number is read without it."""
-    found = {name: number.references[name].value for name in FLOORS if name in number.references}
-    if not found:
+    values = {name: number.references[name].value for name in FLOORS if name in number.references}
+    if not values:
         return "-"
-    best = min(found, key=lambda name: regret(found[name], number.direction))
-    return f"{show(found[best])} ({best})"
+    best = min(values, key=lambda name: regret(values[name], number.direction))
+    return f"{show(values[best])} ({best})"
 
 
 def _tests(one: Difference) -> list[str]:
@@ -140,12 +140,12 @@ def draw(comparison: Comparison, path: Path) -> None:
     axis = figure.subplots()
     colours = ["#1f77b4", "#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#666666"]
     for number, other in enumerate(others):
-        found = {one.key: one for one in comparison.differences if (one.first, one.second) == (first, other)}
+        by_key = {one.key: one for one in comparison.differences if (one.first, one.second) == (first, other)}
         offset = (number - (len(others) - 1) / 2) * 0.8 / max(1, len(others))
         colour = colours[number % len(colours)]
         for position, key in enumerate(keys):
-            middle, low, high = (-value for value in found[key].effect)
-            known = found[key].better is not None
+            middle, low, high = (-value for value in by_key[key].effect)
+            known = by_key[key].better is not None
             axis.plot([low, high], [position + offset] * 2, color=colour, linewidth=1.6, alpha=1 if known else 0.45)
             axis.plot(
                 middle, position + offset, "o", color=colour, markersize=4, markerfacecolor=colour if known else "white"
@@ -163,7 +163,7 @@ def draw(comparison: Comparison, path: Path) -> None:
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
     figure.tight_layout()
-    save_figure(figure, path, 110)
+    save_figure(figure, path, dpi=110)
 
 
 def _row_label(comparison: Comparison, key: tuple[str, str, str, str, int, str]) -> str:

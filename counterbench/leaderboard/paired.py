@@ -53,7 +53,7 @@ class Difference:
 
 
 def differences(
-    first: ScoredRecord, second: ScoredRecord, numbers: dict[Key, list[Number]], resamples: int, seed: int
+    first: ScoredRecord, second: ScoredRecord, numbers: dict[Key, list[Number]], *, resamples: int, seed: int
 ) -> list[Difference]:
     """All numbers of two models on the same resamples."""
     keys = list(numbers)
@@ -72,12 +72,12 @@ def differences(
 
     difference, lost = (spread_of(Differences(*pair, transform=way), resamples, seed) for way in (values, regrets))
     (low, high), (least, most), p = limits(difference), limits(lost), p_values(lost)
-    made = []
+    results = []
     for k, key in enumerate(keys):
         paired = _Paired(numbers[key][0], *(Ratios(one.numerator[:, [k]], one.denominator[:, [k]]) for one in pair))
         deviation = paired.spread()
         effect = [-float(end[k]) / deviation if deviation > 0 else 0.0 for end in (lost.point, most, least)]
-        made.append(
+        results.append(
             Difference(
                 key=key,
                 first=first.name,
@@ -92,7 +92,7 @@ def differences(
                 p_wilcoxon=float("nan") if numbers[key][0].statistic == "pseudo" else _wilcoxon(paired.lost()),
             )
         )
-    return made
+    return results
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,8 @@ def _slope(number: Number, ratio: float) -> float:
 
 
 def _stacked(entry: ScoredRecord, keys: Sequence[Key]) -> Ratios:
-    chosen = [entry.ratios[key] for key in keys]
-    return Ratios(np.hstack([one.numerator for one in chosen]), np.hstack([one.denominator for one in chosen]))
+    ratios = [entry.ratios[key] for key in keys]
+    return Ratios(np.hstack([one.numerator for one in ratios]), np.hstack([one.denominator for one in ratios]))
 
 
 def _wilcoxon(units: np.ndarray) -> float:

@@ -178,18 +178,18 @@ def _means(
     scored: Sequence[ScoredRecord], ranks: Mapping[str, Mapping[Key, int]]
 ) -> tuple[dict[str, float], dict[str, int]]:
     """(mean ranks, how many numbers somebody lacks for one): what at least half of the models have is what is needed."""
-    known = Counter(key for found in ranks.values() for key in found)
+    known = Counter(key for own in ranks.values() for key in own)
     numbers = {key: number for model in scored for key, number in model.record.by_key.items()}
     needed = [key for key, count in known.items() if 2 * count >= len(scored) and counts(numbers[key])]
     metrics: dict[str, list[Key]] = {}
     for key in needed:
         metrics.setdefault(key[0], []).append(key)
     means, lacking = {}, {}
-    for name, found in ranks.items():
-        if missing := sum(key not in found for key in needed):
+    for name, own in ranks.items():
+        if missing := sum(key not in own for key in needed):
             lacking[name] = missing
         elif needed:
-            means[name] = float(np.mean([np.mean([found[key] for key in keys]) for keys in metrics.values()]))
+            means[name] = float(np.mean([np.mean([own[key] for key in keys]) for keys in metrics.values()]))
     return means, lacking
 
 

@@ -81,10 +81,10 @@ def totals_of(files: Sequence[Path]) -> list[Totals]:
     """Totals of records: the same clusters, in the same order, of every record; put together where one of them has no finer ones."""
     samples = [totals.beside(path, SAMPLES) for path in files]
     if not all(path.exists() for path in samples):
-        found = [totals.read(path, merge=True) for path in files]
-        if len({len(one.units) for one in found}) > 1:
+        merged = [totals.read(path, merge=True) for path in files]
+        if len({len(one.units) for one in merged}) > 1:
             raise RecordError("These records have different independent units; they cannot be paired.")
-        return found
+        return merged
     units = np.unique(np.concatenate([totals.units_of(path) for path in samples]))
     return [totals.of_samples(path, units) for path in samples]
 
@@ -101,8 +101,8 @@ def require_own(path: Path, entry: ScoredRecord) -> None:
                 f"The scores beside {path} lack {number.metric} {number.quantity}, which is in the record."
             )
         ratio = float(entry.ratios[number.key].point()[0])
-        found = 1 - ratio if number.kind == "skill" else ratio
-        if not abs(found - number.value) <= 1e-5 * (1 + abs(number.value)):  # totals are stored in single precision
+        value = 1 - ratio if number.kind == "skill" else ratio
+        if not abs(value - number.value) <= 1e-5 * (1 + abs(number.value)):  # totals are stored in single precision
             raise RecordError(
-                f"The scores beside {path} are not those of the record: {number.metric} {number.quantity} is {found:g} there and {number.value:g} in the record."
+                f"The scores beside {path} are not those of the record: {number.metric} {number.quantity} is {value:g} there and {number.value:g} in the record."
             )

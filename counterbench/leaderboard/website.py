@@ -37,7 +37,7 @@ def _visible(value: object) -> object:
     return "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in value)
 
 
-def build(boards: Sequence[Board], folder: Path, albums: Mapping[str, Album] | None = None) -> Path:
+def build(boards: Sequence[Board], folder: Path, *, albums: Mapping[str, Album] | None = None) -> Path:
     """Write the website.
 
     Args:

@@ -37,7 +37,7 @@ class Bernoulli(Mechanism):
     invertible = True
     stochastic_abduction = True
 
-    def __init__(self, variable: Variable, parents: Sequence[Variable], hidden: Sequence[int] = (32, 32)):
+    def __init__(self, variable: Variable, parents: Sequence[Variable], *, hidden: Sequence[int] = (32, 32)):
         super().__init__(variable, parents)
         size = self.context_size
         self.network = DenseNN(size, list(hidden), param_dims=[1], nonlinearity=nn.GELU()) if size else None

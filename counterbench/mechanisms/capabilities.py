@@ -76,7 +76,9 @@ class HasLevels(Protocol):
         """How many levels there are."""
         ...
 
-    def loss(self, value: Tensor, parents: Parents, generator: Generator = None, active: int | None = None) -> Tensor:
+    def loss(
+        self, value: Tensor, parents: Parents, generator: Generator = None, *, active: int | None = None
+    ) -> Tensor:
         """Loss per sample, (N,), in nats, with latents at the `active` coarsest levels alone; None for all."""
         ...
 

@@ -70,7 +70,7 @@ class CategoricalMechanism(Mechanism):
     invertible = True
     stochastic_abduction = True
 
-    def __init__(self, variable: Variable, parents: Sequence[Variable], hidden: Sequence[int] = (32, 32)):
+    def __init__(self, variable: Variable, parents: Sequence[Variable], *, hidden: Sequence[int] = (32, 32)):
         super().__init__(variable, parents)
         assert isinstance(variable, Categorical)
         self.classes = variable
@@ -95,8 +95,8 @@ class CategoricalMechanism(Mechanism):
         return {"gumbel": truncated_gumbels(self.logits(parents, value), observed, generator)}
 
     def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
-        chosen = (self.logits(parents, noise["gumbel"]) + noise["gumbel"]).argmax(1)
-        return self.classes.encode(chosen, noise["gumbel"].dtype)
+        classes = (self.logits(parents, noise["gumbel"]) + noise["gumbel"]).argmax(1)
+        return self.classes.encode(classes, noise["gumbel"].dtype)
 
     def sample_noise(self, count: int, generator: Generator = None) -> Noise:
         return {"gumbel": gumbel((count, self.classes.cardinality), generator, self.reference)}

@@ -35,7 +35,7 @@ class Empirical(Mechanism):
     invertible = True
     stochastic_abduction = False
 
-    def __init__(self, variable: Variable, parents: Sequence[Variable], capacity: int = 4096):
+    def __init__(self, variable: Variable, parents: Sequence[Variable], *, capacity: int = 4096):
         super().__init__(variable, parents)
         if parents:
             names = ", ".join(parent.name for parent in parents)

@@ -102,6 +102,7 @@ class Flow(Mechanism):
         self,
         variable: Variable,
         parents: Sequence[Variable],
+        *,
         bins: int = 8,
         spline_context: bool = True,
         hidden: Sequence[int] = (32, 32),

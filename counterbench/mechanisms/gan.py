@@ -49,6 +49,7 @@ class GAN(Mechanism):
         self,
         variable: Variable,
         parents: Sequence[Variable],
+        *,
         latent: int = 64,
         encoder_channels: Sequence[int] = (32, 64, 128),
         decoder_channels: Sequence[int] = (128, 64, 32),
@@ -70,7 +71,7 @@ class GAN(Mechanism):
                 "latent": nn.Linear(hidden, latent),
             }
         )
-        self.generator = Decoder(variable.shape, latent + self.context_size, decoder_channels, hidden, patch)
+        self.generator = Decoder(variable.shape, latent + self.context_size, decoder_channels, hidden, patch=patch)
         self.paint = nn.Conv2d(self.generator.maps, variable.channels, 3, padding=1)
 
     def encode(self, value: Tensor, context: Tensor) -> Tensor:
@@ -86,7 +87,7 @@ class GAN(Mechanism):
         """The opponent in training; it is no part of the model."""
         channels = [max(1, round(width * number)) for number in self.discriminator_channels]
         hidden = max(1, round(width * self.hidden))
-        return Discriminator(self.image.shape, self.latent, self.context_size, channels, hidden)
+        return Discriminator(self.image.shape, self.latent, context=self.context_size, channels=channels, hidden=hidden)
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
         """The weights by which it abducts."""

@@ -63,6 +63,7 @@ class HVAE(LikelihoodImage):
         self,
         variable: Variable,
         parents: Sequence[Variable],
+        *,
         levels: Sequence[Sequence[int]] = ((1, 2, 64), (4, 2, 64), (8, 2, 48), (16, 2, 32), (32, 2, 16)),
         encoder_blocks: Sequence[int] | None = None,
         bottleneck: int = 4,
@@ -77,7 +78,7 @@ class HVAE(LikelihoodImage):
         min_log_scale: float = -6.0,
         max_log_scale: float = 2.0,
     ):
-        super().__init__(variable, parents, pixel_temperature, latent_temperature)
+        super().__init__(variable, parents, pixel_temperature=pixel_temperature, latent_temperature=latent_temperature)
         assert isinstance(variable, Image)
         require_shares(variable, kept=kept)
         if effect not in EFFECTS:
@@ -99,9 +100,18 @@ class HVAE(LikelihoodImage):
             )
         self.betas = [weight for weight, (_, count, _) in zip(betas, checked, strict=True) for _ in range(count)]
         patch = variable.shape[-1] // checked[-1][0]
-        self.encoder = HierarchicalEncoder(variable.channels, inner, patch, bottleneck)
-        self.decoder = HierarchicalDecoder(checked, latent, self.context_size, conditional_prior, patch, bottleneck)
-        self.likelihood = DiscretisedGaussian(self.decoder.features, variable.channels, min_log_scale, max_log_scale)
+        self.encoder = HierarchicalEncoder(variable.channels, inner, patch=patch, bottleneck=bottleneck)
+        self.decoder = HierarchicalDecoder(
+            checked,
+            latent,
+            context=self.context_size,
+            conditional=conditional_prior,
+            patch=patch,
+            bottleneck=bottleneck,
+        )
+        self.likelihood = DiscretisedGaussian(
+            self.decoder.features, variable.channels, min_log_scale=min_log_scale, max_log_scale=max_log_scale
+        )
         self.to(memory_format=torch.channels_last)
 
     @property
@@ -131,6 +141,7 @@ class HVAE(LikelihoodImage):
         value: Tensor,
         context: Tensor,
         generator: Generator,
+        *,
         temperature: float = 1.0,
         active: int | None = None,
     ) -> tuple[Tensor, list[Layer]]:
@@ -145,7 +156,7 @@ class HVAE(LikelihoodImage):
         """
         drawn = temperature * normal((len(value), self.latent_size), generator, value)
         activations = self.encoder(value.contiguous(memory_format=torch.channels_last))
-        return self.decoder.infer(activations, context, self._parts(drawn), active)
+        return self.decoder.infer(activations, context, self._parts(drawn), active=active)
 
     def infer_noise(
         self,
@@ -153,11 +164,12 @@ class HVAE(LikelihoodImage):
         parents: Parents,
         generator: Generator,
         temperature: float,
+        *,
         active: int | None = None,
     ) -> tuple[Noise, tuple[Tensor, Tensor], Callable[[], Tensor]]:
         """As in the base class, with latents at the `active` coarsest levels alone; None for all."""
         context = self.context(parents, value)
-        features, layers = self.infer(value, context, generator, temperature, active)
+        features, layers = self.infer(value, context, generator, temperature=temperature, active=active)
         noise = {"latent": self._flat([layer.noise for layer in layers])}
         if self.conditional_prior and (self.effect == "direct" or self.kept):
             noise["mediator"] = self._flat([layer.latent for layer in layers])
@@ -170,13 +182,15 @@ class HVAE(LikelihoodImage):
         held = self._parts(noise["mediator"]) if "mediator" in noise else None
         share = 1.0 if self.effect == "direct" else self.kept
         features, _ = self.decoder.generate(
-            self._parts(noise["latent"]), noise.get("factual", context), context, held, share
+            self._parts(noise["latent"]), noise.get("factual", context), prior_context=context, held=held, share=share
         )
         image: tuple[Tensor, Tensor] = self.likelihood(features)
         return image
 
-    def loss(self, value: Tensor, parents: Parents, generator: Generator = None, active: int | None = None) -> Tensor:
-        _, pixels, divergences = self.infer_noise(value, parents, generator, 1.0, active)
-        found = divergences()
-        weighted = found.clamp(min=self.free_bits) * found.new_tensor(self.betas)
+    def loss(
+        self, value: Tensor, parents: Parents, generator: Generator = None, *, active: int | None = None
+    ) -> Tensor:
+        _, pixels, divergences = self.infer_noise(value, parents, generator, 1.0, active=active)
+        terms = divergences()
+        weighted = terms.clamp(min=self.free_bits) * terms.new_tensor(self.betas)
         return negative_log_likelihood(value, pixels) + weighted.sum(1)

@@ -42,6 +42,7 @@ class LikelihoodImage(Mechanism):
         self,
         variable: Variable,
         parents: Sequence[Variable],
+        *,
         pixel_temperature: float,
         latent_temperature: float,
     ):

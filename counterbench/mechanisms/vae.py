@@ -50,6 +50,7 @@ class VAE(LikelihoodImage):
         self,
         variable: Variable,
         parents: Sequence[Variable],
+        *,
         latent: int = 16,
         encoder_channels: Sequence[int] = (16, 32, 64),
         decoder_channels: Sequence[int] = (64, 32, 16),
@@ -61,13 +62,15 @@ class VAE(LikelihoodImage):
         min_log_scale: float = -6.0,
         max_log_scale: float = 2.0,
     ):
-        super().__init__(variable, parents, pixel_temperature, latent_temperature)
+        super().__init__(variable, parents, pixel_temperature=pixel_temperature, latent_temperature=latent_temperature)
         assert isinstance(variable, Image)
         self.latent, self.beta = latent, beta
         self.encoder = Encoder(variable.shape, self.context_size, encoder_channels, hidden)
         self.posterior = nn.Linear(hidden, 2 * latent)
-        self.decoder = Decoder(variable.shape, latent + self.context_size, decoder_channels, hidden, patch)
-        self.likelihood = DiscretisedGaussian(self.decoder.maps, variable.channels, min_log_scale, max_log_scale)
+        self.decoder = Decoder(variable.shape, latent + self.context_size, decoder_channels, hidden, patch=patch)
+        self.likelihood = DiscretisedGaussian(
+            self.decoder.maps, variable.channels, min_log_scale=min_log_scale, max_log_scale=max_log_scale
+        )
 
     @property
     def latent_size(self) -> int:

@@ -153,15 +153,15 @@ class Abduction(Metric):
             elif cell.quantity == "prior_test":
                 abducted, prior = state(noise_of), state(f"prior_{_key(cell.measured)}")
                 every = None if abducted.shape[1] <= WIDTH else (abducted.numpy(), prior.numpy())
-                value = two_sample_test(narrowed(abducted).numpy(), narrowed(prior).numpy(), every)
+                value = two_sample_test(narrowed(abducted).numpy(), narrowed(prior).numpy(), every=every)
                 columns.append(Column(self.name, cell, rows[order], torch.from_numpy(value)))
             elif cell.quantity == "leak":
                 (name,) = cell.intervened_names
                 parent, noise = self.setting.variables[name], state(noise_of)
                 every_number = None if noise.shape[1] <= WIDTH else noise.numpy()
-                parts = readable(narrowed(noise).numpy(), state(f"factual_{name}").numpy(), parent, every_number)
+                parts = readable(narrowed(noise).numpy(), state(f"factual_{name}").numpy(), parent, every=every_number)
                 error, blind = (torch.from_numpy(part) for part in parts)
-                columns.append(Column(self.name, cell, rows[order], error, blind))
+                columns.append(Column(self.name, cell, rows[order], error, reference=blind))
             else:
                 before, after = state(f"factual_{cell.measured}"), state(f"null_{cell.measured}")
                 continuous = cell.quantity == "round_trip_error"

@@ -112,7 +112,7 @@ class View:
         [128.0]
     """
 
-    def __init__(self, images: Tensor, instruments: Instruments, group: Tensor | None = None):
+    def __init__(self, images: Tensor, instruments: Instruments, *, group: Tensor | None = None):
         self.images, self.instruments, self.group = images, instruments, group
         self._features: dict[str, Tensor] = {}
 
@@ -179,6 +179,7 @@ class Batch:
         self,
         factual: Samples,
         image: str,
+        *,
         instruments: Instruments | None = None,
         view: View | None = None,
         null: Callable[[], Mapping[str, Tensor]] | None = None,

@@ -106,7 +106,7 @@ class Column:
 
     Examples:
         >>> cell = Cell("skill", "", "higher", kind="skill")
-        >>> Column("effectiveness", cell, torch.arange(2), torch.tensor([1.0, 3.0]), torch.tensor([8.0, 8.0])).point()
+        >>> Column("effectiveness", cell, torch.arange(2), torch.tensor([1.0, 3.0]), reference=torch.tensor([8.0, 8.0])).point()
         0.75
     """
 
@@ -116,6 +116,7 @@ class Column:
         cell: Cell,
         index: Tensor,
         value: Tensor,
+        *,
         reference: Tensor | None = None,
         no_rank: str = "",
     ):
@@ -207,13 +208,13 @@ class Metric(TorchMetric):
 
     def available(self, spaces: tuple[str, ...], what: str = "") -> tuple[str, ...]:
         """Those of the named distances and feature spaces that are there; the others are skipped aloud."""
-        there = []
+        usable = []
         for name in spaces:
             if name == L1 or name in self.setting.spaces:
-                there.append(name)
+                usable.append(name)
             else:
                 self.skipped[f"{what or self.name} ({name})"] = self.setting.missing.get(name, "it was not loaded")
-        return tuple(there)
+        return tuple(usable)
 
     def judges_of(self, cell: Cell) -> tuple[str, ...]:
         """Variables whose judges decide this number; a model that was trained against one of them is marked there."""
@@ -263,7 +264,7 @@ class SampleMetric(Metric):
     score: list[Tensor]
     relative_to: list[Tensor]
 
-    def add(self, cell: Cell, index: Tensor, score: Tensor, relative_to: Tensor | None = None) -> None:
+    def add(self, cell: Cell, index: Tensor, score: Tensor, *, relative_to: Tensor | None = None) -> None:
         """Keep the scores of some samples; samples whose score is NaN are left out (say so in `definition`)."""
         score = score.detach().cpu().double()
         reference = torch.ones_like(score) if relative_to is None else relative_to.detach().cpu().double()
@@ -282,10 +283,12 @@ class SampleMetric(Metric):
         scores, references = joined(self.score), joined(self.relative_to)
         columns = []
         for number, cell in enumerate(self.cells):
-            chosen = (numbers == number).nonzero()[:, 0]
-            chosen = chosen[rows[chosen].argsort(stable=True)]
-            if len(chosen):
-                columns.append(Column(self.name, cell, rows[chosen], scores[chosen], references[chosen]))
+            positions = (numbers == number).nonzero()[:, 0]
+            positions = positions[rows[positions].argsort(stable=True)]
+            if len(positions):
+                columns.append(
+                    Column(self.name, cell, rows[positions], scores[positions], reference=references[positions])
+                )
         return columns
 
 

@@ -87,6 +87,10 @@ class Cell:
         """`intervened` as records and people read it: `a`, or `a + b` for a pair."""
         return " + ".join(self.intervened_names)
 
+    def key_of(self, metric: str) -> tuple[str, str, str, str, int, str]:
+        """What tells its number from the others of a record."""
+        return metric, self.quantity, self.intervened_in_words, self.measured, self.cycles, self.space
+
     @property
     def worst_of_sample(self) -> float:
         """What a missing answer scores at least; 1 away from the best where nothing is known, 2 from a best in the middle."""
@@ -130,7 +134,7 @@ def error_cell(variable: Variable, intervened: str, error: str, accuracy: str) -
     return Cell(accuracy, "", "higher", intervened, variable.name, bounds=SHARE)
 
 
-def distance_cell(space: str, intervened: str | tuple[str, str] = "", cycles: int = 0) -> Cell:
+def distance_cell(space: str, intervened: str | tuple[str, str] = "", *, cycles: int = 0) -> Cell:
     """The cell of a mean distance between images: `l1`, or in a feature space.
 
     Examples:

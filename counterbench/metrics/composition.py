@@ -49,7 +49,7 @@ class Composition(DistanceMetric):
     )
     source = "Monteiro et al., ICLR 2023, axiom of composition; Melistas et al., NeurIPS 2024."
 
-    def __init__(self, setting: Setting, distances: Sequence[str] = (L1,), curve: bool = False):
+    def __init__(self, setting: Setting, *, distances: Sequence[str] = (L1,), curve: bool = False):
         self.curve = curve
         super().__init__(setting, distances)
 

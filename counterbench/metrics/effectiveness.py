@@ -55,7 +55,7 @@ class Effectiveness(SampleMetric):
         >>> factual = samples.Samples({"width": torch.tensor([2.0]), "image": torch.zeros(1, 1, 2, 2)}, torch.tensor([0]))
         >>> see = answers.Instruments(lambda images: {"width": Reading(images.amax((1, 2, 3))[None])})  # the brightest pixel
         >>> metric = Effectiveness(setting)
-        >>> batch = answers.Batch(factual, "image", see)
+        >>> batch = answers.Batch(factual, "image", instruments=see)
         >>> wanted = {"width": torch.tensor([5.0])}
         >>> answer = {**wanted, "image": factual["image"] + 4}
         >>> metric.update(answers.Answers(batch, Question("single", batch.index, "width"), answer, floor=wanted))
@@ -178,5 +178,5 @@ class Effectiveness(SampleMetric):
         for quantity, (numerator, denominator) in parts.items():
             at = self._of_set(quantity, intervened, cell.measured)
             value, reference = torch.from_numpy(numerator), torch.from_numpy(denominator)
-            columns[at] = Column(self.name, at, raw.index, value, reference)
+            columns[at] = Column(self.name, at, raw.index, value, reference=reference)
         return columns

@@ -70,7 +70,7 @@ class Neighbourhood:
         precision = (-2 * log_scale).exp()
         constant = (mean.square() * precision + 2 * log_scale).sum(1, keepdim=True)
         weights = torch.cat([precision, -2 * mean * precision, constant, torch.ones_like(constant)], 1)
-        found = torch.full((len(queries),), torch.nan, dtype=torch.float64)
+        shares = torch.full((len(queries),), torch.nan, dtype=torch.float64)
         for group in groups.unique().tolist():
             if group not in self.slices:
                 continue
@@ -80,8 +80,8 @@ class Neighbourhood:
                 limit = divergence[rows].double()[:, None]
                 slack = _TIE * (1 + limit)
                 hits = distances <= limit + slack if below else distances >= limit - slack
-                found[rows] = hits.double().mean(1)
-        return found
+                shares[rows] = hits.double().mean(1)
+        return shares
 
 
 def cld(closer: Tensor, farther: Tensor, weights: tuple[float, float]) -> Tensor:
@@ -168,9 +168,9 @@ class Minimality(SampleMetric):
 
     def make_cells(self) -> list[Cell]:
         cells = []
-        there = bool(self.available((_SPACE,), "minimality, CLD")) and self.setting.references is not None
+        with_cld = bool(self.available((_SPACE,), "minimality, CLD")) and self.setting.references is not None
         for variable in self.setting.intervenable:
-            if there:
+            if with_cld:
                 cells += [*(self._cld(variable, pair) for pair in self.weights), self._saturated(variable)]
             if variable in self.setting.with_truth:
                 cells.append(self._excess(variable))
@@ -212,11 +212,11 @@ class Minimality(SampleMetric):
         references = self.setting.references
         assert references is not None
         posteriors = references.features(self.setting.spaces[_SPACE])
-        found = {}
+        neighbourhoods = {}
         for name in self.setting.intervenable:
             grouping = references.grouping(name)
-            found[name] = (grouping, Neighbourhood(posteriors, grouping(references.attributes[name])))
-        return found
+            neighbourhoods[name] = (grouping, Neighbourhood(posteriors, grouping(references.attributes[name])))
+        return neighbourhoods
 
     def update(self, answers: Answers) -> None:
         if answers.kind != "single":
@@ -232,8 +232,8 @@ class Minimality(SampleMetric):
         excess = self._excess(variable)
         if answers.truth is not None and excess in self.cells:
             image = answers.batch.image
-            made, due = (l1(values[image], answers.factual[image]) for values in (answers.values, answers.truth))
-            self.add(excess, answers.index, (made - due).abs())
+            moved, due = (l1(values[image], answers.factual[image]) for values in (answers.values, answers.truth))
+            self.add(excess, answers.index, (moved - due).abs())
 
     def compute(self) -> list[Column]:
         columns = super().compute()
@@ -258,4 +258,6 @@ class Minimality(SampleMetric):
 
 def _divergence(first: Tensor, second: Tensor) -> Tensor:
     """KL(first || second) row by row, (N, 2 L) each."""
-    return normal_divergence(*first.double().chunk(2, 1), *second.double().chunk(2, 1)).clamp(min=0)
+    mean, log_scale = first.double().chunk(2, 1)
+    other_mean, other_log_scale = second.double().chunk(2, 1)
+    return normal_divergence(mean, log_scale, other_mean=other_mean, other_log_scale=other_log_scale).clamp(min=0)

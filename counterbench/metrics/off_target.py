@@ -49,7 +49,7 @@ class OffTarget(SampleMetric):
         >>> factual = samples.Samples({"width": torch.tensor([2.0]), "image": torch.zeros(1, 1, 2, 2)}, torch.tensor([0]))
         >>> see = answers.Instruments(lambda images: {"width": Reading(images.amax((1, 2, 3))[None])})  # the brightest pixel
         >>> metric = OffTarget(setting)
-        >>> batch = answers.Batch(factual, "image", see)
+        >>> batch = answers.Batch(factual, "image", instruments=see)
         >>> metric.update(answers.Answers(batch, Question("single", batch.index, "tilt"), {**factual, "image": factual["image"] + 3}))
         >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
         {'mean_change': 2.0, 'change': 2.0}

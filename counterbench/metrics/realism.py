@@ -16,13 +16,12 @@ from counterbench.metrics.statistics.distributions import (
     frechet,
     frechet_against,
     kid,
-    kid_subsets,
     moments,
 )
 from counterbench.metrics.statistics.neighbours import prdc
 from counterbench.plugins.registry import metrics
 
-__all__ = ["Realism", "frechet", "kid", "kid_subsets", "prdc"]
+__all__ = ["Realism", "frechet", "kid", "prdc"]
 
 _DIRECTION: dict[str, Literal["lower", "higher"]] = {
     "frechet_distance": "lower",
@@ -91,6 +90,7 @@ class Realism(Metric):
     def __init__(
         self,
         setting: Setting,
+        *,
         spaces: Sequence[str] = ("judge",),
         reference: str = "matched",
         pooled: bool = False,
@@ -104,22 +104,22 @@ class Realism(Metric):
             quantities = ("frechet_distance",)
         self.spaces, self.reference, self.pooled = tuple(spaces), reference, pooled
         self.quantities = tuple(quantities)
-        there = [name for name in self.spaces if name in setting.spaces and setting.spaces[name].vectors]
+        usable = [name for name in self.spaces if name in setting.spaces and setting.spaces[name].vectors]
         kept = ("answered", "matched") if reference == "matched" else ("answered",)
         units = ("unit", "real_unit") if reference == "matched" else ("unit",)
-        self.states = ("number", "row", *units, *(f"{part}_{space}" for space in there for part in kept))  # type: ignore[misc]
+        self.states = ("number", "row", *units, *(f"{part}_{space}" for space in usable for part in kept))  # type: ignore[misc]
         super().__init__(setting)
 
     def make_cells(self) -> list[Cell]:
-        there = [name for name in self.available(self.spaces) if self.setting.spaces[name].vectors]
+        usable = [name for name in self.available(self.spaces) if self.setting.spaces[name].vectors]
         for name in self.spaces:
-            if name in self.setting.spaces and name not in there:
+            if name in self.setting.spaces and name not in usable:
                 self.skipped[f"{self.name} ({name})"] = "this space knows distances only, no vectors"
         asked = (ALL,) if self.pooled else self.setting.intervenable
         return [
             self._cell(quantity, ALL if self.pooled else variable, space)
             for variable in asked
-            for space in there
+            for space in usable
             for quantity in self.quantities
         ]
 
@@ -166,12 +166,12 @@ class Realism(Metric):
         order = order[numbers[order].argsort(stable=True)]
         columns = []
         for cell in self.cells:
-            chosen = order
+            positions = order
             if not self.pooled:
-                chosen = order[numbers[order] == self.setting.intervenable.index(cell.intervened)]
-            values = self._values(cell, chosen) if len(chosen) > _K else torch.full((1,), torch.nan)
+                positions = order[numbers[order] == self.setting.intervenable.index(cell.intervened)]
+            values = self._values(cell, positions) if len(positions) > _K else torch.full((1,), torch.nan)
             if values.isfinite().all():
-                columns.append(Column(self.name, cell, rows[chosen], values))
+                columns.append(Column(self.name, cell, rows[positions], values))
         self._shared.clear()
         return columns
 
@@ -183,10 +183,10 @@ class Realism(Metric):
         if cell.quantity == "frechet_distance":
             return frechet(answered, matched)
         if cell.quantity == "kid":
-            return kid(answered, matched, joined(self.unit)[rows], joined(self.real_unit)[rows])
+            return kid(answered, matched, unit=joined(self.unit)[rows], real_unit=joined(self.real_unit)[rows])
         key = (cell.intervened_names, cell.space)
         if key not in self._shared:
-            self._shared[key] = prdc(answered, matched, _K, joined(self.unit)[rows])
+            self._shared[key] = prdc(answered, matched, k=_K, unit=joined(self.unit)[rows])
         return self._shared[key][cell.quantity]
 
     @property

@@ -30,7 +30,7 @@ class Identity:
 
     needs_image: ClassVar[bool] = False
 
-    def __init__(self, dataset: Dataset, references: int = REFERENCES, split: str = "test"):
+    def __init__(self, dataset: Dataset, *, references: int = REFERENCES, split: str = "test"):
         self.dataset, self.references, self.split = dataset, references, split
 
     def attributes(self, given: Samples, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -105,7 +105,7 @@ class TrueCounterfactual:
 
     needs_image: ClassVar[bool] = False
 
-    def __init__(self, dataset: Dataset, references: int = REFERENCES, split: str = "test"):
+    def __init__(self, dataset: Dataset, *, references: int = REFERENCES, split: str = "test"):
         self.dataset, self.split = dataset, split
 
     def can_answer(self, intervened: Collection[str]) -> bool:

@@ -41,7 +41,7 @@ def build(recipe: Recipe, graph: CausalGraph, variables: Mapping[str, Variable])
     for name in recipe.mechanisms:
         if name not in graph:
             raise ConfigError(f"Recipe {recipe.name!r} has a mechanism for {name!r}.{suggestion(name, graph)}")
-    made: list[Mechanism] = []
+    mechanisms: list[Mechanism] = []
     for name in graph.order:
         entry = recipe.mechanisms.get(name)
         if entry is None:
@@ -51,8 +51,8 @@ def build(recipe: Recipe, graph: CausalGraph, variables: Mapping[str, Variable])
         family = registry.mechanisms.get(entry.family)
         parents = [variables[parent] for parent in graph.parents(name)]
         what = f"Recipe {recipe.name!r}: the mechanism {entry.family!r} of {name!r}"
-        made.append(make(what, family, (variables[name], parents), entry.options))
-    return StructuralCausalModel(graph, made)
+        mechanisms.append(make(what, family, (variables[name], parents), entry.options))
+    return StructuralCausalModel(graph, mechanisms)
 
 
 def find_recipe(name: str, dataset: str) -> tuple[Recipe, Path]:
@@ -76,7 +76,9 @@ def find_recipe(name: str, dataset: str) -> tuple[Recipe, Path]:
     return read_recipe(path), path
 
 
-def load(name: str, dataset: Dataset, device: str | torch.device = "cpu", references: int = REFERENCES) -> Contestant:
+def load(
+    name: str, dataset: Dataset, *, device: str | torch.device = "cpu", references: int = REFERENCES
+) -> Contestant:
     """The model `name`, ready to answer.
 
     Args:
@@ -95,7 +97,7 @@ def load(name: str, dataset: Dataset, device: str | torch.device = "cpu", refere
         )
     if name in baselines.BASELINES:
         baselines.require(name, dataset.card)
-        return Contestant(name, baselines.BASELINES[name](dataset, references), title=f"baseline `{name}`")
+        return Contestant(name, baselines.BASELINES[name](dataset, references=references), title=f"baseline `{name}`")
     if name in registry.models:
         factory = registry.models.get(name)
         try:
@@ -104,10 +106,10 @@ def load(name: str, dataset: Dataset, device: str | torch.device = "cpu", refere
             raise ConfigError(
                 f"The plug-in's model {name!r} must be made from the dataset alone, as {name}(dataset): {error}."
             ) from error
-        made = factory(dataset)
-        if not isinstance(made, Model):
+        model = factory(dataset)
+        if not isinstance(model, Model):
             raise ConfigError(f"The model {name!r} has no method counterfactual(factual, interventions, generator).")
-        return foreign(name, made)
+        return foreign(name, model)
     if (dataset.card.name, name) not in recipe_paths() and Path(name).is_dir():
         return _from_folder(Path(name), dataset, device)
     recipe, path = find_recipe(name, dataset.card.name)
@@ -129,7 +131,7 @@ def load(name: str, dataset: Dataset, device: str | torch.device = "cpu", refere
     return _contestant(recipe, dataset, weights, entry.sha256, device, training)
 
 
-def foreign(name: str, model: Model, code: object = None) -> Contestant:
+def foreign(name: str, model: Model, *, code: object = None) -> Contestant:
     """A model that no recipe describes: everything that it holds decides its answers, beside its code.
 
     Args:
@@ -176,8 +178,8 @@ def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:
     kept = {key: manifest.get(key) for key in ("source", "seed", "epochs", "limit", "data", "judges_used_in_training")}
     curves = manifest.get("curves")
     parts = list(curves.values()) if isinstance(curves, dict) else []
-    told = [part.get("seconds") for part in parts if isinstance(part, dict)]
-    seconds = [number for number in told if isinstance(number, (int, float)) and 0 < number < float("inf")]
+    durations = [part.get("seconds") for part in parts if isinstance(part, dict)]
+    seconds = [number for number in durations if isinstance(number, (int, float)) and 0 < number < float("inf")]
     return {**kept, "seconds": round(sum(seconds), 1) if seconds and len(seconds) == len(parts) else None}
 
 
@@ -201,7 +203,7 @@ def _contestant(
     recipe: Recipe, dataset: Dataset, weights: Path, sha256: str, device: str | torch.device, training: dict[str, Any]
 ) -> Contestant:
     scm = build(recipe, dataset.graph, dataset.variables)
-    found = load_weights(scm, weights, sha256)
+    weights_hash = load_weights(scm, weights, sha256=sha256)
     scm.to(device).eval()
     scm.requires_grad_(False)
     image = dataset.card.image
@@ -211,7 +213,7 @@ def _contestant(
         scm,
         title=recipe.title,
         recipe=recipe.content(),
-        weights_sha256=found,
+        weights_sha256=weights_hash,
         parameters=sum(parameter.numel() for parameter in scm.parameters()),
         pixel_temperature=mechanism.pixel_temperature if isinstance(mechanism, HasPixelTemperature) else None,
         training=training,

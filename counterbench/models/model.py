@@ -67,13 +67,13 @@ def can_answer(model: Model, intervened: Collection[str]) -> bool:
 
 
 def ask(
-    model: Model, given: Samples, held: Mapping[str, Tensor], noise: Generator, variables: Mapping[str, Variable]
+    model: Model, given: Samples, held: Mapping[str, Tensor], *, noise: Generator, variables: Mapping[str, Variable]
 ) -> dict[str, Tensor]:
     """A model's answer to one question, checked; see :func:`counterbench.models.model.checked_answer`.
 
     The model gets copies: what it does to its input must not reach the judges, nor the other models.
     """
-    own = Samples({name: value.clone() for name, value in given.items()}, given.index.clone(), given.done)
+    own = Samples({name: value.clone() for name, value in given.items()}, given.index.clone(), done=given.done)
     answer = model.counterfactual(own, {name: value.clone() for name, value in held.items()}, noise)
     return checked_answer(answer, variables, held, given.count)
 

@@ -116,6 +116,7 @@ class StructuralCausalModel(nn.Module):
         self,
         noise: Mapping[str, Noise],
         held: Mapping[str, Tensor],
+        *,
         where: Mapping[str, Tensor] | None = None,
         factual: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ class Discriminator(nn.Module):
         hidden: width of the dense layers.
     """
 
-    def __init__(self, shape: Sequence[int], latent: int, context: int, channels: Sequence[int], hidden: int):
+    def __init__(self, shape: Sequence[int], latent: int, *, context: int, channels: Sequence[int], hidden: int):
         super().__init__()
         self.image = Encoder(shape, context, channels, hidden)
         self.latent = nn.Sequential(

@@ -23,7 +23,7 @@ class Recogniser(nn.Module):
     """
 
     def __init__(
-        self, shape: Sequence[int], latent: int = 16, channels: Sequence[int] = (16, 32, 64), hidden: int = 128
+        self, shape: Sequence[int], latent: int = 16, *, channels: Sequence[int] = (16, 32, 64), hidden: int = 128
     ):
         super().__init__()
         self.encoder = Encoder(shape, 0, channels, hidden)
@@ -43,14 +43,14 @@ class Autoencoder(nn.Module):
     """
 
     def __init__(
-        self, shape: Sequence[int], latent: int = 16, channels: Sequence[int] = (16, 32, 64), hidden: int = 128
+        self, shape: Sequence[int], latent: int = 16, *, channels: Sequence[int] = (16, 32, 64), hidden: int = 128
     ):
         super().__init__()
         self.latent = latent
-        self.recogniser = Recogniser(shape, latent, channels, hidden)
+        self.recogniser = Recogniser(shape, latent, channels=channels, hidden=hidden)
         mirrored = list(reversed(channels))
         self.decoder = Decoder(shape, latent, mirrored, hidden)
-        self.likelihood = DiscretisedGaussian(mirrored[-1], shape[0], -3.5)
+        self.likelihood = DiscretisedGaussian(mirrored[-1], shape[0], min_log_scale=-3.5)
 
     def loss(self, images: Tensor, noise: Tensor) -> Tensor:
         """Negative evidence lower bound, (N,), in nats per image.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class Plain(nn.Sequential):
     """Strided convolutions with batch normalisation, global average pooling (about 100,000 weights)."""
 
-    def __init__(self, channels: int, classes: int, stride: int = 1, width: int = 16):
+    def __init__(self, channels: int, classes: int, *, stride: int = 1, width: int = 16):
         layers: list[nn.Module] = []
         before = channels
         for after, step in ((width, stride), (2 * width, 2), (4 * width, 2), (6 * width, 2)):
@@ -23,7 +23,7 @@ class Plain(nn.Sequential):
 class Pooled(nn.Module):
     """Wide kernels and max pooling, then a dense layer that sees where things are (LeNet's family; LeCun et al. 1998)."""
 
-    def __init__(self, channels: int, classes: int, stride: int = 1, width: int = 12):
+    def __init__(self, channels: int, classes: int, *, stride: int = 1, width: int = 12):
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(channels, width, 5, stride, padding=2),

@@ -88,7 +88,7 @@ class Decoder(nn.Module):
         patch: side of the squares of pixels that one position of the last stage makes; 1 for single pixels.
     """
 
-    def __init__(self, shape: Sequence[int], code: int, channels: Sequence[int], features: int, patch: int = 1):
+    def __init__(self, shape: Sequence[int], code: int, channels: Sequence[int], features: int, *, patch: int = 1):
         super().__init__()
         self.grid = (channels[0], *_grid(*_patches(shape, patch), len(channels)))
         self.embed = nn.Linear(code, features)

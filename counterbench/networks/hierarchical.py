@@ -43,7 +43,8 @@ class Layer:
     def divergence(self) -> Tensor:
         """KL(q || p), (N,), in nats."""
         assert self.posterior is not None
-        return normal_divergence(*(part.flatten(1) for part in (*self.posterior, *self.prior)))
+        mean, log_scale, prior_mean, prior_log_scale = (part.flatten(1) for part in (*self.posterior, *self.prior))
+        return normal_divergence(mean, log_scale, other_mean=prior_mean, other_log_scale=prior_log_scale)
 
 
 class Bottleneck(nn.Module):
@@ -106,7 +107,7 @@ class HierarchicalEncoder(nn.Module):
         bottleneck: how many times narrower blocks are inside.
     """
 
-    def __init__(self, channels: int, levels: Sequence[Level], patch: int = 1, bottleneck: int = 4):
+    def __init__(self, channels: int, levels: Sequence[Level], *, patch: int = 1, bottleneck: int = 4):
         super().__init__()
         finest = levels[-1]
         # A patch sees its neighbours too.
@@ -129,13 +130,13 @@ class HierarchicalEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> dict[int, Tensor]:
         """(N, C, H, H) -> resolution -> (N, width, R, R)."""
-        maps, found = self.stem(image), {}
+        maps, activations = self.stem(image), {}
         for resolution, shrink, stage in zip(self.resolutions, self.shrink, self.stages, strict=True):
             maps = shrink(maps)
             for block in stage:  # type: ignore[attr-defined]
                 maps = maps + block(maps)
-            found[resolution] = maps
-        return found
+            activations[resolution] = maps
+        return activations
 
 
 def _shrink(before: int, after: int, fine: int, coarse: int) -> nn.Module:
@@ -167,6 +168,7 @@ class StochasticBlock(nn.Module):
         self,
         width: int,
         resolution: int,
+        *,
         latent: int,
         context: int,
         conditional: bool,
@@ -202,7 +204,7 @@ class StochasticBlock(nn.Module):
         return mean, log_scale
 
     def updated(
-        self, maps: Tensor, path: Tensor, latent: Tensor, features: Tensor, context: Tensor
+        self, maps: Tensor, path: Tensor, *, latent: Tensor, features: Tensor, context: Tensor
     ) -> tuple[Tensor, Tensor]:
         """(maps, path) with this latent: the maps know the context, the path only latents."""
         maps = maps + features + self.show(latent) + self.mix(context)[:, :, None, None]
@@ -226,6 +228,7 @@ class HierarchicalDecoder(nn.Module):
         self,
         levels: Sequence[Level],
         latent: int,
+        *,
         context: int,
         conditional: bool,
         patch: int = 1,
@@ -246,12 +249,12 @@ class HierarchicalDecoder(nn.Module):
                 StochasticBlock(
                     width,
                     resolution,
-                    latent,
-                    context,
-                    conditional,
-                    count,
-                    (level, block) == (len(levels) - 1, blocks - 1),
-                    _inner(width, bottleneck),
+                    latent=latent,
+                    context=context,
+                    conditional=conditional,
+                    count=count,
+                    last=(level, block) == (len(levels) - 1, blocks - 1),
+                    inner=_inner(width, bottleneck),
                 )
                 for block in range(blocks)
             )
@@ -277,7 +280,7 @@ class HierarchicalDecoder(nn.Module):
         return sum(channels * side * side for channels, side, _ in self.shapes)
 
     def infer(
-        self, activations: dict[int, Tensor], context: Tensor, noise: Sequence[Tensor], active: int | None = None
+        self, activations: dict[int, Tensor], context: Tensor, noise: Sequence[Tensor], *, active: int | None = None
     ) -> tuple[Tensor, list[Layer]]:
         """Draw all latents from the posterior.
 
@@ -306,6 +309,7 @@ class HierarchicalDecoder(nn.Module):
         self,
         noise: Sequence[Tensor],
         context: Tensor,
+        *,
         prior_context: Tensor | None = None,
         held: Sequence[Tensor] | None = None,
         share: float = 0.0,
@@ -345,7 +349,7 @@ class HierarchicalDecoder(nn.Module):
                 prior, features = block.expected(path, prior_context)
                 layer = latent(block, maps, prior, len(layers))
                 layers.append(layer)
-                maps, path = block.updated(maps, path, layer.latent, features, context)
+                maps, path = block.updated(maps, path, latent=layer.latent, features=features, context=context)
         return self.unpatch(maps), layers
 
 
@@ -359,6 +363,6 @@ def check_levels(levels: Sequence[Sequence[int]], shape: Sequence[int]) -> list[
         raise ConfigError(f"a hierarchy of square maps needs square images, got {shape[1]} x {shape[2]}.")
     if not levels or any(len(level) != 3 or min(level) < 1 for level in levels):
         raise ConfigError("levels: give [resolution, blocks, width] for every level, each at least 1.")
-    found = [(int(resolution), int(blocks), int(width)) for resolution, blocks, width in levels]
-    _check(found, int(shape[1]))
-    return found
+    checked = [(int(resolution), int(blocks), int(width)) for resolution, blocks, width in levels]
+    _check(checked, int(shape[1]))
+    return checked

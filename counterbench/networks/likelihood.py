@@ -31,7 +31,7 @@ class DiscretisedGaussian(nn.Module):
         max_log_scale: upper limit.
     """
 
-    def __init__(self, features: int, channels: int, min_log_scale: float = -6.0, max_log_scale: float = 2.0):
+    def __init__(self, features: int, channels: int, *, min_log_scale: float = -6.0, max_log_scale: float = 2.0):
         super().__init__()
         self.head = nn.Conv2d(features, 2 * channels, 1)
         self.min_log_scale, self.max_log_scale = min_log_scale, max_log_scale

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def normal_divergence(
-    mean: Tensor, log_scale: Tensor, other_mean: Tensor | None = None, other_log_scale: Tensor | None = None
+    mean: Tensor, log_scale: Tensor, *, other_mean: Tensor | None = None, other_log_scale: Tensor | None = None
 ) -> Tensor:
     """KL(N(mean, scale^2) || N(other_mean, other_scale^2)), summed over the last axis, in nats.
 

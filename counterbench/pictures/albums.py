@@ -43,6 +43,7 @@ _NOT_HERE = "recipe, weights or data are not where this page was made"
 def draw_all(
     boards: Sequence[Board],
     folder: Path,
+    *,
     data_dir: Path | None = None,
     device: str = "auto",
     trained: Sequence[Path] = (),
@@ -63,21 +64,23 @@ def draw_all(
     Returns:
         Name of a board -> its album; an empty one, with the reason, where there is nothing to see or data is not here.
     """
-    found: dict[str, Album] = {}
+    albums: dict[str, Album] = {}
     own = {_weights_in(path): path for path in trained}
     loaded: dict[tuple[str, str], Dataset] = {}  # what a dataset has worked out serves all of its boards
     for board in boards:
         key = board.dataset, board.source
         for row in board.rows:  # the first whose exam can be taken here decides what is shown
             try:
-                exam = exam_of(row.record, data_dir, device, min(ASKED, row.record.images), loaded.get(key))
+                exam = exam_of(
+                    row.record, data_dir, device=device, limit=min(ASKED, row.record.images), dataset=loaded.get(key)
+                )
                 loaded[key] = exam.dataset
-                found[board.name] = _draw(board, exam, folder / board.name, own, tell)
+                albums[board.name] = _draw(board, exam, folder / board.name, own, tell)
                 break
             except CounterbenchError as error:
                 tell(f"the questions of {row.name} on {board.name} cannot be asked here: {error}")
-                found[board.name] = _nothing(board, _NOT_HERE)
-    return found
+                albums[board.name] = _nothing(board, _NOT_HERE)
+    return albums
 
 
 def _weights_in(folder: Path) -> str:
@@ -107,17 +110,17 @@ def _draw(board: Board, exam: Exam, folder: Path, trained: Mapping[str, Path], t
     if not (exam.dataset.card.image and exam.plan.single):
         return _nothing(board, "there are no images to show")
     session = _Session(exam, folder, trained)
-    found: dict[str, Pictured] = {}
+    pictured: dict[str, Pictured] = {}
     missing: dict[str, str] = {}
     with bar(len(board.rows), f"Drawing {board.name}") as advance:
         for row in board.rows:
             try:
-                found[row.name] = session.ask(row)
+                pictured[row.name] = session.ask(row)
             except CounterbenchError as error:
                 tell(f"{row.name} on {board.name} has no pictures: {error}")
                 missing[row.name] = str(error) if isinstance(error, NotShownError) else _NOT_HERE
             advance(1)
-    return Album(session.factual_file(), session.wanted(), session.truth_files(), found, missing)
+    return Album(session.factual_file(), session.wanted(), session.truth_files(), pictured, missing)
 
 
 class _Session:
@@ -153,7 +156,7 @@ class _Session:
         if folder is None and inputs.model not in models.names(inputs.dataset):
             raise NotShownError("it is no model of the catalogue")
         place = inputs.model if folder is None else str(folder)
-        contestant = models.load(place, self.exam.dataset, self.exam.device, inputs.references)
+        contestant = models.load(place, self.exam.dataset, device=self.exam.device, references=inputs.references)
         if contestant.weights_sha256 != inputs.weights_sha256:
             raise NotShownError("the weights here are not those of the record")
         answers, extremes = {}, []
@@ -170,7 +173,9 @@ class _Session:
         question = next(one for one in self.exam.plan.questions if one.name == f"single/{name}")
         held, noise = question.held, SampleNoise(self.exam.seed, question.streams())
         with torch.no_grad(), evaluation_mode(contestant.model):
-            return models.ask(contestant.model, self.factual, held, noise, self.exam.dataset.variables)[self.image]
+            return models.ask(contestant.model, self.factual, held, noise=noise, variables=self.exam.dataset.variables)[
+                self.image
+            ]
 
     def _extreme(self, model: str, name: str, answered: Tensor) -> Extreme:
         error = l1(answered, self.truth[name])
@@ -180,8 +185,10 @@ class _Session:
         for word, place in (("best", 0), ("median", len(order) // 2), ("worst", -1)):
             i = int(order[place])
             side = torch.stack([part[i] for part in (self.factual[self.image], answered, self.truth[name])])
-            told = f"test image {int(self.rows[i])}, do({name} {words[i]}), L1 to the truth {float(error[i]):.3g}"
-            cases.append((word, told, self._store(f"{model}-{name}-{word}", side)))
+            description = (
+                f"test image {int(self.rows[i])}, do({name} {words[i]}), L1 to the truth {float(error[i]):.3g}"
+            )
+            cases.append((word, description, self._store(f"{model}-{name}-{word}", side)))
         return Extreme(f"do({name})", tuple(cases))
 
     def factual_file(self) -> str:

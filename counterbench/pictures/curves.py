@@ -43,7 +43,7 @@ def draw_curves(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:
             _draw(axes[1, column], below[name], "")
         elif rows == 2:
             axes[1, column].set_axis_off()
-    save_figure(figure, path, 110)
+    save_figure(figure, path, dpi=110)
 
 
 def _above(curve: Mapping[str, Any]) -> dict[str, Sequence[float]]:

@@ -41,11 +41,16 @@ def evaluation_figure(evaluation: Evaluation, dataset: Dataset) -> Figure | None
     if factual is None:
         return None
     title = f"{evaluation.record.title} - {dataset.card.name}/{dataset.source}"
-    return grid_figure(Samples({image: factual}, torch.arange(len(factual))), image, interventions, title)
+    return grid_figure(Samples({image: factual}, torch.arange(len(factual))), image, interventions, title=title)
 
 
 def intervention_columns(
-    contestant: Contestant, dataset: Dataset, factual: Samples, interventions: Mapping[str, Tensor], noise: SampleNoise
+    contestant: Contestant,
+    dataset: Dataset,
+    factual: Samples,
+    interventions: Mapping[str, Tensor],
+    *,
+    noise: SampleNoise,
 ) -> InterventionColumns:
     """Ask one question about each sample."""
     image = dataset.card.image
@@ -54,8 +59,8 @@ def intervention_columns(
             f"{contestant.name} does not answer questions about {', '.join(interventions)}. {dataset.card.truth.strip()}"
         )
     with torch.no_grad(), evaluation_mode(contestant.model):
-        given = contestant.model.counterfactual(factual, interventions, noise)
-    answer = checked_answer(given, dataset.variables, interventions, factual.count)
+        returned = contestant.model.counterfactual(factual, interventions, noise)
+    answer = checked_answer(returned, dataset.variables, interventions, factual.count)
     truth = dataset.truth(SPLIT, factual.index, interventions)[image] if dataset.knows_truth(interventions) else None
     words = [captions(dataset.variables[name], value) for name, value in interventions.items()]
     return InterventionColumns(
@@ -67,7 +72,7 @@ def intervention_columns(
 
 
 def generate(
-    contestant: Contestant, dataset: Dataset, assignments: Mapping[str, str], count: int, seed: int, path: Path
+    contestant: Contestant, dataset: Dataset, assignments: Mapping[str, str], *, count: int, seed: int, path: Path
 ) -> None:
     """Set the same values in `count` random test samples and draw the answers.
 
@@ -91,9 +96,13 @@ def generate(
         if _settable(dataset, name)
     }
     noise = SampleNoise(seed, [f"generate/{row}" for row in rows.tolist()])
-    columns = intervention_columns(contestant, dataset, factual, interventions, noise)
+    columns = intervention_columns(contestant, dataset, factual, interventions, noise=noise)
     draw_grid(
-        factual, dataset.card.image, [columns], f"{contestant.title} - {dataset.card.name}/{dataset.source}", path
+        factual,
+        dataset.card.image,
+        [columns],
+        title=f"{contestant.title} - {dataset.card.name}/{dataset.source}",
+        path=path,
     )
 
 
@@ -116,11 +125,11 @@ def draw_dataset(dataset: Dataset, count: int, seed: int, path: Path) -> None:
     changed = []
     for name, values in asked.items():
         if dataset.knows_truth([name]):
-            wanted = values[few]
-            true = dataset.truth(SPLIT, few, {name: wanted})[image]
-            changed.append((f"do({name})", captions(dataset.variables[name], wanted), true))
+            targets = values[few]
+            true = dataset.truth(SPLIT, few, {name: targets})[image]
+            changed.append((f"do({name})", captions(dataset.variables[name], targets), true))
     title = f"{dataset.card.name}/{dataset.source}: samples" + (" and true counterfactuals" if changed else "")
-    draw_sheet(split.take(rows)[image], split.take(few)[image], changed, title, path)
+    draw_sheet(split.take(rows)[image], split.take(few)[image], changed, title=title, path=path)
 
 
 def _drawable(dataset: Dataset, count: int, most: int) -> Split:

@@ -13,7 +13,7 @@ _LINE = "#5b6770"
 
 
 @own_style()
-def draw_graph(graph: CausalGraph, variables: Mapping[str, Variable], path: Path, title: str = "") -> None:
+def draw_graph(graph: CausalGraph, variables: Mapping[str, Variable], path: Path, *, title: str = "") -> None:
     """Causes on the left, effects on the right.
 
     Args:
@@ -53,7 +53,7 @@ def draw_graph(graph: CausalGraph, variables: Mapping[str, Variable], path: Path
     axis.set_ylim(min(down) - 0.8, max(down) + 0.9)
     axis.set_title(title, fontsize=11)
     axis.axis("off")
-    save_figure(figure, path, 130)
+    save_figure(figure, path, dpi=130)
 
 
 def _depths(graph: CausalGraph) -> dict[str, int]:

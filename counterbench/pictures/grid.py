@@ -37,14 +37,14 @@ class InterventionColumns:
 
 
 def draw_grid(
-    factual: Samples, image: str, interventions: Sequence[InterventionColumns], title: str, path: Path
+    factual: Samples, image: str, interventions: Sequence[InterventionColumns], *, title: str, path: Path
 ) -> None:
     """:func:`grid_figure` in a .png file."""
-    save_figure(grid_figure(factual, image, interventions, title), path)
+    save_figure(grid_figure(factual, image, interventions, title=title), path)
 
 
 @own_style()
-def grid_figure(factual: Samples, image: str, interventions: Sequence[InterventionColumns], title: str) -> Figure:
+def grid_figure(factual: Samples, image: str, interventions: Sequence[InterventionColumns], *, title: str) -> Figure:
     """One row per sample; for each intervention the answer, the truth and the difference answer - factual.
 
     Args:
@@ -72,7 +72,7 @@ def grid_figure(factual: Samples, image: str, interventions: Sequence[Interventi
             axis.spines[:].set_visible(False)
             if pixels is None:
                 continue
-            show_image(axis, pixels[row], signed)
+            show_image(axis, pixels[row], signed=signed)
             if captions is not None:
                 axis.text(
                     0.5,
@@ -92,7 +92,7 @@ def grid_figure(factual: Samples, image: str, interventions: Sequence[Interventi
     return figure
 
 
-def show_image(axis, pixels: Tensor, signed: bool = False) -> None:  # type: ignore[no-untyped-def]
+def show_image(axis, pixels: Tensor, *, signed: bool = False) -> None:  # type: ignore[no-untyped-def]
     """One image, (C, H, W), grey levels; of a difference, its mean over channels, red where it is brighter."""
     picture = pixels.float().permute(1, 2, 0).numpy()
     if signed:

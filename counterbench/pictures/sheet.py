@@ -17,7 +17,7 @@ _GAP = 2  # pixels between the samples of a sheet
 
 @own_style()
 def draw_sheet(
-    samples: Tensor, factual: Tensor, changed: Sequence[tuple[str, Sequence[str], Tensor]], title: str, path: Path
+    samples: Tensor, factual: Tensor, changed: Sequence[tuple[str, Sequence[str], Tensor]], *, title: str, path: Path
 ) -> None:
     """Samples side by side; below them one row per sample with a true counterfactual for every intervention.
 

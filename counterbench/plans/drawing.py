@@ -23,7 +23,7 @@ PUBLISHED_CELLS = 9
 """Cells of the range in the protocol of Melistas et al. (2024)."""
 
 
-def draw(dataset: Dataset, suite: Suite, seed: int, limit: int | None = None) -> Plan:
+def draw(dataset: Dataset, suite: Suite, seed: int, *, limit: int | None = None) -> Plan:
     """The plan of an exam: a function of the dataset's attributes, the suite and the seed alone.
 
     Args:
@@ -34,18 +34,18 @@ def draw(dataset: Dataset, suite: Suite, seed: int, limit: int | None = None) ->
     """
     test, train = dataset.attributes("test"), dataset.attributes("train")
     total = len(next(iter(test.values())))
-    wanted = min(total if limit is None else limit, suite.limit or total, total)
-    if wanted < 1:
+    size = min(total if limit is None else limit, suite.limit or total, total)
+    if size < 1:
         raise DataError(f"--limit {limit} leaves no question; give a number from 1 to {total}.")
     single = {}
     if suite.single:
         for name in dataset.card.intervenable:
             rng = np.random.default_rng([seed, *f"{suite.name}/{name}".encode()])
             population = test[name] if suite.law == "published" else train[name]
-            single[name] = other_value(dataset.variables[name], test[name], population, rng, suite.law)[:wanted]
-    undo = {name: test[name][:wanted] for name in single} if suite.undo else {}
+            single[name] = other_value(dataset.variables[name], test[name], population, rng, law=suite.law)[:size]
+    undo = {name: test[name][:size] for name in single} if suite.undo else {}
     pairs = unrelated(dataset.graph, tuple(single)) if suite.pairs else ()
-    return Plan(torch.arange(wanted), suite.cycles, single, undo, pairs)
+    return Plan(torch.arange(size), suite.cycles, single, undo, pairs)
 
 
 def unrelated(graph: CausalGraph, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -56,7 +56,7 @@ def unrelated(graph: CausalGraph, names: tuple[str, ...]) -> tuple[tuple[str, st
 
 
 def other_value(
-    variable: Variable, factual: Tensor, population: Tensor, rng: np.random.Generator, law: str = "training"
+    variable: Variable, factual: Tensor, population: Tensor, rng: np.random.Generator, *, law: str = "training"
 ) -> Tensor:
     """One value per sample that really changes it.
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from counterbench.catalog.suites import MOST_CYCLES
 from counterbench.causal.variables import Continuous
 from counterbench.datasets.dataset import Dataset
-from counterbench.errors import ConfigError, DataError, suggestion
+from counterbench.errors import ConfigError, DataError, short, suggestion
 from counterbench.plans.plan import Line, Plan
 from counterbench.storage.files import atomic, read_bounded, require_regular
 
@@ -107,17 +107,17 @@ def _question(line: Mapping[str, Any], where: str) -> Line:
     """One line of a file, checked as far as it can be without the dataset."""
     for name in ("kind", "variable", "then"):
         if not isinstance(line[name] or "", str):
-            raise DataError(f"{where}: {name} is {_shown(line[name])}; expected a word.")
+            raise DataError(f"{where}: {name} is {short(line[name])}; expected a word.")
     kind, row, value = line["kind"] or "", _number(line["row"]), _number(line["value"])
     if kind not in _SET:
-        raise DataError(f"{where}: it is of the kind {_shown(kind)}; there are null, single, return and pair.")
+        raise DataError(f"{where}: it is of the kind {short(kind)}; there are null, single, return and pair.")
     if (named := bool(line["variable"]) + bool(line["then"])) != _SET[kind] or (line["then"] and not line["variable"]):
         raise DataError(f"{where}: it names {named} variables; a {kind} question names {_SET[kind]}.")
     if not row.is_integer():
-        raise DataError(f"{where}: row is {_shown(line['row'])}; expected a whole number, a row of the test split.")
+        raise DataError(f"{where}: row is {short(line['row'])}; expected a whole number, a row of the test split.")
     if kind == "null" and not (value.is_integer() and 1 <= value <= MOST_CYCLES):
         raise DataError(
-            f"{where}: the value of a null question is {_shown(line['value'])}; expected a whole number of repetitions, 1 to {MOST_CYCLES}."
+            f"{where}: the value of a null question is {short(line['value'])}; expected a whole number of repetitions, 1 to {MOST_CYCLES}."
         )
     nothing = line["then_value"] in (None, "")
     then_value = float("nan") if nothing else _number(line["then_value"])
@@ -130,12 +130,6 @@ def _number(given: Any) -> float:
         return float("nan") if isinstance(given, bool) else float(given)
     except (TypeError, ValueError, OverflowError):
         return float("nan")
-
-
-def _shown(given: Any) -> str:
-    """Somebody's value in a message."""
-    text = repr(given)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def load(path: Path, dataset: Dataset) -> Plan:
@@ -186,7 +180,7 @@ def _require_whole(path: Path, asked: Mapping[tuple[str, str, str], list[Line]],
         for name in filter(None, variables):
             if name not in dataset.card.intervenable:
                 raise DataError(
-                    f"{path} sets {_shown(name)}, which {dataset.card.name} cannot.{suggestion(name, dataset.card.intervenable)}"
+                    f"{path} sets {short(name)}, which {dataset.card.name} cannot.{suggestion(name, dataset.card.intervenable)}"
                 )
         if [question.row for question in questions] != rows:
             raise DataError(f"{path} is incomplete: it does not ask every question about every image; export it again.")

@@ -28,6 +28,7 @@ def make(
     component: Callable[..., Any],
     positional: tuple[Any, ...],
     given: Mapping[str, Any],
+    *,
     context: Any = None,
     needed: Sequence[str] = (),
 ) -> Any:

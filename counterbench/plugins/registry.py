@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from counterbench.mechanisms.base import Mechanism
     from counterbench.metrics.base import Metric
     from counterbench.models.model import Model
-    from counterbench.training.objectives.base import Objective
+    from counterbench.training.objectives.base import MechanismObjective
 
 T = TypeVar("T")
 Component = TypeVar("Component", bound=Callable[..., Any])
@@ -46,7 +46,7 @@ class Registry(Generic[T]):
         besides: modules of the package that are no component.
     """
 
-    def __init__(self, kind: str, package: str | None = None, besides: Collection[str] = ()):
+    def __init__(self, kind: str, package: str | None = None, *, besides: Collection[str] = ()):
         self.kind, self.package, self.besides = kind, package, frozenset(besides)
         self._loaded: dict[str, T] = {}
 
@@ -61,16 +61,16 @@ class Registry(Generic[T]):
 
     @cached_property
     def _plugins(self) -> dict[str, importlib.metadata.EntryPoint]:
-        found: dict[str, importlib.metadata.EntryPoint] = {}
+        plugins: dict[str, importlib.metadata.EntryPoint] = {}
         for entry in importlib.metadata.entry_points(group=f"counterbench.{self.kind}s"):
-            other = found.get(entry.name)
+            other = plugins.get(entry.name)
             if entry.name in self._builtins or (other is not None and other.value != entry.value):
                 owner = "counterbench itself" if other is None else repr(other.value)
                 raise ConfigError(
                     f"The {self.kind} {entry.name!r} of {entry.value!r} collides with the one of {owner}; rename it."
                 )
-            found[entry.name] = entry
-        return found
+            plugins[entry.name] = entry
+        return plugins
 
     def register(self, name: str | None = None) -> Callable[[Component], Component]:
         """Decorator: make a class or function known as `name` (default: the name of its file)."""
@@ -167,29 +167,31 @@ def _importing(what: str) -> Iterator[None]:
 
 
 mechanisms: Registry[type[Mechanism]] = Registry(
-    "mechanism", "counterbench.mechanisms", {"base", "capabilities", "image_likelihood"}
+    "mechanism", "counterbench.mechanisms", besides={"base", "capabilities", "image_likelihood"}
 )
 datasets: Registry[type[Dataset]] = Registry(
-    "dataset", "counterbench.datasets", {"cache", "dataset", "files", "loading", "matching", "source", "split"}
+    "dataset", "counterbench.datasets", besides={"cache", "dataset", "files", "loading", "matching", "source", "split"}
 )
 metrics: Registry[type[Metric]] = Registry(
-    "metric", "counterbench.metrics", {"answers", "base", "cells", "references", "statistics"}
+    "metric", "counterbench.metrics", besides={"answers", "base", "cells", "references", "statistics"}
 )
-judges: Registry[type[Judge]] = Registry("judge", "counterbench.judges", {"base", "loading", "panel"})
+judges: Registry[type[Judge]] = Registry("judge", "counterbench.judges", besides={"base", "loading", "panel"})
 features: Registry[type[FeatureSpace]] = Registry(
-    "feature", "counterbench.features", {"base", "downloads", "loading", "transformer_folder"}
+    "feature", "counterbench.features", besides={"base", "downloads", "loading", "transformer_folder"}
 )
-objectives: Registry[type[Objective[Any]]] = Registry("objective", "counterbench.training.objectives", {"base"})
+objectives: Registry[type[MechanismObjective[Any]]] = Registry(
+    "objective", "counterbench.training.objectives", besides={"base"}
+)
 models: Registry[Callable[[Dataset], Model]] = Registry("model")
 
 
 def plugin_hashes() -> dict[str, str]:
     """SHA-256 of the source of every component in use that is not built in: "kind name" -> hash."""
-    found = {}
+    hashes = {}
     for registry in KINDS.values():
         for name, component in registry.plugged().items():
-            found[f"{registry.kind} {name}"] = source_hash_of(component)
-    return dict(sorted(found.items()))
+            hashes[f"{registry.kind} {name}"] = source_hash_of(component)
+    return dict(sorted(hashes.items()))
 
 
 def source_hash_of(component: Any) -> str:

@@ -40,7 +40,7 @@ def cover(distance: Tensor, pixel: Tensor | float) -> Tensor:
     return (0.5 - distance / pixel).clamp_(0, 1)
 
 
-def band(value: Tensor, low: Tensor | float, high: Tensor | float, soft: float = 0.03) -> Tensor:
+def band(value: Tensor, low: Tensor | float, high: Tensor | float, *, soft: float = 0.03) -> Tensor:
     """1 between two limits, with soft ends."""
     return ((value - low) / soft + 0.5).clamp_(0, 1) * ((high - value) / soft + 0.5).clamp_(0, 1)
 
@@ -57,7 +57,7 @@ def textures(side: int) -> tuple[Tensor, Tensor, Tensor]:
     return white, fine, coarse
 
 
-def pieces(bank: Tensor, side: int, which: Tensor, row: Tensor, column: Tensor) -> Tensor:
+def pieces(bank: Tensor, side: int, *, which: Tensor, row: Tensor, column: Tensor) -> Tensor:
     """A piece of a texture for everybody.
 
     Args:
@@ -68,6 +68,6 @@ def pieces(bank: Tensor, side: int, which: Tensor, row: Tensor, column: Tensor) 
     Returns:
         (N, side, side).
     """
-    chosen = (which.flatten() * len(bank)).long().clamp(max=len(bank) - 1)
+    texture = (which.flatten() * len(bank)).long().clamp(max=len(bank) - 1)
     top, left = ((place.flatten() * (side - 1)).long() for place in (row, column))
-    return bank.unfold(1, side, 1).unfold(2, side, 1)[chosen, top, left]
+    return bank.unfold(1, side, 1).unfold(2, side, 1)[texture, top, left]

@@ -88,7 +88,7 @@ def section(height: Tensor) -> Tensor:
 
 
 def render(
-    attributes: Mapping[str, Tensor], traits: Tensor, shot: Tensor, scanner: Tensor, lesion: Tensor, side: int = 64
+    attributes: Mapping[str, Tensor], traits: Tensor, *, shot: Tensor, scanner: Tensor, lesion: Tensor, side: int = 64
 ) -> Tensor:
     """Draw slices.
 
@@ -113,13 +113,13 @@ def render(
     )
 
 
-def parts(attributes: Mapping[str, Tensor], traits: Tensor, shot: Tensor, lesion: Tensor, side: int = 64) -> Tensor:
+def parts(attributes: Mapping[str, Tensor], traits: Tensor, *, shot: Tensor, lesion: Tensor, side: int = 64) -> Tensor:
     """Which part of the picture every pixel mostly shows: (N, side, side), uint8, numbers of :data:`PARTS`."""
     return _Slice(attributes, traits, shot, lesion, side).parts()
 
 
 def lesion_boxes(
-    attributes: Mapping[str, Tensor], traits: Tensor, shot: Tensor, lesion: Tensor, side: int = 64
+    attributes: Mapping[str, Tensor], traits: Tensor, *, shot: Tensor, lesion: Tensor, side: int = 64
 ) -> Tensor:
     """(N, 4): left, top, right, bottom of the lesion in pixels, as far as it shows; NaN where there is none."""
     return _Slice(attributes, traits, shot, lesion, side).boxes()
@@ -168,9 +168,9 @@ class _Slice:
         gap, lean = scale * t("spread", 0.035, 0.06), t("asymmetry", -0.12, 0.12)
         distances = []
         for side in (-1.0, 1.0):
-            wanted = VENTRICLE_AREA / 2 * self.ventricular * (1 + side * lean)
+            area = VENTRICLE_AREA / 2 * self.ventricular * (1 + side * lean)
             # A tube of half width w round any curve of length L that bends less than 1 / w covers 2 w L + pi w^2.
-            half = ((length.square() + math.pi * wanted).sqrt() - length) / math.pi
+            half = ((length.square() + math.pi * area).sqrt() - length) / math.pi
             inwards = gap + half + radius - side * self.x  # from the centre of the circle
             down = self.y - centre
             angle = torch.atan2(down, inwards).clamp(-bend, bend)
@@ -208,22 +208,22 @@ class _Slice:
         ribbon = self.t("thickness", 0.065, 0.095)
         white = ((depth - ribbon - 0.1 * (1 - folds.abs()).clamp(min=0)) / 0.035 + 0.5).clamp(0, 1)
         signal = GREY + (WHITE - GREY) * white
-        sulci = (1 - folds.abs() / 0.45).clamp(min=0) * band(depth, -0.1, 0.15, 0.06)
+        sulci = (1 - folds.abs() / 0.45).clamp(min=0) * band(depth, -0.1, 0.15, soft=0.06)
         signal = signal - 0.3 * sulci
         reach = self.t("fissure", 0.3, 0.42) - 0.1 * self.height
-        fissure = cover(self.x.abs() - 0.012, self.pixel) * band(depth, -0.1, reach * self.across, 0.08)
+        fissure = cover(self.x.abs() - 0.012, self.pixel) * band(depth, -0.1, reach * self.across, soft=0.08)
         signal = signal - 0.24 * fissure
         return torch.lerp(signal, torch.full_like(signal, GREY + 0.03), self._nuclei())
 
     def _nuclei(self) -> Tensor:
         """Deep grey matter: two pairs of ellipses outside the ventricles."""
-        found = torch.zeros_like(self.radius)
+        nuclei = torch.zeros_like(self.radius)
         for x, y, wide, long, shown in ((0.33, -0.06, 0.05, 0.15, 1.0), (0.2, 0.1, 0.06, 0.09, 0.6)):
             scale = self.size * self.t("nuclei", 0.9, 1.1)
             radius = torch.sqrt(((self.x.abs() / scale - x) / wide).square() + ((self.y / scale - y) / long).square())
             fading = (0.75 - 0.45 * self.height).clamp(0, 1) * shown
-            found = torch.maximum(found, fading * cover((radius - 1) * wide, self.pixel))
-        return found * (self.from_ventricles > 0.02)
+            nuclei = torch.maximum(nuclei, fading * cover((radius - 1) * wide, self.pixel))
+        return nuclei * (self.from_ventricles > 0.02)
 
     def scan(self, scanner: Tensor) -> Tensor:
         """The picture that a scanner makes of it."""
@@ -237,8 +237,9 @@ class _Slice:
         field = self.shot("bias_x", -1, 1) * self.x + self.shot("bias_y", -1, 1) * self.y
         signal = gain * (signal / WHITE).pow(contrast) * self.on_brain * (1 + bias * field)
         white, _, _ = textures(self.side)
-        where = [self.shot(f"noise_{name}") for name in ("which", "row", "column")]
-        real, imaginary = pieces(white, self.side, *where), pieces(white, self.side, *[1 - place for place in where])
+        where = {name: self.shot(f"noise_{name}") for name in ("which", "row", "column")}
+        opposite = {name: 1 - place for name, place in where.items()}
+        real, imaginary = pieces(white, self.side, **where), pieces(white, self.side, **opposite)
         magnitude = ((signal + noise * real).square() + (noise * imaginary).square()).sqrt()
         return (240 * magnitude).round_().clamp_(0, 255).to(torch.uint8)[:, None]
 
@@ -253,6 +254,6 @@ class _Slice:
         columns, rows = shown.any(1), shown.any(2)
         edges = [columns.int().argmax(1), rows.int().argmax(1)]
         far = [self.side - some.flip(1).int().argmax(1) for some in (columns, rows)]
-        found = torch.stack([*edges, *far], 1).float()
-        found[~shown.flatten(1).any(1)] = torch.nan
-        return found
+        boxes = torch.stack([*edges, *far], 1).float()
+        boxes[~shown.flatten(1).any(1)] = torch.nan
+        return boxes

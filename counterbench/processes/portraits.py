@@ -52,7 +52,7 @@ _IRIS = torch.tensor([[70, 44, 26], [96, 66, 36], [84, 104, 60], [70, 110, 150],
 _FRAME = torch.tensor([[18, 18, 20], [70, 40, 24], [150, 116, 50], [120, 20, 30]])
 
 
-def render(attributes: Mapping[str, Tensor], traits: Tensor, side: int = 64) -> Tensor:
+def render(attributes: Mapping[str, Tensor], traits: Tensor, *, side: int = 64) -> Tensor:
     """Draw portraits.
 
     Args:
@@ -170,7 +170,7 @@ class _Portrait:
 
     def _pieces(self, bank: Tensor, row: str, column: str) -> Tensor:
         """(N, side, side): a piece of a texture for everybody."""
-        return pieces(bank, self.side, self._t("texture"), self._t(row), self._t(column))
+        return pieces(bank, self.side, which=self._t("texture"), row=self._t(row), column=self._t(column))
 
     def _background(self) -> None:
         t = self._t

@@ -144,7 +144,7 @@ def mean_thickness(inside: Tensor, cells: int = FINE) -> Tensor:
     return 2 * total / ridge.sum((1, 2)) / cells
 
 
-def move_edge(inside: Tensor, shift: Tensor, cells: int = FINE) -> Tensor:
+def move_edge(inside: Tensor, shift: Tensor, *, cells: int = FINE) -> Tensor:
     """Dilate (shift > 0) or erode (shift < 0) by a disk, antialiased, and downsample to pixels.
 
     Args:
@@ -190,7 +190,7 @@ def _chunks(count: int) -> Iterator[slice]:
     return (slice(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK))
 
 
-def render(outline: Tensor, thickness: Tensor, intensity: Tensor, drawn: Tensor | None = None) -> Tensor:
+def render(outline: Tensor, thickness: Tensor, intensity: Tensor, *, drawn: Tensor | None = None) -> Tensor:
     """Draw glyphs with the wanted thickness and intensity.
 
     Args:

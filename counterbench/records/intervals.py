@@ -209,7 +209,7 @@ def _studentised(influence: np.ndarray, resamples: int, seed: int) -> np.ndarray
     return np.concatenate(blocks)
 
 
-def limits(spread: Spread, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+def limits(spread: Spread, *, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
     """(low, high), (K,) each: the outer ends of Student's t interval and of the bootstrap-t interval.
 
     The first is too short on the side of a long tail, the second where little varies; together they hold what they say down to
@@ -223,7 +223,7 @@ def limits(spread: Spread, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray
     return low, high
 
 
-def share_limits(ratios: Ratios, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+def share_limits(ratios: Ratios, *, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
     """(low, high), (K,) each, of shares: exact binomial limits (Clopper & Pearson 1934) with the effective number of samples.
 
     That number is p (1 - p) / standard error^2, corrected for the few clusters that the error is known from (Korn & Graubard 1998), at

@@ -121,7 +121,7 @@ def _has_images(record: Record) -> bool:
     return "noise" in floors_of(record)
 
 
-def build(record: Record, detail: bool = False, width: int = WIDTH, symbols: bool = True) -> Group:
+def build(record: Record, detail: bool = False, *, width: int = WIDTH, symbols: bool = True) -> Group:
     """The table with its heading and its notes.
 
     Args:

@@ -41,7 +41,7 @@ class Totals:
     merged: bool
 
 
-def of_samples(path: Path, units: np.ndarray | None = None, merge: bool = False) -> Totals:
+def of_samples(path: Path, units: np.ndarray | None = None, *, merge: bool = False) -> Totals:
     """Totals of the scores per sample in a file.
 
     Args:
@@ -52,10 +52,10 @@ def of_samples(path: Path, units: np.ndarray | None = None, merge: bool = False)
     Raises:
         RecordError: if it is missing or damaged.
     """
-    return of_table(table(path, ("group", "score", "relative_to")), units, merge)
+    return of_table(table(path, ("group", "score", "relative_to")), units, merge=merge)
 
 
-def of_table(table: Any, units: np.ndarray | None = None, merge: bool = False) -> Totals:
+def of_table(table: Any, units: np.ndarray | None = None, *, merge: bool = False) -> Totals:
     """The same of scores in memory, a pyarrow table."""
     group = table["group"].to_numpy()
     units = np.unique(group) if units is None else units
@@ -73,7 +73,7 @@ def units_of(path: Path) -> np.ndarray:
     return units
 
 
-def wrong_rows(record: Path, test_images: int, of_sets: Collection[Key] = ()) -> Iterator[str]:
+def wrong_rows(record: Path, test_images: int, *, of_sets: Collection[Key] = ()) -> Iterator[str]:
     """What cannot be in the scores per sample beside a record, if there are any: rows that do not exist, or twice in one number.
 
     Args:
@@ -224,12 +224,12 @@ def _sums(table: Any, place: np.ndarray, count: int) -> dict[Key, Ratios]:
     """Totals per cluster of every number."""
     combined, keys = _numbered(table)
     score, relative_to = (table[name].to_numpy() for name in ("score", "relative_to"))
-    found: dict[Key, Ratios] = {}
+    sums: dict[Key, Ratios] = {}
     for code, key in keys.items():
         rows = combined == code
         totals = [cluster_totals(part[rows], place[rows], count)[:, None] for part in (score, relative_to)]
-        found[key] = Ratios(*totals)
-    return found
+        sums[key] = Ratios(*totals)
+    return sums
 
 
 def _codes(column: Any) -> tuple[np.ndarray, list[Any]]:

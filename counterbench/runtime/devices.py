@@ -20,7 +20,7 @@ def choose_device(name: str) -> torch.device:
     if not re.fullmatch(r"cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?", name):
         raise ConfigError(f"Unknown device {short(name)}; give auto, cpu, cuda, cuda:0 or mps.")
     kind, _, number = name.partition(":")
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
-    if int(number or 0) >= there:
+    available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
+    if int(number or 0) >= available:
         raise ConfigError(f"This machine has no device {name!r}; give --device cpu, or auto to take what there is.")
     return torch.device(name)

@@ -98,7 +98,7 @@ def test_a_thicker_stroke_has_more_ink(change):
 KINDS = tuple(_KINDS)
 
 
-def create(kind: str, name: str, output: Path | None = None) -> list[Path]:
+def create(kind: str, name: str, *, output: Path | None = None) -> list[Path]:
     """Write a package with one component, its tests and a README.
 
     Args:
@@ -116,7 +116,7 @@ def create(kind: str, name: str, output: Path | None = None) -> list[Path]:
     folder = output or Path(name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} holds something already; give an empty folder with --output.")
-    said = _KINDS[kind]
+    start = _KINDS[kind]
     classname = "".join(part.capitalize() for part in name.split("-"))
     words = {"name": name, "module": module, "classname": classname}
     group = {f"{kind}s": {name: f"{module}.{kind}:{classname}"}}
@@ -128,19 +128,19 @@ def create(kind: str, name: str, output: Path | None = None) -> list[Path]:
         "stem": kind,
         "file": f"{kind}.py",
         "title": name.replace("-", " ").capitalize(),
-        "described": said.described,
-        "use": said.use.format(**words),
-        "next": said.then.format(**words),
-        "own_test": said.own_test.format(**words),
-        "tested_on": said.tested_on.format(**words),
+        "described": start.described,
+        "use": start.use.format(**words),
+        "next": start.then.format(**words),
+        "own_test": start.own_test.format(**words),
+        "tested_on": start.tested_on.format(**words),
         "check_options": "",
         "entry_points": group,
-        "data": "*.yaml" if said.files else "",
+        "data": "*.yaml" if start.files else "",
     }
     pages = {
         "README.md": "common/README.md.j2",
         f"{module}/{kind}.py": f"{kind}/{kind}.py.j2",
-        **{f"{module}/{path.format(**words)}": template for template, path in said.files},
+        **{f"{module}/{path.format(**words)}": template for template, path in start.files},
         "tests/test_contract.py": "common/test.py.j2",
         "pyproject.toml": "common/pyproject.toml.j2",
     }
@@ -154,7 +154,7 @@ def create(kind: str, name: str, output: Path | None = None) -> list[Path]:
     for path, template in pages.items():
         written.append(folder / path)
         write_text(folder / path, render.get_template(template).render(context).rstrip() + "\n")
-    write_text(folder / module / "__init__.py", f'"""{said.described}"""\n')
+    write_text(folder / module / "__init__.py", f'"""{start.described}"""\n')
     return written
 
 

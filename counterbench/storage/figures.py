@@ -27,7 +27,7 @@ def own_style() -> Iterator[None]:
         yield
 
 
-def save_figure(figure: Figure, path: Path, dpi: int = 150) -> None:
+def save_figure(figure: Figure, path: Path, *, dpi: int = 150) -> None:
     """Write a figure atomically; the ending of the file's name decides how (the screen's backend plays no part)."""
     with own_style(), atomic(path) as temporary:
         figure.savefig(temporary, dpi=dpi)

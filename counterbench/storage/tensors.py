@@ -17,7 +17,7 @@ _HASH = "fingerprint"
 
 
 def write_tensors(
-    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, optional: bool = False
+    path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None, optional: bool = False
 ) -> bool:
     """Write tensors; returns whether they lie there now.
 

@@ -15,7 +15,7 @@ from counterbench.storage.files import atomic, sha256_of_file
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def save_weights(module: nn.Module, path: Path, half: bool = False) -> str:
+def save_weights(module: nn.Module, path: Path, *, half: bool = False) -> str:
     """Write a module's state atomically; returns the file's SHA-256.
 
     Args:
@@ -31,7 +31,7 @@ def save_weights(module: nn.Module, path: Path, half: bool = False) -> str:
     return sha256_of_file(path)
 
 
-def load_weights(module: nn.Module, path: Path, sha256: str | None = None) -> str:
+def load_weights(module: nn.Module, path: Path, *, sha256: str | None = None) -> str:
     """Read a module's state; returns the file's SHA-256.
 
     Args:
@@ -44,10 +44,10 @@ def load_weights(module: nn.Module, path: Path, sha256: str | None = None) -> st
     """
     if not path.is_file():
         raise CheckpointError(f"There are no weights at {path}.")
-    found = sha256_of_file(path)
-    if sha256 is not None and found != sha256:
+    digest = sha256_of_file(path)
+    if sha256 is not None and digest != sha256:
         raise CheckpointError(
-            f"{path} has SHA-256 {found[:12]}..., expected {sha256[:12]}...: it was altered or cut short; fetch it again."
+            f"{path} has SHA-256 {digest[:12]}..., expected {sha256[:12]}...: it was altered or cut short; fetch it again."
         )
     try:
         state = load(path.read_bytes())
@@ -61,7 +61,7 @@ def load_weights(module: nn.Module, path: Path, sha256: str | None = None) -> st
         if not tensor.to(expected[name].dtype).isfinite().all():
             raise CheckpointError(f"{path}: the weights {short(name)} hold NaN or infinite values; train again.")
     module.load_state_dict(state)
-    return found
+    return digest
 
 
 def _compare(path: Path, state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -52,12 +53,14 @@ def mixed(seed: int, step: int) -> int:
     return (seed * 1_000_003 + step) % 2**63
 
 
-def loader(values: Mapping[str, Tensor], batch_size: int, seed: int | None) -> DataLoader[dict[str, Tensor]]:
-    """Batches of natural values; shuffled, and all of one size, if there is a seed."""
+def loader(
+    values: Mapping[str, Tensor], batch_size: int, *, seed: int | None, devices: int = 1
+) -> DataLoader[dict[str, Tensor]]:
+    """Batches of natural values; shuffled, and all of one size, if there is a seed. Each device gets its share of them."""
     rows = Rows(values)
     sampler = EpochShuffle(len(rows), seed) if seed is not None else None
-    # A last batch of a few samples would weigh as much as the others.
-    partial = sampler is not None and len(rows) > batch_size
+    # A last batch of a few samples would weigh as much as the others; an only one is all that a device has.
+    partial = sampler is not None and math.ceil(len(rows) / devices) > batch_size
     return DataLoader(rows, batch_size=batch_size, sampler=sampler, collate_fn=_as_fetched, drop_last=partial)
 
 

@@ -20,7 +20,9 @@ from counterbench.runtime.versions import versions
 from counterbench.storage.files import require_writable, write_text
 from counterbench.storage.weights import save_weights
 from counterbench.training import loop
+from counterbench.training.hardware import Hardware
 from counterbench.training.judges import joined_images
+from counterbench.training.objectives.base import Circumstances, Moment, Objective
 
 FIT = Fit(
     epochs=30,
@@ -44,20 +46,26 @@ def size_for(shape: Sequence[int]) -> dict[str, Any]:
     return {"latent": shape[1] // 2, "channels": [min(16 * 2**stage, 64) for stage in range(stages)], "hidden": 128}
 
 
-class _Fitting(loop.Fitting):
-    """Evidence lower bound of images."""
+class AutoencoderObjective(Objective):
+    """Evidence lower bound of images.
 
-    def __init__(self, network: Autoencoder, fit: Fit, seed: int, image: str):
-        super().__init__(network, fit, seed)
+    Args:
+        network: the autoencoder.
+        fit: how.
+        image: name of the image.
+    """
+
+    def __init__(self, network: Autoencoder, fit: Fit, *, image: str):
+        super().__init__(network, fit)
         self.network, self.image = network, image
 
-    def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
+    def losses(self, batch: dict[str, Tensor], moment: Moment) -> Tensor:
         images = batch[self.image].float() / 127.5 - 1
-        return self.network.loss(images, standard_normal(len(images), self.network.latent, generator))
+        return self.network.loss(images, standard_normal(len(images), self.network.latent, moment.generator))
 
 
 def train_posterior(
-    datasets: Sequence[Dataset], output: Path, hardware: loop.Hardware, seed: int = 8001, epochs: int | None = None
+    datasets: Sequence[Dataset], output: Path, *, hardware: Hardware, seed: int = 8001, epochs: int | None = None
 ) -> dict[str, Any]:
     """Train the unconditional autoencoder on the judge splits of one or several sources together.
 
@@ -83,9 +91,10 @@ def train_posterior(
         torch.manual_seed(seed)
         network = Autoencoder(shape, **size)
     fit = FIT.model_copy(update={"epochs": epochs}) if epochs else FIT
-    job = _Fitting(network, fit, seed, card.image)
     train, validation = (joined_images(datasets, split, card.image) for split in ("judge", "validation"))
-    loop.run(job, train, validation, output / "unfinished" / "posterior", hardware)
+    folder = output / "unfinished" / "posterior"
+    circumstances = Circumstances(train=train, validation=validation, folder=folder, hardware=hardware, seed=seed)
+    loop.run(AutoencoderObjective(network, fit, image=card.image), circumstances)
     network = network.cpu().eval()
     path = output / "posterior.safetensors"
     report = {

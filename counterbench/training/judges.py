@@ -22,6 +22,8 @@ from counterbench.storage.files import require_writable, write_text
 from counterbench.storage.weights import save_weights
 from counterbench.training import loop
 from counterbench.training.batches import require_samples
+from counterbench.training.hardware import Hardware
+from counterbench.training.objectives.base import Circumstances, Moment, Objective
 
 FIT = Fit(
     epochs=25,
@@ -35,26 +37,34 @@ FIT = Fit(
 )
 
 
-class _JudgeFitting(loop.Fitting):
-    """Cross-entropy, summed over variables, on images that are shifted and dimmed at random."""
+class JudgeObjective(Objective):
+    """Cross-entropy, summed over variables, on images that are shifted and dimmed at random.
+
+    Args:
+        network: images -> logits, the classes of one variable after those of another.
+        fit: how.
+        image: name of the image.
+        heads: variable -> number of its classes.
+        weights: variable -> weights of its classes, (classes,).
+    """
 
     def __init__(
         self,
         network: torch.nn.Module,
         fit: Fit,
-        seed: int,
+        *,
         image: str,
         heads: Mapping[str, int],
         weights: Mapping[str, Tensor],
     ):
-        super().__init__(network, fit, seed)
+        super().__init__(network, fit)
         self.image, self.columns, self.weights = image, columns(heads), weights
 
-    def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
+    def losses(self, batch: dict[str, Tensor], moment: Moment) -> Tensor:
         images = batch[self.image].float()
-        if training:
-            images = augmented(images, generator)
-        smoothing = 0.02 if training else 0.0
+        if moment.training:
+            images = augmented(images, moment.generator)
+        smoothing = 0.02 if moment.training else 0.0
         logits = self.module(normalised(images))
         return torch.stack(
             [
@@ -89,8 +99,9 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
 def train_judges(
     datasets: Sequence[Dataset],
     labels: Sequence[str],
+    *,
     output: Path,
-    hardware: loop.Hardware,
+    hardware: Hardware,
     seed: int = 7001,
     epochs: int | None = None,
 ) -> dict[str, Any]:
@@ -109,38 +120,46 @@ def train_judges(
         calibration error on real test images.
     """
     require_writable(output)
-    card = datasets[0].card
     heads = _heads(datasets[0], labels)
-    train = joined_images(datasets, "judge", card.image, *heads)
-    validation = joined_images(datasets, "validation", card.image, *heads)
+    names = (datasets[0].card.image, *heads)
+    train, validation = (joined_images(datasets, split, *names) for split in ("judge", "validation"))
     fit = FIT.model_copy(update={"epochs": epochs}) if epochs else FIT
-    weights = {name: _balance(train[name], count) for name, count in heads.items()}
-    smaller = reduction(int(train[card.image].shape[-1]))
     report: dict[str, Any] = {}
     for position, architecture in enumerate(ARCHITECTURES):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + position)
-            network = build(architecture, int(train[card.image].shape[1]), sum(heads.values()), **smaller)
-        job = _JudgeFitting(network, fit, seed + position, card.image, heads, weights)
-        loop.run(job, train, validation, output / "unfinished" / architecture, hardware)
-        network = network.cpu().eval()
+        circumstances = Circumstances(
+            train=train,
+            validation=validation,
+            folder=output / "unfinished" / architecture,
+            hardware=hardware,
+            seed=seed + position,
+        )
+        network, options = _trained(architecture, datasets[0].card.image, heads, fit, circumstances)
         path = output / f"{'-'.join(heads)}-{architecture}.safetensors"
         report[architecture] = {
-            "options": {"architecture": architecture}
-            | {name: number for name, number in smaller.items() if number > 1}
-            | ({"heads": heads} if len(heads) > 1 else {}),
+            "options": options,
             "weights": path.name,
             "sha256": save_weights(network, path),
             "quality": {dataset.source: _quality(network, dataset, heads) for dataset in datasets},
         }
     shutil.rmtree(output / "unfinished", ignore_errors=True)
-    write_text(
-        output / "judges.json",
-        json.dumps(
-            {"judges": _for_card(report), "seed": seed, "fit": fit.model_dump(), "versions": versions()}, indent=1
-        ),
-    )
+    content = {"judges": _for_card(report), "seed": seed, "fit": fit.model_dump(), "versions": versions()}
+    write_text(output / "judges.json", json.dumps(content, indent=1))
     return report
+
+
+def _trained(
+    architecture: str, image: str, heads: Mapping[str, int], fit: Fit, circumstances: Circumstances
+) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """(a trained classifier, the options that a card must give to build it)."""
+    channels, width = (int(circumstances.train[image].shape[axis]) for axis in (1, -1))
+    smaller = reduction(width)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(circumstances.seed)
+        network = build(architecture, channels, sum(heads.values()), **smaller)
+    weights = {name: _balance(circumstances.train[name], count) for name, count in heads.items()}
+    loop.run(JudgeObjective(network, fit, image=image, heads=heads, weights=weights), circumstances)
+    options = {"architecture": architecture, **{name: number for name, number in smaller.items() if number > 1}}
+    return network.cpu().eval(), options | ({"heads": heads} if len(heads) > 1 else {})
 
 
 def _for_card(report: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:

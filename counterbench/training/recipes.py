@@ -30,7 +30,8 @@ from counterbench.storage.files import UNFINISHED, claimed, write_text
 from counterbench.storage.weights import load_weights, save_weights
 from counterbench.training import loop, stages
 from counterbench.training.batches import require_samples
-from counterbench.training.loop import Hardware, require_single_precision
+from counterbench.training.hardware import Hardware
+from counterbench.training.loop import require_single_precision
 from counterbench.training.objectives.base import Circumstances
 from counterbench.training.resuming import LATEST, damaged, read_notes
 
@@ -43,6 +44,7 @@ MARKER = f"{UNFINISHED}/plan.json"
 def train(
     recipe: Recipe,
     dataset: Dataset,
+    *,
     output: Path,
     hardware: Hardware = Hardware(),  # noqa: B008 - frozen
     seed: int | None = None,
@@ -91,8 +93,8 @@ def train(
         splits = dataset.split("train"), dataset.split("validation")
         plan["data"] = {split.name: split.fingerprint for split in splits}
         _mark(output, plan)
-        fitted, held_out = (_stored(split, limit) for split in splits)
-        run = _Run(scm, fitted, held_out, output / UNFINISHED, hardware, epochs, resume)
+        train_values, validation_values = (_stored(split, limit) for split in splits)
+        run = _Run(scm, train_values, validation_values, output / UNFINISHED, hardware, epochs, resume)
         for position, name in enumerate(scm.mechanisms):
             run.fit(name, recipe.mechanisms[name].training, seed * 97 + position)
         _finish(scm, output, plan, hardware, run)
@@ -121,7 +123,7 @@ def _untrained(recipe: Recipe, dataset: Dataset, seed: int) -> StructuralCausalM
     with torch.random.fork_rng(devices=[]):
         for name in scm.mechanisms:
             for stage in recipe.mechanisms[name].training:
-                stages.build(stage, scm, name, seed)
+                stages.build(stage, scm, name=name)
     return scm
 
 
@@ -235,9 +237,9 @@ class _Run:
     def _fit(self, name: str, stage: Stage, folder: Path, seed: int, first: bool) -> dict[str, Any]:
         """One stage, or what an interrupted run had made of it; returns its curve."""
         mechanism = self.scm.mechanisms[name]
-        done, curve_file = folder / WEIGHTS, folder / "curve.json"
-        if self.resume and done.is_file() and curve_file.is_file():
-            return _finished_stage(mechanism, done, curve_file)
+        weights, curve_file = folder / WEIGHTS, folder / "curve.json"
+        if self.resume and weights.is_file() and curve_file.is_file():
+            return _finished_stage(mechanism, weights, curve_file)
         started = time.perf_counter()
         if self.epochs:
             fit = stage.fit.model_copy(update={"epochs": min(self.epochs, stage.fit.epochs)})
@@ -245,18 +247,25 @@ class _Run:
         mechanism.requires_grad_(True).train()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # for whatever the objective brings along
-            job = stages.build(stage, self.scm, name, seed)
-        train, held_out = ({v: values[v] for v in job.variables} for values in (self.train, self.validation))
+            objective = stages.build(stage, self.scm, name=name)
+        train, held_out = ({v: values[v] for v in objective.variables} for values in (self.train, self.validation))
         if first and not (folder / LATEST).is_file():
-            encoded = {v: variable.encode(train[v]) for v, variable in job.variables.items()}
+            encoded = {v: variable.encode(train[v]) for v, variable in objective.variables.items()}
             mechanism.prepare(encoded[name], encoded)
         curve: dict[str, Any] = {"train": [], "validation": []}
         if any(True for _ in mechanism.parameters()):
-            circumstances = Circumstances(train, held_out, folder, self.hardware, self.resume)
-            job.prepare(circumstances)
-            curve = vars(loop.run(job, **vars(circumstances)))
+            circumstances = Circumstances(
+                train=train,
+                validation=held_out,
+                folder=folder,
+                hardware=self.hardware,
+                seed=seed,
+                resume=self.resume,
+            )
+            objective.prepare(circumstances)
+            curve = vars(loop.run(objective, circumstances))
         curve = {**curve, "objective": stage.objective, "seconds": round(time.perf_counter() - started, 1)}
-        curve["judges"] = job.judges
-        save_weights(mechanism.cpu(), done)
+        curve["judges"] = objective.judges
+        save_weights(mechanism.cpu(), weights)
         write_text(curve_file, json.dumps(curve))
         return curve

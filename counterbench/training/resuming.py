@@ -18,6 +18,10 @@ from counterbench.storage.files import atomic
 
 LATEST, BEST = "latest.ckpt", "best.ckpt"
 """States of a training after its last epoch, and after the one with the lowest validation loss."""
+PARTS = "parts."
+"""How the names of weights begin in a state."""
+_PARTS_OF_0_1_0 = "module."
+"""How they began in version 0.1.0, whose states nothing can go on from."""
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -54,7 +58,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def require_checkpoints(folder: Path, expected: Mapping[str, Tensor], selects: bool) -> Path:
+def require_checkpoints(folder: Path, expected: Mapping[str, Tensor], *, selects: bool) -> Path:
     """The last state of an interrupted stage, once everything that its end will need is known to be whole.
 
     Args:
@@ -63,10 +67,15 @@ def require_checkpoints(folder: Path, expected: Mapping[str, Tensor], selects: b
         selects: whether the best epoch is needed too.
 
     Raises:
-        CheckpointError: if a file is damaged, or belongs to another training.
+        CheckpointError: if a file is damaged, or belongs to another training or version.
     """
     for name in (LATEST, BEST) if selects else (LATEST,):
         weights = read_checkpoint(folder / name)["state_dict"]
+        if any(key.startswith(_PARTS_OF_0_1_0) for key in weights):
+            raise CheckpointError(
+                f"{folder / name} was left by an earlier version of counterbench, from which this one cannot go on. "
+                f"{_start_anew(folder)}"
+            )
         shapes = {key: tuple(value.shape) if isinstance(value, Tensor) else () for key, value in weights.items()}
         if shapes != {key: tuple(value.shape) for key, value in expected.items()}:
             raise damaged(folder / name, "it belongs to another training")
@@ -90,10 +99,11 @@ def read_notes(path: Path, *keys: str) -> dict[str, Any]:
 
 def damaged(path: Path, reason: str) -> CheckpointError:
     """The error for a damaged file of an interrupted training: which, why, and what to remove so that the training goes on."""
-    return CheckpointError(
-        f"{path} is damaged ({reason}). Remove the folder {path.parent} and run the same command again: what was kept there is "
-        "made anew, everything else stays."
-    )
+    return CheckpointError(f"{path} is damaged ({reason}). {_start_anew(path.parent)}")
+
+
+def _start_anew(folder: Path) -> str:
+    return f"Remove the folder {folder} and run the same command again: what was kept there is made anew, everything else stays."
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,10 +8,10 @@ from counterbench.catalog.recipes import Stage
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins import registry
 from counterbench.plugins.factory import make
-from counterbench.training.objectives.base import Objective
+from counterbench.training.objectives.base import MechanismObjective
 
 
-def build(stage: Stage, scm: StructuralCausalModel, name: str, seed: int) -> Objective[Any]:
+def build(stage: Stage, scm: StructuralCausalModel, *, name: str) -> MechanismObjective[Any]:
     """The objective of a stage, for the mechanism of `name`.
 
     Raises:
@@ -19,5 +19,5 @@ def build(stage: Stage, scm: StructuralCausalModel, name: str, seed: int) -> Obj
     """
     family = registry.objectives.get(stage.objective)
     what = f"The objective {stage.objective!r} of {name!r}"
-    made: Objective[Any] = make(what, family, (scm, name, stage.fit, seed), stage.options)
-    return made
+    objective: MechanismObjective[Any] = make(what, family, (scm, name, stage.fit), stage.options)
+    return objective

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from counterbench.errors import CounterbenchError, RecordError
+from counterbench.errors import CounterbenchError, RecordError, short
 from counterbench.evaluation.exam import SPLIT, Exam
 from counterbench.evaluation.exam_of_record import exam_of
 from counterbench.leaderboard import scored
@@ -43,7 +43,7 @@ class Verdict:
         return "INVALID" if self.problems else "partly" if self.unchecked else "valid"
 
 
-def validate(path: Path, data_dir: Path | None = None, data: bool = False, dataset: str | None = None) -> Verdict:
+def validate(path: Path, data_dir: Path | None = None, *, data: bool = False, dataset: str | None = None) -> Verdict:
     """Check one record.
 
     Args:
@@ -58,19 +58,19 @@ def validate(path: Path, data_dir: Path | None = None, data: bool = False, datas
     except (RecordError, OSError) as error:
         return Verdict(path, (str(error),))
     wrong, notes = scores(path, record)
-    found = [*problems(record), *wrong]
+    problems_found = [*problems(record), *wrong]
     unchecked = []
     try:
-        found += differences(record, exam_of(record, data_dir, dataset=dataset), data)
+        problems_found += differences(record, exam_of(record, data_dir, dataset=dataset), data=data)
     except CounterbenchError as error:
         unchecked.append(f"questions, judges and data cannot be checked here: {error}")
     notes += [f"partial: {part}" for part in record.left_out]
     if record.inputs.plugins:
         notes.append(f"made with plug-ins: {', '.join(record.inputs.plugins)}")
-    return Verdict(path, tuple(found), tuple(notes), tuple(unchecked))
+    return Verdict(path, tuple(problems_found), tuple(notes), tuple(unchecked))
 
 
-def differences(record: Record, exam: Exam, data: bool = False) -> Iterator[str]:
+def differences(record: Record, exam: Exam, *, data: bool = False) -> Iterator[str]:
     """What a record says of questions, judges, numbers and data, and this version does not.
 
     Args:
@@ -116,22 +116,14 @@ def _questions(record: Record, exam: Exam) -> Iterator[str]:
 def _differ(what: str, said: Mapping[str, object], ours: Mapping[str, object]) -> Iterator[str]:
     for name in sorted(said.keys() | ours.keys()):
         if said.get(name) != ours.get(name):
-            yield f"other {what} of {name}: {_short(said.get(name, 'none'))}, here {_short(ours.get(name, 'none'))}"
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 100 else text[:97] + "..."
+            told, known = (short(values[name]) if name in values else "none" for values in (said, ours))
+            yield f"other {what} of {name}: {told}, here {known}"
 
 
 def _numbers(record: Record, exam: Exam) -> Iterator[str]:
     """Numbers that nobody asks for, or of which the record says something else than the metric does."""
     metrics = exam.make_metrics()
-    known = {
-        (metric.name, cell.quantity, cell.intervened_in_words, cell.measured, cell.cycles, cell.space): cell
-        for metric in metrics
-        for cell in metric.cells
-    }
+    known = {cell.key_of(metric.name): cell for metric in metrics for cell in metric.cells}
     of_noise = {metric.name for metric in metrics if metric.needs_noise}
     for number in record.numbers:
         cell = known.get(number.key)
@@ -149,22 +141,22 @@ def _numbers(record: Record, exam: Exam) -> Iterator[str]:
 def scores(path: Path, record: Record) -> tuple[list[str], list[str]]:
     """Whether the scores beside a record give its numbers and its intervals: (problems, notes)."""
     try:
-        found = totals.read(path, merge=True)
+        stored = totals.read(path, merge=True)
         of_sets = {number.key for number in record.numbers if number.statistic != "mean"}
-        rows = list(totals.wrong_rows(path, record.test_images, of_sets))
+        rows = list(totals.wrong_rows(path, record.test_images, of_sets=of_sets))
     except RecordError as error:
         missing = not any(totals.beside(path, name).exists() for name in (SAMPLES, TOTALS))
         return ([], ["no scores beside it"]) if missing else ([str(error)], [])
     if rows:
         return rows, []
     units = min(record.clusters, totals.MOST)
-    if len(found.units) != units:
-        return [f"the scores beside it are of {len(found.units)} independent units; {units} were expected"], []
+    if len(stored.units) != units:
+        return [f"the scores beside it are of {len(stored.units)} independent units; {units} were expected"], []
     try:
-        scored.require_own(path, ScoredRecord(record.inputs.model, record, dict(found.numbers)))
+        scored.require_own(path, ScoredRecord(record.inputs.model, record, dict(stored.numbers)))
     except RecordError as error:
         return [str(error)], []
-    return list(_wrong_intervals(record, found.numbers)), []
+    return list(_wrong_intervals(record, stored.numbers)), []
 
 
 def _wrong_intervals(record: Record, found: Mapping[Key, Ratios]) -> Iterator[str]:

@@ -83,6 +83,7 @@ class Verification:
 def verify(
     path: Path,
     count: int = 100,
+    *,
     data_dir: Path | None = None,
     device: str = "auto",
     model: str | None = None,
@@ -108,7 +109,7 @@ def verify(
     path = file_of(path)
     record = read_record(path)
     inputs, asked = record.inputs, min(count, record.images)
-    whole = exam_of(record, data_dir, device, dataset=dataset)
+    whole = exam_of(record, data_dir, device=device, dataset=dataset)
     wrong = [*problems(record), *scores(path, record)[0], *differences(record, whole)]
     if model is None and record.origin == "answers":
         raise RecordError(
@@ -117,23 +118,23 @@ def verify(
     if model is None and inputs.model not in models.names(inputs.dataset):
         error = UnknownNameError(f"model for {inputs.dataset}", inputs.model, models.names(inputs.dataset))
         raise RecordError(f"{error} If it is in a file or a folder, give that with --model.")
-    contestant = models.load(model or inputs.model, whole.dataset, whole.device, inputs.references)
+    contestant = models.load(model or inputs.model, whole.dataset, device=whole.device, references=inputs.references)
     if contestant.weights_sha256 != inputs.weights_sha256:
         wrong.append(f"other weights: {_short(inputs.weights_sha256)}, here {_short(contestant.weights_sha256)}")
     for name in ("parameters", "pixel_temperature"):
         if (said := getattr(record, name)) != (ours := getattr(contestant, name)):
             wrong.append(f"other {name.replace('_', ' ')}: {said}, here {ours}")
-    exam = exam_of(record, data_dir, device, asked, whole.dataset)
-    made = evaluate(contestant, exam)
+    exam = exam_of(record, data_dir, device=device, limit=asked, dataset=whole.dataset)
+    evaluated = evaluate(contestant, exam)
     samples = totals.beside(path, SAMPLES)
     stored = _claims(samples, exam.plan.index.tolist()) if samples.exists() else {}
     # A part may have as large a share of the units as of the images, or fewer images of each: the smaller share says less.
-    share = min(made.record.clusters / record.clusters, made.record.images / record.images)
-    again = {key: number for key, number in made.record.by_key.items() if _checkable(number)}
-    for key in _carried_by_few(made) - stored.keys():
+    share = min(evaluated.record.clusters / record.clusters, evaluated.record.images / record.images)
+    again = {key: number for key, number in evaluated.record.by_key.items() if _checkable(number)}
+    for key in _carried_by_few(evaluated) - stored.keys():
         again.pop(key, None)
     checks = [_check(number, again[number.key], stored, share) for number in record.numbers if number.key in again]
-    wrong += [*_lacking(record, made.record), *_baselines(record, again, share)]
+    wrong += [*_lacking(record, evaluated.record), *_baselines(record, again, share)]
     return Verification(record, asked, bool(stored), tuple(checks), tuple(wrong))
 
 
@@ -152,9 +153,9 @@ def _baselines(record: Record, again: Mapping[Key, Number], share: float) -> Ite
     for key in record.by_key.keys() & again.keys():
         number = record.by_key[key]
         for name, claimed in number.references.items():
-            found = again[key].references.get(name)
-            if found is not None and abs(found.value - claimed.value) > _allowed(claimed, found, share):
-                yield f"{heading(number)}: {name} scores {claimed.value:.4g} in the record, {found.value:.4g} here"
+            estimate = again[key].references.get(name)
+            if estimate is not None and abs(estimate.value - claimed.value) > _allowed(claimed, estimate, share):
+                yield f"{heading(number)}: {name} scores {claimed.value:.4g} in the record, {estimate.value:.4g} here"
 
 
 def _short(sha256: str | None) -> str:
@@ -166,8 +167,8 @@ def _claims(samples: Path, rows: Sequence[int]) -> dict[Key, float]:
     import pyarrow
 
     table = totals.table(samples, ("row", "score", "relative_to"))
-    chosen = table.filter(pyarrow.array(np.isin(table["row"].to_numpy(), rows)))
-    grouped = chosen.group_by(list(BY)).aggregate([("score", "sum"), ("relative_to", "sum")]).to_pylist()
+    selected = table.filter(pyarrow.array(np.isin(table["row"].to_numpy(), rows)))
+    grouped = selected.group_by(list(BY)).aggregate([("score", "sum"), ("relative_to", "sum")]).to_pylist()
     return {
         tuple(line[name] for name in BY): line["score_sum"] / line["relative_to_sum"]
         for line in grouped
@@ -197,10 +198,7 @@ def _carried_by_few(made: Evaluation) -> set[Key]:
         if column.cell.kind == "skill":
             errors = np.bincount(made.group[column.index].numpy(), column.reference.numpy())
             if errors.sum() ** 2 < FEWEST * (errors**2).sum():
-                cell = column.cell
-                few.add(
-                    (column.metric, cell.quantity, cell.intervened_in_words, cell.measured, cell.cycles, cell.space)
-                )
+                few.add(column.cell.key_of(column.metric))
     return few
 
 

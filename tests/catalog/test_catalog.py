@@ -35,7 +35,7 @@ def test_every_recipe_builds_with_all_its_stages():
         scm = models.build(recipe, card.graph, card.build_variables())
         for name, entry in recipe.mechanisms.items():
             for stage in entry.training:
-                stages.build(stage, scm, name, 0)
+                stages.build(stage, scm, name=name)
 
 
 def test_no_mechanism_is_written_twice_in_a_datasets_folder():

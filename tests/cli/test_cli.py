@@ -240,7 +240,7 @@ def test_interrupting_an_evaluation_keeps_earlier_records(run, tmp_path, monkeyp
 
 def test_an_interrupted_evaluation_names_the_folder_that_keeps_its_answers(run, tmp_path, monkeypatch):
 
-    def interrupted(*args):
+    def interrupted(*args, **options):
         raise KeyboardInterrupt
 
     from counterbench.evaluation import results_folder

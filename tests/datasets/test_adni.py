@@ -115,7 +115,7 @@ def write_adni(folder, subjects=60):
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    return datasets.load("adni", "adni", write_adni(tmp_path_factory.mktemp("adni") / "adni").parent)
+    return datasets.load("adni", "adni", data_dir=write_adni(tmp_path_factory.mktemp("adni") / "adni").parent)
 
 
 def test_scans_are_read_with_their_visits(published):
@@ -228,7 +228,7 @@ def test_a_scan_without_a_visit_is_left_out_aloud(tmp_path):
     assert len(found) == 4
     assert len(notes) == 2
     assert "no complete visit within" in notes[1]
-    assert datasets.load("adni", "adni", tmp_path).notes == notes  # as every record says
+    assert datasets.load("adni", "adni", data_dir=tmp_path).notes == notes  # as every record says
     assert datasets.load("adni").notes == []
 
 
@@ -373,7 +373,7 @@ def test_codes_of_missing_values_are_no_values(tmp_path, column, code):
 def test_visits_that_cannot_be_are_left_out_aloud(tmp_path, odd, message):
     folder = write_adni(tmp_path / "adni", 1)
     table(folder, **odd)
-    dataset = datasets.load("adni", "adni", tmp_path)
+    dataset = datasets.load("adni", "adni", data_dir=tmp_path)
     with pytest.raises(DataError) as caught:
         dataset.split("train")
     assert f"1 visits of ADNIMERGE.csv left out: {message}" in str(caught.value)
@@ -385,7 +385,7 @@ def test_what_was_left_out_stands_in_the_record(tmp_path):
     folder = write_adni(tmp_path / "adni", 40)
     path = folder / "ADNIMERGE.csv"
     path.write_text(path.read_text().replace("1000123", "NaN", 2).replace("1000123", "1000", 2))
-    dataset = datasets.load("adni", "adni", tmp_path)
+    dataset = datasets.load("adni", "adni", data_dir=tmp_path)
     assert dataset.notes == [
         "2 visits of ADNIMERGE.csv left out: brain_volume is not within 325 to 1775 (1 in line 4)",
         "4 volumes left out: no complete visit within 120 days",

@@ -107,7 +107,7 @@ def tree(tmp_path, monkeypatch):
 
 def test_the_published_layout_is_read(tree):
     folder, labels = tree
-    dataset = datasets.load("celeba-complex", "celeba", folder)
+    dataset = datasets.load("celeba-complex", "celeba", data_dir=folder)
     train, test = dataset.split("train"), dataset.split("test")
     assert len(train) == 12
     assert len(test) == 6
@@ -121,7 +121,7 @@ def test_the_published_layout_is_read(tree):
 
 
 def test_validation_and_judges_share_nobody(tree):
-    dataset = datasets.load("celeba-simple", "celeba", tree[0])
+    dataset = datasets.load("celeba-simple", "celeba", data_dir=tree[0])
     validation, judge = (set(dataset.split(name).group.tolist()) for name in ("validation", "judge"))
     assert validation | judge == {7, 8, 9}
     assert not validation & judge
@@ -131,31 +131,31 @@ def test_validation_and_judges_share_nobody(tree):
 def test_pictures_are_decoded_once_and_mapped(tree, monkeypatch):
     from counterbench.datasets.files import celeba
 
-    first = datasets.load("celeba-simple", "celeba", tree[0]).split("train")
+    first = datasets.load("celeba-simple", "celeba", data_dir=tree[0]).split("train")
     monkeypatch.setattr(celeba, "_picture", lambda path: pytest.fail("decoded again"))
-    again = datasets.load("celeba-simple", "celeba", tree[0]).split("train")
+    again = datasets.load("celeba-simple", "celeba", data_dir=tree[0]).split("train")
     assert torch.equal(first.values["image"], again.values["image"])
     assert again.fingerprint == first.fingerprint
 
 
 @pytest.mark.parametrize("damage", ["cut", "emptied", "overwritten"])
 def test_a_damaged_cache_is_decoded_anew(tree, damage):
-    first = datasets.load("celeba-simple", "celeba", tree[0]).split("train").fingerprint
+    first = datasets.load("celeba-simple", "celeba", data_dir=tree[0]).split("train").fingerprint
     (stored,) = (tree[0].parent / "cache").rglob("train.safetensors")
     content = stored.read_bytes()
     half = len(content) // 2
     stored.write_bytes({"cut": content[:half], "emptied": b"", "overwritten": content[:half] + bytes(half)}[damage])
-    assert datasets.load("celeba-simple", "celeba", tree[0]).split("train").fingerprint == first
+    assert datasets.load("celeba-simple", "celeba", data_dir=tree[0]).split("train").fingerprint == first
 
 
 def test_other_pictures_of_the_same_size_are_not_taken_for_the_old_ones(tree):
     path = tree[0] / "celeba/img_align_celeba/000001.jpg"
     Image.new("RGB", (178, 218), (9, 9, 9)).save(path, format="BMP")
     size = path.stat().st_size
-    first = datasets.load("celeba-simple", "celeba", tree[0]).split("train").values["image"][0]
+    first = datasets.load("celeba-simple", "celeba", data_dir=tree[0]).split("train").values["image"][0]
     Image.new("RGB", (178, 218), (99, 99, 99)).save(path, format="BMP")
     assert path.stat().st_size == size
-    second = datasets.load("celeba-simple", "celeba", tree[0]).split("train").values["image"][0]
+    second = datasets.load("celeba-simple", "celeba", data_dir=tree[0]).split("train").values["image"][0]
     assert first.unique().tolist() == [9]
     assert second.unique().tolist() == [99]
 
@@ -170,7 +170,7 @@ def test_a_cache_that_cannot_be_written_costs_a_warning(tree, monkeypatch, limit
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
         with pytest.warns(CacheWarning, match="cannot be written"):
-            image = datasets.load("celeba-simple", "celeba", tree[0]).split("train").values["image"]
+            image = datasets.load("celeba-simple", "celeba", data_dir=tree[0]).split("train").values["image"]
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert image.shape == (12, 3, 64, 64)
@@ -207,7 +207,7 @@ def test_a_cache_that_cannot_be_written_costs_a_warning(tree, monkeypatch, limit
 def test_damage_is_named(tree, damage, message):
     damage(tree[0] / "celeba")
     with pytest.raises(DataError, match=message):
-        datasets.load("celeba-simple", "celeba", tree[0]).split("train")
+        datasets.load("celeba-simple", "celeba", data_dir=tree[0]).split("train")
 
 
 def test_without_a_folder_the_source_says_what_it_needs():
@@ -218,7 +218,7 @@ def test_without_a_folder_the_source_says_what_it_needs():
 def test_download_goes_through_torchvision(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr("torchvision.datasets.CelebA", lambda *given, **named: asked.append((given, named)))
-    datasets.load("celeba-complex", "celeba", tmp_path).download()
+    datasets.load("celeba-complex", "celeba", data_dir=tmp_path).download()
     assert asked == [((str(tmp_path),), {"split": "all", "download": True})]
 
 
@@ -228,7 +228,7 @@ def test_a_download_that_cannot_be_says_so(tmp_path, monkeypatch):
 
     monkeypatch.setattr("torchvision.datasets.CelebA", refused)
     with pytest.raises(DataError, match=r"could not be downloaded \(quota exceeded\)\. Fetch .* by hand"):
-        datasets.load("celeba-simple", "celeba", tmp_path).download()
+        datasets.load("celeba-simple", "celeba", data_dir=tmp_path).download()
     with pytest.raises(DataError, match="needs a folder"):
         datasets.load("celeba-simple", "celeba").download()
     with pytest.raises(DataError, match="needs no download"):

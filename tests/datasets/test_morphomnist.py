@@ -143,7 +143,7 @@ def published(tmp_path, monkeypatch):
 
 
 def test_published_layout(published):
-    dataset = datasets.load("morphomnist", "mnist", published)
+    dataset = datasets.load("morphomnist", "mnist", data_dir=published)
     assert {split: len(dataset.split(split)) for split in dataset.splits} == {
         "train": 48,
         "validation": 2,
@@ -156,19 +156,20 @@ def test_published_layout(published):
     assert float(test["image"].amax()) > 140
     assert dataset.split("train").values["thickness"][0] == 2.0
     assert (
-        datasets.load("morphomnist", "mnist", published).split("test").fingerprint == dataset.split("test").fingerprint
+        datasets.load("morphomnist", "mnist", data_dir=published).split("test").fingerprint
+        == dataset.split("test").fingerprint
     )
 
 
 def test_without_the_csv_attributes_are_drawn(published):
-    dataset = datasets.load("morphomnist", "mnist", published)
+    dataset = datasets.load("morphomnist", "mnist", data_dir=published)
     assert dataset.notes[0] == "attributes: published (csv files)"
     (published / "t10k-morpho.csv").unlink()
     with pytest.raises(DataError, match="need both, or neither"):
-        datasets.load("morphomnist", "mnist", published).attributes("train")
+        datasets.load("morphomnist", "mnist", data_dir=published).attributes("train")
     (published / "train-morpho.csv").unlink()
-    assert "drawn" in datasets.load("morphomnist", "mnist", published).notes[0]
-    drawn = datasets.load("morphomnist", "mnist", published).attributes("test")
+    assert "drawn" in datasets.load("morphomnist", "mnist", data_dir=published).notes[0]
+    drawn = datasets.load("morphomnist", "mnist", data_dir=published).attributes("test")
     assert drawn["thickness"][3].item() != pytest.approx(2.03)
     noise = noise_of_intensity(drawn["thickness"], drawn["intensity"])
     assert noise.abs().max() < 5
@@ -231,7 +232,7 @@ def test_without_the_csv_attributes_are_drawn(published):
 def test_damaged_files_are_named(published, name, content, words):
     (published / name).write_bytes(content)
     with pytest.raises(DataError) as caught:
-        datasets.load("morphomnist", "mnist", published).split("test")
+        datasets.load("morphomnist", "mnist", data_dir=published).split("test")
     assert words in str(caught.value)
 
 
@@ -255,20 +256,20 @@ def test_half_of_mnist_is_not_replaced_by_a_download(published, monkeypatch, nam
     monkeypatch.setattr(glyphs, "_download", lambda: pytest.fail("looked elsewhere"))
     (published / f"mnist/t10k-{name}-ubyte.gz").unlink()
     with pytest.raises(DataError, match="lacks t10k-images-idx3-ubyte or t10k-labels-idx1-ubyte"):
-        datasets.load("morphomnist", "mnist", published).split("test")
+        datasets.load("morphomnist", "mnist", data_dir=published).split("test")
 
 
 def test_names_with_a_point_are_found(published, monkeypatch):
-    first = datasets.load("morphomnist", "mnist", published).split("test").fingerprint
+    first = datasets.load("morphomnist", "mnist", data_dir=published).split("test").fingerprint
     for path in list((published / "mnist").glob("*.gz")):
         path.with_name(path.stem.replace("-idx", ".idx")).write_bytes(gzip.decompress(path.read_bytes()))
         path.unlink()
     monkeypatch.setattr(glyphs, "_download", lambda: pytest.fail("looked elsewhere"))
-    assert datasets.load("morphomnist", "mnist", published).split("test").fingerprint == first
+    assert datasets.load("morphomnist", "mnist", data_dir=published).split("test").fingerprint == first
 
 
 def test_other_handwriting_is_told(published, monkeypatch):
-    dataset = datasets.load("morphomnist", "mnist", published)
+    dataset = datasets.load("morphomnist", "mnist", data_dir=published)
     assert dataset.notes[1:] == [
         "handwriting: not MNIST as published (other images or labels in the files train and t10k)"
     ]
@@ -294,22 +295,22 @@ def test_missing_mnist_says_what_to_do(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torchvision.datasets, "MNIST", offline)
     with pytest.raises(DataError, match="--source digits, which needs no download"):
-        datasets.load("morphomnist", "mnist", tmp_path).split("test")
+        datasets.load("morphomnist", "mnist", data_dir=tmp_path).split("test")
     with pytest.raises(DataError, match="does not exist"):
-        datasets.load("morphomnist", "mnist", tmp_path / "nowhere")
+        datasets.load("morphomnist", "mnist", data_dir=tmp_path / "nowhere")
 
 
 def test_a_damaged_cache_is_rendered_anew(published):
     from counterbench.storage.files import cache_folder
 
-    first = datasets.load("morphomnist", "mnist", published).split("test")
+    first = datasets.load("morphomnist", "mnist", data_dir=published).split("test")
     (stored,) = cache_folder().rglob("test.safetensors")
     raw = bytearray(stored.read_bytes())
     raw[-5] ^= 255
     stored.write_bytes(raw)
-    assert datasets.load("morphomnist", "mnist", published).split("test").fingerprint == first.fingerprint
+    assert datasets.load("morphomnist", "mnist", data_dir=published).split("test").fingerprint == first.fingerprint
     stored.write_bytes(raw[: len(raw) // 2])
-    assert datasets.load("morphomnist", "mnist", published).split("test").fingerprint == first.fingerprint
+    assert datasets.load("morphomnist", "mnist", data_dir=published).split("test").fingerprint == first.fingerprint
 
 
 def test_fingerprint_of_the_default_test_split(morphomnist):

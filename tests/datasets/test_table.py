@@ -86,7 +86,7 @@ def test_data_may_lie_elsewhere(folder, monkeypatch):
     monkeypatch.setenv("COUNTERBENCH_DATA", str(folder))  # set for other datasets
     assert len(datasets.load(str(folder / "here" / "leaves.yaml")).split("train"))
     (folder / "here" / "leaves.yaml").rename(folder / "leaves.yaml")
-    assert len(datasets.load(str(folder / "leaves.yaml"), None, folder / "here").split("train"))
+    assert len(datasets.load(str(folder / "leaves.yaml"), None, data_dir=folder / "here").split("train"))
 
 
 def test_splits_of_the_table_are_kept(folder):

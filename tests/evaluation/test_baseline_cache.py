@@ -14,7 +14,7 @@ def test_what_a_baseline_scored_comes_back_as_it_was(tmp_path):
         Cell("prior_test", "", "half"),
     ]
     index, value = torch.tensor([3, 7]), torch.tensor([0.5, 0.25], dtype=torch.float64)
-    columns = [Column("m", cell, index, value + k, value.clone()) for k, cell in enumerate(cells)]
+    columns = [Column("m", cell, index, value + k, reference=value.clone()) for k, cell in enumerate(cells)]
     path = tmp_path / "columns.safetensors"
     assert save_columns(path, columns)
     back = load_columns(path)

@@ -149,7 +149,11 @@ def test_baselines_move_with_nothing(tmp_path, monkeypatch):
             torch.set_num_threads(threads)
             exam = evaluation.prepare("morphomnist", "quick", device="cpu", limit=20)
             records[name] = own_and_references(
-                evaluation.evaluate(models.load("retrieve", exam.dataset, "cpu", exam.suite.references), exam, size)
+                evaluation.evaluate(
+                    models.load("retrieve", exam.dataset, device="cpu", references=exam.suite.references),
+                    exam,
+                    batch_size=size,
+                )
             )
     finally:
         torch.set_num_threads(before)
@@ -191,7 +195,7 @@ class Noisy:
 
 def test_the_batch_size_changes_no_number_of_a_model_without_networks(toy, exam):
     """Defects 8 and 11 of the anchor."""
-    made = [evaluation.evaluate(Contestant("noisy", Noisy(toy)), exam, size) for size in (1, 7, 64, 500)]
+    made = [evaluation.evaluate(Contestant("noisy", Noisy(toy)), exam, batch_size=size) for size in (1, 7, 64, 500)]
     for other in made[1:]:
         for first, second in zip(made[0].columns, other.columns, strict=True):
             assert first.cell == second.cell
@@ -252,7 +256,9 @@ def test_intervals_are_those_of_the_scores_by_cluster(toy, exam):
     found = numbers(made)
     group = made.group[exam.plan.index]
     expected, alone = (
-        scoring.numbers({"model": made.columns}, exam.plan.index, clusters, exam.suite.resamples, exam.seed)[0]
+        scoring.numbers(
+            {"model": made.columns}, exam.plan.index, clusters, resamples=exam.suite.resamples, seed=exam.seed
+        )[0]
         for clusters in (group, exam.plan.index)
     )
     counted = [number for number in expected if number.low is not None and number.metric != "cost"]
@@ -295,7 +301,7 @@ def test_the_question_is_asked_once_and_in_batches(toy, exam):
             asked.append((tuple(interventions), factual.count))
             return self.scm.counterfactual(factual, interventions, generator)
 
-    evaluation.evaluate(Contestant("counting", Counting(toy)), exam, 60)
+    evaluation.evaluate(Contestant("counting", Counting(toy)), exam, batch_size=60)
     assert len(asked) == 2 * (10 + 3 + 3 + 4)
     assert sum(count for _, count in asked) == 120 * 20
 
@@ -333,8 +339,8 @@ def test_metrics_with_equal_cells_keep_their_own_numbers(toy, dataset):
     truth = registry.metrics.get("truth")
 
     class Twin(truth):
-        def add(self, cell, index, score, relative_to=None):
-            super().add(cell, index, score * 0 + 777, relative_to)
+        def add(self, cell, index, score, *, relative_to=None):
+            super().add(cell, index, score * 0 + 777, relative_to=relative_to)
 
     with registry.metrics.temporarily("twin", Twin):
         exam = evaluation.prepare(dataset, device="cpu", metrics=["truth", "twin"], limit=10)
@@ -376,10 +382,14 @@ def test_an_undefined_number_is_skipped_aloud(toy, dataset):
 
     one = torch.ones(2, dtype=torch.float64)
     column = Column(
-        "effectiveness", Cell("skill", "", "higher", "c", "c", kind="skill"), torch.arange(2), 0 * one, 0 * one
+        "effectiveness",
+        Cell("skill", "", "higher", "c", "c", kind="skill"),
+        torch.arange(2),
+        0 * one,
+        reference=0 * one,
     )
     made, skipped = numbers.numbers(
-        {"model": [column], "identity": [], "truth": []}, torch.arange(2), torch.arange(2), 200, 0
+        {"model": [column], "identity": [], "truth": []}, torch.arange(2), torch.arange(2), resamples=200, seed=0
     )
     assert made == []
     assert list(skipped.values()) == ["undefined: the reference is 0, or a class never occurs"]

@@ -53,7 +53,7 @@ def column(cell, values, name="some"):
         value = value.abs()
     if cell.quantity == "accuracy":
         value = value / 405
-    return Column(name, cell, torch.arange(len(values)), value, torch.full_like(value, 2.0))
+    return Column(name, cell, torch.arange(len(values)), value, reference=torch.full_like(value, 2.0))
 
 
 @pytest.mark.parametrize("quantity", QUANTITIES)
@@ -69,7 +69,7 @@ def test_dropping_an_answer_never_improves_the_number(cells, quantity, values, s
     assert torch.equal(part.value[kept], whole.value[kept])
     if not kept.any():
         return
-    answered = Column("some", cell, whole.index[kept], whole.value[kept], whole.reference[kept])
+    answered = Column("some", cell, whole.index[kept], whole.value[kept], reference=whole.reference[kept])
     assert regret(part.point(), cell.direction) >= regret(answered.point(), cell.direction) - 1e-9
 
 

@@ -23,11 +23,11 @@ def values():
 
 def column(values, kind="mean", quantity="q", direction="lower"):
     value, denominator = values
-    return Column("m", Cell(quantity, "", direction, kind=kind), INDEX, value, denominator)
+    return Column("m", Cell(quantity, "", direction, kind=kind), INDEX, value, reference=denominator)
 
 
 def of(columns, rows=None, leaked=frozenset()):
-    found, _ = numbers.numbers({"model": columns, **(rows or {})}, INDEX, GROUP, 2000, 3, leaked)
+    found, _ = numbers.numbers({"model": columns, **(rows or {})}, INDEX, GROUP, resamples=2000, seed=3, leaked=leaked)
     return found
 
 
@@ -57,10 +57,12 @@ def test_a_skill_is_one_less_and_its_interval_turns_around(values):
 def test_a_record_writes_a_pair_in_words(values):
     """Inside, its two variables are a tuple; records keep the text that they always had."""
     cells = [Cell("l1", "", "lower", intervened) for intervened in ("", "a", ("a", "b"))]
-    found = of([Column("m", cell, INDEX, *values) for cell in cells])
+    found = of([Column("m", cell, INDEX, values[0], reference=values[1]) for cell in cells])
     assert [number.intervened for number in found] == ["", "a", "a + b"]
     none = torch.full_like(values[0], torch.nan)
-    _, skipped = numbers.numbers({"model": [Column("m", cells[2], INDEX, none, values[1])]}, INDEX, GROUP, 2000, 3)
+    _, skipped = numbers.numbers(
+        {"model": [Column("m", cells[2], INDEX, none, reference=values[1])]}, INDEX, GROUP, resamples=2000, seed=3
+    )
     assert list(skipped) == ["m do(a + b) l1"]
 
 
@@ -85,7 +87,7 @@ def test_a_number_that_the_truth_does_not_win_is_not_ranked(values, of_truth, hi
 
     def columns(scale):
         return [
-            Column("m", replace(cell, quantity=f"q{k}"), INDEX, scale * values[0], values[1])
+            Column("m", replace(cell, quantity=f"q{k}"), INDEX, scale * values[0], reference=values[1])
             for k, cell in enumerate(cells)
         ]
 

@@ -175,7 +175,7 @@ class Drawing(Counting):
 def examined(toy, exam, model, batch_size=None):
     contestant = Contestant("m", model)
     taking = taking_module.Taking("m", contestant, exam.make_metrics(contestant), None, "key")
-    session.examine(exam, [taking], batch_size)
+    session.examine(exam, [taking], batch_size=batch_size)
     return taking.chunks[0]
 
 
@@ -216,7 +216,9 @@ class Spy(SampleMetric):
 
 def spied(exam, model, batch_size=None):
     spy = Spy(exam.setting())
-    session.examine(exam, [taking_module.Taking("m", Contestant("m", model), [spy], None, "key")], batch_size)
+    session.examine(
+        exam, [taking_module.Taking("m", Contestant("m", model), [spy], None, "key")], batch_size=batch_size
+    )
     return spy.seen
 
 
@@ -379,7 +381,7 @@ def test_one_cluster_has_no_interval():
     from counterbench.metrics.base import Cell, Column
 
     column = Column("m", Cell("q", "", "lower"), torch.tensor([3]), torch.tensor([5.0], dtype=torch.float64))
-    made, _ = numbers.numbers({"model": [column]}, torch.arange(20), torch.arange(20), 200, 0)
+    made, _ = numbers.numbers({"model": [column]}, torch.arange(20), torch.arange(20), resamples=200, seed=0)
     assert (made[0].value, made[0].low, made[0].high) == (5, None, None)
 
 

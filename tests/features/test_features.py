@@ -214,7 +214,7 @@ def test_cosine_distance_by_hand():
 
 def test_the_autoencoders_bound_is_below_the_likelihood_and_its_divergence_that_of_torch():
     torch.manual_seed(0)
-    network = Autoencoder((1, 16, 16), 4, (4, 8), 16)
+    network = Autoencoder((1, 16, 16), 4, channels=(4, 8), hidden=16)
     images = (2 * torch.randint(0, 256, (3, 1, 16, 16)) / 255 - 1).float()
     loss = network.loss(images, torch.randn(3, 4))
     assert loss.shape == (3,)
@@ -245,9 +245,9 @@ def pretend(name, monkeypatch, folder):
 
 @pytest.mark.parametrize("name", sorted(set(registry.features.builtins()) - {"pixel"}))
 def test_the_device_arrives_in_every_space_with_a_network(name, morphomnist, monkeypatch, tmp_path):
-    panels = judges.load(morphomnist.card, "digits", "meta")
+    panels = judges.load(morphomnist.card, "digits", device="meta")
     pretend(name, monkeypatch, tmp_path)
-    space = features.load(name, morphomnist.card, panels, "meta")
+    space = features.load(name, morphomnist.card, panels, device="meta")
     assert {weight.device.type for weight in space.network.parameters()} == {"meta"}
     assert torch.device(space.judge.device if name == "judge" else space.device).type == "meta"
 
@@ -280,9 +280,9 @@ def test_options_of_a_space_are_checked(toy):
 def test_training_the_autoencoder_of_a_card(tmp_path, morphomnist, monkeypatch):
     from counterbench import datasets
     from counterbench.training import features
-    from counterbench.training.loop import Hardware
+    from counterbench.training.hardware import Hardware
 
-    report = features.train_posterior([datasets.load("morphomnist")], tmp_path, Hardware("cpu"), epochs=1)
+    report = features.train_posterior([datasets.load("morphomnist")], tmp_path, hardware=Hardware("cpu"), epochs=1)
     stored = tmp_path / report["weights"]
     assert hashlib.sha256(stored.read_bytes()).hexdigest() == report["sha256"]
     assert json.loads((tmp_path / "posterior.json").read_text())["features"]["posterior"] == report

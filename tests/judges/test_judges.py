@@ -15,7 +15,7 @@ from counterbench.networks.classifiers import ARCHITECTURES
 from counterbench.plugins import registry
 from counterbench.plugins.factory import options_of
 from counterbench.training import judges as judge_training
-from counterbench.training import loop
+from counterbench.training.hardware import Hardware
 
 DIGIT = Categorical("digit", tuple("0123456789"))
 
@@ -108,7 +108,7 @@ def test_a_card_with_an_impossible_judge(morphomnist, entry, error, words):
 def test_the_device_arrives_in_every_judge_with_a_network(morphomnist):
     networks = [
         judge
-        for panel in judges.load(morphomnist.card, "digits", "meta").values()
+        for panel in judges.load(morphomnist.card, "digits", device="meta").values()
         for judge in panel.members
         if hasattr(judge, "network")
     ]
@@ -177,7 +177,7 @@ def test_augmentation_keeps_shape_and_range():
 
 
 def test_training_judges(toy, tmp_path):
-    report = judge_training.train_judges([toy.Toy()], ["c"], tmp_path / "j", loop.Hardware("cpu"), epochs=1)
+    report = judge_training.train_judges([toy.Toy()], ["c"], output=tmp_path / "j", hardware=Hardware("cpu"), epochs=1)
     assert set(report) == set(ARCHITECTURES)
     stored = json.loads((tmp_path / "j" / "judges.json").read_text())["judges"]
     for (name, entry), pinned in zip(report.items(), stored["c"], strict=True):
@@ -211,7 +211,9 @@ def two_labels(toy):
 
 def test_one_network_judges_several_variables_and_looks_once(toy, tmp_path):
     dataset = two_labels(toy)
-    report = judge_training.train_judges([dataset], ["c", "sign"], tmp_path / "j", loop.Hardware("cpu"), epochs=1)
+    report = judge_training.train_judges(
+        [dataset], ["c", "sign"], output=tmp_path / "j", hardware=Hardware("cpu"), epochs=1
+    )
     entry = report["plain"]
     assert entry["options"]["heads"] == {"c": 3, "sign": 2}
     assert set(entry["quality"]["formula"]) == {"c", "sign"}

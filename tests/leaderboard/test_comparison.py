@@ -191,7 +191,7 @@ def difference_of(first, second, weights, kind="mean", direction="lower", statis
         scored.ScoredRecord(name, None, {"k": Ratios(score, weights)})
         for name, score in zip("ab", (first, second), strict=True)
     )
-    (one,) = paired.differences(*entries, {"k": [number, number]}, resamples, 0)
+    (one,) = paired.differences(*entries, {"k": [number, number]}, resamples=resamples, seed=0)
     return one
 
 
@@ -227,7 +227,7 @@ def test_a_cluster_that_only_one_of_them_answers_says_nothing():
         scored.ScoredRecord("a", None, {"k": Ratios(first, weights)}),
         scored.ScoredRecord("b", None, {"k": Ratios(second, np.ones((60, 1)))}),
     ]
-    (one,) = paired.differences(*entries, {"k": [number, number]}, 100, 0)
+    (one,) = paired.differences(*entries, {"k": [number, number]}, resamples=100, seed=0)
     centre = (first[20:].mean() + second.mean()) / 2
     lost = (first - centre)[20:, 0] - (second - centre)[20:, 0]
     assert one.p_wilcoxon == pytest.approx(stats.wilcoxon(lost, zero_method="pratt").pvalue)

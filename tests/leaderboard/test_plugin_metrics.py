@@ -42,8 +42,11 @@ class Sharpness(SampleMetric):
     def compute(self):
         columns = super().compute()
         (one,) = (column for column in columns if column.cell == SPREAD)
-        many = [part.repeat(5) for part in (one.index, one.value, one.reference)]
-        return [*(column for column in columns if column is not one), Column(self.name, SPREAD, *many)]
+        index, value, reference = (part.repeat(5) for part in (one.index, one.value, one.reference))
+        return [
+            *(column for column in columns if column is not one),
+            Column(self.name, SPREAD, index, value, reference=reference),
+        ]
 
 
 @pytest.fixture(scope="module")

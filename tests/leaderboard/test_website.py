@@ -33,7 +33,7 @@ def built(toy, tmp_path_factory):
         result.save(home)
     boards = board.build(board.find(folder / "records"))
     albums = draw_all(boards, folder / "site", device="cpu")
-    website.build(boards, folder / "site", albums)
+    website.build(boards, folder / "site", albums=albums)
     return folder / "site"
 
 
@@ -44,7 +44,7 @@ class Blurred:
         self.dataset, self.share, self.fingerprint = dataset, share, str(share)
 
     def counterfactual(self, factual, interventions, generator=None):
-        answer = Identity(self.dataset, 10).counterfactual(factual, interventions)
+        answer = Identity(self.dataset, references=10).counterfactual(factual, interventions)
         shift = 2 * torch.sin(factual["image"])
         return {**answer, "image": (factual["image"] + self.share * shift).clamp(0, 255)}
 
@@ -171,7 +171,7 @@ def test_pictures_show_the_models_answers(toy, tmp_path, monkeypatch):
     result.save(tmp_path / "records")
     boards = board.build(board.find(tmp_path / "records"))
     asked = Contestant("exact", toy.ExactModel(), weights_sha256=result.record.inputs.weights_sha256)
-    monkeypatch.setattr(models, "load", lambda *given: asked)
+    monkeypatch.setattr(models, "load", lambda *given, **named: asked)
     monkeypatch.setattr(models, "names", lambda dataset: ["exact"])
     album = draw_all(boards, tmp_path / "site", device="cpu")[boards[0].name]
     pictured = album.models["exact"]
@@ -186,7 +186,7 @@ def test_pictures_show_the_models_answers(toy, tmp_path, monkeypatch):
         assert Image.open(home / file).size[0] >= 8 * toy.SIDE
     assert [case[0] for case in pictured.extremes[0].cases] == ["best", "median", "worst"]
     other = Contestant("exact", toy.ExactModel(), weights_sha256="other")
-    monkeypatch.setattr(models, "load", lambda *given: other)
+    monkeypatch.setattr(models, "load", lambda *given, **named: other)
     assert (
         "not those of the record" in draw_all(boards, tmp_path / "again", device="cpu")[boards[0].name].missing["exact"]
     )
@@ -226,7 +226,9 @@ def test_paths_in_a_record_are_not_followed(stranger, field, value):
     path.write_text(json.dumps(plain))
     opened = []
     boards = board.build(board.find(stranger / "records"))
-    website.build(boards, stranger / "site", draw_all(boards, stranger / "site", device="cpu", tell=opened.append))
+    website.build(
+        boards, stranger / "site", albums=draw_all(boards, stranger / "site", device="cpu", tell=opened.append)
+    )
     text = "".join(page.read_text() for page in (stranger / "site").rglob("*.html"))
     assert SECRET not in text
     assert "password" not in text
@@ -250,7 +252,7 @@ def test_models_that_the_user_names_are_asked(toy, tmp_path, monkeypatch):
     (home / "manifest.json").write_text(json.dumps({"weights_sha256": "a" * 64, "curves": {}}))
     asked = []
     answers = Contestant("exact", toy.ExactModel(), weights_sha256="a" * 64)
-    monkeypatch.setattr(models, "load", lambda name, *more: asked.append(name) or answers)
+    monkeypatch.setattr(models, "load", lambda name, *more, **options: asked.append(name) or answers)
     boards = board.build(board.find(tmp_path / "records"))
     album = draw_all(boards, tmp_path / "site", device="cpu", trained=[home])[boards[0].name]
     assert list(album.models) == ["exact"]

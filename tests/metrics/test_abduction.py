@@ -72,7 +72,7 @@ def test_a_leak_into_noise_of_image_size_is_found(spread):
     for values, variable, least in ((parent, Continuous("p", -9, 9), 0.2), (smile, Binary("smile"), 0.2)):
         leaks = []
         for numbers, every in ((noise, noise), (noise, None), (free, free)):
-            error, blind = readable(seen(numbers), values, variable, every)
+            error, blind = readable(seen(numbers), values, variable, every=every)
             leaks.append(1 - error.sum() / blind.sum())
         assert leaks[0] > least + leaks[2]
         assert leaks[1] < 0.15
@@ -84,14 +84,14 @@ def test_the_prior_test_sees_all_numbers_of_wide_noise(what):
     """Shifted along one direction of 1,024; or half of the numbers wider and half narrower, as much on average as they should be."""
     rng = np.random.default_rng(1)
     abducted, prior = rng.normal(size=(2, 600, 1024))
-    same = two_sample_test(seen(abducted), seen(prior), (abducted, prior)).mean()
+    same = two_sample_test(seen(abducted), seen(prior), every=(abducted, prior)).mean()
     if what == "shift":
         abducted[:, 17] += 6
         abducted, prior = mixed(abducted), mixed(prior)
     else:
         abducted *= np.repeat([1.2, np.sqrt(2 - 1.2**2)], 512)
     assert same == pytest.approx(0.5, abs=0.06)
-    assert two_sample_test(seen(abducted), seen(prior), (abducted, prior)).mean() > 0.8
+    assert two_sample_test(seen(abducted), seen(prior), every=(abducted, prior)).mean() > 0.8
     assert two_sample_test(seen(abducted), seen(prior)).mean() < 0.7
 
 
@@ -162,11 +162,11 @@ def test_readers_get_all_numbers_of_wide_noise_and_of_that_only(toy, monkeypatch
 
     given = {}
 
-    def read(noise, parent, variable, every):
+    def read(noise, parent, variable, *, every):
         given[noise.shape[1]] = every
         return np.zeros(len(noise)), np.ones(len(noise))
 
-    def told_apart(first, second, every):
+    def told_apart(first, second, *, every):
         given["prior", first.shape[1]] = every
         return np.ones(len(first))
 

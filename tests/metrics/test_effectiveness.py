@@ -95,7 +95,7 @@ def binary_answers(probabilities, targets, size):
     def batches():
         for rows in torch.arange(len(targets)).split(size):
             factual = Samples({"k": 1 - targets[rows], "image": torch.zeros(len(rows), 1, 1, 1)}, rows)
-            batch = Batch(factual, "image", Instruments(measure))
+            batch = Batch(factual, "image", instruments=Instruments(measure))
             values = {"k": targets[rows], "image": probabilities[rows].view(-1, 1, 1, 1)}
             floor = {**values, "image": factual["image"]}
             yield Answers(batch, Question("single", rows, "k", targets[rows]), values, floor=floor)

@@ -30,7 +30,8 @@ def normal(row):
 def test_divergence_reads_the_scales():
     """Defect 1 of the anchor: the mean was read as the log-scale, and the scale never."""
     a, b = posteriors(1, seed=1)[0], posteriors(1, seed=2)[0]
-    own = normal_divergence(*a.double()[None].chunk(2, 1), *b.double()[None].chunk(2, 1))
+    mean, log_scale = b.double()[None].chunk(2, 1)
+    own = normal_divergence(*a.double()[None].chunk(2, 1), other_mean=mean, other_log_scale=log_scale)
     assert float(own) == pytest.approx(float(kl_divergence(normal(a), normal(b))))
     wider = torch.cat([b[:3], b[3:] + 1])
     assert float(kl_divergence(normal(a), normal(wider))) != pytest.approx(float(own))

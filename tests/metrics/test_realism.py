@@ -71,7 +71,7 @@ def test_a_set_is_no_distance_from_itself_even_if_it_is_smaller_than_its_dimensi
 
 
 def test_kernel_distance_is_that_of_torchmetrics(foreign):
-    """On subsets as large as the set there is one unbiased estimate; torchmetrics draws it."""
+    """On subsets as large as the set there is one unbiased estimate; torchmetrics draws it, and counts an answer and its own real image as a pair."""
     x, y = clouds(200)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -79,8 +79,11 @@ def test_kernel_distance_is_that_of_torchmetrics(foreign):
         theirs.update(y[..., None, None], real=True)
         theirs.update(x[..., None, None], real=False)
         expected = float(theirs.compute()[0])
-    generator = torch.Generator().manual_seed(0)
-    assert distributions.kid_subsets(x, y, 3, 200, generator)[0] == pytest.approx(expected, rel=1e-4)
+    across = (x.double() @ y.double().T / 6 + 1) ** 3
+    of_units = float((across.sum() - across.trace()) / (200 * 199))
+    assert float(distributions.kid(x, y).mean()) == pytest.approx(
+        expected + 2 * (float(across.mean()) - of_units), rel=1e-4
+    )
 
 
 def test_kernel_distance_is_its_formula_over_pairs_of_units():
@@ -121,8 +124,8 @@ def test_kernel_distance_of_equal_laws_is_0_where_images_share_units(of_answers)
     for seed in range(200):
         clustered, unit = alike(seed, 8, 8)
         single = torch.randn(64, 4, generator=torch.Generator().manual_seed(1000 + seed))
-        x, y, units = (clustered, single, (unit, None)) if of_answers else (single, clustered, (None, unit))
-        values.append(float(distributions.kid(x, y, *units).mean()))
+        x, y, units = (clustered, single, {"unit": unit}) if of_answers else (single, clustered, {"real_unit": unit})
+        values.append(float(distributions.kid(x, y, **units).mean()))
         naive.append(float(distributions.kid(x, y).mean()))
     error = np.std(values) / np.sqrt(200)
     assert np.mean(values) == pytest.approx(0, abs=3 * error)
@@ -142,8 +145,8 @@ def test_pairs_that_share_a_unit_are_left_out_of_all_terms():
         for j in range(20)
         if not {int(unit[i]), int(real_unit[i])} & {int(unit[j]), int(real_unit[j])}
     ]
-    assert float(distributions.kid(x, y, unit, real_unit).mean()) == pytest.approx(np.mean(pairs))
-    assert distributions.kid(x, y, torch.zeros(20)).isnan().all()
+    assert float(distributions.kid(x, y, unit=unit, real_unit=real_unit).mean()) == pytest.approx(np.mean(pairs))
+    assert distributions.kid(x, y, unit=torch.zeros(20)).isnan().all()
 
 
 def literal_prdc(x, y, k):
@@ -166,7 +169,7 @@ def literal_prdc(x, y, k):
 @pytest.mark.parametrize("k", [1, 5])
 def test_precision_recall_density_coverage_are_their_formulas(k):
     x, y = (part.double() for part in clouds(40))
-    found = neighbours.prdc(x, y, k)
+    found = neighbours.prdc(x, y, k=k)
     for name, expected in literal_prdc(x, y, k).items():
         assert float(found[name].mean()) == pytest.approx(expected, abs=1e-12), name
 
@@ -174,10 +177,10 @@ def test_precision_recall_density_coverage_are_their_formulas(k):
 def test_blocks_change_nothing(monkeypatch):
     x, y = clouds(100)
     unit = torch.arange(100) // 8
-    whole = {**neighbours.prdc(x, y, unit=unit), "kid": distributions.kid(x, y, unit)}
+    whole = {**neighbours.prdc(x, y, unit=unit), "kid": distributions.kid(x, y, unit=unit)}
     monkeypatch.setattr(distributions, "_BLOCK", 17)
     monkeypatch.setattr(neighbours, "_BLOCK", 17)
-    for name, value in {**neighbours.prdc(x, y, unit=unit), "kid": distributions.kid(x, y, unit)}.items():
+    for name, value in {**neighbours.prdc(x, y, unit=unit), "kid": distributions.kid(x, y, unit=unit)}.items():
         assert torch.allclose(value, whole[name], atol=1e-12)
 
 
@@ -188,7 +191,7 @@ def test_without_a_unit_is_without_its_answers_and_its_real_images(each):
     if each > 1:  # alike, so that one unit may be all of a point's neighbours
         x, y = (part.reshape(-1, each, 6).mean(1).repeat_interleave(each, 0) + 0.2 * part for part in (x, y))
     unit = torch.arange(36) // each
-    found = neighbours.prdc(x, y, 3, unit)
+    found = neighbours.prdc(x, y, k=3, unit=unit)
     for name, whole in literal_prdc(x, y, 3).items():
         left = [literal_prdc(x[unit != g], y[unit != g], 3)[name] for g in range(36 // each)]
         expected = np.array([(36 - each) * (whole - part) for part in left])
@@ -214,7 +217,7 @@ def test_the_spread_of_neighbours_is_never_less_than_that_over_fresh_samples():
     for seed in range(80):
         x, unit = alike(seed, 30, 4)
         y, _ = alike(10_000 + seed, 120, 1)
-        for name, pseudo in neighbours.prdc(x, y, 5, unit).items():
+        for name, pseudo in neighbours.prdc(x, y, unit=unit).items():
             sums = torch.zeros(30, dtype=torch.float64).index_add_(0, unit, pseudo - pseudo.mean())
             values.setdefault(name, []).append(float(pseudo.mean()))
             spreads.setdefault(name, []).append(float(sums.square().sum().sqrt()) / 120)
@@ -282,7 +285,9 @@ def test_units_reach_the_kernel_distance(toy):
         return column.point()
 
     assert value(None, None) == pytest.approx(float(distributions.kid(seen, real).mean()))
-    assert value(unit, real_unit) == pytest.approx(float(distributions.kid(seen, real, unit, real_unit).mean()))
+    assert value(unit, real_unit) == pytest.approx(
+        float(distributions.kid(seen, real, unit=unit, real_unit=real_unit).mean())
+    )
     answers.batch.view.group = torch.zeros(24, dtype=torch.long)
     assert asked.computed("realism", known, [answers], spaces=["pixel"], quantities=["kid"]) == []
 

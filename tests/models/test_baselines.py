@@ -108,7 +108,7 @@ def test_the_attributes_of_a_second_intervention_are_those_of_both(dataset):
     factual = dataset.split("test").take(rows)
     a, c = {"a": factual["a"] + 1}, {"c": (factual["c"] + 1) % 3}
     identity = Identity(dataset)
-    first = Samples(identity.counterfactual(factual, a), rows, a)
+    first = Samples(identity.counterfactual(factual, a), rows, done=a)
     second = identity.counterfactual(first, c)
     expected = dataset.true_attributes("test", rows, {**a, **c})
     assert all(torch.equal(second[name], expected[name]) for name in ("a", "b", "c"))
@@ -120,7 +120,7 @@ def test_the_truth_of_a_second_intervention_is_that_of_both(dataset):
     factual = dataset.split("test").take(rows)
     a, c = {"a": factual["a"] + 1}, {"c": (factual["c"] + 1) % 3}
     truth = TrueCounterfactual(dataset)
-    first = Samples(truth.counterfactual(factual, a), rows, a)
+    first = Samples(truth.counterfactual(factual, a), rows, done=a)
     both = truth.counterfactual(first, c)
     expected = dataset.truth("test", rows, {**a, **c})
     assert all(torch.allclose(both[name], expected[name]) for name in expected)

@@ -66,7 +66,7 @@ def test_an_intervention_may_hold_another_variable_in_each_sample(toy, factual):
     on_a = torch.arange(40) % 2 == 0
     held = {"a": encoded["a"].flip(0), "b": encoded["b"].flip(0)}
     noise = scm.abduct_encoded(encoded, generator(0))
-    mixed = scm.predict_encoded(noise, held, {"a": on_a, "b": ~on_a})
+    mixed = scm.predict_encoded(noise, held, where={"a": on_a, "b": ~on_a})
     for name, rows in (("a", on_a), ("b", ~on_a)):
         alone = scm.predict_encoded(noise, {name: held[name]})
         natural = scm.generate(noise, {name: factual[name].flip(0)})
@@ -91,7 +91,7 @@ def test_a_variable_whose_parents_stay_keeps_its_very_value_where_that_is_asked_
     assert all(torch.equal(kept[name], value) for name, value in attributes.items())
     assert not torch.allclose(forgetful.predict_encoded(noise, {})["a"], attributes["a"])
     half = torch.arange(40) < 20
-    moved = forgetful.predict_encoded(noise, {"a": attributes["a"].flip(0)}, {"a": half}, factual=attributes)
+    moved = forgetful.predict_encoded(noise, {"a": attributes["a"].flip(0)}, where={"a": half}, factual=attributes)
     assert torch.equal(moved["b"][~half], attributes["b"][~half])
     assert (moved["b"][half] != attributes["b"][half]).any()
     assert torch.equal(moved["c"], attributes["c"])

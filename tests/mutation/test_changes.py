@@ -24,6 +24,16 @@ def test_a_change_fits_the_package_and_names_tests_that_are_there(change):
         assert not name or f"def {name}(" in source, test
 
 
+def test_a_change_uses_names_that_are_there(tmp_path):
+    """Whatever fails for want of a name would be noticed by any test."""
+    for number, change in enumerate(CHANGES):
+        text = change.applied((run.ROOT / change.file).read_text("utf-8"))
+        (tmp_path / f"change_{number}.py").write_text(text, "utf-8")
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "F821", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
 def test_every_change_is_another_one():
     assert len(CHANGES) >= 60
     assert Counter((change.file, change.old, change.new) for change in CHANGES).most_common(1)[0][1] == 1

@@ -13,7 +13,10 @@ def numbers():
 def test_the_divergence_is_that_of_torch(numbers):
     mean, log_scale, other_mean, other_log_scale = numbers
     posterior, prior = Normal(mean, log_scale.exp()), Normal(other_mean, other_log_scale.exp())
-    torch.testing.assert_close(normal_divergence(*numbers), kl_divergence(posterior, prior).sum(1))
+    torch.testing.assert_close(
+        normal_divergence(mean, log_scale, other_mean=other_mean, other_log_scale=other_log_scale),
+        kl_divergence(posterior, prior).sum(1),
+    )
     torch.testing.assert_close(normal_divergence(mean, log_scale), kl_divergence(posterior, Normal(0.0, 1.0)).sum(1))
 
 

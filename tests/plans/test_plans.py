@@ -144,11 +144,11 @@ def test_a_cause_and_its_effect_are_no_pair_in_either_order(dataset):
 def test_the_published_law_draws_distinct_test_values_from_another_ninth():
     rng = np.random.default_rng(0)
     test = torch.tensor([0.0] * 500 + [5.0, 6.0, 9.0])
-    drawn = drawing.other_value(Continuous("v", 0, 9), torch.zeros(9000), test, rng, "published")
+    drawn = drawing.other_value(Continuous("v", 0, 9), torch.zeros(9000), test, rng, law="published")
     assert set(drawn.tolist()) == {5.0, 6.0, 9.0}
     frequencies = [float((drawn == value).float().mean()) for value in (5.0, 6.0, 9.0)]
     assert frequencies == pytest.approx([1 / 3] * 3, abs=0.02)
-    back = drawing.other_value(Continuous("v", 0, 9), torch.full((900,), 9.0), test, rng, "published")
+    back = drawing.other_value(Continuous("v", 0, 9), torch.full((900,), 9.0), test, rng, law="published")
     assert set(back.tolist()) == {0.0, 5.0, 6.0}  # 0 counts once, though it is there 500 times
     assert float((back == 0).float().mean()) == pytest.approx(1 / 3, abs=0.06)
 
@@ -264,7 +264,7 @@ def test_a_plan_saved_again_by_a_spreadsheet_is_the_same(dataset, tmp_path):
         ("single", {"row": 0.9}, "question 9: row is 0.9; expected a whole number"),
         ("single", {"row": "Infinity"}, "row is 'Infinity'; expected a whole number"),
         ("single", {"row": True}, "row is True"),
-        ("single", {"row": [1] * 100}, r"row is \[1, 1.*\.\.\.; expected"),
+        ("single", {"row": [1] * 100}, r"row is \[1, 1.*\.\.\.\]; expected"),
         ("single", {"variable": []}, "it names 0 variables; a single question names 1"),
         ("single", {"variable": ["a"]}, r"variable is \['a'\]; expected a word"),
         ("single", {"variable": 2**63}, "variable is 9223372036854775808; expected a word"),

@@ -54,20 +54,20 @@ class Placed:
 
 
 def test_a_component_gets_what_it_names_of_its_context():
-    made = make("It", Placed, ("x",), {"scale": 2}, Context("meta"))
+    made = make("It", Placed, ("x",), {"scale": 2}, context=Context("meta"))
     assert (made.scale, made.device) == (2.0, "meta")
 
 
 def test_a_user_sets_no_context():
     with pytest.raises(ConfigError, match=r"It has no option 'device'\. Known: scale"):
-        make("It", Placed, ("x",), {"device": "cuda"}, Context("meta"))
+        make("It", Placed, ("x",), {"device": "cuda"}, context=Context("meta"))
 
 
 def test_what_is_pinned_must_be_taken():
     with pytest.raises(ConfigError, match="It takes no 'weights'"):
-        make("It", Placed, ("x",), {}, Context("meta", "file"), ["weights"])
+        make("It", Placed, ("x",), {}, context=Context("meta", "file"), needed=["weights"])
 
 
 def test_a_component_that_hides_what_it_needs_is_told():
     with pytest.raises(ConfigError, match=r"takes \*\*options, .* each of device, weights that it uses"):
-        make("It", Thing, ("x",), {}, Context("meta"))
+        make("It", Thing, ("x",), {}, context=Context("meta"))

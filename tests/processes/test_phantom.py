@@ -29,18 +29,20 @@ def held(attributes, **values):
 
 def area(attributes, traits, shot, lesion, part, side=192):
     """Of a part, in squared coordinates of the picture."""
-    label = phantom.parts(attributes, traits, shot, lesion, side)
+    label = phantom.parts(attributes, traits, shot=shot, lesion=lesion, side=side)
     names = list(phantom.PARTS)
     chosen = label == names.index(part) if part != "head" else label > 0
     return chosen.float().sum((1, 2)) * (2 / side) ** 2
 
 
 def test_the_same_numbers_give_the_same_pixels_alone_or_together():
-    attributes, *rest = scene()
-    whole = phantom.render(attributes, *rest)
+    attributes, traits, shot, scanner, lesion = scene()
+    drawn = {"shot": shot, "scanner": scanner, "lesion": lesion}
+    whole = phantom.render(attributes, traits, **drawn)
     assert whole.shape == (COUNT, 1, 64, 64)
-    assert torch.equal(whole, phantom.render(attributes, *rest))
-    alone = phantom.render({k: v[3:4] for k, v in attributes.items()}, *(part[3:4] for part in rest))
+    assert torch.equal(whole, phantom.render(attributes, traits, **drawn))
+    row = {k: v[3:4] for k, v in drawn.items()}
+    alone = phantom.render({k: v[3:4] for k, v in attributes.items()}, traits[3:4], **row)
     assert torch.equal(alone[0], whole[3])
 
 
@@ -68,22 +70,24 @@ def test_area_of_the_ventricles_is_what_their_volume_says(volume, position, seed
 def test_ventricles_touch_nothing_outside_the_brain_and_volume_leaves_the_scanner_alone():
     attributes, traits, shot, scanner, lesion = scene()
     small, large = (
-        phantom.render(held(attributes, ventricular_volume=v), traits, shot, scanner, lesion).float()
+        phantom.render(
+            held(attributes, ventricular_volume=v), traits, shot=shot, scanner=scanner, lesion=lesion
+        ).float()
         for v in (10.0, 100.0)
     )
-    outside = phantom.parts(attributes, traits, shot, lesion) == 0
+    outside = phantom.parts(attributes, traits, shot=shot, lesion=lesion) == 0
     assert torch.equal(small[:, 0][outside], large[:, 0][outside])
     assert (small - large).abs().amax((1, 2, 3)).min() > 40
 
 
 def test_parts_are_where_they_should_be():
     attributes, traits, shot, _, lesion = scene()
-    label = phantom.parts(attributes, traits, shot, lesion)
+    label = phantom.parts(attributes, traits, shot=shot, lesion=lesion)
     assert label.dtype == torch.uint8
     assert label.max() == 3
     assert ((label == 3).flatten(1).any(1) == lesion.bool()).all()
     assert (label[:, 0] == 0).all()
-    boxes = phantom.lesion_boxes(attributes, traits, shot, lesion)
+    boxes = phantom.lesion_boxes(attributes, traits, shot=shot, lesion=lesion)
     assert boxes[lesion == 0].isnan().all()
     for row in lesion.nonzero()[:, 0].tolist():
         left, top, right, bottom = boxes[row].long().tolist()
@@ -96,9 +100,10 @@ def test_parts_are_where_they_should_be():
 def test_a_scanner_changes_contrast_and_noise_but_no_anatomy():
     attributes, traits, shot, scanner, lesion = scene()
     pictures = [
-        phantom.render(attributes, traits, shot, torch.full_like(scanner, which), lesion).float() for which in range(3)
+        phantom.render(attributes, traits, shot=shot, scanner=torch.full_like(scanner, which), lesion=lesion).float()
+        for which in range(3)
     ]
-    air = phantom.parts(attributes, traits, shot, lesion)[:, None] == 0
+    air = phantom.parts(attributes, traits, shot=shot, lesion=lesion)[:, None] == 0
     noise = [float(picture[air].mean()) for picture in pictures]
     assert noise == sorted(noise)
     levels = [float(picture[~air].mean()) for picture in pictures]
@@ -107,5 +112,6 @@ def test_a_scanner_changes_contrast_and_noise_but_no_anatomy():
 
 @pytest.mark.parametrize("side", [64, 192])
 def test_sizes(side):
-    attributes, *rest = scene(4)
-    assert phantom.render(attributes, *rest, side).shape == (4, 1, side, side)
+    attributes, traits, shot, scanner, lesion = scene(4)
+    picture = phantom.render(attributes, traits, shot=shot, scanner=scanner, lesion=lesion, side=side)
+    assert picture.shape == (4, 1, side, side)

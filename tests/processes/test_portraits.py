@@ -14,7 +14,9 @@ def someone(count=COUNT, seed=0):
 
 def changed(attributes, traits, name, side=64):
     """(picture without, with), float."""
-    return [render({**attributes, name: torch.full((len(traits),), value)}, traits, side).float() for value in (0, 1)]
+    return [
+        render({**attributes, name: torch.full((len(traits),), value)}, traits, side=side).float() for value in (0, 1)
+    ]
 
 
 def test_the_same_numbers_give_the_same_pixels_alone_or_together():
@@ -77,6 +79,6 @@ def test_people_differ():
 def test_a_larger_picture_shows_the_same_face():
     """Without the grain, which is one pixel wide at any size."""
     attributes, traits = someone()
-    small, large = render(attributes, traits, 64).float(), render(attributes, traits, 128).float()
+    small, large = render(attributes, traits, side=64).float(), render(attributes, traits, side=128).float()
     pooled = torch.nn.functional.avg_pool2d(large, 2)
     assert (torch.nn.functional.avg_pool2d(small - pooled, 4)).abs().mean() < 6

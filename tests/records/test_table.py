@@ -76,9 +76,9 @@ def test_grid(tmp_path, channels):
         grid.InterventionColumns("do(a)", ["= 1", "= 2"], answer, answer),
         grid.InterventionColumns("do(b)", ["= 1", "= 2"], answer, None),
     ]
-    grid.draw_grid(factual, "image", panels, "title", tmp_path / "g.png")
+    grid.draw_grid(factual, "image", panels, title="title", path=tmp_path / "g.png")
     assert png(tmp_path / "g.png")
-    figure = grid.grid_figure(factual, "image", panels, "title")
+    figure = grid.grid_figure(factual, "image", panels, title="title")
     first, second = figure.axes[:7], figure.axes[7:]
     titles = ["factual", "do(a)", "truth", "change", "do(b)", "no truth", "change"]
     assert [axis.get_title() for axis in first] == titles
@@ -89,7 +89,7 @@ def test_grid(tmp_path, channels):
 
 
 def test_graph_and_curves(tmp_path, toy):
-    graphs.draw_graph(toy.CARD.graph, toy.CARD.build_variables(), tmp_path / "g.png", "toy")
+    graphs.draw_graph(toy.CARD.graph, toy.CARD.build_variables(), tmp_path / "g.png", title="toy")
     curves.draw_curves(
         {"a": {"train": [3, 2, 1.0], "validation": [3, 2, 2.0]}, "c": {"train": [], "validation": []}},
         tmp_path / "c.png",
@@ -226,11 +226,15 @@ def draw_everything(folder, toy, record):
     factual = Samples({"image": torch.linspace(0, 255, 128).reshape(2, 1, 8, 8)}, torch.arange(2))
     captions = [DOLLARS, DOLLARS]
     panel = grid.InterventionColumns(DOLLARS, captions, factual["image"], None)
-    grid.draw_grid(factual, "image", [panel], DOLLARS, folder / "grid.png")
+    grid.draw_grid(factual, "image", [panel], title=DOLLARS, path=folder / "grid.png")
     sheet.draw_sheet(
-        factual["image"], factual["image"], [(DOLLARS, captions, factual["image"])], DOLLARS, folder / "sheet.png"
+        factual["image"],
+        factual["image"],
+        [(DOLLARS, captions, factual["image"])],
+        title=DOLLARS,
+        path=folder / "sheet.png",
     )
-    graphs.draw_graph(toy.CARD.graph, toy.CARD.build_variables(), folder / "graph.png", DOLLARS)
+    graphs.draw_graph(toy.CARD.graph, toy.CARD.build_variables(), folder / "graph.png", title=DOLLARS)
     curves.draw_curves({DOLLARS: {"train": [3, 2, 1.0], "validation": [3, 2, 2.0]}}, folder / "curves.png")
     comparison_report.draw(compared(record, ["one", DOLLARS]), folder / "versus.png")
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

@@ -36,14 +36,14 @@ def test_a_start_passes_its_own_tests(kind, tmp_path):
 
 
 def test_the_readme_says_what_works_without_installing(tmp_path):
-    starts.create("metric", "my-metric", tmp_path)
+    starts.create("metric", "my-metric", output=tmp_path)
     text = (tmp_path / "README.md").read_text()
     (command,) = [line.split("`")[1] for line in text.splitlines() if "--plugin" in line]
     assert "All that was asked holds." in run(tmp_path, "-m", *command.split())
 
 
 def test_a_recipe_comes_with_a_mechanism_and_keeps_its_contract(tmp_path):
-    starts.create("mechanism", "my-noise", tmp_path)
+    starts.create("mechanism", "my-noise", output=tmp_path)
     out = run(tmp_path, "-m", "counterbench", "--plugin", "my_noise/mechanism.py", "check", "my_noise/recipe.yaml")
     assert "thickness: generate undoes abduct" in out
 
@@ -51,7 +51,7 @@ def test_a_recipe_comes_with_a_mechanism_and_keeps_its_contract(tmp_path):
 def test_the_code_is_tidy(tmp_path):
     """What we give is as clean as what we keep."""
     for kind in starts.KINDS:
-        starts.create(kind, f"my-{kind}", tmp_path / kind)
+        starts.create(kind, f"my-{kind}", output=tmp_path / kind)
         rules = ["--isolated", "--line-length", "130", "--select", "E,F,I,B,SIM,UP,PT"]
         run(tmp_path / kind, "-m", "ruff", "check", *rules, ".")
 
@@ -71,12 +71,12 @@ def test_the_code_is_tidy(tmp_path):
 )
 def test_names_that_cannot_be(kind, name, words, tmp_path):
     with pytest.raises(ConfigError, match=words):
-        starts.create(kind, name, tmp_path / "new")
+        starts.create(kind, name, output=tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
 def test_nothing_is_written_over(tmp_path):
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(ConfigError, match="holds something already"):
-        starts.create("model", "my-model", tmp_path)
+        starts.create("model", "my-model", output=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]

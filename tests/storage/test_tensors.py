@@ -9,7 +9,7 @@ from counterbench.storage.tensors import read_tensors, write_tensors
 
 @pytest.fixture
 def path(tmp_path):
-    write_tensors(tmp_path / "a.safetensors", {"x": torch.arange(6.0).view(2, 3).T}, {"word": "w"})
+    write_tensors(tmp_path / "a.safetensors", {"x": torch.arange(6.0).view(2, 3).T}, metadata={"word": "w"})
     return tmp_path / "a.safetensors"
 
 

@@ -17,7 +17,7 @@ def saved(tmp_path):
 def test_round_trip(saved):
     module, path, sha256 = saved
     other = nn.Linear(3, 2)
-    assert load_weights(other, path, sha256) == sha256
+    assert load_weights(other, path, sha256=sha256) == sha256
     assert torch.equal(other.weight, module.weight)
 
 
@@ -31,7 +31,7 @@ def test_truncated(saved):
 def test_wrong_hash(saved):
     _, path, _ = saved
     with pytest.raises(CheckpointError, match=r"has SHA-256 .* expected 000000000000"):
-        load_weights(nn.Linear(3, 2), path, "0" * 64)
+        load_weights(nn.Linear(3, 2), path, sha256="0" * 64)
 
 
 def test_missing(tmp_path):

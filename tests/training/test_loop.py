@@ -1,33 +1,35 @@
 """The loop itself, on a module of one number: which weights are averaged and kept, which chance a step has, what a rate is."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from counterbench.catalog.recipes import Fit
-from counterbench.errors import ModelError
+from counterbench.errors import ConfigError, ModelError
 from counterbench.training import batches, loop
-from counterbench.training.loop import Hardware, Player
+from counterbench.training.hardware import Hardware
+from counterbench.training.objectives.base import Circumstances, Objective, Player
 
 CPU = Hardware("cpu")
 DATA = {"x": torch.arange(8.0)}
 
 
-class Line(loop.Fitting):
+class Line(Objective):
     """Moves one number; the loss of each validation is written down beforehand."""
 
-    def __init__(self, fit, script=(), seed=0):
+    def __init__(self, fit, script=()):
         torch.manual_seed(0)
-        super().__init__(torch.nn.Linear(1, 1, bias=False), fit, seed)
+        super().__init__(torch.nn.Linear(1, 1, bias=False), fit)
         self.script, self.steps, self.held, self.weights = script, [], [], []
 
-    def losses(self, batch, generator, training):
-        (self.steps if training else self.held).append(generator.initial_seed())
-        if not training:
+    def losses(self, batch, moment):
+        (self.steps if moment.training else self.held).append(moment.generator.initial_seed())
+        if not moment.training:
             self.weights.append(self.module.weight.item())
             if self.script:
-                return torch.full((len(batch["x"]),), self.script[self.current_epoch])
+                return torch.full((len(batch["x"]),), self.script[moment.epoch])
         return (self.module(batch["x"][:, None])[:, 0] - batch["x"] - 50).square()
 
 
@@ -37,22 +39,24 @@ class Watch(loop.Callback):
     def __init__(self):
         self.weights, self.rates, self.slopes = [], [], []
 
-    def on_train_batch_start(self, trainer, job, *args):
+    def on_train_batch_start(self, trainer, fitting, *args):
         self.rates.append([optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers])
 
-    def on_train_batch_end(self, trainer, job, *args):
-        self.weights.append(job.module.weight.item())
-        self.slopes.append(job.module.weight.grad.norm().item())
+    def on_train_batch_end(self, trainer, fitting, *args):
+        weight = fitting.objective.module.weight
+        self.weights.append(weight.item())
+        self.slopes.append(weight.grad.norm().item())
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     original = loop._trainer
 
-    def fit(job):
+    def fit(job, seed=0):
         watch = Watch()
         monkeypatch.setattr(loop, "_trainer", lambda o, n, c, f, h: original(o, n, [watch, *c], f, h))
-        curve = loop.run(job, DATA, DATA, tmp_path / "fit", CPU)
+        circumstances = Circumstances(train=DATA, validation=DATA, folder=tmp_path / "fit", hardware=CPU, seed=seed)
+        curve = loop.run(job, circumstances)
         return watch, curve
 
     return fit
@@ -89,12 +93,12 @@ def test_the_epoch_with_the_lowest_loss_is_kept_or_the_last_one(run, selects, sc
 
 
 def test_every_step_has_its_own_chance_and_every_validation_the_same(run):
-    job, other = Line(options()), Line(options(), seed=1)
+    job, other = Line(options()), Line(options())
     run(job)
     assert len(set(job.steps)) == len(job.steps) == 6
     assert len(set(job.held)) == 2  # batches
     assert job.held[:2] == job.held[2:4] == job.held[4:]
-    run(other)
+    run(other, seed=1)
     assert not set(job.steps) & set(other.steps)
 
 
@@ -115,30 +119,55 @@ def test_players_have_rates_of_their_own_and_move_nobody_else(run):
     class Two(Line):
         def __init__(self, fit):
             super().__init__(fit)
-            self.other = torch.nn.Parameter(torch.zeros(()))
+            self.opponent = torch.nn.Linear(1, 1, bias=False)
+            self.other = self.opponent.weight
+            self.other.data.zero_()
+
+        def parts(self):
+            return {**super().parts(), "opponent": self.opponent}
 
         def players(self):
-            first = Player(
-                "first", list(self.module.parameters()), lambda b, g: self.losses(b, g, True) + 0 * self.other
-            )
+            weights = list(self.module.parameters())
+            first = Player("first", weights, lambda b, m: self.losses(b, m) + 0 * self.other.sum())
             return [first, Player("second", [self.other], self._against, 3.0)]
 
-        def _against(self, batch, generator):
-            return -self.other * batch["x"] + 0 * self.module.weight.sum()
+        def _against(self, batch, moment):
+            return -self.other.sum() * batch["x"] + 0 * self.module.weight.sum()
 
     job = Two(options(epochs=1, betas=(0.5, 0.6), weight_decay=0.03))
     watch, curve = run(job)
     assert watch.rates[0] == pytest.approx([0.1, 0.3])
     assert job.other.item() > 0.5  # two steps of 0.3 upwards
     assert set(curve.parts) == {"second_loss"}
-    (first, _), _ = job.configure_optimizers()
+    fitting = loop.Fitting(job, 0)
+    fitting._trainer = SimpleNamespace(estimated_stepping_batches=2)
+    (first, _), _ = fitting.configure_optimizers()
     assert (first.defaults["betas"], first.defaults["weight_decay"]) == ((0.5, 0.6), 0.03)
+
+
+def test_weights_that_would_not_travel_are_refused():
+    """They would be missing in checkpoints, and stay on the CPU."""
+
+    class Forgetful(Line):
+        def players(self):
+            return [*super().players(), Player("other", [torch.nn.Parameter(torch.zeros(()))], self.losses)]
+
+    with pytest.raises(
+        ConfigError, match="The player 'other' of Forgetful moves weights that are in none of its parts"
+    ):
+        loop.Fitting(Forgetful(options()), 0)
+
+
+def test_an_objective_is_a_plain_class():
+    objective = Line(options())
+    assert not isinstance(objective, torch.nn.Module)
+    assert set(loop.Fitting(objective, 0).state_dict()) == {"parts.module.weight"}
 
 
 def test_a_loss_that_is_no_number_ends_the_training(run):
     class Broken(Line):
-        def losses(self, batch, generator, training):
-            return super().losses(batch, generator, training) * (torch.nan if self.current_epoch else 1)
+        def losses(self, batch, moment):
+            return super().losses(batch, moment) * (torch.nan if moment.epoch else 1)
 
     with pytest.raises(ModelError, match="The loss became nan in epoch 1; try a smaller learning rate"):
         run(Broken(options()))
@@ -147,7 +176,7 @@ def test_a_loss_that_is_no_number_ends_the_training(run):
 def test_weights_that_are_no_numbers_are_not_kept(run):
     class Breaks(Line):
         def after_step(self):
-            if self.global_step == 6:  # the last one
+            if len(self.steps) == 6:  # the last one
                 self.module.weight.data.fill_(torch.nan)
 
     job = Breaks(options())
@@ -166,6 +195,6 @@ def test_batches_are_of_one_size_and_in_another_order_every_epoch():
     assert [len(batch) for batch in orders[0]] == [4, 4]  # a last one of three would weigh as much
     assert orders[0] == orders[2] != orders[1]
     assert len({row for batch in orders[0] for row in batch}) == 8
-    held = batches.loader(values, 4, None)
+    held = batches.loader(values, 4, seed=None)
     assert torch.equal(torch.cat([batch["x"] for batch in held]), values["x"])
     assert [len(batch["x"]) for batch in batches.loader(values, 20, seed=3)] == [11]

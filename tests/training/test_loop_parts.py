@@ -7,20 +7,21 @@ import torch
 
 from counterbench.catalog.recipes import Fit
 from counterbench.training import batches, loop, recipes
+from counterbench.training.objectives.base import Objective, Player
 
 
-class Duel(loop.Fitting):
+class Duel(Objective):
     """Two players, the second at a third of the rate."""
 
     def players(self):
         first, second = self.module.weight, self.module.bias
-        return [loop.Player("first", [first], None), loop.Player("second", [second], None, rate=1 / 3)]
+        return [Player("first", [first], None), Player("second", [second], None, rate=1 / 3)]
 
 
 def schedules(**options):
-    job = Duel(torch.nn.Linear(2, 2), Fit(learning_rate=0.3, **options), 0)
-    job._trainer = SimpleNamespace(estimated_stepping_batches=100)
-    return job.configure_optimizers()
+    fitting = loop.Fitting(Duel(torch.nn.Linear(2, 2), Fit(learning_rate=0.3, **options)), 0)
+    fitting._trainer = SimpleNamespace(estimated_stepping_batches=100)
+    return fitting.configure_optimizers()
 
 
 def test_every_epoch_has_an_order_of_its_own_that_follows_from_the_seed():
@@ -39,8 +40,14 @@ def test_every_epoch_has_an_order_of_its_own_that_follows_from_the_seed():
 @pytest.mark.parametrize(("seed", "sizes"), [(0, [4, 4]), (None, [4, 4, 2])])
 def test_a_last_batch_of_few_samples_is_judged_and_not_trained_on(seed, sizes):
     values = {"v": torch.arange(10.0)}
-    assert [len(batch["v"]) for batch in batches.loader(values, 4, seed)] == sizes
-    assert [len(batch["v"]) for batch in batches.loader(values, 16, seed)] == [10]
+    assert [len(batch["v"]) for batch in batches.loader(values, 4, seed=seed)] == sizes
+    assert [len(batch["v"]) for batch in batches.loader(values, 16, seed=seed)] == [10]
+
+
+@pytest.mark.parametrize(("devices", "drops"), [(1, True), (2, True), (3, False)])
+def test_every_device_has_a_batch(devices, drops):
+    """Ten samples are four for each of three devices: a last batch that is the only one is not dropped."""
+    assert batches.loader({"v": torch.arange(10.0)}, 4, seed=0, devices=devices).drop_last == drops
 
 
 def test_learning_rates_rise_to_that_of_the_player_and_stay():

@@ -18,7 +18,8 @@ from counterbench.plugins import registry
 from counterbench.runtime import progress
 from counterbench.storage import files
 from counterbench.training import judges, loop, recipes, stages
-from counterbench.training.loop import Hardware
+from counterbench.training.hardware import Hardware
+from counterbench.training.objectives.base import Circumstances
 
 CPU = Hardware("cpu")
 VAE = {"latent": 2, "encoder_channels": [4], "decoder_channels": [4], "hidden": 8}
@@ -49,7 +50,7 @@ def dataset(toy):
 
 @pytest.fixture(scope="module")
 def trained(dataset, tmp_path_factory):
-    return recipes.train(recipe(), dataset, tmp_path_factory.mktemp("run") / "tiny", CPU)
+    return recipes.train(recipe(), dataset, output=tmp_path_factory.mktemp("run") / "tiny", hardware=CPU)
 
 
 def test_the_folder_holds_what_is_needed_to_trust_and_reuse_it(trained, dataset):
@@ -81,9 +82,9 @@ def test_training_lowers_the_loss(trained):
 
 def test_same_seed_same_weights_whatever_the_global_state(trained, dataset, tmp_path):
     torch.manual_seed(123)
-    again = recipes.train(recipe(), dataset, tmp_path / "again", CPU)
+    again = recipes.train(recipe(), dataset, output=tmp_path / "again", hardware=CPU)
     assert (again / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
-    other = recipes.train(recipe(), dataset, tmp_path / "other", CPU, seed=1)
+    other = recipes.train(recipe(), dataset, output=tmp_path / "other", hardware=CPU, seed=1)
     assert (other / "weights.safetensors").read_bytes() != (trained / "weights.safetensors").read_bytes()
 
 
@@ -94,11 +95,7 @@ class _Interrupt(loop.Callback):
         self.epoch = epoch
 
     def on_train_batch_end(self, trainer, pl_module, *args):
-        if (
-            trainer.current_epoch == self.epoch
-            and isinstance(pl_module.module, torch.nn.Module)
-            and pl_module.name == "image"
-        ):
+        if trainer.current_epoch == self.epoch and pl_module.objective.name == "image":
             raise KeyboardInterrupt
 
 
@@ -111,15 +108,15 @@ def test_an_interrupted_run_resumes_to_the_very_same_result(trained, dataset, tm
     handler = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(loop, "_trainer", with_interrupt)
     with pytest.raises(KeyboardInterrupt):
-        recipes.train(recipe(), dataset, tmp_path / "r", CPU)
+        recipes.train(recipe(), dataset, output=tmp_path / "r", hardware=CPU)
     assert signal.getsignal(signal.SIGINT) is handler
     monkeypatch.setattr(loop, "_trainer", original)
     assert not (tmp_path / "r" / "manifest.json").exists()
     with pytest.raises(CheckpointError, match="add --resume"):
-        recipes.train(recipe(), dataset, tmp_path / "r", CPU)
+        recipes.train(recipe(), dataset, output=tmp_path / "r", hardware=CPU)
     with pytest.raises(CheckpointError, match="started with another seed"):
-        recipes.train(recipe(), dataset, tmp_path / "r", CPU, seed=5, resume=True)
-    resumed = recipes.train(recipe(), dataset, tmp_path / "r", CPU, resume=True)
+        recipes.train(recipe(), dataset, output=tmp_path / "r", hardware=CPU, seed=5, resume=True)
+    resumed = recipes.train(recipe(), dataset, output=tmp_path / "r", hardware=CPU, resume=True)
     assert (resumed / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
     curves = [
         json.loads((f / "manifest.json").read_text())["curves"]["image"]["validation"] for f in (resumed, trained)
@@ -129,21 +126,21 @@ def test_an_interrupted_run_resumes_to_the_very_same_result(trained, dataset, tm
 
 def test_folders_are_not_overwritten(trained, dataset):
     with pytest.raises(CheckpointError, match="already holds a trained model"):
-        recipes.train(recipe(), dataset, trained, CPU)
+        recipes.train(recipe(), dataset, output=trained, hardware=CPU)
 
 
 def test_resume_begins_where_there_is_nothing_and_ends_where_all_is_done(trained, dataset, tmp_path, monkeypatch):
-    begun = recipes.train(recipe(), dataset, tmp_path / "new", CPU, resume=True)
+    begun = recipes.train(recipe(), dataset, output=tmp_path / "new", hardware=CPU, resume=True)
     assert (begun / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
     monkeypatch.setattr(recipes, "_Run", None)  # nothing is left to be fitted
     before = (begun / "manifest.json").read_bytes()
-    assert recipes.train(recipe(), dataset, begun, CPU, resume=True) == begun
+    assert recipes.train(recipe(), dataset, output=begun, hardware=CPU, resume=True) == begun
     assert (begun / "manifest.json").read_bytes() == before
     for change in ({"seed": 7}, {"limit": 50}, {"epochs": 1}, {"hardware": Hardware("cpu", precision="bf16-mixed")}):
         (option,) = change
         words = f"already holds a trained model, with another {option.replace('hardware', 'precision')}; give the same"
         with pytest.raises(CheckpointError, match=words):
-            recipes.train(recipe(), dataset, begun, resume=True, **{"hardware": CPU, **change})
+            recipes.train(recipe(), dataset, output=begun, resume=True, **{"hardware": CPU, **change})
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +151,7 @@ def interrupted(dataset, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "_trainer", lambda o, n, c, f, h: original(o, n, [*c, _Interrupt(2)], f, h))
         with pytest.raises(KeyboardInterrupt):
-            recipes.train(recipe(), dataset, folder, CPU)
+            recipes.train(recipe(), dataset, output=folder, hardware=CPU)
     return folder
 
 
@@ -205,7 +202,7 @@ def test_a_damaged_file_of_an_interrupted_training_is_named_and_locks_nothing(
     path = folder / "unfinished" / name
     damage(path)
     with pytest.raises(CheckpointError) as caught:
-        recipes.train(recipe(), dataset, folder, CPU, resume=True)
+        recipes.train(recipe(), dataset, output=folder, hardware=CPU, resume=True)
     words = str(caught.value)
     assert words.startswith(f"{path} is damaged (")
     assert f"Remove the folder {path.parent} and run the same command again" in words
@@ -213,7 +210,30 @@ def test_a_damaged_file_of_an_interrupted_training_is_named_and_locks_nothing(
     if damage is not cut:
         return
     shutil.rmtree(path.parent)
-    recipes.train(recipe(), dataset, folder, CPU, resume=True)
+    recipes.train(recipe(), dataset, output=folder, hardware=CPU, resume=True)
+    assert (folder / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
+
+
+def of_version_0_1_0(path):
+    """The same weights, under the names that they had there."""
+    state = torch.load(path, weights_only=True)
+    weights = {name.removeprefix("parts."): value for name, value in state["state_dict"].items()}
+    more = {name.replace("module.", "mechanism.", 1): value for name, value in weights.items()}
+    torch.save({**state, "state_dict": {**weights, **more}}, path)
+
+
+@pytest.mark.parametrize("name", ["latest.ckpt", "best.ckpt"])
+def test_a_training_that_an_earlier_version_left_starts_anew(trained, interrupted, dataset, tmp_path, name):
+    folder = shutil.copytree(interrupted, tmp_path / "r")
+    stage = folder / "unfinished" / "image"
+    of_version_0_1_0(stage / name)
+    words = (
+        f"{stage / name} was left by an earlier version of counterbench, from which this one cannot go on. Remove the"
+    )
+    with pytest.raises(CheckpointError, match=re.escape(f"{words} folder {stage} and run the same command again")):
+        recipes.train(recipe(), dataset, output=folder, hardware=CPU, resume=True)
+    shutil.rmtree(stage)
+    recipes.train(recipe(), dataset, output=folder, hardware=CPU, resume=True)
     assert (folder / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
 
 
@@ -224,7 +244,7 @@ def test_unfinished_work_of_nobody_knows_what_is_not_taken_over(interrupted, dat
         with pytest.raises(
             CheckpointError, match=r"no plan.json that says which training it is of. Remove that folder"
         ):
-            recipes.train(recipe(), dataset, folder, CPU, resume=resume)
+            recipes.train(recipe(), dataset, output=folder, hardware=CPU, resume=resume)
     assert (folder / "unfinished" / "a" / "weights.safetensors").exists()
 
 
@@ -239,7 +259,7 @@ def test_a_full_disk_names_the_folder_that_was_chosen(dataset, tmp_path, monkeyp
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(RecordError, match=f"Cannot write {tmp_path}/r/unfinished/a/.*ckpt: No space left on device"):
-        recipes.train(recipe(), dataset, tmp_path / "r", CPU)
+        recipes.train(recipe(), dataset, output=tmp_path / "r", hardware=CPU)
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
@@ -262,12 +282,12 @@ def test_a_split_of_nobody_is_refused(dataset, tmp_path, monkeypatch, split, cou
 
     monkeypatch.setattr(type(dataset), "split", short)
     with pytest.raises(DataError, match=words):
-        recipes.train(recipe(), dataset, tmp_path / "r", CPU)
+        recipes.train(recipe(), dataset, output=tmp_path / "r", hardware=CPU)
     with pytest.raises(DataError, match=words.replace("train", "judge").replace("judgeing", "training")):
         monkeypatch.setattr(
             type(dataset), "split", lambda self, name: short(self, "train" if name == "judge" else name)
         )
-        judges.train_judges([dataset], ["c"], tmp_path / "j", CPU, epochs=1)
+        judges.train_judges([dataset], ["c"], output=tmp_path / "j", hardware=CPU, epochs=1)
 
 
 @pytest.mark.parametrize("other", [torch.float64, torch.bfloat16])
@@ -276,7 +296,7 @@ def test_another_default_type_is_refused(dataset, tmp_path, other):
     torch.set_default_dtype(other)
     try:
         with pytest.raises(ConfigError, match=f"default type is {other}; models are trained in torch.float32"):
-            recipes.train(recipe(), dataset, tmp_path / "r", CPU)
+            recipes.train(recipe(), dataset, output=tmp_path / "r", hardware=CPU)
     finally:
         torch.set_default_dtype(torch.float32)
     assert not (tmp_path / "r").exists()
@@ -285,19 +305,19 @@ def test_another_default_type_is_refused(dataset, tmp_path, other):
 @pytest.mark.parametrize("limit", [-1, 0, 1])
 def test_a_limit_that_leaves_too_little_is_refused(dataset, tmp_path, limit):
     with pytest.raises(ConfigError, match=f"limit is {limit}; a training needs at least 2 samples"):
-        recipes.train(recipe(), dataset, tmp_path / "r", CPU, limit=limit)
+        recipes.train(recipe(), dataset, output=tmp_path / "r", hardware=CPU, limit=limit)
     assert not (tmp_path / "r").exists()
 
 
 def test_two_trainings_into_one_folder(dataset, tmp_path):
     with files.claimed(tmp_path / "r"), pytest.raises(RecordError, match="r is in use by another run"):
-        recipes.train(recipe(), dataset, tmp_path / "r", CPU)
+        recipes.train(recipe(), dataset, output=tmp_path / "r", hardware=CPU)
 
 
 def test_a_log_file_gets_a_line_per_epoch(dataset, tmp_path, capsys):
     token = progress.shown.set(True)
     try:
-        recipes.train(recipe(epochs=2), dataset, tmp_path / "r", CPU)
+        recipes.train(recipe(epochs=2), dataset, output=tmp_path / "r", hardware=CPU)
     finally:
         progress.shown.reset(token)
     captured = capsys.readouterr()
@@ -314,7 +334,7 @@ def test_nan_in_the_data_is_found_before_training(dataset, tmp_path, monkeypatch
     split.values["b"][3] = torch.nan
     monkeypatch.setattr(type(dataset), "split", lambda self, name: split)
     with pytest.raises(DataError, match="b: 1 of 400 values of the train split are NaN"):
-        recipes.train(recipe(), dataset, tmp_path / "nan", CPU)
+        recipes.train(recipe(), dataset, output=tmp_path / "nan", hardware=CPU)
 
 
 def test_a_damaged_manifest_is_named(trained, dataset, tmp_path):
@@ -348,10 +368,10 @@ def _fitted(dataset, folder, monkeypatch, fit):
     original = loop._trainer
     monkeypatch.setattr(loop, "_trainer", lambda o, n, c, f, h: original(o, n, [*c, probe], f, h))
     scm = models.build(recipe(), dataset.graph, dataset.variables)
-    job = stages.build(Stage(fit=fit), scm, "b", 0)
-    values = [dict(dataset.split(s).values) for s in ("train", "validation")]
-    curve = loop.run(job, *values, folder, CPU)
-    return job, probe, curve
+    job = stages.build(Stage(fit=fit), scm, name="b")
+    values = {s: dict(dataset.split(s).values) for s in ("train", "validation")}
+    curve = loop.run(job, Circumstances(**values, folder=folder, hardware=CPU, seed=0))
+    return loop.Fitting(job, 0), probe, curve
 
 
 def test_warm_up_is_per_step(dataset, tmp_path, monkeypatch):
@@ -383,15 +403,16 @@ def test_patience_ends_training(dataset, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("rows", "limit", "epochs"), [(100, 200, 4), (200, 200, 2), (400, 200, 1), (100, 3, 3)])
 def test_a_budget_of_steps_is_the_same_for_any_number_of_samples(dataset, tmp_path, rows, limit, epochs):
     scm = models.build(recipe(), dataset.graph, dataset.variables)
-    job = stages.build(Stage(fit=Fit(epochs=limit, steps=7, batch_size=50)), scm, "b", 0)  # 2, 4 or 8 an epoch
+    job = stages.build(Stage(fit=Fit(epochs=limit, steps=7, batch_size=50)), scm, name="b")  # 2, 4 or 8 an epoch
     values = {name: value[:rows] for name, value in dataset.split("train").values.items()}
     assert len(values["b"]) == rows
-    assert len(loop.run(job, values, values, tmp_path, CPU).train) == epochs
+    circumstances = Circumstances(train=values, validation=values, folder=tmp_path, hardware=CPU, seed=0)
+    assert len(loop.run(job, circumstances).train) == epochs
 
 
 def test_two_devices_train_one_model(dataset, tmp_path):
     """Two processes on the CPU: the folder is claimed and written once."""
-    folder = recipes.train(recipe(epochs=2), dataset, tmp_path / "two", Hardware("cpu", 2))
+    folder = recipes.train(recipe(epochs=2), dataset, output=tmp_path / "two", hardware=Hardware("cpu", 2))
     manifest = json.loads((folder / "manifest.json").read_text())
     assert len(manifest["curves"]["image"]["validation"]) == 2
     assert models.load(str(folder), dataset).training["source"] == "formula"
@@ -401,11 +422,12 @@ class _Jobs:
     """What is handed to the loop, without running it."""
 
     def __init__(self):
-        self.jobs, self.data, self.prepared = [], [], []
+        self.jobs, self.data, self.seeds, self.prepared = [], [], [], []
 
-    def run(self, job, train, validation, **rest):
+    def run(self, job, circumstances):
         self.jobs.append(job)
-        self.data.append((train, validation))
+        self.data.append((circumstances.train, circumstances.validation))
+        self.seeds.append(circumstances.seed)
         return loop.Curve()
 
 
@@ -426,9 +448,9 @@ def jobs(monkeypatch):
 
 
 def test_every_mechanism_learns_from_the_training_split_in_the_order_of_causes(jobs, dataset, tmp_path):
-    recipes.train(recipe(), dataset, tmp_path / "r", CPU)
+    recipes.train(recipe(), dataset, output=tmp_path / "r", hardware=CPU)
     assert [job.name for job in jobs.jobs] == ["a", "b", "image"]
-    assert len({job.seed for job in jobs.jobs}) == 3
+    assert len(set(jobs.seeds)) == 3
     for job, (train, validation) in zip(jobs.jobs, jobs.data, strict=True):
         assert set(train) == set(validation) == set(job.variables)
         for name, value in train.items():
@@ -437,14 +459,14 @@ def test_every_mechanism_learns_from_the_training_split_in_the_order_of_causes(j
 
 
 def test_a_limit_limits_both_splits(jobs, dataset, tmp_path):
-    recipes.train(recipe(), dataset, tmp_path / "r", CPU, limit=30)
+    recipes.train(recipe(), dataset, output=tmp_path / "r", hardware=CPU, limit=30)
     assert {len(value) for pair in jobs.data for split in pair for value in split.values()} == {30}
 
 
 def test_a_mechanism_looks_at_the_training_data_once_before_its_first_stage(jobs, dataset, tmp_path):
     plan = recipe().model_dump()
     plan["mechanisms"]["b"] = {"family": "flow", "stages": [{}, {}]}
-    recipes.train(Recipe.model_validate(plan), dataset, tmp_path / "r", CPU)
+    recipes.train(Recipe.model_validate(plan), dataset, output=tmp_path / "r", hardware=CPU)
     assert [name for name, _ in jobs.prepared] == ["a", "b"]
     values = dataset.split("train").values["b"]
     assert torch.equal(jobs.prepared[1][1], dataset.variables["b"].encode(values))

@@ -141,7 +141,7 @@ def test_one_image_of_each_unit_says_less_than_two(images, agrees):
 def test_a_skill_that_three_images_decide_says_nothing_of_the_rest(errors, few):
     cell = Cell("skill", "", "higher", "young", "no_beard", kind="skill")
     reference = torch.tensor(errors, dtype=torch.float64)
-    column = Column("effectiveness", cell, torch.arange(100), torch.zeros(100), reference)
+    column = Column("effectiveness", cell, torch.arange(100), torch.zeros(100), reference=reference)
     made = SimpleNamespace(columns=[column], group=torch.arange(100) + 7)
     assert reasking._carried_by_few(made) == (
         {("effectiveness", "skill", "young", "no_beard", 0, "")} if few else set()

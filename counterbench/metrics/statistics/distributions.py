@@ -96,7 +96,7 @@ def _influence(features: Tensor, mean: Tensor, covariance: Tensor, other_mean: T
     return 2 * centred @ (mean - other_mean) + (centred @ slope * centred).sum(1)
 
 
-def kid(answered: Tensor, real: Tensor, unit: Tensor | None = None, real_unit: Tensor | None = None) -> Tensor:
+def kid(answered: Tensor, real: Tensor, *, unit: Tensor | None = None, real_unit: Tensor | None = None) -> Tensor:
     """Kernel distance: unbiased estimate of the squared MMD with the kernel (x . y / D + 1)^3 (Binkowski et al. 2018).
 
     The estimate over pairs of questions (Gretton et al. 2012, equation 4), unbiased although the two images of a question are matched.
@@ -161,26 +161,3 @@ def _apart(unit: Tensor, real_unit: Tensor, other: Tensor, other_real: Tensor) -
     for own, foreign in ((unit, other_real), (real_unit, other), (real_unit, other_real)):
         apart &= own[:, None] != foreign
     return apart
-
-
-def kid_subsets(
-    answered: Tensor, real: Tensor, subsets: int = 100, size: int = 1000, generator: torch.Generator | None = None
-) -> tuple[float, float]:
-    """Mean and standard deviation of the kernel distance over random subsets, as it was published (Binkowski et al. 2018).
-
-    The deviation tells about sets of `size` samples, not about all of them; for that, see :func:`kid`.
-
-    Examples:
-        >>> features = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
-        >>> mean, deviation = kid_subsets(features + 1, features, subsets=3, size=20)
-        >>> mean > 1, deviation > 0
-        (True, True)
-    """
-    size = min(size, len(answered), len(real))
-    values = []
-    for _ in range(subsets):
-        x, y = (_with_one(part[torch.randperm(len(part), generator=generator)[:size]]) for part in (answered, real))
-        within = sum((kernel.sum() - kernel.trace()) / (size * (size - 1)) for kernel in (_kernel(x, x), _kernel(y, y)))
-        values.append(within - 2 * _kernel(x, y).mean())
-    found = torch.stack(values)
-    return float(found.mean()), float(found.std(unbiased=False))

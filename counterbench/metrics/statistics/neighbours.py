@@ -19,7 +19,7 @@ _MOST = 64
 _NONE = -1
 
 
-def prdc(answered: Tensor, real: Tensor, k: int = 5, unit: Tensor | None = None) -> dict[str, Tensor]:
+def prdc(answered: Tensor, real: Tensor, *, k: int = 5, unit: Tensor | None = None) -> dict[str, Tensor]:
     """Precision, recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020), as pseudo-values.
 
     Args:

@@ -29,7 +29,7 @@ _NETWORK = {
 
 
 def two_sample_test(
-    abducted: np.ndarray, prior: np.ndarray, every: tuple[np.ndarray, np.ndarray] | None = None
+    abducted: np.ndarray, prior: np.ndarray, *, every: tuple[np.ndarray, np.ndarray] | None = None
 ) -> np.ndarray:
     """Classifier two-sample test (Lopez-Paz & Oquab, ICLR 2017).
 
@@ -64,7 +64,7 @@ def two_sample_test(
 
 
 def readable(
-    noise: np.ndarray, parent: np.ndarray, variable: Variable, every: np.ndarray | None = None
+    noise: np.ndarray, parent: np.ndarray, variable: Variable, *, every: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """How well a parent can be read off the noise by a reader that has not seen the sample.
 

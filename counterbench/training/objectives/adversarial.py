@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from counterbench.catalog.recipes import Fit
 from counterbench.causal.chance import normal
 from counterbench.errors import ConfigError
-from counterbench.mechanisms import capabilities
+from counterbench.mechanisms.capabilities import Adversarial
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins.registry import objectives
-from counterbench.training.loop import Player
-from counterbench.training.objectives.base import Objective
+from counterbench.training.objectives.base import MechanismObjective, Moment, Player
 
 
 @objectives.register()
-class Adversarial(Objective[capabilities.Adversarial]):
+class AdversarialGame(MechanismObjective[Adversarial]):
     """A discriminator tells (image, encoded latent) from (generated image, latent), both with their parents; encoder and
     generator make it fail.
 
@@ -40,7 +39,7 @@ class Adversarial(Objective[capabilities.Adversarial]):
             distributions: an encoder may name another image of the same kind (ALICE, Li et al., NeurIPS 2017).
     """
 
-    needs = capabilities.Adversarial
+    needs = Adversarial
     selects = False
 
     def __init__(
@@ -48,14 +47,14 @@ class Adversarial(Objective[capabilities.Adversarial]):
         scm: StructuralCausalModel,
         name: str,
         fit: Fit,
-        seed: int,
+        *,
         width: float = 1.0,
         discriminator_rate: float = 1.0,
         penalty: float = 1.0,
         penalty_every: int = 4,
         reconstruction: float = 0.0,
     ):
-        super().__init__(scm, name, fit, seed)
+        super().__init__(scm, name, fit)
         self.discriminator = self.capable.make_discriminator(width)
         self.discriminator_rate, self.penalty, self.penalty_every = discriminator_rate, penalty, penalty_every
         self.reconstruction = reconstruction
@@ -63,6 +62,9 @@ class Adversarial(Objective[capabilities.Adversarial]):
             raise ConfigError(f"adversarial: penalty_every is {penalty_every}; give at least 1.")
         if min(width, discriminator_rate) <= 0:
             raise ConfigError("adversarial: width and discriminator_rate must be above 0.")
+
+    def parts(self) -> dict[str, nn.Module]:
+        return {**super().parts(), "discriminator": self.discriminator}
 
     def players(self) -> Sequence[Player]:
         return [
@@ -84,31 +86,31 @@ class Adversarial(Objective[capabilities.Adversarial]):
         context = self.capable.context(parents, value)
         latent = self.capable.encode(value, context)
         drawn = normal(tuple(latent.shape), generator, latent)
-        made = self.capable.decode(drawn, context)
-        # Real and made go through together: half the calls, and statistics of a batch could not tell them apart.
-        both = self.discriminator(torch.cat([value, made]), torch.cat([latent, drawn]), context.repeat(2, 1))
+        images, latents = torch.cat([value, self.capable.decode(drawn, context)]), torch.cat([latent, drawn])
+        # Real and generated go through together: half the calls, and statistics of a batch could not tell them apart.
+        both = self.discriminator(images, latents, context.repeat(2, 1))
         real, generated = both.chunk(2)
         return real, generated, (value, latent, context)
 
-    def _generator_loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
-        real, generated, pair = self._verdicts(batch, generator)
+    def _generator_loss(self, batch: dict[str, Tensor], moment: Moment) -> Tensor:
+        real, generated, pair = self._verdicts(batch, moment.generator)
         loss = softplus(real) + softplus(-generated)
         return loss + self.reconstruction * self._misses(*pair) if self.reconstruction else loss
 
-    def _discriminator_loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
-        real, generated, pair = self._verdicts(batch, generator)
+    def _discriminator_loss(self, batch: dict[str, Tensor], moment: Moment) -> Tensor:
+        real, generated, pair = self._verdicts(batch, moment.generator)
         loss = softplus(-real) + softplus(generated)
-        if self.penalty and self.global_step // 2 % self.penalty_every == 0:  # two players, two steps a batch
+        if self.penalty and moment.step % self.penalty_every == 0:
             loss = loss + 0.5 * self.penalty * self.penalty_every * self._steepness(*pair)
         return loss
 
     def _steepness(self, value: Tensor, latent: Tensor, context: Tensor) -> Tensor:
         """Squared norm of the discriminator's gradient at real pairs, (N,)."""
         pair = [value.detach().requires_grad_(True), latent.detach().requires_grad_(True)]
-        found = torch.autograd.grad(self.discriminator(*pair, context).sum(), pair, create_graph=True)
-        return torch.stack([part.square().flatten(1).sum(1) for part in found]).sum(0)
+        slopes = torch.autograd.grad(self.discriminator(*pair, context).sum(), pair, create_graph=True)
+        return torch.stack([slope.square().flatten(1).sum(1) for slope in slopes]).sum(0)
 
-    def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
+    def validate(self, batch: dict[str, Tensor], moment: Moment) -> Tensor:
         value, parents = self.encoded(batch)
         context = self.capable.context(parents, value)
         return 127.5 * self._misses(value, self.capable.encode(value, context), context)

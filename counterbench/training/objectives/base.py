@@ -1,33 +1,35 @@
-"""What an objective is: the training of one mechanism of a model, for one stage."""
+"""What an objective is: a plain class that says what is minimised; the loop runs it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from counterbench.catalog.recipes import Fit
 from counterbench.errors import ConfigError
 from counterbench.mechanisms.base import Mechanism
 from counterbench.mechanisms.capabilities import families_with, methods_of
 from counterbench.models.scm import StructuralCausalModel
-from counterbench.training.loop import Fitting, Hardware
+from counterbench.training.hardware import Hardware
 
 Capability = TypeVar("Capability")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Circumstances:
-    """What one stage of training is given.
+    """What a training is given.
 
     Args:
-        train, validation: natural values of the objective's variables.
-        folder: of this stage, for what must survive an interruption.
+        train: natural values of the objective's variables.
+        validation: the same of held-out samples.
+        folder: for what must survive an interruption.
         hardware: where to compute.
+        seed: of every draw.
         resume: whether the folder may hold what an interrupted run has left.
     """
 
@@ -35,20 +37,96 @@ class Circumstances:
     validation: Mapping[str, Tensor]
     folder: Path
     hardware: Hardware
+    seed: int
     resume: bool = False
 
 
-class Objective(Fitting, Generic[Capability]):
+@dataclass(frozen=True)
+class Moment:
+    """Where a training is when it meets a batch.
+
+    Args:
+        generator: of every draw for this batch.
+        training: whether weights are moved; else held-out samples are judged.
+        epoch: epochs before this one.
+        step: batches before this one, over all epochs.
+        notes: numbers of this batch for the curves of training, by name; an objective adds its own.
+    """
+
+    generator: torch.Generator
+    training: bool = True
+    epoch: int = 0
+    step: int = 0
+    notes: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Player:
+    """Somebody with an optimiser of its own: a whole model, or one side of a game.
+
+    Args:
+        name: in curves and messages.
+        parameters: what it moves.
+        loss: what it minimises: (batch, moment) -> per sample, (N,).
+        rate: its learning rate in units of the fit's.
+    """
+
+    name: str
+    parameters: Sequence[nn.Parameter]
+    loss: Callable[[dict[str, Tensor], Moment], Tensor]
+    rate: float = 1.0
+
+
+class Objective:
+    """What is minimised when something is trained, by whom, and how epochs are compared.
+
+    With `losses` alone it is ordinary training. A game has `players` of its own, and `validate`.
+
+    Args:
+        module: what is trained.
+        fit: how.
+    """
+
+    selects: ClassVar[bool] = True
+    """Whether the epoch with the lowest validation loss is kept and patience ends the training, else the last one."""
+
+    def __init__(self, module: nn.Module, fit: Fit):
+        self.module, self.fit = module, fit
+
+    def parts(self) -> dict[str, nn.Module]:
+        """All that moves between devices and travels with checkpoints, by name: what is trained, opponents, buffers."""
+        return {"module": self.module}
+
+    def players(self) -> Sequence[Player]:
+        """Who takes a step on every batch, in this order."""
+        return [Player("train", list(self.module.parameters()), self.losses)]
+
+    def losses(self, batch: dict[str, Tensor], moment: Moment) -> Tensor:
+        """Loss per sample, (N,), of natural values."""
+        raise NotImplementedError
+
+    def validate(self, batch: dict[str, Tensor], moment: Moment) -> Tensor | None:
+        """Loss per sample of held-out values, (N,), whose mean compares epochs; None where `after_validation` does."""
+        return self.losses(batch, moment)
+
+    def after_step(self) -> None:
+        """Called when all players have taken their step."""
+
+    def after_validation(self) -> float | None:
+        """The loss of the whole held-out set, called at the end of an epoch; None where it is the mean over samples."""
+        return None
+
+
+class MechanismObjective(Objective, Generic[Capability]):
     """Trains the mechanism of one variable, which must have a capability.
 
-    A subclass registers with `@registry.objectives.register()`; its keyword arguments after `seed` are the options of a
+    A subclass registers with `@registry.objectives.register()`; its keyword arguments after `fit` are the options of a
     stage.
 
     Args:
         scm: the whole model; only the mechanism of `name` is trained.
         name: a variable of it.
         fit: how.
-        seed: of every draw.
 
     Raises:
         ConfigError: if the mechanism lacks the capability that the objective needs.
@@ -57,9 +135,9 @@ class Objective(Fitting, Generic[Capability]):
     needs: ClassVar[type] = Mechanism
     """What the mechanism must offer: a runtime-checkable protocol of methods; see :mod:`counterbench.mechanisms.capabilities`."""
 
-    def __init__(self, scm: StructuralCausalModel, name: str, fit: Fit, seed: int):
+    def __init__(self, scm: StructuralCausalModel, name: str, fit: Fit):
         mechanism = scm.mechanisms[name]
-        super().__init__(mechanism, fit, seed)
+        super().__init__(mechanism, fit)
         self.name, self.mechanism = name, mechanism
         self.variables = {mechanism.variable.name: mechanism.variable, **{v.name: v for v in mechanism.parents}}
         """Whose values a batch must hold."""
@@ -95,6 +173,6 @@ class Objective(Fitting, Generic[Capability]):
         return values.pop(self.name), values
 
 
-def frozen(module: Mechanism | torch.nn.Module) -> torch.nn.Module:
+def frozen(module: nn.Module) -> nn.Module:
     """The same module, never trained and never in training mode here."""
     return module.eval().requires_grad_(False)

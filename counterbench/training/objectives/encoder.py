@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from counterbench.catalog.recipes import Fit
 from counterbench.mechanisms.capabilities import Cycles
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins.registry import objectives
-from counterbench.training.loop import Player
-from counterbench.training.objectives.base import Circumstances, Objective
+from counterbench.training.objectives.base import Circumstances, MechanismObjective, Moment, Player
 
 
 @objectives.register()
-class Encoder(Objective[Cycles]):
+class EncoderRefinement(MechanismObjective[Cycles]):
     """Cyclic cost, with the generator held: latent_weight * mean (z - E(G(z, pa), pa))^2 + mean |x - G(E(x, pa), pa)|.
 
     Second stage of the GAN of the 2024 benchmark (after Dash et al., WACV 2022): adversarial training alone leaves an encoder
@@ -28,19 +26,18 @@ class Encoder(Objective[Cycles]):
 
     needs = Cycles
 
-    def __init__(self, scm: StructuralCausalModel, name: str, fit: Fit, seed: int, latent_weight: float = 1.0):
-        super().__init__(scm, name, fit, seed)
+    def __init__(self, scm: StructuralCausalModel, name: str, fit: Fit, *, latent_weight: float = 1.0):
+        super().__init__(scm, name, fit)
         self.latent_weight = latent_weight
 
     def players(self) -> Sequence[Player]:
-        weights = list(self.capable.encoder_parameters())
-        return [Player("train", weights, lambda b, g: self.losses(b, g, training=True))]
+        return [Player("train", list(self.capable.encoder_parameters()), self.losses)]
 
     def prepare(self, circumstances: Circumstances) -> None:
         self.mechanism.requires_grad_(False)
         for weight in self.capable.encoder_parameters():
             weight.requires_grad_(True)
 
-    def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
-        images, latents = self.capable.cycles(*self.encoded(batch), generator)
+    def losses(self, batch: dict[str, Tensor], moment: Moment) -> Tensor:
+        images, latents = self.capable.cycles(*self.encoded(batch), moment.generator)
         return images + self.latent_weight * latents

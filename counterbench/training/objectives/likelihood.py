@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from counterbench.catalog.recipes import Fit
@@ -11,11 +10,11 @@ from counterbench.mechanisms.base import Mechanism
 from counterbench.mechanisms.capabilities import HasLevels
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins.registry import objectives
-from counterbench.training.objectives.base import Objective
+from counterbench.training.objectives.base import MechanismObjective, Moment
 
 
 @objectives.register()
-class Likelihood(Objective[Mechanism]):
+class Likelihood(MechanismObjective[Mechanism]):
     """The mechanism's own loss: its negative log-likelihood, or an upper bound of it.
 
     Args:
@@ -23,8 +22,8 @@ class Likelihood(Objective[Mechanism]):
             them copies the image pixel by pixel, and hardly listens to coarse latents and parents ever after.
     """
 
-    def __init__(self, scm: StructuralCausalModel, name: str, fit: Fit, seed: int, levels: int | None = None):
-        super().__init__(scm, name, fit, seed)
+    def __init__(self, scm: StructuralCausalModel, name: str, fit: Fit, *, levels: int | None = None):
+        super().__init__(scm, name, fit)
         if not self.mechanism.has_likelihood:
             raise ConfigError(
                 f"The mechanism of {name!r} has no likelihood; give it stages: adversarial, then encoder."
@@ -35,8 +34,8 @@ class Likelihood(Objective[Mechanism]):
             raise ConfigError(f"likelihood: levels is {levels}, but the mechanism of {name!r} {has}.")
         self.levels = levels
 
-    def losses(self, batch: dict[str, Tensor], generator: torch.Generator, training: bool) -> Tensor:
+    def losses(self, batch: dict[str, Tensor], moment: Moment) -> Tensor:
         value, parents = self.encoded(batch)
         if self.levels is not None and isinstance(self.mechanism, HasLevels):
-            return self.mechanism.loss(value, parents, generator, active=self.levels)
-        return self.mechanism.loss(value, parents, generator)
+            return self.mechanism.loss(value, parents, moment.generator, active=self.levels)
+        return self.mechanism.loss(value, parents, moment.generator)

@@ -12,18 +12,24 @@ from safetensors.torch import load_file
 from counterbench import models
 from counterbench.catalog.recipes import Recipe, Stage
 from counterbench.causal.graph import CausalGraph
-from counterbench.causal.variables import Categorical, Continuous, Image, Ordinal
+from counterbench.causal.variables import Continuous, Image
 from counterbench.errors import ConfigError, UnknownNameError
 from counterbench.mechanisms.gan import GAN
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins import registry
 from counterbench.plugins.factory import options_of
 from counterbench.training import loop, recipes, stages
-from counterbench.training.loop import Hardware
-from counterbench.training.objectives.base import Circumstances
-from counterbench.training.objectives.counterfactual import Critic
+from counterbench.training.hardware import Hardware
+from counterbench.training.objectives.base import Circumstances, Moment
 
 CPU = Hardware("cpu")
+
+
+def seeded(seed):
+    """A moment of training with chance of its own."""
+    return Moment(torch.Generator().manual_seed(seed))
+
+
 SHAPE = {"encoder_channels": [4], "decoder_channels": [4], "hidden": 8}
 
 
@@ -46,9 +52,23 @@ GAME = {
 @pytest.mark.parametrize("name", registry.objectives.builtins())
 def test_every_option_has_a_default_and_is_documented(name):
     family = registry.objectives.get(name)
-    for option, default in options_of(family, 4).items():
+    for option, default in options_of(family, 3).items():
         assert default is not inspect.Parameter.empty, option
         assert re.search(rf"^\s+(\w+, )*{option}(, \w+)*:", family.__doc__, re.MULTILINE), option
+
+
+@pytest.mark.parametrize("name", registry.objectives.builtins())
+def test_whatever_an_objective_computes_with_is_among_its_parts(toy, name):
+    """What is not would stay on the CPU, and be missing in checkpoints."""
+    family = {"adversarial": "gan", "encoder": "gan"}.get(name, "vae")
+    entry = {"family": family, "options": {"latent": 2, **SHAPE}}
+    scm = models.build(recipe(entry), toy.Toy().graph, toy.Toy().variables)
+    objective = stages.build(Stage(objective=name), scm, name="image")
+    own = {id(module) for module in torch.nn.ModuleDict(objective.parts()).modules()}
+    for value in vars(objective).values():
+        assert not isinstance(value, torch.Tensor)
+        if isinstance(value, torch.nn.Module):
+            assert id(value) in own
 
 
 @pytest.mark.parametrize(
@@ -76,7 +96,7 @@ def test_every_option_has_a_default_and_is_documented(name):
 )
 def test_a_slip_in_a_stage_is_found_before_anything_is_written(toy, tmp_path, image, error, words):
     with pytest.raises(error, match=words):
-        recipes.train(recipe(image), toy.Toy(), tmp_path / "run", CPU)
+        recipes.train(recipe(image), toy.Toy(), output=tmp_path / "run", hardware=CPU)
     assert not (tmp_path / "run").exists()
 
 
@@ -101,7 +121,7 @@ def test_a_mechanism_that_cannot_be_trained_so_is_told_which_families_can(toy, f
         recipe({"family": family, "options": {"latent": 2, **SHAPE}}), toy.Toy().graph, toy.Toy().variables
     )
     with pytest.raises(ConfigError, match=re.escape(words)):
-        stages.build(Stage(objective=objective), scm, "image", 0)
+        stages.build(Stage(objective=objective), scm, name="image")
 
 
 def test_fit_and_stages_exclude_each_other():
@@ -123,7 +143,12 @@ def test_fit_and_stages_exclude_each_other():
 def test_impossible_stages_are_refused(toy, tmp_path, family, stage, words):
     options = {"levels": [[1, 1, 4], [8, 1, 4]]} if family == "hvae" else SHAPE
     with pytest.raises(ConfigError, match=words):
-        recipes.train(recipe({"family": family, "options": options, "stages": [stage]}), toy.Toy(), tmp_path / "r", CPU)
+        recipes.train(
+            recipe({"family": family, "options": options, "stages": [stage]}),
+            toy.Toy(),
+            output=tmp_path / "r",
+            hardware=CPU,
+        )
 
 
 def test_numbers_that_yaml_reads_as_words_are_numbers(toy):
@@ -132,7 +157,7 @@ def test_numbers_that_yaml_reads_as_words_are_numbers(toy):
 
 
 def test_stages_have_curves_and_leave_no_opponent_behind(toy, tmp_path):
-    folder = recipes.train(recipe(GAME), toy.Toy(), tmp_path / "run", CPU)
+    folder = recipes.train(recipe(GAME), toy.Toy(), output=tmp_path / "run", hardware=CPU)
     curves = json.loads((folder / "manifest.json").read_text())["curves"]
     assert [name for name in curves if name.startswith("image")] == ["image: 1 adversarial", "image: 2 encoder"]
     game = curves["image: 1 adversarial"]
@@ -148,7 +173,7 @@ class _Interrupt(loop.Callback):
         self.objective, self.epoch = objective, epoch
 
     def on_train_batch_end(self, trainer, pl_module, *args):
-        if type(pl_module).__name__ == self.objective and trainer.current_epoch == self.epoch:
+        if type(pl_module.objective).__name__ == self.objective and trainer.current_epoch == self.epoch:
             raise KeyboardInterrupt
 
 
@@ -166,16 +191,18 @@ FINE = {
 }
 
 
-@pytest.mark.parametrize(("image", "objective"), [(GAME, "Adversarial"), (GAME, "Encoder"), (FINE, "Counterfactual")])
+@pytest.mark.parametrize(
+    ("image", "objective"), [(GAME, "AdversarialGame"), (GAME, "EncoderRefinement"), (FINE, "CounterfactualFineTuning")]
+)
 def test_every_stage_resumes_to_the_very_same_result(toy, tmp_path, monkeypatch, image, objective):
-    whole = recipes.train(recipe(image), toy.Toy(), tmp_path / "whole", CPU)
+    whole = recipes.train(recipe(image), toy.Toy(), output=tmp_path / "whole", hardware=CPU)
     original = loop._trainer
     stop = _Interrupt(objective, 1)
     monkeypatch.setattr(loop, "_trainer", lambda o, n, c, f, h: original(o, n, [*c, stop], f, h))
     with pytest.raises(KeyboardInterrupt):
-        recipes.train(recipe(image), toy.Toy(), tmp_path / "broken", CPU)
+        recipes.train(recipe(image), toy.Toy(), output=tmp_path / "broken", hardware=CPU)
     monkeypatch.setattr(loop, "_trainer", original)
-    resumed = recipes.train(recipe(image), toy.Toy(), tmp_path / "broken", CPU, resume=True)
+    resumed = recipes.train(recipe(image), toy.Toy(), output=tmp_path / "broken", hardware=CPU, resume=True)
     assert (resumed / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
 
     def curves(folder):
@@ -211,9 +238,13 @@ def of_p(seed=0):
     return StructuralCausalModel(graph, [registry.mechanisms.get("flow")(P, [], bins=0), GAN(PICTURE, [P], **options)])
 
 
+def circumstances(train, validation, folder):
+    return Circumstances(train=train, validation=validation, folder=folder, hardware=CPU, seed=0)
+
+
 def run_stage(scm, stage, folder, train, validation):
-    job = stages.build(Stage.model_validate(stage), scm, "x", 0)
-    return job, loop.run(job, train, validation, folder, CPU)
+    job = stages.build(Stage.model_validate(stage), scm, name="x")
+    return job, loop.run(job, circumstances(train, validation, folder))
 
 
 @pytest.fixture(scope="module")
@@ -282,7 +313,7 @@ def fine_tuning(toy, **options):
     exact = toy.exact_scm()
     mechanisms = [exact.mechanisms[name] for name in ("a", "b", "c")]
     scm = StructuralCausalModel(scm.graph, [*mechanisms, scm.mechanisms["image"]])
-    return stages.build(Stage(objective="counterfactual", options=options), scm, "image", 0)
+    return stages.build(Stage(objective="counterfactual", options=options), scm, name="image")
 
 
 def test_interventions_differ_per_sample_and_follow_the_graph(toy):
@@ -307,8 +338,12 @@ def test_interventions_differ_per_sample_and_follow_the_graph(toy):
 def test_what_is_held_stays_as_it_is_to_the_last_bit(toy, tmp_path):
     """The flows and the critic ride along in fine-tuning; neither a step nor the averaging of weights may touch them."""
     plain = {"family": "vae", "options": {"latent": 2, **SHAPE}}
-    before = recipes.train(recipe({**plain, "stages": FINE["stages"][:1]}), toy.Toy(), tmp_path / "before", CPU)
-    after = recipes.train(recipe({**plain, "stages": FINE["stages"]}), toy.Toy(), tmp_path / "after", CPU)
+    before = recipes.train(
+        recipe({**plain, "stages": FINE["stages"][:1]}), toy.Toy(), output=tmp_path / "before", hardware=CPU
+    )
+    after = recipes.train(
+        recipe({**plain, "stages": FINE["stages"]}), toy.Toy(), output=tmp_path / "after", hardware=CPU
+    )
     first, second = (load_file(folder / "weights.safetensors") for folder in (before, after))
     held = [name for name in first if ".image." not in name]
     assert held
@@ -342,7 +377,9 @@ def tuned(toy, tmp_path_factory):
     }
 
     def trained(name, stages, seed):
-        return recipes.train(recipe({**image, "stages": stages}), toy.Toy(), root / f"{name}-{seed}", CPU, seed=seed)
+        return recipes.train(
+            recipe({**image, "stages": stages}), toy.Toy(), output=root / f"{name}-{seed}", hardware=CPU, seed=seed
+        )
 
     return [(trained("before", [first], seed), trained("after", [first, second], seed)) for seed in range(2)]
 
@@ -392,28 +429,15 @@ def test_fine_tuning_raises_effectiveness_within_its_constraint(toy, tuned, monk
     assert not any(number.leaked for number in numbers(toy, tuned[0][1]))  # the critic is no judge
 
 
-def test_a_critic_reads_every_kind_of_variable():
-    torch.manual_seed(0)
-    attributes = [Continuous("p", -1, 1), Categorical("q", ("a", "b", "c")), Ordinal("o", ("x", "y", "z"))]
-    critic = Critic(Image("image", 1, 8, 8), attributes, 4).eval()
-    images = torch.rand(5, 1, 8, 8) * 2 - 1
-    seen = critic.predict(images)
-    assert {name: tuple(value.shape) for name, value in seen.items()} == {"p": (5, 1), "q": (5, 3), "o": (5, 2)}
-    assert torch.allclose(seen["q"].sum(1), torch.ones(5))
-    loss = critic.disagreement(images, {"p": seen["p"], "q": torch.eye(3)[[0, 1, 2, 0, 1]], "o": torch.zeros(5, 2)})
-    reference = -seen["q"].log()[range(5), [0, 1, 2, 0, 1]] - (1 - seen["o"]).log().sum(1)
-    assert torch.allclose(loss, reference, atol=1e-5)
-
-
 def test_reconstruction_adds_the_error_of_reconstructed_images():
     values, losses = gaussian(6), []
     for weight in (0.0, 10.0):
         stage = Stage(objective="adversarial", options={"reconstruction": weight})
-        job = stages.build(stage, of_p(), "x", 0)
+        job = stages.build(stage, of_p(), name="x")
         with torch.random.fork_rng():
             torch.manual_seed(0)
             job.discriminator = job.mechanism.make_discriminator()
-        losses.append(job._generator_loss(values, torch.Generator().manual_seed(0)))
+        losses.append(job._generator_loss(values, seeded(0)))
     again = job.mechanism.generate(*_noise_of(job, values))
     missed = (again - job.encoded(values)[0]).abs().flatten(1).mean(1)
     assert torch.allclose(losses[1] - losses[0], 10 * missed, atol=1e-5)
@@ -426,7 +450,7 @@ def _noise_of(job, values):
 
 def test_the_penalty_is_the_squared_slope_at_real_pairs():
     """Against finite differences along the gradient's own direction."""
-    job = stages.build(Stage(objective="adversarial"), of_p().double(), "x", 0)
+    job = stages.build(Stage(objective="adversarial"), of_p().double(), name="x")
     job.discriminator.double()
     values = {name: value.double() for name, value in gaussian(3).items()}
     value, parents = job.encoded(values)
@@ -452,33 +476,31 @@ def test_the_penalty_is_the_squared_slope_at_real_pairs():
 
 def the_constrained_loss(job, values, seed=5):
     """(how unhappy the critic is, room below the bound in nats per pixel, the loss), (N,) each, in one draw."""
-    generator = torch.Generator().manual_seed
     with torch.no_grad():
-        unhappy, energy = job._answers(values, generator(seed))
-        job.note = lambda *arguments: None
-        loss = job.losses(values, generator(seed), training=True)
-    return unhappy, (job.bound - energy) / 64, loss
+        unhappy, energy = job._answers(values, seeded(seed).generator)
+        loss = job.losses(values, seeded(seed))
+    return unhappy, (job.constraint.bound - energy) / 64, loss
 
 
 @pytest.mark.parametrize("energy_allowed", [-1e4, 1e4])
 def test_the_constraint_costs_where_the_bound_is_broken(toy, energy_allowed):
     """unhappy + (lambda + damping * excess) * excess where the bound is broken; unhappy - lambda * room where it is kept."""
     job = fine_tuning(toy, bound=energy_allowed, damping=7.0)
-    job.multiplier.data.fill_(3.0)
+    job.constraint.multiplier.data.fill_(3.0)
     unhappy, room, loss = the_constrained_loss(job, toy.Toy().split("validation").values)
     mean = room.mean()
     assert (mean < 0) == (energy_allowed < 0)
     excess = torch.relu(-mean)
     assert torch.allclose(loss, unhappy - (3.0 + 7.0 * excess) * room, rtol=1e-5)
-    (slope,) = torch.autograd.grad(job._multiplier_loss({}, None), job.multiplier)
+    (slope,) = torch.autograd.grad(job._multiplier_loss({}, None), job.constraint.multiplier)
     assert torch.allclose(slope, mean)  # descent makes the multiplier rise where the bound is broken
 
 
 def test_the_multiplier_is_never_negative(toy):
     job = fine_tuning(toy)
-    job.multiplier.data.fill_(-2.0)
+    job.constraint.multiplier.data.fill_(-2.0)
     job.after_step()
-    assert float(job.multiplier) == 0
+    assert float(job.constraint.multiplier) == 0
 
 
 def test_only_the_image_mechanism_is_fine_tuned_and_the_bound_is_what_it_was_and_some_slack(toy, tmp_path):
@@ -486,16 +508,14 @@ def test_only_the_image_mechanism_is_fine_tuned_and_the_bound_is_what_it_was_and
     for mechanism in job.scm.mechanisms.values():
         mechanism.requires_grad_(True)
     values = [dict(toy.Toy().split(name).values) for name in ("train", "validation")]
-    job.prepare(Circumstances(*values, tmp_path, CPU))
-    moving = {name for name, weight in job.named_parameters() if weight.requires_grad}
-    assert moving == {
-        "multiplier",
-        *(name for name, _ in job.named_parameters() if ".image." in name or name.startswith("module.")),
-    }
+    job.prepare(circumstances(*values, tmp_path))
+    weights = dict(torch.nn.ModuleDict(job.parts()).named_parameters())
+    moving = {name for name, weight in weights.items() if weight.requires_grad}
+    assert moving == {"constraint.multiplier", *(name for name in weights if ".image." in name)}
     assert not job.critic.training
-    assert float(job.bound) == pytest.approx(1.25 * job._energy_now(values[0]), rel=1e-6)
-    assert float(job.held_bound) == pytest.approx(1.25 * job._energy_now(values[1]), rel=1e-6)
-    assert float(job.bound) != float(job.held_bound)
+    assert float(job.constraint.bound) == pytest.approx(1.25 * job._energy_now(values[0], seed=0), rel=1e-6)
+    assert float(job.constraint.held_out_bound) == pytest.approx(1.25 * job._energy_now(values[1], seed=0), rel=1e-6)
+    assert float(job.constraint.bound) != float(job.constraint.held_out_bound)
     own, others = (player.parameters for player in job.players())
     assert {id(weight) for weight in own} == {id(weight) for weight in job.mechanism.parameters()}
     assert len(others) == 1
@@ -503,12 +523,10 @@ def test_only_the_image_mechanism_is_fine_tuned_and_the_bound_is_what_it_was_and
 
 @pytest.mark.parametrize(("rooms", "excess"), [((-4.0, -2.0), 1.0), ((5.0, -2.0), 0.0)])
 def test_an_epoch_is_as_good_as_its_answers_if_it_keeps_the_bound_over_the_whole_held_out_set(toy, rooms, excess):
-    job, logged = fine_tuning(toy, damping=10.0), {}
-    job.log = lambda name, value, **more: logged.update({name: value})
-    job._held = [(6.0, rooms[0], 2), (3.0, rooms[1], 4)]
-    job.on_validation_epoch_end()
-    assert logged["val_loss"] == pytest.approx(9 / 6 + 10 * excess)
-    assert job._held == []
+    job = fine_tuning(toy, damping=10.0)
+    job._validated = [(6.0, rooms[0], 2), (3.0, rooms[1], 4)]
+    assert job.after_validation() == pytest.approx(9 / 6 + 10 * excess)
+    assert job._validated == []
 
 
 def test_soft_targets_of_what_follows_from_the_intervention_are_what_follows(toy):
@@ -526,54 +544,40 @@ def test_soft_targets_of_what_follows_from_the_intervention_are_what_follows(toy
     assert torch.equal(wanted["b"][chosen == 2], seen["b"][chosen == 2])
 
 
-def test_a_critic_counts_errors_in_units_of_its_own_and_linearly_where_they_are_large():
-    torch.manual_seed(0)
-    critic = Critic(PICTURE, [P], 4).eval()
-    values = gaussian(300)
-    images = PICTURE.encode(values["x"])
-    critic.calibrate(values)
-    missed = (critic.predict(images)["p"] - P.encode(values["p"])).square().mean().sqrt()
-    assert torch.allclose(critic.scale, missed[None])
-    seen = critic.predict(images)["p"]
-    for errors, cost in ((0.5, 0.125), (4.0, 3.5)):
-        found = critic.disagreement(images, {"p": seen - errors * critic.scale})
-        assert torch.allclose(found, torch.full_like(found, cost), atol=1e-3)
-
-
 def test_the_opponent_pays_for_steepness_every_few_batches_and_learns_at_its_own_rate(tmp_path):
     stage = {"objective": "adversarial", "options": {"penalty": 3.0, "penalty_every": 2, "discriminator_rate": 2.0}}
     scm = of_p()
-    job = stages.build(Stage.model_validate({**stage, "fit": {"epochs": 1, "batch_size": 50}}), scm, "x", 0)
-    plain = stages.build(Stage.model_validate({**stage, "options": {"penalty": 0.0}}), scm, "x", 0)
+    job = stages.build(Stage.model_validate({**stage, "fit": {"epochs": 1, "batch_size": 50}}), scm, name="x")
+    plain = stages.build(Stage.model_validate({**stage, "options": {"penalty": 0.0}}), scm, name="x")
     plain.discriminator.load_state_dict(job.discriminator.state_dict())
     values = gaussian(200)
-    seeded = torch.Generator().manual_seed
     value, parents = job.encoded(values)
     context = job.mechanism.context(parents, value)
     steepness = job._steepness(value, job.mechanism.encode(value, context), context)
     paid = job._discriminator_loss(values, seeded(0)) - plain._discriminator_loss(values, seeded(0))
     assert torch.allclose(paid, 0.5 * 3.0 * 2 * steepness, atol=1e-5)
     assert [(player.name, player.rate) for player in job.players()] == [("generator", 1.0), ("discriminator", 2.0)]
-    original, calls = job._steepness, []
-    job._steepness = lambda *pair: (calls.append(job.global_step), original(*pair))[1]
-    loop.run(job, values, values, tmp_path, CPU)
-    assert calls == [1, 5]  # batches 0 and 2 of 4, each in the second of two steps
+    loss, steepness, steps, calls = job._discriminator_loss, job._steepness, [], []
+    job._discriminator_loss = lambda batch, moment: (steps.append(moment.step), loss(batch, moment))[1]
+    job._steepness = lambda *pair: (calls.append(steps[-1]), steepness(*pair))[1]
+    loop.run(job, circumstances(values, values, tmp_path))
+    assert steps == [0, 1, 2, 3]
+    assert calls == [0, 2]
 
 
 def test_a_game_keeps_its_last_epoch_whatever_reconstructions_say(tmp_path):
     job = stages.build(
         Stage.model_validate({"objective": "adversarial", "fit": {"epochs": 3, "batch_size": 100, "patience": 1}}),
         of_p(),
-        "x",
-        0,
+        name="x",
     )
-    job.losses = lambda batch, generator, training: torch.full((len(batch["x"]),), float(job.current_epoch))
-    curve = loop.run(job, gaussian(200), gaussian(100, 1), tmp_path, CPU)
+    job.validate = lambda batch, moment: torch.full((len(batch["x"]),), float(moment.epoch))
+    curve = loop.run(job, circumstances(gaussian(200), gaussian(100, 1), tmp_path))
     assert curve.validation == [0.0, 1.0, 2.0]
     best, latest = (
         torch.load(tmp_path / f"{name}.ckpt", weights_only=True)["state_dict"] for name in ("best", "latest")
     )
-    found = job.state_dict()
+    found = loop.Fitting(job, 0).state_dict()
     assert all(torch.equal(found[name], value) for name, value in latest.items())
     assert any(not torch.equal(found[name], value) for name, value in best.items())
 
@@ -581,31 +585,29 @@ def test_a_game_keeps_its_last_epoch_whatever_reconstructions_say(tmp_path):
 def test_the_cyclic_cost_weighs_latents():
     values, scm = gaussian(6), of_p()
     light, heavy = (
-        stages.build(Stage(objective="encoder", options={"latent_weight": weight}), scm, "x", 0)
+        stages.build(Stage(objective="encoder", options={"latent_weight": weight}), scm, name="x")
         for weight in (1.0, 4.0)
     )
-    seeded = torch.Generator().manual_seed
-    images, latents = light.mechanism.cycles(*light.encoded(values), seeded(0))
-    assert torch.allclose(light.losses(values, seeded(0), True), images + latents)
-    assert torch.allclose(heavy.losses(values, seeded(0), True), images + 4 * latents)
+    images, latents = light.mechanism.cycles(*light.encoded(values), seeded(0).generator)
+    assert torch.allclose(light.losses(values, seeded(0)), images + latents)
+    assert torch.allclose(heavy.losses(values, seeded(0)), images + 4 * latents)
 
 
 def test_levels_that_wait_cost_nothing(toy):
     entry = {"family": "hvae", "options": {"levels": [[1, 1, 4], [8, 1, 4]]}}
     scm = models.build(recipe(entry), toy.Toy().graph, toy.Toy().variables)
     values = {name: value[:5] for name, value in toy.Toy().split("train").values.items()}
-    seeded = torch.Generator().manual_seed
-    coarse, whole = (stages.build(Stage(options=options), scm, "image", 0) for options in ({"levels": 1}, {}))
+    coarse, whole = (stages.build(Stage(options=options), scm, name="image") for options in ({"levels": 1}, {}))
     mechanism, encoded = scm.mechanisms["image"], coarse.encoded(values)
-    assert torch.equal(coarse.losses(values, seeded(0), True), mechanism.loss(*encoded, seeded(0), active=1))
-    assert torch.equal(whole.losses(values, seeded(0), True), mechanism.loss(*encoded, seeded(0)))
-    assert not torch.equal(coarse.losses(values, seeded(0), True), whole.losses(values, seeded(0), True))
+    assert torch.equal(coarse.losses(values, seeded(0)), mechanism.loss(*encoded, seeded(0).generator, active=1))
+    assert torch.equal(whole.losses(values, seeded(0)), mechanism.loss(*encoded, seeded(0).generator))
+    assert not torch.equal(coarse.losses(values, seeded(0)), whole.losses(values, seeded(0)))
 
 
 def test_a_stage_after_the_encoder_trains_the_generator_again(toy, tmp_path, monkeypatch):
     moving = []
 
-    def run(job, *data, **rest):
+    def run(job, circumstances):
         if job.name == "image":
             moving.append(
                 {name.partition(".")[0] for name, weight in job.mechanism.named_parameters() if weight.requires_grad}
@@ -614,17 +616,17 @@ def test_a_stage_after_the_encoder_trains_the_generator_again(toy, tmp_path, mon
 
     monkeypatch.setattr(loop, "run", run)
     stages = [*GAME["stages"], GAME["stages"][0]]
-    recipes.train(recipe({**GAME, "stages": stages}), toy.Toy(), tmp_path / "run", CPU)
+    recipes.train(recipe({**GAME, "stages": stages}), toy.Toy(), output=tmp_path / "run", hardware=CPU)
     assert moving == [{"encoder", "generator", "paint"}, {"encoder"}, {"encoder", "generator", "paint"}]
 
 
 def test_the_opponent_calls_real_pairs_real_and_the_others_make_it_fail():
     """softplus(-D(x, E(x))) + softplus(D(G(z), z)), and the same with signs turned."""
-    job = stages.build(Stage(objective="adversarial", options={"penalty": 0.0}), of_p(), "x", 0)
-    values, seeded = gaussian(6), torch.Generator().manual_seed
+    job = stages.build(Stage(objective="adversarial", options={"penalty": 0.0}), of_p(), name="x")
+    values = gaussian(6)
     value, parents = job.encoded(values)
     context = job.mechanism.context(parents, value)
-    latent = torch.randn(6, 1, generator=seeded(0))
+    latent = torch.randn(6, 1, generator=seeded(0).generator)
     real = job.discriminator(value, job.mechanism.encode(value, context), context)
     generated = job.discriminator(job.mechanism.decode(latent, context), latent, context)
     softplus = torch.nn.functional.softplus
