@@ -36,6 +36,8 @@ REFERENCE = (
     "counterbench.metrics.minimality",
     "counterbench.metrics.statistics.classification",
     "counterbench.metrics.statistics.distributions",
+    "counterbench.metrics.statistics.neighbours",
+    "counterbench.metrics.statistics.reading",
     "counterbench.plans.plan",
     "counterbench.records.record",
     "counterbench.records.intervals",

@@ -3,11 +3,12 @@
     python docs/make.py  # from the metrics' own declarations, the cards and benchmarks/records
 
 Pages say what the code says: a test makes them again and compares. Their words are in docs/templates. No experiment is run and nothing
-is drawn here: see docs/sensitivity.py and docs/figures.py.
+is drawn here: see docs/sensitivity.py, docs/coverage.py and docs/figures.py.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ READ = {
     "percentage_error": "The effect of do(a) on b is made by a share; the error is 0 where all of it is. It is large because some true values "
     "of b lie close to 0: see above.",
     "minimality": "Left: CLD starts at 0.2954 whatever the data, and its best value is not where the truth is (dotted): this is why it "
-    "is never read alone. Right: excess change is 0 at the truth.",
+    "is never read alone, and not ranked where it says no more than that. Right: excess change is 0 at the truth and grows to both sides.",
     "realism": "Left: in this space the toy's images of other attributes are real as well, so the distance hardly sees whether the "
     "change was made. Right: noise is seen at once.",
     "identity_preservation": "Doing nothing is perfect, the truth is not (dotted), and a change that is too large costs most. Noise "
@@ -242,6 +243,7 @@ def pages() -> dict[Path, str]:
         PAGES / "README.md": render("metrics", metrics=metrics),
         DOCS / "datasets.md": dataset_page(),
         DOCS / "fooled.md": fooled(record),
+        DOCS / "intervals.md": render("intervals", it=json.loads((DOCS / "coverage.json").read_text("utf-8"))),
         DOCS / "results.md": render("results", model=SHOWN, record=record, table=as_text(record, True)),
         DOCS / "comparison.md": comparison(),
         ROOT / "README.md": readme(record),

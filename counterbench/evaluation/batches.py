@@ -69,10 +69,11 @@ class SharedBatch:
         self.shared, self.exam, self.positions = shared, shared.exam, positions
         self.rows = self.exam.plan.index[positions]
         self.image = self.exam.dataset.card.image
-        self.factual = self.exam.dataset.split(SPLIT).take(self.rows)
+        split = self.exam.dataset.split(SPLIT)
+        self.factual = split.take(self.rows)
         self.questions = [question.at(positions) for question in self.exam.plan.questions]
         self._held = {question.variable: question.held for question in self.questions if question.kind == "single"}
-        self.view = View(picture(self.factual, self.image), shared.instruments)
+        self.view = View(picture(self.factual, self.image), shared.instruments, group=split.group[self.rows])
         self._floors: dict[str, dict[str, Tensor]] = {}
         self._truths: dict[str, dict[str, Tensor] | None] = {}
         self._matched: dict[str, View] = {}
@@ -104,8 +105,8 @@ class SharedBatch:
             keys = [f"matched/{variable}/{row}" for row in self.rows.tolist()]
             drawn = SampleNoise(self.exam.seed, keys).uniform(1)[:, 0]
             rows = self.shared.matcher.random(self.floor(variable), drawn)
-            images = self.exam.dataset.reference(self.exam.suite.references).take(rows)[self.image]
-            self._matched[variable] = View(images, self.shared.instruments)
+            real = self.exam.dataset.reference(self.exam.suite.references)
+            self._matched[variable] = View(real.take(rows)[self.image], self.shared.instruments, group=real.group[rows])
         return self._matched[variable]
 
 

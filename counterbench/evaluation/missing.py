@@ -42,7 +42,7 @@ def penalised(column: Column, failed: Tensor) -> Column:
     answered = column.value[answered_rows] / scale[answered_rows]
     value = column.value.clone()
     value[missing] = _worst(cell, answered) * scale[missing]
-    return Column(column.metric, cell, column.index, value, reference=column.reference)
+    return Column(column.metric, cell, column.index, value, reference=column.reference, no_rank=column.no_rank)
 
 
 def _worst(cell: Cell, answered: Tensor) -> float:

@@ -8,11 +8,9 @@ from collections.abc import Set as AbstractSet
 import numpy as np
 from torch import Tensor
 
-from counterbench.metrics.base import Column
-from counterbench.records.intervals import Ratios, bca, cluster_totals, value_of
-from counterbench.records.record import Estimate, Number
-
-_WITHOUT_INTERVAL = ("timing", "peak")
+from counterbench.metrics.base import Cell, Column
+from counterbench.records.intervals import Ratios, cluster_totals, intervals
+from counterbench.records.record import Estimate, Number, regret
 
 
 def numbers(
@@ -37,7 +35,8 @@ def numbers(
     Returns:
         (numbers, what could not be computed -> why).
     """
-    keys = [(column.metric, column.cell) for column in columns["model"]]
+    hindered = {(column.metric, column.cell): column.no_rank for column in columns["model"]}
+    keys = list(hindered)
     of_model = set(keys)
     flat = [
         (row, (column.metric, column.cell), column)
@@ -57,12 +56,20 @@ def numbers(
             skipped[what] = "undefined: the reference is 0, or a class never occurs"
             continue
         known = {row: end for row in references if (end := estimates.get((row, key))) is not None}
-        fields = {name: value for name, value in vars(cell).items() if name != "worst"}
+        fields = {name: value for name, value in vars(cell).items() if name not in ("worst", "only_if_truth_wins")}
         fields["intervened"] = cell.intervened_in_words
-        results.append(
-            Number(**own.model_dump(), metric=metric, **fields, references=known, leaked=(metric, cell) in leaked)
-        )
+        marks = {"leaked": key in leaked, "no_rank": hindered[key] or _no_rank(cell, known)}
+        results.append(Number(**own.model_dump(), metric=metric, **fields, references=known, **marks))
     return results, skipped
+
+
+def _no_rank(cell: Cell, references: Mapping[str, Estimate]) -> str:
+    """Why a number cannot be ranked, as far as baselines tell."""
+    truth, identity = references.get("truth"), references.get("identity")
+    if not cell.only_if_truth_wins or truth is None or identity is None:
+        return ""
+    better = regret(truth.value, cell.direction) < regret(identity.value, cell.direction)
+    return "" if better else "the true counterfactual scores no better than doing nothing"
 
 
 def _estimates(
@@ -73,9 +80,7 @@ def _estimates(
         return []
     cluster_of, count = clusters(index, group)
     ratios = ratios_of(columns, cluster_of, count)
-    low, high = bca(ratios, resamples, seed)
-    alone = (ratios.denominator != 0).sum(0) < 2  # one cluster says nothing about its spread
-    low, high = np.where(alone, np.nan, low), np.where(alone, np.nan, high)
+    low, high = intervals(ratios, [column.cell for column in columns], resamples, seed)
     return [_estimate(column, lower, upper) for column, lower, upper in zip(columns, low, high, strict=True)]
 
 
@@ -103,9 +108,6 @@ def _estimate(column: Column, low: float, high: float) -> Estimate | None:
     value = column.point()
     if not np.isfinite(value):
         return None
-    if column.cell.kind in _WITHOUT_INTERVAL:
-        low = high = float("nan")
-    low, high = sorted(value_of(column.cell.kind, np.array([low, high])).tolist())
     return Estimate(value=value, **ends(low, high), n=len(column.value))
 
 

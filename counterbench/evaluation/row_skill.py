@@ -10,7 +10,7 @@ from torch import Tensor
 from counterbench.evaluation.exam import Exam
 from counterbench.evaluation.numbers import clusters, ends, ratios_of
 from counterbench.metrics.base import Column
-from counterbench.records.intervals import Ratios, bca
+from counterbench.records.intervals import Ratios, limits, spread_of
 from counterbench.records.record import Estimate, RowPart, RowSkillNumber
 from counterbench.records.row_skill import LEAST_CHANGE, TRUTH_SKILL, UNANSWERED, RowSkill, bounded
 
@@ -90,9 +90,13 @@ def _estimate(exam: Exam, columns: Sequence[Column | None], group: Tensor) -> Es
         return None
     index = exam.plan.index
     statistic = RowSkill(_errors(answered, index, group[index]), len(columns) - len(answered))
-    low, high = bca(statistic, exam.suite.resamples, exam.seed)
-    value = float(statistic.point()[0])
-    return Estimate(value=value, **ends(float(low[0]), float(high[0])), n=min(len(column.index) for column in answered))
+    spread = spread_of(statistic, exam.suite.resamples, exam.seed)
+    low, high = (float(end[0]) for end in limits(spread))
+    return Estimate(
+        value=float(spread.point[0]),
+        **ends(max(low, UNANSWERED), min(high, 1.0)),
+        n=min(len(column.index) for column in answered),
+    )
 
 
 def _errors(columns: Sequence[Column], index: Tensor, group: Tensor) -> Ratios:

@@ -60,7 +60,8 @@ class Comparison:
             "differences": [
                 {
                     **dict(zip(BY, one.key, strict=True)),
-                    **{name: getattr(one, name) for name in ("first", "second", "value", "low", "high", "advantage")},
+                    **{name: getattr(one, name) for name in ("first", "second", "value", "advantage")},
+                    **{name: None if np.isnan(end := getattr(one, name)) else end for name in ("low", "high")},
                     "p_bootstrap": one.p_bootstrap,
                     "p_wilcoxon": None if np.isnan(one.p_wilcoxon) else one.p_wilcoxon,
                     "better": one.better,
@@ -109,6 +110,7 @@ def _shared(entries: Sequence[ScoredRecord], detail: bool) -> tuple[dict[Key, li
         if all(key in numbers for numbers in listed)
         and all(key in entry.ratios for entry in entries)
         and number.role != "resource"
+        and not any(numbers[key].no_rank for numbers in listed)
         and not (differ and number.depends_on_temperature)
         and (detail or not number.detail)
     }
@@ -116,7 +118,9 @@ def _shared(entries: Sequence[ScoredRecord], detail: bool) -> tuple[dict[Key, li
         raise RecordError("These records have no number in common; evaluate them with the same metrics.")
     words = ", ".join(f"{name} {value:g}" for name, value in temperatures.items() if value is not None)
     hidden = dependent_on_temperature(entries[0].record) if differ else ""
-    return shared, [f"{hidden} is left out: the pixel-noise temperatures differ ({words})"] if hidden else []
+    notes = [f"{hidden} is left out: the pixel-noise temperatures differ ({words})"] if hidden else []
+    hindered = {(number.metric, number.no_rank) for numbers in listed for number in numbers.values() if number.no_rank}
+    return shared, [*notes, *(f"numbers of {metric} are left out: {why}" for metric, why in sorted(hindered))]
 
 
 def dependent_on_temperature(record: Record) -> str:

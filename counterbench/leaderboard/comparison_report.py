@@ -102,7 +102,8 @@ def _best_floor(number: Number) -> str:
 
 
 def _tests(one: Difference) -> list[str]:
-    return [show(one.value), f"[{show(one.low)}, {show(one.high)}]", _p(one.p_bootstrap), _p(one.p_wilcoxon)]
+    ends = "-" if one.low != one.low else f"[{show(one.low)}, {show(one.high)}]"
+    return [show(one.value), ends, _p(one.p_bootstrap), _p(one.p_wilcoxon)]
 
 
 def _p(value: float) -> str:
@@ -111,10 +112,10 @@ def _p(value: float) -> str:
 
 def _notes(comparison: Comparison) -> list[str]:
     notes = [
-        f"difference: first - second, paired BCa bootstrap over {comparison.clusters} independent units; p-values after Holm's "
+        f"difference: first - second, t intervals and tests over {comparison.clusters} independent units, corrected for skewness by a bootstrap; p-values after Holm's "
         "correction over all rows",
         "best baseline: the best of doing nothing, noise, and real images with the wanted attributes",
-        f"ranks are tied where the bootstrap does not separate two models (p >= {LEVEL})",
+        f"ranks are tied where chance could have separated two models (p >= {LEVEL})",
     ]
     if len(comparison.names) > 2:
         notes.append("differences, intervals and p-values of every pair: --json")

@@ -12,7 +12,7 @@ import numpy as np
 
 from counterbench.leaderboard.paired import verdict_of
 from counterbench.leaderboard.scored import ScoredRecord
-from counterbench.records.intervals import Differences, Ratios, interval, resampled
+from counterbench.records.intervals import Differences, Ratios, limits, p_values, spread_of
 from counterbench.records.row_skill import MARGIN, TRUTH_SKILL, RowSkill
 from counterbench.records.totals import Key
 
@@ -122,13 +122,11 @@ def _statistic(row: ScoredRecord) -> RowSkill | None:
 
 
 def _pair(first: str, second: str, difference: Differences, resamples: int, seed: int) -> RowDifference:
-    value = difference.point()
-    if difference.clusters < 2:
-        return RowDifference(first, second, float(value[0]), float("nan"), float("nan"), "undecided")
-    drawn = resampled(difference, resamples, seed)
-    low, high = interval(value, drawn, difference.jackknife())
-    better = verdict_of(float(value[0]), float(low[0]), float(high[0]), drawn[:, 0], margin=MARGIN)
-    return RowDifference(first, second, float(value[0]), float(low[0]), float(high[0]), better)
+    spread = spread_of(difference, resamples, seed)
+    ends = limits(spread)
+    value, low, high = (float(one[0]) for one in (spread.point, *ends))
+    better = verdict_of(value, low, high, p=float(p_values(spread)[0]), margin=MARGIN)
+    return RowDifference(first, second, value, low, high, better)
 
 
 def _places(skills: Mapping[str, float], pairs: Sequence[RowDifference]) -> dict[str, Place]:

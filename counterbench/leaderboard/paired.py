@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
-from scipy.stats import norm, wilcoxon
+from scipy.stats import wilcoxon
 
 from counterbench.leaderboard.scored import ScoredRecord
-from counterbench.records.intervals import Differences, Ratios, interval, resampled, value_of
+from counterbench.records.intervals import Differences, Ratios, limits, p_values, slope_of, spread_of, value_of
 from counterbench.records.record import TARGETS, Number, regret
 from counterbench.records.totals import Key
 
 LEVEL = 0.05
 _MARGIN = 0.01
-_COUNTED = 10  # resamples on the other side that make counting precise enough
 
 
 @dataclass(frozen=True)
@@ -28,11 +27,11 @@ class Difference:
         first: name of a model.
         second: name of the other.
         value: first - second.
-        low: lower end of its 95 % interval (paired BCa bootstrap).
+        low: lower end of its 95 % interval, of paired differences; NaN where too few clusters bear on it.
         high: upper end.
         advantage: how much nearer to the best possible `first` is than `second`, in the number's unit.
         effect: the advantage in standard deviations of the clusters' paired differences, with its interval.
-        p_bootstrap: adjusted by Holm over all numbers of the pair.
+        p_bootstrap: of a t test over clusters, checked by a bootstrap; adjusted by Holm over all numbers of the pair.
         margin: 1 % of the number's scale, from doing nothing to the truth (of what doing nothing wins: from 0 to a random image).
         p_wilcoxon: the same of a signed-rank test over clusters; NaN where no cluster differs, and for statistics of a whole set.
     """
@@ -71,32 +70,34 @@ def differences(
     kinds = [numbers[key][0].kind for key in keys]
     directions = [numbers[key][0].direction for key in keys]
 
-    def values(ratios: np.ndarray) -> np.ndarray:
+    def values(ratios: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # Of a skill, the totals of the error are stored.
-        return np.stack([value_of(kind, ratios[..., k]) for k, kind in enumerate(kinds)], -1)
+        own = [(value_of(kind, ratio), slope_of(kind, ratio)) for kind, ratio in zip(kinds, ratios, strict=True)]
+        return np.array([value for value, _ in own]), np.array([slope for _, slope in own])
 
-    def regrets(ratios: np.ndarray) -> np.ndarray:
-        own = values(ratios)
-        return np.stack([regret(own[..., k], direction) for k, direction in enumerate(directions)], -1)
+    def regrets(ratios: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        own = values(ratios)[0]
+        slopes = [_slope(numbers[key][0], ratio) for key, ratio in zip(keys, ratios, strict=True)]
+        return np.array([regret(value, way) for value, way in zip(own, directions, strict=True)]), np.array(slopes)
 
-    difference = _bootstrap(Differences(*pair, transform=values), resamples, seed)
-    lost = _bootstrap(Differences(*pair, transform=regrets), resamples, seed)
+    difference, lost = (spread_of(Differences(*pair, transform=way), resamples, seed) for way in (values, regrets))
+    (low, high), (least, most), p = limits(difference), limits(lost), p_values(lost)
     results = []
     for k, key in enumerate(keys):
         paired = _Paired(numbers[key][0], *(Ratios(one.numerator[:, [k]], one.denominator[:, [k]]) for one in pair))
-        spread = paired.spread()
-        effect = [-float(end[k]) / spread if spread > 0 else 0.0 for end in (lost.point, lost.high, lost.low)]
+        deviation = paired.spread()
+        effect = [-float(end[k]) / deviation if deviation > 0 else 0.0 for end in (lost.point, most, least)]
         results.append(
             Difference(
                 key=key,
                 first=first.name,
                 second=second.name,
                 value=float(difference.point[k]),
-                low=float(difference.low[k]),
-                high=float(difference.high[k]),
+                low=float(low[k]),
+                high=float(high[k]),
                 advantage=-float(lost.point[k]),
                 effect=(effect[0], effect[1], effect[2]),
-                p_bootstrap=_p_value(float(lost.point[k]), lost.drawn[:, k]),
+                p_bootstrap=float(p[k]),
                 # Pseudo-values of a cluster differ also where two models' answers do not.
                 p_wilcoxon=float("nan") if numbers[key][0].statistic == "pseudo" else _wilcoxon(paired.lost()),
                 margin=margin(numbers[key][0]),
@@ -117,19 +118,19 @@ def margin(number: Number) -> float:
 
 
 def verdict_of(
-    value: float, low: float, high: float, drawn: np.ndarray, *, margin: float
+    value: float, low: float, high: float, *, p: float, margin: float
 ) -> Literal["first", "second", "equal", "undecided"]:
     """Who of two is better, more being better.
 
     Args:
         value: the difference, first - second.
         low, high: its interval.
-        drawn: (B,), the difference on resamples.
+        p: how likely it is by chance.
         margin: what makes no difference.
     """
     if -margin <= low and high <= margin:
         return "equal"
-    if not _p_value(value, drawn) < LEVEL:
+    if not p < LEVEL:
         return "undecided"
     return "first" if value > 0 else "second"
 
@@ -196,41 +197,6 @@ def _slope(number: Number, ratio: float) -> float:
 def _stacked(entry: ScoredRecord, keys: Sequence[Key]) -> Ratios:
     ratios = [entry.ratios[key] for key in keys]
     return Ratios(np.hstack([one.numerator for one in ratios]), np.hstack([one.denominator for one in ratios]))
-
-
-class _Bootstrap(NamedTuple):
-    """Statistics on the data, (K,), their intervals, and their values on resamples, (B, K)."""
-
-    point: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    drawn: np.ndarray
-
-
-def _bootstrap(statistics: Differences, resamples: int, seed: int) -> _Bootstrap:
-    point = statistics.point()
-    if statistics.clusters < 2:
-        nothing = np.full_like(point, np.nan)
-        return _Bootstrap(point, nothing, nothing, np.zeros((1, len(point))))
-    drawn = resampled(statistics, resamples, seed)
-    return _Bootstrap(point, *interval(point, drawn, statistics.jackknife()), drawn)
-
-
-def _p_value(point: float, drawn: np.ndarray) -> float:
-    """Two-sided: how rarely the resamples fall on the other side of no difference (Davison & Hinkley 1997, ch. 4).
-
-    Where hardly any do, counting says only that p is small, and a correction for a hundred tests would hide every difference; there
-    the tail of the resamples is taken to be that of a normal distribution (Knijnenburg et al. 2009 do the same with another tail).
-    """
-    drawn = drawn[np.isfinite(drawn)]
-    if point == 0 or len(drawn) < 2:
-        return 1.0
-    other = min(np.sum(drawn <= 0), np.sum(drawn >= 0))
-    counted = 2 * (other + 1) / (len(drawn) + 1)
-    spread = float(drawn.std())
-    if other >= _COUNTED or spread == 0:
-        return float(min(1.0, counted))
-    return float(min(counted, 2 * norm.sf(abs(float(drawn.mean())) / spread)))
 
 
 def _wilcoxon(units: np.ndarray) -> float:

@@ -166,6 +166,8 @@ def _why_not(record: Record, number: Number | None) -> str:
         return "it is not ranked"
     if number.leaked:
         return "the model was trained against its judge"
+    if number.no_rank:
+        return number.no_rank
     if number.given and (unclaimed or baseline):
         return "attributes were not claimed" if unclaimed else "baselines are told the attributes"
     return _gate(record, number) if number.preserves else ""

@@ -101,7 +101,7 @@ def require_own(path: Path, entry: ScoredRecord) -> None:
                 f"The scores beside {path} lack {number.metric} {number.quantity}, which is in the record."
             )
         ratio = float(entry.ratios[number.key].point()[0])
-        value = float(value_of(number.kind, np.array(ratio)))
+        value = value_of(number.kind, ratio)
         if not abs(value - number.value) <= 1e-5 * (1 + abs(number.value)):  # totals are stored in single precision
             raise RecordError(
                 f"The scores beside {path} are not those of the record: {number.metric} {number.quantity} is {value:g} there and {number.value:g} in the record."

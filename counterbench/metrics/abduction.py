@@ -2,126 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import StratifiedKFold
-from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from counterbench.causal.variables import Continuous, Variable
 from counterbench.metrics.answers import Answers
 from counterbench.metrics.base import SHARE, Cell, Column, Metric, Setting, error_cell, joined
+from counterbench.metrics.statistics.reading import FOLDS, readable, two_sample_test
 from counterbench.metrics.truth import rounded
 from counterbench.plugins.registry import metrics
 
 WIDTH = 32
 """Wider noise is projected to this many random orthonormal directions: standard normal noise stays standard normal."""
-_FOLDS = 3
-_NETWORK = {
-    "hidden_layer_sizes": (64,),
-    "alpha": 1e-2,
-    "max_iter": 60,
-    "learning_rate_init": 3e-3,
-    "random_state": 0,
-}
-
-
-def two_sample_test(abducted: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """Classifier two-sample test (Lopez-Paz & Oquab, ICLR 2017).
-
-    Args:
-        abducted: (N, D).
-        prior: (N, D).
-
-    Returns:
-        (N,): for unit i, the share of (abducted_i, prior_i) that a network which has seen neither tells apart rightly. The
-        mean is its accuracy: 0.5 if the laws are the same, 1 if every sample gives itself away.
-
-    Examples:
-        >>> draws = np.random.default_rng(0).standard_normal((120, 1))
-        >>> float(two_sample_test(draws + 20, draws).mean())
-        1.0
-    """
-    count = len(abducted)
-    points = StandardScaler().fit_transform(np.concatenate([abducted, prior]))
-    right = np.zeros(2 * count)
-    for train, test in _folds(np.arange(count), count):
-        seen, asked = np.concatenate([train, train + count]), np.concatenate([test, test + count])
-        with _fixed_effort():
-            network = MLPClassifier(**_NETWORK).fit(points[seen], seen >= count)
-        right[asked] = network.predict(points[asked]) == (asked >= count)
-    halves: np.ndarray = (right[:count] + right[count:]) / 2
-    return halves
-
-
-def readable(noise: np.ndarray, parent: np.ndarray, variable: Variable) -> tuple[np.ndarray, np.ndarray]:
-    """How well a parent can be read off the noise by a network that has not seen the sample.
-
-    Args:
-        noise: (N, D).
-        parent: (N,), natural values.
-        variable: the parent.
-
-    Returns:
-        (error, error without the noise), each (N,): squared error against the mean, or wrong classes against the commonest.
-        1 - the ratio of their sums is 0 if the noise says nothing and 1 if it says everything.
-
-    Examples:
-        >>> noise = np.random.default_rng(0).standard_normal((120, 1))
-        >>> from counterbench.causal.variables import Binary
-        >>> error, blind = readable(noise, parent=(noise[:, 0] > 0).astype(int), variable=Binary("smile"))
-        >>> bool(1 - error.sum() / blind.sum() > 0.8)
-        True
-    """
-    points = StandardScaler().fit_transform(noise)
-    error, blind = np.zeros(len(noise)), np.zeros(len(noise))
-    continuous = isinstance(variable, Continuous)
-    labels = np.zeros(len(parent)) if continuous else parent
-    for train, test in _folds(labels, len(noise)):
-        if continuous:
-            centre, spread = parent[train].mean(), max(parent[train].std(), 1e-12)
-            scaled, held = (parent - centre) / spread, train[::4]
-            fitted = np.setdiff1d(train, held)
-            with _fixed_effort():
-                network = MLPRegressor(**_NETWORK).fit(points[fitted], scaled[fitted])
-            share = _shrinkage(network.predict(points[held]), scaled[held])
-            error[test] = (share * network.predict(points[test]) * spread + centre - parent[test]) ** 2
-            blind[test] = (centre - parent[test]) ** 2
-        else:
-            seen, counts = np.unique(parent[train], return_counts=True)
-            with _fixed_effort():
-                network = MLPClassifier(**_NETWORK).fit(points[train], parent[train])
-            error[test] = network.predict(points[test]) != parent[test]
-            blind[test] = seen[counts.argmax()] != parent[test]
-    return error, blind
-
-
-def _shrinkage(predicted: np.ndarray, wanted: np.ndarray) -> float:
-    """How much of a prediction is to be believed, 0 to 1, by samples that the network has not seen: without this, a network
-    that has found nothing but chance would be worse than none."""
-    return float(np.clip((predicted * wanted).sum() / max((predicted**2).sum(), 1e-12), 0, 1))
-
-
-@contextmanager
-def _fixed_effort() -> Iterator[None]:
-    """Every network gets the same number of steps; that it might still improve is not news."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        yield
-
-
-def _folds(labels: np.ndarray, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Train and test positions; classes in equal shares where there are enough of each."""
-    _, sizes = np.unique(labels, return_counts=True)
-    stratify = labels if sizes.min() >= _FOLDS and len(sizes) < count else np.zeros(count)
-    yield from StratifiedKFold(_FOLDS, shuffle=True, random_state=0).split(np.zeros(count), stratify)
 
 
 def _key(noise: str) -> str:
@@ -153,6 +47,7 @@ class Abduction(Metric):
 
     Examples:
         >>> from counterbench.causal.graph import CausalGraph
+        >>> from counterbench.causal.variables import Continuous
         >>> graph, width = CausalGraph({"width": []}), Continuous("width", 0, 8, "px")
         >>> setting = Setting(graph, {"width": width}, "", ("width",), (), cycles=1, with_truth=(), noise={"width.u": 1})
         >>> [(cell.quantity, cell.measured) for cell in Abduction(setting).cells]
@@ -167,7 +62,8 @@ class Abduction(Metric):
     definition = (
         "prior_test: accuracy of a classifier that tells abducted noise from prior noise (0.5: it cannot); leak: how much of a "
         "parent can be read off the noise, 1 - error / error without it (0: nothing); round_trip: error of an attribute after "
-        "one null intervention. Noise of more than 32 numbers is seen along 32 random directions; at most 1,000 images."
+        "one null intervention. At most 1,000 images. A network sees noise of more than 32 numbers along 32 random directions; beside it, a "
+        "linear reader sees all numbers (for the prior test, their squares too), and whichever is better on images set aside is asked."
     )
     blind_to = (
         "Whether the answers are right: a model may have perfect noise and wrong mechanisms. A classifier that finds no "
@@ -232,15 +128,15 @@ class Abduction(Metric):
             return
         self.row.append(answers.index[few])
         for name in self.setting.noise:
-            getattr(self, f"abducted_{_key(name)}").append(narrowed(noise.abducted[name][few]))
-            getattr(self, f"prior_{_key(name)}").append(narrowed(noise.prior[name][few]))
+            getattr(self, f"abducted_{_key(name)}").append(noise.abducted[name][few].flatten(1).float())
+            getattr(self, f"prior_{_key(name)}").append(noise.prior[name][few].flatten(1).float())
         for name in self.attributes:
             getattr(self, f"factual_{name}").append(answers.factual[name][few])
             getattr(self, f"null_{name}").append(answers.values[name][few])
 
     def compute(self) -> list[Column]:
         rows = joined(self.row)
-        if len(rows) < 2 * _FOLDS:
+        if len(rows) < 2 * FOLDS:
             return []
         order = rows.argsort(stable=True)
 
@@ -255,19 +151,16 @@ class Abduction(Metric):
             ):
                 self.skipped[f"abduction of {cell.measured}"] = "the model's noise holds NaN or infinite values"
             elif cell.quantity == "prior_test":
-                value = two_sample_test(
-                    state(f"abducted_{_key(cell.measured)}").numpy(), state(f"prior_{_key(cell.measured)}").numpy()
-                )
+                abducted, prior = state(noise_of), state(f"prior_{_key(cell.measured)}")
+                every = None if abducted.shape[1] <= WIDTH else (abducted.numpy(), prior.numpy())
+                value = two_sample_test(narrowed(abducted).numpy(), narrowed(prior).numpy(), every=every)
                 columns.append(Column(self.name, cell, rows[order], torch.from_numpy(value)))
             elif cell.quantity == "leak":
-                (parent,) = cell.intervened_names
-                noise, values = (
-                    state(f"abducted_{_key(cell.measured)}").numpy(),
-                    state(f"factual_{parent}").numpy(),
-                )
-                error, blind = (
-                    torch.from_numpy(part) for part in readable(noise, values, self.setting.variables[parent])
-                )
+                (name,) = cell.intervened_names
+                parent, noise = self.setting.variables[name], state(noise_of)
+                every_number = None if noise.shape[1] <= WIDTH else noise.numpy()
+                parts = readable(narrowed(noise).numpy(), state(f"factual_{name}").numpy(), parent, every=every_number)
+                error, blind = (torch.from_numpy(part) for part in parts)
                 columns.append(Column(self.name, cell, rows[order], error, reference=blind))
             else:
                 before, after = state(f"factual_{cell.measured}"), state(f"null_{cell.measured}")

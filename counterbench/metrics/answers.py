@@ -104,6 +104,7 @@ class View:
     Args:
         images: (N, C, H, W), grey levels.
         instruments: who looks.
+        group: (N,), the independent unit of each image (see :class:`counterbench.datasets.split.Split`); None where that is not known.
 
     Examples:
         >>> black, grey = (View(torch.full((1, 1, 4, 4), level), Instruments()) for level in (0.0, 128.0))
@@ -111,8 +112,8 @@ class View:
         [128.0]
     """
 
-    def __init__(self, images: Tensor, instruments: Instruments):
-        self.images, self.instruments = images, instruments
+    def __init__(self, images: Tensor, instruments: Instruments, *, group: Tensor | None = None):
+        self.images, self.instruments, self.group = images, instruments, group
         self._features: dict[str, Tensor] = {}
 
     @cached_property

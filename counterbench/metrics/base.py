@@ -96,7 +96,7 @@ class Column:
     """Values of all samples in one cell. (No dataclass: torchmetrics takes those in `compute` apart.)
 
     A statistic of the whole set (a Frechet distance, an area under a curve) is stored as its pseudo-values: numbers per
-    sample whose mean is the statistic and whose spread is that of its linear approximation (the infinitesimal jackknife;
+    sample whose mean (relative to the reference) is the statistic and whose spread is that of its linear approximation (the infinitesimal jackknife;
     Efron 1982), so that one bootstrap serves all.
 
     Args:
@@ -105,6 +105,7 @@ class Column:
         index: (N,), rows of the test split.
         value: (N,), value per sample, float64.
         reference: (N,), what a ratio or skill is relative to; ones for a mean.
+        no_rank: why the number cannot be ranked; empty if it can.
 
     Examples:
         >>> cell = Cell("skill", "", "higher", kind="skill")
@@ -112,8 +113,17 @@ class Column:
         0.75
     """
 
-    def __init__(self, metric: str, cell: Cell, index: Tensor, value: Tensor, *, reference: Tensor | None = None):
-        self.metric, self.cell = metric, cell
+    def __init__(
+        self,
+        metric: str,
+        cell: Cell,
+        index: Tensor,
+        value: Tensor,
+        *,
+        reference: Tensor | None = None,
+        no_rank: str = "",
+    ):
+        self.metric, self.cell, self.no_rank = metric, cell, no_rank
         self.index, self.value = index, value
         self.reference = torch.ones_like(value) if reference is None else reference
 

@@ -41,6 +41,7 @@ class Cell:
         of_truth: what the true counterfactual scores by definition.
         worst: what an answer that is missing scores, or worse if one was: the sample's value; of a skill, that of the error behind
             it; of a number that is best in the middle, its distance from there. None: the bound on the bad side.
+        only_if_truth_wins: ranked only where the true counterfactual, if it is known, scores better than the image unchanged.
         given: baselines are told what it measures, so that it says nothing about them.
         depends_on_temperature: comparable only between models with the same pixel-noise temperature.
         preserves: whether it says that something stayed, which doing nothing does best: it ranks only those who change what is asked.
@@ -69,6 +70,7 @@ class Cell:
     of_identity: float | None = None
     of_truth: float | None = None
     worst: float | None = None
+    only_if_truth_wins: bool = False
     given: bool = False
     depends_on_temperature: bool = False
     intervenes: bool = True

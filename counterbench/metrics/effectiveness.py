@@ -168,16 +168,15 @@ class Effectiveness(SampleMetric):
         signed = raw.value.numpy()
         target, score = (signed > 0).astype(int), abs(signed)
         named = (score > 0.5).astype(int)
-        ones = torch.ones_like(raw.value)
-        numerator, denominator = (torch.from_numpy(part) for part in f1_parts(target, named))
-        statistics = {
-            "auroc": (torch.from_numpy(auroc(target, score)), ones),
-            "balanced_accuracy": (torch.from_numpy(balanced_accuracy(target, named)), ones),
-            "f1": (numerator, denominator),
+        parts = {
+            "auroc": auroc(target, score),
+            "balanced_accuracy": balanced_accuracy(target, named),
+            "f1": f1_parts(target, named),
         }
         columns = {}
         (intervened,) = cell.intervened_names
-        for quantity, (value, reference) in statistics.items():
+        for quantity, (numerator, denominator) in parts.items():
             at = self._of_set(quantity, intervened, cell.measured)
+            value, reference = torch.from_numpy(numerator), torch.from_numpy(denominator)
             columns[at] = Column(self.name, at, raw.index, value, reference=reference)
         return columns

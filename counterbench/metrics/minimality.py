@@ -11,7 +11,7 @@ from torch import Tensor
 
 from counterbench.errors import ConfigError
 from counterbench.metrics.answers import Answers, l1
-from counterbench.metrics.base import GREY, Cell, SampleMetric, Setting
+from counterbench.metrics.base import GREY, SHARE, Cell, Column, SampleMetric, Setting
 from counterbench.metrics.references import Grouping
 from counterbench.networks.normal import normal_divergence
 from counterbench.plugins.registry import metrics
@@ -145,9 +145,12 @@ class Minimality(SampleMetric):
     definition = (
         "CLD = ln(w1 exp P1 + w2 exp P2), P1 = P(S_cf <= div), P2 = P(S_f >= div), div = D(x*, x), S_f and S_cf the distances "
         "from x to real training images that share the factual or the counterfactual value of the intervened variable (same "
-        "tenth of the training range for quantities; images without any such are left out; a suite says how many training images there "
+        "tenth of the training images for quantities; images without any such are left out; a suite says how many training images there "
         "are to compare with, 10,000 drawn at random by default), D = KL between the posteriors of a "
-        "pinned unconditional autoencoder. excess_change: mean |x* - x| minus mean |truth - x|, in grey levels."
+        "pinned unconditional autoencoder. saturated: share of answers that are nearer than every real image (P1 = 0, P2 = 1), of which "
+        "CLD says no more than that; where they are most, or where the truth scores no better than doing nothing, CLD is not "
+        "ranked. excess_change: mean of | |x* - x| - |truth - x| |, in grey levels, so that too much for one does not make up for too "
+        "little for another."
     )
     blind_to = (
         "Almost everything: doing nothing scores ln(w1 + w2 e), which is 0.2954 for (0.8, 0.2), and returning a real image of "
@@ -168,7 +171,7 @@ class Minimality(SampleMetric):
         with_cld = bool(self.available((_SPACE,), "minimality, CLD")) and self.setting.references is not None
         for variable in self.setting.intervenable:
             if with_cld:
-                cells += [self._cld(variable, pair) for pair in self.weights]
+                cells += [*(self._cld(variable, pair) for pair in self.weights), self._saturated(variable)]
             if variable in self.setting.with_truth:
                 cells.append(self._excess(variable))
         return cells
@@ -184,11 +187,25 @@ class Minimality(SampleMetric):
             space=_SPACE,
             bounds=(least, 1 + least),  # both shares are 0, and both are 1
             of_identity=of_identity(pair),
+            only_if_truth_wins=True,
             label=f"CLD ({first}, {second})",
         )
 
+    def _saturated(self, variable: str) -> Cell:
+        return Cell(
+            "saturated",
+            "",
+            "lower",
+            variable,
+            space=_SPACE,
+            role="detail",
+            bounds=SHARE,
+            of_identity=1.0,
+            label="share of saturated CLD",
+        )
+
     def _excess(self, variable: str) -> Cell:
-        return Cell("excess_change", "grey levels", "zero", variable, worst=GREY[1])
+        return Cell("excess_change", "grey levels", "lower", variable, bounds=GREY, of_truth=0.0)
 
     @cached_property
     def _neighbourhoods(self) -> dict[str, tuple[Grouping, Neighbourhood]]:
@@ -210,11 +227,21 @@ class Minimality(SampleMetric):
             closer, farther = self._shares(variable, answers)
             for pair in pairs:
                 self.add(self._cld(variable, pair), answers.index, cld(closer, farther, pair))
+            nearest = ((closer == 0) & (farther == 1)).double()
+            self.add(self._saturated(variable), answers.index, nearest + 0 * (closer + farther))  # NaN stays NaN
         excess = self._excess(variable)
         if answers.truth is not None and excess in self.cells:
             image = answers.batch.image
             moved, due = (l1(values[image], answers.factual[image]) for values in (answers.values, answers.truth))
-            self.add(excess, answers.index, moved - due)
+            self.add(excess, answers.index, (moved - due).abs())
+
+    def compute(self) -> list[Column]:
+        columns = super().compute()
+        saturated = {c.cell.intervened_names for c in columns if c.cell.quantity == "saturated" and c.point() > 0.5}
+        for column in columns:
+            if column.cell.only_if_truth_wins and column.cell.intervened_names in saturated:
+                column.no_rank = "saturated: most answers are nearer than every real image, and it says no more"
+        return columns
 
     def _shares(self, variable: str, answers: Answers) -> tuple[Tensor, Tensor]:
         grouping, neighbourhood = self._neighbourhoods[variable]

@@ -17,8 +17,8 @@ from counterbench.metrics.statistics.distributions import (
     frechet_against,
     kid,
     moments,
-    prdc,
 )
+from counterbench.metrics.statistics.neighbours import prdc
 from counterbench.plugins.registry import metrics
 
 __all__ = ["Realism", "frechet", "kid", "prdc"]
@@ -69,7 +69,7 @@ class Realism(Metric):
     asks = frozenset({"single"})
     formula = r"$\|m - m_r\|^2 + \mathrm{tr}\big(C + C_r - 2 (C C_r)^{1/2}\big)$; $\mathrm{MMD}^2$ with kernel $(x \cdot y / D + 1)^3$; shares of $k$-nearest-neighbour balls"
     definition = (
-        "Squared Frechet distance, unbiased kernel distance (KID), precision, recall, density and coverage (k = 5) between the "
+        "Squared Frechet distance, unbiased kernel distance (KID; pairs of questions about one unit, or matched with one, are left out), precision, recall, density and coverage (k = 5) between the "
         "answers and real training images that were matched with the plan's counterfactual attributes, one for each question (one of "
         "the 16 with the same classes and the nearest quantities), "
         "in a named feature space."
@@ -84,6 +84,8 @@ class Realism(Metric):
 
     number: list[Tensor]
     row: list[Tensor]
+    unit: list[Tensor]
+    real_unit: list[Tensor]
 
     def __init__(
         self,
@@ -104,7 +106,8 @@ class Realism(Metric):
         self.quantities = tuple(quantities)
         usable = [name for name in self.spaces if name in setting.spaces and setting.spaces[name].vectors]
         kept = ("answered", "matched") if reference == "matched" else ("answered",)
-        self.states = ("number", "row", *(f"{part}_{space}" for space in usable for part in kept))  # type: ignore[misc]
+        units = ("unit", "real_unit") if reference == "matched" else ("unit",)
+        self.states = ("number", "row", *units, *(f"{part}_{space}" for space in usable for part in kept))  # type: ignore[misc]
         super().__init__(setting)
 
     def make_cells(self) -> list[Cell]:
@@ -128,7 +131,7 @@ class Realism(Metric):
             intervened,
             space=space,
             role="detail" if quantity in ("precision", "recall") else "headline",
-            statistic="pseudo" if quantity in ("frechet_distance", "kid") else "set",
+            statistic="pseudo",
             bounds=_BOUNDS[quantity],
         )
 
@@ -145,11 +148,17 @@ class Realism(Metric):
         at = self.setting.intervenable.index(answers.intervened[0])
         self.number.append(torch.full((len(answers.index),), at))
         self.row.append(answers.index)
-        for state in self.states[2:]:
+        asked = answers.batch.view.group
+        self.unit.append(answers.index if asked is None else asked)
+        views = {"answered": answers.view}
+        if matched is not None:
+            views["matched"] = matched
+            # A real image that nobody groups is a unit of its own; a number below 0 is no unit of the test split.
+            self.real_unit.append(-1 - answers.index if matched.group is None else matched.group)
+        for state in self.states:
             part, _, space = state.partition("_")
-            view = answers.view if part == "answered" else matched
-            assert view is not None
-            getattr(self, state).append(view.features(space))
+            if part in views:
+                getattr(self, state).append(views[part].features(space))
 
     def compute(self) -> list[Column]:
         numbers, rows = joined(self.number), joined(self.row)
@@ -160,8 +169,9 @@ class Realism(Metric):
             positions = order
             if not self.pooled:
                 positions = order[numbers[order] == self.setting.intervenable.index(cell.intervened)]
-            if len(positions) > _K:
-                columns.append(Column(self.name, cell, rows[positions], self._values(cell, positions)))
+            values = self._values(cell, positions) if len(positions) > _K else torch.full((1,), torch.nan)
+            if values.isfinite().all():
+                columns.append(Column(self.name, cell, rows[positions], values))
         self._shared.clear()
         return columns
 
@@ -173,10 +183,10 @@ class Realism(Metric):
         if cell.quantity == "frechet_distance":
             return frechet(answered, matched)
         if cell.quantity == "kid":
-            return kid(answered, matched)
+            return kid(answered, matched, unit=joined(self.unit)[rows], real_unit=joined(self.real_unit)[rows])
         key = (cell.intervened_names, cell.space)
         if key not in self._shared:
-            self._shared[key] = prdc(answered, matched, k=_K)
+            self._shared[key] = prdc(answered, matched, k=_K, unit=joined(self.unit)[rows])
         return self._shared[key][cell.quantity]
 
     @property

@@ -14,7 +14,7 @@ from counterbench.causal.variables import Continuous, Variable
 from counterbench.datasets.cache import remembered
 from counterbench.datasets.dataset import REFERENCES, Dataset
 from counterbench.features.base import FeatureSpace
-from counterbench.plans.drawing import cell_edges
+from counterbench.plans.drawing import TENTHS
 from counterbench.runtime.blocks import BLOCK
 from counterbench.runtime.progress import bar
 from counterbench.storage.files import cache_folder
@@ -25,11 +25,11 @@ _BLOCK = 500
 
 @dataclass(frozen=True)
 class Grouping:
-    """Which values of a variable count as the same: the same class, or the same tenth of the training range.
+    """Which values of a variable count as the same: the same class, or the same tenth of the training values, by their count.
 
     Args:
         variable: its kind decides.
-        edges: inner edges of the tenths; empty for a class.
+        edges: inner edges of the tenths; empty for a class. Where many values are equal, there are fewer and larger cells.
 
     Examples:
         >>> groups = Grouping.of(Continuous("width", 0, 100), torch.arange(100))
@@ -45,7 +45,8 @@ class Grouping:
         """The groups of a variable, from its training values."""
         if not isinstance(variable, Continuous):
             return cls(variable, torch.empty(0))
-        return cls(variable, torch.from_numpy(cell_edges(np.sort(train.double().numpy()))))
+        inner = np.arange(1, TENTHS) / TENTHS
+        return cls(variable, torch.from_numpy(np.unique(np.quantile(train.double().numpy(), inner))))
 
     def __call__(self, values: Tensor) -> Tensor:
         """(N,) natural values -> (N,) numbers of their groups."""

@@ -1,35 +1,56 @@
-"""Intervals: BCa bootstrap over samples, clustered where several samples share a group."""
+"""Intervals and tests from totals per cluster: the one place where the spread of a number is worked out. Imports no torch.
+
+Every number is (nearly) a sum of what the clusters add to it, its influences; their spread is the number's standard error. Means and
+ratios get t limits, corrected for skewness by a bootstrap of whole clusters; shares get those of an exact binomial with as many samples
+as they are worth. Where fewer clusters than :data:`FEWEST` bear on a number, nothing is said of its spread.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import beta, norm
+from scipy.stats import t as student
 
+LEVEL = 0.95
+FEWEST = 10.0
+"""Effective clusters below which a number has no interval and no p-value. Where a class is rare, as many effective clusters are
+about a quarter as many samples of it."""
 _BLOCK = 250  # resamples whose weights are held at once
+_COUNTED = 10  # resamples beyond a value that make counting precise enough
 
 
-class Statistics(Protocol):
-    """Several statistics of the same clusters, as functions of the clusters' weights."""
+class Declared(Protocol):
+    """What a metric says of a number, as far as intervals hang on it."""
 
     @property
-    def clusters(self) -> int:
-        """How many clusters."""
+    def kind(self) -> str:
+        """`mean`, `skill` (1 - ratio) and `root` (its square root) have intervals."""
         ...
 
-    def __call__(self, weights: np.ndarray) -> np.ndarray:
-        """(B, G) weights of the clusters -> (B, K) values; NaN where nothing is drawn."""
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """The least and the most that it can be."""
         ...
+
+
+class Influenced(Protocol):
+    """Several statistics of the same clusters."""
 
     def point(self) -> np.ndarray:
         """(K,), the values on the data."""
         ...
 
-    def jackknife(self) -> np.ndarray:
-        """(G, K), the values without each cluster."""
+    def influence(self) -> np.ndarray:
+        """(G, K), what each cluster adds to each value beyond its share, 0 for a cluster without data; the sum is 0."""
+        ...
+
+    def effective(self) -> np.ndarray:
+        """(K,), how many clusters of equal weight would know as much."""
         ...
 
 
@@ -49,65 +70,85 @@ class Ratios:
 
     @property
     def clusters(self) -> int:
+        """How many clusters."""
         return len(self.numerator)
 
-    def __call__(self, weights: np.ndarray) -> np.ndarray:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            ratio: np.ndarray = (weights @ self.numerator) / (weights @ self.denominator)
-        return ratio
-
     def point(self) -> np.ndarray:
-        ratios: np.ndarray = self(np.ones((1, len(self.numerator))))[0]
-        return ratios
-
-    def jackknife(self) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
-            left: np.ndarray = (self.numerator.sum(0) - self.numerator) / (self.denominator.sum(0) - self.denominator)
-        return left
+            ratios: np.ndarray = self.numerator.sum(0) / self.denominator.sum(0)
+        return np.where(np.isfinite(ratios), ratios, np.nan)
+
+    def influence(self) -> np.ndarray:
+        point = np.nan_to_num(self.point())
+        with np.errstate(invalid="ignore", divide="ignore"):
+            added: np.ndarray = (self.numerator - point * self.denominator) / self.denominator.sum(0)
+        # What rounding leaves of nothing is no spread.
+        noise = 1e-12 * (
+            np.abs(point) + np.abs(self.numerator).max(0, initial=0) / np.abs(self.denominator.sum(0)).clip(1e-300)
+        )
+        return np.where(np.isfinite(added) & (np.abs(added) > noise), added, 0.0)
+
+    def effective(self) -> np.ndarray:
+        """Kish's effective number, (sum of weights)^2 / sum of squared weights."""
+        weights = np.abs(self.denominator)
+        numbers: np.ndarray = weights.sum(0) ** 2 / np.square(weights).sum(0).clip(1e-300)
+        return numbers
+
+    def samples(self) -> np.ndarray:
+        """(K,), sums of the denominators: the number of samples, of statistics of classes the effective one."""
+        total: np.ndarray = self.denominator.sum(0)
+        return total
 
 
 @dataclass(frozen=True)
 class Differences:
-    """first - second, statistic by statistic, on the same resamples: a paired comparison.
+    """first - second, statistic by statistic: a paired comparison.
 
     Args:
         first: the statistics of one side.
         second: those of the other side, over the same clusters.
-        transform: applied to the values of both before subtracting, e.g. the distance from a target.
+        transform: applied to the ratios of both before subtracting, e.g. the distance from a target: ratios (K,) -> (values, slopes).
     """
 
-    first: Statistics
-    second: Statistics
-    transform: Callable[[np.ndarray], np.ndarray] = lambda values: values
-
-    @property
-    def clusters(self) -> int:
-        return self.first.clusters
-
-    def __call__(self, weights: np.ndarray) -> np.ndarray:
-        differences: np.ndarray = self.transform(self.first(weights)) - self.transform(self.second(weights))
-        return differences
+    first: Influenced
+    second: Influenced
+    transform: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] = lambda ratios: (ratios, np.ones_like(ratios))
 
     def point(self) -> np.ndarray:
-        differences: np.ndarray = self.transform(self.first.point()) - self.transform(self.second.point())
-        return differences
+        (first, _), (second, _) = (self.transform(side.point()) for side in (self.first, self.second))
+        return _apart(first, second)
 
-    def jackknife(self) -> np.ndarray:
-        differences: np.ndarray = self.transform(self.first.jackknife()) - self.transform(self.second.jackknife())
-        return differences
+    def influence(self) -> np.ndarray:
+        first, second = (self.transform(side.point())[1] * side.influence() for side in (self.first, self.second))
+        return _apart(first, second)
+
+    def effective(self) -> np.ndarray:
+        fewer: np.ndarray = np.minimum(self.first.effective(), self.second.effective())
+        return fewer
 
 
-def value_of(kind: str, ratio: np.ndarray) -> np.ndarray:
+def _apart(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """first - second, and 0 where they differ by rounding alone."""
+    difference: np.ndarray = first - second
+    return np.where(np.abs(difference) > 1e-12 * (np.abs(first) + np.abs(second)), difference, 0.0)
+
+
+def value_of(kind: str, ratio: float) -> float:
     """A number of some kind from the ratio of its totals: 1 - ratio for a skill, the square root for a root, else the ratio.
 
-    >>> value_of("skill", np.array([0.25])).tolist()
-    [0.75]
+    >>> value_of("skill", 0.25), value_of("root", 0.25)
+    (0.75, 0.5)
     """
     if kind == "root":
-        with np.errstate(invalid="ignore"):
-            root: np.ndarray = np.sqrt(ratio)
-        return root
+        return math.sqrt(max(ratio, 0.0))
     return 1 - ratio if kind == "skill" else ratio
+
+
+def slope_of(kind: str, ratio: float) -> float:
+    """Derivative of :func:`value_of` by the ratio."""
+    if kind == "root":
+        return 0.5 / math.sqrt(ratio) if ratio > 0 else 0.0
+    return -1.0 if kind == "skill" else 1.0
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -135,60 +176,130 @@ def cluster_totals(values: np.ndarray, clusters: np.ndarray, count: int) -> np.n
     return np.bincount(clusters, weights=values, minlength=count)
 
 
-def bca(statistics: Statistics, resamples: int, seed: int, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Bias-corrected and accelerated bootstrap intervals (Efron 1987; Efron & Tibshirani 1993, chapter 14).
-
-    Whole clusters are resampled. Agrees with `scipy.stats.bootstrap(method="BCa")` on unclustered means, and handles all
-    statistics, clusters and ratios in one matrix product.
+class Spread(NamedTuple):
+    """How far statistics are known, (K,) each but for the last.
 
     Args:
-        statistics: of which intervals are wanted.
+        point: the values.
+        error: their standard errors; NaN where too few clusters bear on them.
+        freedom: effective clusters - 1.
+        studentised: (B, K), (value - point) / standard error on resamples of whole clusters; NaN where one has no spread.
+    """
+
+    point: np.ndarray
+    error: np.ndarray
+    freedom: np.ndarray
+    studentised: np.ndarray
+
+
+def spread_of(statistics: Influenced, resamples: int, seed: int) -> Spread:
+    """Standard errors, and how skewed the errors are (bootstrap-t: Efron & Tibshirani 1993, chapter 12).
+
+    Args:
+        statistics: of which they are wanted.
         resamples: number of bootstrap samples.
         seed: of the resampling.
-        level: coverage.
+    """
+    point, influence, effective = statistics.point(), statistics.influence(), statistics.effective()
+    known = np.isfinite(point) & (effective >= FEWEST - 1e-9)
+    freedom = np.where(known, effective - 1, np.nan)
+    error = np.sqrt(np.square(influence).sum(0) * effective / freedom)
+    return Spread(point, np.where(known, error, np.nan), freedom, _studentised(influence, resamples, seed))
+
+
+def _studentised(influence: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """(resamples, K), sums of influences over standard errors on bootstrap samples of whole clusters."""
+    clusters = len(influence)
+    rng = np.random.default_rng([seed, clusters])
+    uniform, squares = np.full(clusters, 1 / clusters), np.square(influence)
+    least = 1e-12 * squares.sum(0)
+    blocks = []
+    for start in range(0, resamples, _BLOCK):
+        weights = rng.multinomial(clusters, uniform, min(_BLOCK, resamples - start)).astype(np.float64)
+        moved = weights @ influence
+        variance = weights @ squares - moved**2 / clusters
+        with np.errstate(invalid="ignore", divide="ignore"):
+            blocks.append(np.where(variance > least, moved / np.sqrt(variance), np.nan))
+    return np.concatenate(blocks)
+
+
+def limits(spread: Spread, *, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+    """(low, high), (K,) each: the outer ends of Student's t interval and of the bootstrap-t interval.
+
+    The first is too short on the side of a long tail, the second where little varies; together they hold what they say down to
+    :data:`FEWEST` clusters. NaN where too few clusters bear on a value; the point itself where nothing varies.
+    """
+    usual = student.ppf((1 + level) / 2, spread.freedom)
+    drawn = np.where(np.isnan(spread.studentised).all(0), 0.0, spread.studentised)
+    under, over = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    low = spread.point - np.maximum(usual, over) * spread.error
+    high = spread.point + np.maximum(usual, -under) * spread.error
+    return low, high
+
+
+def share_limits(ratios: Ratios, *, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+    """(low, high), (K,) each, of shares: exact binomial limits (Clopper & Pearson 1934) with the effective number of samples.
+
+    That number is p (1 - p) / standard error^2, corrected for the few clusters that the error is known from (Korn & Graubard 1998), at
+    most the number of samples. Where nothing varies, all right or all wrong, it is the effective number of clusters.
 
     Returns:
-        (low, high), each (K,). NaN where there are fewer than two clusters or the value is undefined; the point itself where
-        nothing varies.
+        NaN where fewer clusters than :data:`FEWEST` bear on a share.
     """
-    point = statistics.point()
-    if statistics.clusters < 2:
-        return np.full_like(point, np.nan), np.full_like(point, np.nan)
-    return interval(point, resampled(statistics, resamples, seed), statistics.jackknife(), level=level)
+    share, effective = np.clip(ratios.point(), 0, 1), ratios.effective()
+    effective = np.where(effective >= FEWEST - 1e-9, effective, np.nan)
+    variance = np.square(ratios.influence()).sum(0) * effective / (effective - 1)
+    apart = share * (1 - share)
+    certain = norm.ppf((1 + level) / 2) / student.ppf((1 + level) / 2, effective - 1)
+    varies = (variance > 0) & (apart > 0)
+    worth = np.where(varies, apart / np.where(varies, variance, 1.0) * certain**2, effective)
+    worth = np.where(varies, np.minimum(worth, ratios.samples()), worth)
+    tail, right = (1 - level) / 2, share * worth
+    wrong = worth - right
+    low = np.where(right > 0, beta.ppf(tail, np.where(right > 0, right, 1.0), wrong + 1), 0.0)
+    high = np.where(wrong > 0, beta.ppf(1 - tail, right + 1, np.where(wrong > 0, wrong, 1.0)), 1.0)
+    return np.where(np.isfinite(worth), low, np.nan), np.where(np.isfinite(worth), high, np.nan)
 
 
-def resampled(statistics: Statistics, resamples: int, seed: int) -> np.ndarray:
-    """(resamples, K), the statistics on bootstrap samples of whole clusters."""
-    clusters = statistics.clusters
-    rng = np.random.default_rng([seed, clusters])
-    blocks = [min(_BLOCK, resamples - start) for start in range(0, resamples, _BLOCK)]
-    uniform = np.full(clusters, 1 / clusters)
-    return np.concatenate([statistics(rng.multinomial(clusters, uniform, size).astype(np.float64)) for size in blocks])
+def intervals(ratios: Ratios, declared: Sequence[Declared], resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """95 % intervals of numbers, as they are stored: of a skill, those of 1 - ratio; none beyond what a number can be.
+
+    Args:
+        ratios: totals per cluster, K numbers.
+        declared: (K,), what their metrics say of them.
+        resamples: number of bootstrap samples.
+        seed: of the resampling.
+
+    Returns:
+        (low, high), (K,) each; NaN for costs, where a value is undefined, and where fewer clusters than :data:`FEWEST` bear on it.
+    """
+    low, high = limits(spread_of(ratios, resamples, seed))
+    for ends, of_shares in zip((low, high), share_limits(ratios), strict=True):
+        shares = [one.kind == "mean" and tuple(one.bounds) == (0.0, 1.0) for one in declared]
+        ends[shares] = of_shares[shares]
+    skills = np.array([one.kind == "skill" for one in declared], dtype=bool)
+    low, high = np.where(skills, 1 - high, low), np.where(skills, 1 - low, high)
+    for k, one in enumerate(declared):
+        if one.kind == "root":
+            low[k], high[k] = (value_of("root", end) if np.isfinite(end) else end for end in (low[k], high[k]))
+        if one.kind not in ("mean", "skill", "root"):
+            low[k] = high[k] = np.nan
+        low[k], high[k] = np.clip((low[k], high[k]), *one.bounds)
+    return low, high
 
 
-def interval(
-    point: np.ndarray, drawn: np.ndarray, jackknife: np.ndarray, *, level: float = 0.95
-) -> tuple[np.ndarray, np.ndarray]:
-    """BCa limits, each (K,), from values on the data, on resamples (B, K), and without each cluster (G, K)."""
-    defined = np.isfinite(point)
-    point, drawn, jackknife = (np.where(defined, values, 0.0) for values in (point, drawn, jackknife))
-    # A ratio whose reference is gone from a resample is undefined there, not infinite.
-    drawn, jackknife = (np.where(np.isfinite(values), values, np.nan) for values in (drawn, jackknife))
-    tolerance = 1e-12 * np.maximum(1, np.abs(point))
-    known = np.maximum(np.isfinite(drawn).sum(0), 1)
-    ties = np.sum(np.abs(drawn - point) <= tolerance, axis=0)
-    below = (np.sum(drawn < point - tolerance, axis=0) + 0.5 * ties) / known
-    limit = 1 / (2 * len(drawn))
-    bias = norm.ppf(np.clip(below, limit, 1 - limit))
-    left = np.isfinite(jackknife)
-    mean = np.nansum(jackknife, axis=0) / np.maximum(left.sum(0), 1)
-    spread = np.where(left, mean - jackknife, 0.0)
-    cubed, squared = np.sum(spread**3, axis=0), np.sum(spread**2, axis=0)
-    acceleration = cubed / np.maximum(6 * squared**1.5, 1e-300)
-    ends = []
-    for tail in ((1 - level) / 2, (1 + level) / 2):
-        z = bias + norm.ppf(tail)
-        share = norm.cdf(bias + z / (1 - acceleration * z))
-        ends.append(np.array([np.nanquantile(drawn[:, k], share[k]) for k in range(len(point))]))
-    constant = np.ptp(np.nan_to_num(drawn, nan=0.0), axis=0) <= tolerance
-    return tuple(np.where(defined, np.where(constant, point, end), np.nan) for end in ends)  # type: ignore[return-value]
+def p_values(spread: Spread) -> np.ndarray:
+    """(K,), two-sided: how likely values as far from 0 are by chance. 1 where too few clusters bear on a value to tell.
+
+    Student's t test over clusters; never less than the share of resamples that are as far off, where enough are to be counted. Where
+    every cluster says exactly the same, chance is as small as the resamples can tell.
+    """
+    count = len(spread.studentised)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = spread.point / spread.error
+    beyond = np.minimum(np.sum(spread.studentised >= ratio, 0), np.sum(spread.studentised <= ratio, 0))
+    counted = 2 * (beyond + 1) / (count + 1)
+    p = 2 * student.sf(np.abs(ratio), spread.freedom)
+    p = np.where(beyond >= _COUNTED, np.maximum(p, counted), p)
+    p = np.where(spread.error == 0, np.where(spread.point == 0, 1.0, 2 / (count + 1)), p)
+    return np.where(np.isnan(p), 1.0, np.minimum(p, 1.0))

@@ -58,7 +58,7 @@ class Estimate(_Part):
 
     value: float
     low: float | None = Field(
-        description="lower end of the 95 % BCa interval; null with fewer than two clusters, and for costs"
+        description="lower end of the 95 % interval; null where fewer than ten effective clusters bear on it, and for costs"
     )
     high: float | None
     n: int = Field(ge=1, description="samples behind it")
@@ -101,6 +101,7 @@ class Number(Estimate):
     )
     intervenes: bool = Field(True, description="whether `intervened` was set; else the number relates to it")
     label: str = Field("", description="the quantity in words, where those are not its name")
+    no_rank: str = Field("", description="why it is ranked on no board; empty if it may be")
     leaked: bool = Field(False, description="a judge behind this number was a training signal of the model")
     references: dict[str, Estimate] = Field(
         description="the same number for the baselines identity (floor), noise, retrieve, resample, truth, and for real "

@@ -41,20 +41,19 @@ class RowSkill:
     errors: Ratios
     unanswered: int = 0
 
-    @property
-    def clusters(self) -> int:
-        return self.errors.clusters
-
-    def _mean(self, ratios: np.ndarray) -> np.ndarray:
-        total = bounded(ratios).sum(-1, keepdims=True) + UNANSWERED * self.unanswered
-        mean: np.ndarray = total / (ratios.shape[-1] + self.unanswered)
-        return mean
-
-    def __call__(self, weights: np.ndarray) -> np.ndarray:
-        return self._mean(self.errors(weights))
+    def _count(self) -> int:
+        return int(self.errors.numerator.shape[1]) + self.unanswered
 
     def point(self) -> np.ndarray:
-        return self._mean(self.errors.point())
+        total = bounded(self.errors.point()).sum(keepdims=True) + UNANSWERED * self.unanswered
+        mean: np.ndarray = total / self._count()
+        return mean
 
-    def jackknife(self) -> np.ndarray:
-        return self._mean(self.errors.jackknife())
+    def influence(self) -> np.ndarray:
+        slopes = -2 / np.square(1 + self.errors.point())  # of the bounded skill by E / E0
+        moved: np.ndarray = (slopes * self.errors.influence()).sum(1, keepdims=True) / self._count()
+        return moved
+
+    def effective(self) -> np.ndarray:
+        fewest: np.ndarray = self.errors.effective().min(keepdims=True)
+        return fewest

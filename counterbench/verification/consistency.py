@@ -15,9 +15,10 @@ from counterbench.leaderboard import scored
 from counterbench.leaderboard.scored import ScoredRecord
 from counterbench.metrics.answers import L1
 from counterbench.records import totals
-from counterbench.records.intervals import Ratios
+from counterbench.records.intervals import FEWEST, Ratios, intervals
 from counterbench.records.plausibility import problems
 from counterbench.records.record import SAMPLES, TOTALS, Estimate, Record, file_of, read_record
+from counterbench.records.totals import Key
 
 
 @dataclass(frozen=True)
@@ -155,27 +156,35 @@ def scores(path: Path, record: Record) -> tuple[list[str], list[str]]:
         scored.require_own(path, ScoredRecord(record.inputs.model, record, dict(stored.numbers)))
     except RecordError as error:
         return [str(error)], []
-    return [
-        f"{number.metric} {number.quantity} {number.intervened}: the interval is {claimed / error:.2g} times as wide as the scores say"
-        for number in record.numbers
-        if number.key in stored.numbers and number.kind in ("mean", "skill")
-        for claimed, error in [(standard_error(number), _spread(stored.numbers[number.key]))]
-        if units >= _ENOUGH and error > 1e-6 * (1 + abs(number.value)) and not 1 / _WIDER < claimed / error < _WIDER
-    ], []
+    return list(_wrong_intervals(record, stored.numbers)), []
 
 
-_ENOUGH = 30
-"""Units of which the spread of a mean is known well enough."""
+def _wrong_intervals(record: Record, found: Mapping[Key, Ratios]) -> Iterator[str]:
+    """Intervals that are not those of the scores, from which they are worked out again as `evaluate` does."""
+    numbers = [number for number in record.numbers if number.key in found and number.kind in ("mean", "skill")]
+    if not numbers:
+        return
+    parts = ("numerator", "denominator")
+    ratios = Ratios(*(np.hstack([getattr(found[number.key], part) for number in numbers]) for part in parts))
+    low, high = intervals(ratios, numbers, record.inputs.resamples, record.inputs.seed)
+    for number, width in zip(numbers, high - low, strict=True):
+        what = f"{number.metric} {number.quantity} {number.intervened}"
+        if number.low is None or number.high is None or np.isnan(width):
+            missing, there = number.low is None, not np.isnan(width)
+            # Of merged units a few more or less may bear on a number.
+            if missing == there and record.clusters <= totals.MOST:
+                yield f"{what}: " + ("there is no interval, but the scores give one" if missing else _TOO_FEW)
+        elif not width / _WIDER - _ROUNDING <= number.high - number.low <= width * _WIDER + _ROUNDING:
+            claimed = (number.high - number.low) / max(width, _ROUNDING)
+            yield f"{what}: the interval is {claimed:.2g} times as wide as the scores say"
+
+
+_TOO_FEW = f"there is an interval, but fewer than {FEWEST:.0f} independent units bear on it"
+_ROUNDING = 1e-6
 _WIDER = 2.0
-"""How many times wider or narrower than its normal approximation an honest interval (of BCa) never is."""
+"""How many times wider or narrower an interval may be than one from totals, in which units are put together."""
 
 
 def standard_error(estimate: Estimate) -> float:
     """As far as its interval says."""
     return 0.0 if estimate.low is None or estimate.high is None else (estimate.high - estimate.low) / 3.92
-
-
-def _spread(ratios: Ratios) -> float:
-    """Standard error of a ratio of sums over units (linearised)."""
-    point, below = ratios.point()[0], ratios.denominator[:, 0]
-    return float(np.sqrt(np.square(ratios.numerator[:, 0] - point * below).sum()) / abs(below.sum()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,7 +179,7 @@ def _claims(samples: Path, rows: Sequence[int]) -> dict[Key, float]:
 
 def _check(number: Number, again: Number, stored: Mapping[Key, float], share: float) -> Check:
     if number.key in stored:
-        claimed = float(value_of(number.kind, np.array(stored[number.key])))
+        claimed = value_of(number.kind, stored[number.key])
         return Check(number, again.value, claimed, _TOLERANCE * (1 + abs(claimed)))
     return Check(number, again.value, number.value, _allowed(number, again, share))
 
@@ -203,7 +204,10 @@ def _carried_by_few(made: Evaluation) -> set[Key]:
 
 
 def _allowed(claimed: Estimate, found: Estimate, share: float) -> float:
-    """How far a part may be from the whole. A few samples may all be alike by chance: the claimed interval says how much they vary, too."""
+    """How far a part may be from the whole. A few samples may all be alike by chance: the claimed interval says how much they vary, too.
+    Where there is none, for too few units bear on the number, a part may be anything."""
+    if claimed.low is None:
+        return math.inf
     spread = max(standard_error(found), share**-0.5 * standard_error(claimed))
     tolerance: float = DEVIATIONS * spread + _TOLERANCE * (1 + abs(claimed.value))
     return tolerance

@@ -1,12 +1,14 @@
 """From values per sample to numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from counterbench.evaluation import numbers
 from counterbench.metrics.base import Cell, Column
-from counterbench.records.intervals import Ratios, bca
+from counterbench.records.intervals import Ratios, intervals
 
 INDEX = torch.arange(10, 90)
 GROUP = torch.arange(80) // 4 + 7
@@ -32,7 +34,7 @@ def of(columns, rows=None, leaked=frozenset()):
 def by_hand(values):
     """Totals of four neighbours each, in one bootstrap."""
     totals = Ratios(*(part.numpy().reshape(20, 4).sum(1)[:, None] for part in values))
-    (low,), (high,) = bca(totals, 2000, 3)
+    (low,), (high,) = intervals(totals, [Cell("q", "", "lower")], 2000, 3)
     return float(totals.point()[0]), float(low), float(high)
 
 
@@ -41,7 +43,7 @@ def test_a_mean_and_its_interval_come_from_clusters(values):
     assert (number.value, number.low, number.high) == pytest.approx(by_hand(values))
     assert number.n == 80
     alone = Ratios(*(part.numpy()[:, None] for part in values))
-    low, high = bca(alone, 2000, 3)
+    low, high = intervals(alone, [Cell("q", "", "lower")], 2000, 3)
     assert high[0] - low[0] < 0.75 * (number.high - number.low)
 
 
@@ -76,6 +78,27 @@ def test_a_baseline_stands_beside_the_number_that_it_has_too(values):
     known, unknown = of([column(values), column(values, quantity="r")], {"identity": [column(other)], "real": []})
     assert known.references["identity"].value == pytest.approx(2 * known.value)
     assert unknown.references == {}
+
+
+@pytest.mark.parametrize(("of_truth", "hindered"), [(0.9, False), (1.0, True), (1.1, True)])
+def test_a_number_that_the_truth_does_not_win_is_not_ranked(values, of_truth, hindered):
+    """Only where its metric says so: elsewhere doing nothing may well be better."""
+    cells = [Cell("q", "", "lower", only_if_truth_wins=wanted) for wanted in (True, False)]
+
+    def columns(scale):
+        return [
+            Column("m", replace(cell, quantity=f"q{k}"), INDEX, scale * values[0], reference=values[1])
+            for k, cell in enumerate(cells)
+        ]
+
+    found = of(columns(1), {"identity": columns(1), "truth": columns(of_truth)})
+    assert bool(found[0].no_rank) == hindered
+    assert found[1].no_rank == ""
+    (alone,) = of(columns(1)[:1], {"identity": columns(1)})
+    assert alone.no_rank == ""
+    marked = column(values)
+    marked.no_rank = "it says nothing"
+    assert of([marked])[0].no_rank == "it says nothing"
 
 
 def test_what_is_leaked_is_marked(values):

@@ -116,3 +116,16 @@ def test_leaked_numbers_and_details_have_no_rank(home):
     assert any(key[0] == "effectiveness" for key in found.ranks["good"])
     known = named_records(home)[0].record.by_key
     assert not any(known[key].detail for ranks in found.ranks.values() for key in ranks)
+
+
+def test_a_number_that_says_it_cannot_be_ranked_has_no_rank(home):
+    path = home / "fair" / "record.json"
+    record = json.loads(path.read_text())
+    for number in record["numbers"]:
+        number["no_rank"] = "saturated" if number["metric"] == "effectiveness" else ""
+    path.write_text(json.dumps(record))
+    found = ranking.rank(named_records(home), 300)
+    barred = {key: why for key, why in found.barred["fair"].items() if why == "saturated"}
+    assert {key[0] for key in barred} == {"effectiveness"}
+    assert not barred.keys() & found.ranks["fair"].keys()
+    assert any(key[0] == "effectiveness" for key in found.ranks["good"])

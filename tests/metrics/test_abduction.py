@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterbench.causal.variables import Categorical, Continuous
+from counterbench.causal.variables import Binary, Categorical, Continuous
 from counterbench.metrics.abduction import WIDTH, narrowed, readable, two_sample_test
 
 
@@ -43,6 +43,56 @@ def test_a_parent_is_read_off_noise_that_holds_it_and_not_off_other_noise():
     shown = rng.normal(size=(600, 2)) + 4 * np.eye(3)[classes][:, :2]
     assert score(shown, classes, Categorical("c", ("x", "y", "z"))) > 0.85
     assert score(free, classes, Categorical("c", ("x", "y", "z"))) < 0.15
+
+
+def mixed(noise):
+    """Noise reflected along a random direction: what one number said, all of them say together."""
+    axis = np.random.default_rng(5).normal(size=noise.shape[1])
+    axis /= np.linalg.norm(axis)
+    return noise - 2 * np.outer(noise @ axis, axis)
+
+
+def seen(noise):
+    return narrowed(torch.from_numpy(noise)).numpy()
+
+
+def spread_over(noise, spread):
+    return mixed(noise) if spread else noise
+
+
+@pytest.mark.parametrize("spread", [False, True])
+def test_a_leak_into_noise_of_image_size_is_found(spread):
+    """Nine tenths of a parent's variance in one of 1,024 numbers, or in all of them together; random directions see nearly nothing."""
+    rng = np.random.default_rng(0)
+    parent, noise = rng.normal(size=900), rng.normal(size=(900, 1024))
+    free = noise.copy()
+    noise[:, 17] = np.sqrt(0.9) * parent + np.sqrt(0.1) * noise[:, 17]
+    noise = spread_over(noise, spread)
+    smile = (parent > 0).astype(int)
+    for values, variable, least in ((parent, Continuous("p", -9, 9), 0.2), (smile, Binary("smile"), 0.2)):
+        leaks = []
+        for numbers, every in ((noise, noise), (noise, None), (free, free)):
+            error, blind = readable(seen(numbers), values, variable, every=every)
+            leaks.append(1 - error.sum() / blind.sum())
+        assert leaks[0] > least + leaks[2]
+        assert leaks[1] < 0.15
+        assert leaks[2] < 0.1
+
+
+@pytest.mark.parametrize("what", ["shift", "scales"])
+def test_the_prior_test_sees_all_numbers_of_wide_noise(what):
+    """Shifted along one direction of 1,024; or half of the numbers wider and half narrower, as much on average as they should be."""
+    rng = np.random.default_rng(1)
+    abducted, prior = rng.normal(size=(2, 600, 1024))
+    same = two_sample_test(seen(abducted), seen(prior), every=(abducted, prior)).mean()
+    if what == "shift":
+        abducted[:, 17] += 6
+        abducted, prior = mixed(abducted), mixed(prior)
+    else:
+        abducted *= np.repeat([1.2, np.sqrt(2 - 1.2**2)], 512)
+    assert same == pytest.approx(0.5, abs=0.06)
+    assert two_sample_test(seen(abducted), seen(prior), every=(abducted, prior)).mean() > 0.8
+    assert two_sample_test(seen(abducted), seen(prior)).mean() < 0.7
 
 
 def test_wide_noise_is_seen_along_orthonormal_directions():
@@ -104,3 +154,30 @@ def test_few_samples_give_no_number_instead_of_a_wrong_one(toy):
     dataset = toy.Toy()
     columns = asked.computed("abduction", asked.setting(dataset), asked.answers(dataset, asked.true, [torch.arange(4)]))
     assert columns == []
+
+
+def test_readers_get_all_numbers_of_wide_noise_and_of_that_only(toy, monkeypatch):
+    """The image's noise has 64 numbers, that of a has one."""
+    from counterbench.metrics import abduction
+
+    given = {}
+
+    def read(noise, parent, variable, *, every):
+        given[noise.shape[1]] = every
+        return np.zeros(len(noise)), np.ones(len(noise))
+
+    def told_apart(first, second, *, every):
+        given["prior", first.shape[1]] = every
+        return np.ones(len(first))
+
+    monkeypatch.setattr(abduction, "readable", read)
+    monkeypatch.setattr(abduction, "two_sample_test", told_apart)
+    dataset = toy.Toy()
+    batches = list(asked.answers(dataset, asked.true, [torch.arange(60), torch.arange(60, 120)]))
+    asked.computed("abduction", asked.setting(dataset), batches)
+    noise = torch.cat(
+        [one.batch.noise.abducted["image.e"] for one in batches if one.kind == "null" and one.cycles == 1]
+    )
+    assert np.array_equal(given[WIDTH], noise.float().numpy())
+    assert [part.shape for part in given["prior", WIDTH]] == [(120, 64), (120, 64)]
+    assert given["prior", 1] is None

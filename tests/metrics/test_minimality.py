@@ -81,7 +81,7 @@ def test_the_metric_is_its_formula_on_the_toy(toy):
         if name == "c":
             cell = lambda v: int(v)  # noqa: E731
         else:
-            edges = np.linspace(float(values.min()), float(values.max()), 11)[1:-1]
+            edges = np.quantile(values.double(), np.arange(1, 10) / 10)
             cell = lambda v, edges=edges: int(np.searchsorted(edges, float(v), side="right"))  # noqa: E731
         groups = [cell(v) for v in values]
         own, made = (space.extract(images) for images in (answers.factual["image"], answers.values["image"]))
@@ -103,7 +103,7 @@ def test_the_metric_is_its_formula_on_the_toy(toy):
             assert float(column.value[column.index == i]) == pytest.approx(expected, abs=1e-9)
 
 
-def test_groups_are_classes_or_tenths_of_the_training_range():
+def test_groups_are_classes_or_tenths_of_the_training_values():
     """Defects 3 and 21 of the anchor: colliding codes, means used as edges."""
     tenths = Grouping.of(Continuous("v", -1, 2), torch.linspace(0, 1, 101))
     assert tenths(torch.tensor([0.0, 0.05, 0.1, 0.55, 0.999, 1.0, -3.0, 9.0])).tolist() == [0, 0, 1, 5, 9, 9, 0, 9]
@@ -115,6 +115,54 @@ def test_groups_are_classes_or_tenths_of_the_training_range():
     ]  # an edge belongs to the upper tenth, as in the plan
     classes = Grouping.of(Categorical("v", ("x", "y", "z")), torch.tensor([0, 1, 2]))
     assert classes(torch.tensor([2, 0, 1])).tolist() == [2, 0, 1]
+
+
+def test_every_tenth_has_as_many_references_however_skewed_the_values():
+    values = torch.from_numpy(np.random.default_rng(0).lognormal(0, 1.5, 5000))
+    counts = Grouping.of(Continuous("v", 0, 1e4), values)(values).bincount()
+    assert counts.tolist() == [500] * 10
+    tied = torch.cat([torch.zeros(50), torch.arange(1.0, 51)])  # half of all values are equal: one cell
+    assert Grouping.of(Continuous("v", 0, 50), tied)(tied).bincount().max() == 50
+
+
+def columns_of(toy, answer):
+    dataset = toy.Toy()
+    batches = asked.answers(dataset, answer, [torch.arange(40)])
+    return {
+        (c.cell.quantity, c.cell.intervened): c for c in asked.computed("minimality", asked.setting(dataset), batches)
+    }
+
+
+def test_answers_nearer_than_every_real_image_are_saturated_and_not_ranked(toy):
+    found = columns_of(toy, asked.unchanged)
+    for name in asked.NAMES:
+        assert found["saturated", name].point() == 1
+        assert "saturated" in found["cld_0.8_0.2", name].no_rank
+        assert found["excess_change", name].no_rank == ""
+    changed = columns_of(toy, asked.true)
+    assert any(
+        column.point() < 0.5 and not changed["cld_1_1", name].no_rank
+        for (quantity, name), column in changed.items()
+        if quantity == "saturated"
+    )
+    for (quantity, name), column in changed.items():
+        if quantity == "saturated":
+            closer_and_farther = changed["cld_0.8_0.2", name].value
+            assert torch.equal(
+                column.value == 1, torch.isclose(closer_and_farther, torch.tensor(of_identity((0.8, 0.2))).double())
+            )
+
+
+def test_too_much_for_one_does_not_make_up_for_too_little_for_another(toy):
+    def uneven(given, held, truth):
+        share = torch.tensor([0.0, 2.0]).repeat(len(truth["image"]) // 2)[:, None, None, None]
+        return {**truth, "image": given["image"] + share * (truth["image"] - given["image"])}
+
+    exact, spoilt = columns_of(toy, asked.true), columns_of(toy, uneven)
+    assert exact["excess_change", "a"].point() == 0
+    assert spoilt["excess_change", "a"].point() == pytest.approx(
+        columns_of(toy, asked.unchanged)["excess_change", "a"].point(), rel=0.4
+    )
 
 
 def test_references_are_extracted_once_and_kept(toy, tmp_path, monkeypatch):

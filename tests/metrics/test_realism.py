@@ -13,7 +13,7 @@ from torch import nn
 from counterbench.datasets.matching import Matcher
 from counterbench.errors import ConfigError
 from counterbench.metrics.realism import Realism
-from counterbench.metrics.statistics import distributions
+from counterbench.metrics.statistics import distributions, neighbours
 
 
 def clouds(count=400, width=6, seed=0):
@@ -109,6 +109,46 @@ def test_kernel_distance_is_unbiased_even_if_the_two_images_of_a_question_are_al
     assert np.mean(values) == pytest.approx(0, abs=3 * np.std(values) / np.sqrt(300))
 
 
+def alike(rng_seed, clusters, each, width=4, icc=0.5):
+    """Vectors of which `each` share a cluster, and their clusters; every vector alone is standard normal."""
+    generator = torch.Generator().manual_seed(rng_seed)
+    common = torch.randn(clusters, width, generator=generator).repeat_interleave(each, 0)
+    own = torch.randn(clusters * each, width, generator=generator)
+    return icc**0.5 * common + (1 - icc) ** 0.5 * own, torch.arange(clusters).repeat_interleave(each)
+
+
+@pytest.mark.parametrize("of_answers", [True, False])
+def test_kernel_distance_of_equal_laws_is_0_where_images_share_units(of_answers):
+    """Eight images of each individual, among the answers or among the real images: alike, but the law is the same."""
+    values, naive = [], []
+    for seed in range(200):
+        clustered, unit = alike(seed, 8, 8)
+        single = torch.randn(64, 4, generator=torch.Generator().manual_seed(1000 + seed))
+        x, y, units = (clustered, single, {"unit": unit}) if of_answers else (single, clustered, {"real_unit": unit})
+        values.append(float(distributions.kid(x, y, **units).mean()))
+        naive.append(float(distributions.kid(x, y).mean()))
+    error = np.std(values) / np.sqrt(200)
+    assert np.mean(values) == pytest.approx(0, abs=3 * error)
+    assert np.mean(naive) > 5 * error
+
+
+def test_pairs_that_share_a_unit_are_left_out_of_all_terms():
+    x, y = (part.double() for part in clouds(20))
+    unit, real_unit = torch.arange(20) // 4, torch.arange(20) % 7 + 3  # 3 and 4 are units of both
+
+    def k(a, b):
+        return float((a @ b / 6 + 1) ** 3)
+
+    pairs = [
+        k(x[i], x[j]) + k(y[i], y[j]) - k(x[i], y[j]) - k(x[j], y[i])
+        for i in range(20)
+        for j in range(20)
+        if not {int(unit[i]), int(real_unit[i])} & {int(unit[j]), int(real_unit[j])}
+    ]
+    assert float(distributions.kid(x, y, unit=unit, real_unit=real_unit).mean()) == pytest.approx(np.mean(pairs))
+    assert distributions.kid(x, y, unit=torch.zeros(20)).isnan().all()
+
+
 def literal_prdc(x, y, k):
     """The formulas, sample by sample."""
 
@@ -129,17 +169,35 @@ def literal_prdc(x, y, k):
 @pytest.mark.parametrize("k", [1, 5])
 def test_precision_recall_density_coverage_are_their_formulas(k):
     x, y = (part.double() for part in clouds(40))
-    found = distributions.prdc(x, y, k=k)
+    found = neighbours.prdc(x, y, k=k)
     for name, expected in literal_prdc(x, y, k).items():
         assert float(found[name].mean()) == pytest.approx(expected, abs=1e-12), name
 
 
 def test_blocks_change_nothing(monkeypatch):
     x, y = clouds(100)
-    whole = {**distributions.prdc(x, y), "kid": distributions.kid(x, y)}
+    unit = torch.arange(100) // 8
+    whole = {**neighbours.prdc(x, y, unit=unit), "kid": distributions.kid(x, y, unit=unit)}
     monkeypatch.setattr(distributions, "_BLOCK", 17)
-    for name, value in {**distributions.prdc(x, y), "kid": distributions.kid(x, y)}.items():
+    monkeypatch.setattr(neighbours, "_BLOCK", 17)
+    for name, value in {**neighbours.prdc(x, y, unit=unit), "kid": distributions.kid(x, y, unit=unit)}.items():
         assert torch.allclose(value, whole[name], atol=1e-12)
+
+
+@pytest.mark.parametrize("each", [1, 4])
+def test_without_a_unit_is_without_its_answers_and_its_real_images(each):
+    """The statistic without each unit, by leaving it out and computing everything anew."""
+    x, y = (part.double() for part in clouds(36))
+    if each > 1:  # alike, so that one unit may be all of a point's neighbours
+        x, y = (part.reshape(-1, each, 6).mean(1).repeat_interleave(each, 0) + 0.2 * part for part in (x, y))
+    unit = torch.arange(36) // each
+    found = neighbours.prdc(x, y, k=3, unit=unit)
+    for name, whole in literal_prdc(x, y, 3).items():
+        left = [literal_prdc(x[unit != g], y[unit != g], 3)[name] for g in range(36 // each)]
+        expected = np.array([(36 - each) * (whole - part) for part in left])
+        sums = torch.zeros(36 // each, dtype=torch.float64).index_add_(0, unit, found[name] - whole)
+        assert sums.numpy() == pytest.approx(expected - expected.mean(), abs=1e-9), name
+        assert float(found[name].mean()) == pytest.approx(whole, abs=1e-12)
 
 
 @pytest.mark.parametrize("statistic", [distributions.frechet, distributions.kid])
@@ -151,6 +209,20 @@ def test_the_spread_of_pseudo_values_is_that_over_fresh_samples(statistic):
         values.append(float(pseudo.mean()))
         spreads.append(float(pseudo.std()) / np.sqrt(300))
     assert np.mean(spreads) == pytest.approx(np.std(values), rel=0.2)
+
+
+def test_the_spread_of_neighbours_is_never_less_than_that_over_fresh_samples():
+    """With the balls of one set held fixed it was as little as half of it. A jackknife errs on the other side, at most about twofold."""
+    values, spreads = {}, {}
+    for seed in range(80):
+        x, unit = alike(seed, 30, 4)
+        y, _ = alike(10_000 + seed, 120, 1)
+        for name, pseudo in neighbours.prdc(x, y, unit=unit).items():
+            sums = torch.zeros(30, dtype=torch.float64).index_add_(0, unit, pseudo - pseudo.mean())
+            values.setdefault(name, []).append(float(pseudo.mean()))
+            spreads.setdefault(name, []).append(float(sums.square().sum().sqrt()) / 120)
+    for name, drawn in values.items():
+        assert 0.95 < np.mean(spreads[name]) / np.std(drawn) < 2.5, name
 
 
 def test_attributes_are_matched_before_anything_is_compared(toy):
@@ -191,6 +263,33 @@ def test_each_question_has_its_own_references_and_enough_answers(toy):
             assert found[name, "kid"] == pytest.approx(float(distributions.kid(seen, real).mean()))
     few = asked.computed("realism", known, asked.answers(dataset, asked.true, [torch.arange(5)]), spaces=["pixel"])
     assert few == []
+
+
+def test_units_reach_the_kernel_distance(toy):
+    """Of the test split by the batch, of real images by what they were matched with; without them every question has its own."""
+    dataset = toy.Toy()
+    known, rows = asked.setting(dataset), torch.arange(24)
+    batches = [one for one in asked.answers(dataset, asked.true, [rows]) if one.kind == "single"]
+    space, (answers, *_) = known.spaces["pixel"], batches
+    (name,) = answers.intervened
+    seen, real = answers.view, answers.batch.matched(name)
+    seen, real = space.extract(seen.images), space.extract(real.images)
+    unit, real_unit = rows // 3, 1000 + rows % 5
+
+    def value(group, real_group):
+        answers.batch.view.group = group
+        matched = answers.batch.matched(name)
+        matched.group = real_group
+        answers.batch._matched = lambda variable: matched
+        (column,) = asked.computed("realism", known, [answers], spaces=["pixel"], quantities=["kid"])
+        return column.point()
+
+    assert value(None, None) == pytest.approx(float(distributions.kid(seen, real).mean()))
+    assert value(unit, real_unit) == pytest.approx(
+        float(distributions.kid(seen, real, unit=unit, real_unit=real_unit).mean())
+    )
+    answers.batch.view.group = torch.zeros(24, dtype=torch.long)
+    assert asked.computed("realism", known, [answers], spaces=["pixel"], quantities=["kid"]) == []
 
 
 def test_a_space_without_vectors_is_skipped_aloud(toy):

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def record(toy):
-    exam = evaluation.prepare(toy.Toy(), "quick", device="cpu", limit=20)
+    exam = evaluation.prepare(toy.Toy(), "quick", device="cpu", limit=60)
     return evaluation.evaluate(Contestant("exact", toy.ExactModel()), exam).record
 
 
@@ -37,7 +37,7 @@ def test_every_number_has_interval_n_floor_and_direction(record):
         if number.metric == "cost":  # of seconds, resampling samples says nothing
             assert number.low is None
             continue
-        assert number.n == 20
+        assert number.n == 60
         assert number.low is not None
         assert number.low <= number.value + 1e-9 <= number.high + 2e-9
         assert number.floor is not None

@@ -20,7 +20,7 @@ from counterbench.records import table
 
 @pytest.fixture(scope="module")
 def record(toy):
-    exam = evaluation.prepare(toy.Toy(), "quick", device="cpu", limit=10)
+    exam = evaluation.prepare(toy.Toy(), "quick", device="cpu", limit=60)
     return evaluation.evaluate(Contestant("exact", toy.ExactModel(), title="Exact", pixel_temperature=0.5), exam).record
 
 

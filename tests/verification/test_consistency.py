@@ -165,6 +165,9 @@ def test_scores_that_are_not_the_records(home, tmp_path):
     ]
     write_record(record.model_copy(update={"numbers": narrow}), tmp_path / "a" / "record.json")
     assert any("times as wide as the scores say" in one for one in validate(tmp_path / "a").problems)
+    silent = [n.model_copy(update={"low": None, "high": None}) for n in record.numbers]
+    write_record(record.model_copy(update={"numbers": silent}), tmp_path / "a" / "record.json")
+    assert any("there is no interval, but the scores give one" in one for one in validate(tmp_path / "a").problems)
     write_record(record, tmp_path / "a" / "record.json")
     (tmp_path / "a" / "samples.parquet").unlink()
     assert validate(tmp_path / "a").problems == ()  # totals are enough

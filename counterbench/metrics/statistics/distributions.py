@@ -9,9 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_BLOCK = 1024
-_TIE = 1e-6
-"""Relative to a radius: who is that near to its rim is inside. A retrieved image is one of the real ones, and rounding must not decide."""
+_BLOCK = 512
 
 
 def moments(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,89 +96,68 @@ def _influence(features: Tensor, mean: Tensor, covariance: Tensor, other_mean: T
     return 2 * centred @ (mean - other_mean) + (centred @ slope * centred).sum(1)
 
 
-def _kernel(first: Tensor, second: Tensor) -> Tensor:
-    """(x . y / D + 1)^3, the kernel of KID."""
-    inner = (first @ second.T).div_(first.shape[1]).add_(1)
-    return inner * inner * inner
-
-
-def _kernel_means(first: Tensor, second: Tensor, others: bool = False) -> tuple[Tensor, Tensor]:
-    """Means of k(x_i, y_j) over j, and over i, (N,) and (M,); over j != i only, if only `others` count."""
-    rows, columns = [], torch.zeros(len(second), dtype=first.dtype)
-    for start in range(0, len(first), _BLOCK):
-        block = first[start : start + _BLOCK]
-        kernel = _kernel(block, second)
-        if others:
-            kernel.diagonal(start).zero_()
-        rows.append(kernel.sum(1))
-        columns += kernel.sum(0)
-    return torch.cat(rows) / (len(second) - others), columns / (len(first) - others)
-
-
-def kid(answered: Tensor, real: Tensor) -> Tensor:
+def kid(answered: Tensor, real: Tensor, *, unit: Tensor | None = None, real_unit: Tensor | None = None) -> Tensor:
     """Kernel distance: unbiased estimate of the squared MMD with the kernel (x . y / D + 1)^3 (Binkowski et al. 2018).
 
-    The estimate over pairs of units (Gretton et al. 2012, equation 4), unbiased although the two images of a unit are matched.
+    The estimate over pairs of questions (Gretton et al. 2012, equation 4), unbiased although the two images of a question are matched.
+    Pairs of questions that share a unit, be it of the answers or of the real images, are left out of all four terms: images of one
+    individual are alike, and would make any two sets look different.
 
     Args:
         answered: (N, D), N >= 2.
         real: (N, D), row i matched with row i of `answered`.
+        unit: (N,), whole numbers: the independent unit that each answer is about; None where each has its own.
+        real_unit: (N,), that of each real image, numbered as in `unit`; None where each has its own.
 
     Returns:
-        (N,), float64; their mean is the distance, their spread that of the U-statistic's projection.
+        (N,), float64; their mean is the distance, their spread that of the U-statistic's projection. NaN if all share one unit.
 
     Examples:
         >>> features = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
         >>> bool(kid(features, features).mean().abs() < 1e-12), bool(kid(features + 1, features).mean() > 1)
         (True, True)
     """
-    x, y = answered.double(), real.double()
-    # Each unit's mean kernel with all other units; the mean of these is the U-statistic, twice their deviation its projection.
-    # A unit is no pair with itself in any of the four terms: its answer and its real image share attributes.
-    across = _kernel_means(x, y, others=True)
-    unit = _kernel_means(x, x, others=True)[0] + _kernel_means(y, y, others=True)[0] - across[0] - across[1]
-    return unit.mean() + 2 * (unit - unit.mean())
+    x, y = (_with_one(part) for part in (answered, real))
+    unit, real_unit = _units(unit, real_unit, len(x))
+    sums, pairs = torch.zeros(2, len(x), dtype=torch.float64).unbind(0)
+    starts = range(0, len(x), _BLOCK)
+    for first, second in ((slice(i, i + _BLOCK), slice(j, j + _BLOCK)) for i in starts for j in starts if j >= i):
+        gap = _kernel(x[first], x[second]).add_(_kernel(y[first], y[second]))
+        gap.sub_(_kernel(x[first], y[second])).sub_(_kernel(y[first], x[second]))
+        apart = _apart(unit[first], real_unit[first], unit[second], real_unit[second])
+        gap.mul_(apart)
+        sums[first] += gap.sum(1)
+        pairs[first] += apart.sum(1)
+        if second != first:
+            sums[second] += gap.sum(0)
+            pairs[second] += apart.sum(0)
+    value = sums.sum() / pairs.sum()
+    influence = 2 * len(x) * (sums - value * pairs) / pairs.sum()
+    return value + influence - influence.mean()
 
 
-def _radii(points: Tensor, k: int) -> Tensor:
-    """Distance of each point to its k-th nearest other one, (N,)."""
-    radii = []
-    for block in points.split(_BLOCK):
-        distances = torch.cdist(block, points, compute_mode="use_mm_for_euclid_dist")
-        radii.append(distances.topk(k + 1, dim=1, largest=False).values[:, k])  # the nearest is the point itself
-    return torch.cat(radii)
+def _with_one(features: Tensor) -> Tensor:
+    """(N, D + 1), so that the inner product of two rows is x . y / D + 1."""
+    values = features.double() / features.shape[1] ** 0.5
+    return torch.cat([values, torch.ones_like(values[:, :1])], 1)
 
 
-def prdc(answered: Tensor, real: Tensor, *, k: int = 5) -> dict[str, Tensor]:
-    """Precision, recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020), per sample.
+def _kernel(first: Tensor, second: Tensor) -> Tensor:
+    """(x . y / D + 1)^3, the kernel of KID, of vectors by :func:`_with_one`."""
+    inner = first @ second.T
+    return inner.square().mul_(inner)
 
-    Args:
-        answered: (N, D), N > k.
-        real: (M, D), M > k.
-        k: which neighbour sets the radius.
 
-    Returns:
-        precision, density: (N,), per answer; recall, coverage: (M,), per real image; the means are the statistics.
+def _units(unit: Tensor | None, real_unit: Tensor | None, count: int) -> tuple[Tensor, Tensor]:
+    """Units of answers and of real images; those that nobody named have numbers below all others."""
+    named = [part for part in (unit, real_unit) if part is not None]
+    own = min([0, *(int(part.min()) for part in named)]) - 1 - torch.arange(2 * count)
+    return own[:count] if unit is None else unit, own[count:] if real_unit is None else real_unit
 
-    Examples:
-        >>> real = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
-        >>> {name: float(value.mean()) for name, value in prdc(real[:3] + 50, real, k=1).items()}
-        {'precision': 0.0, 'recall': 0.0, 'density': 0.0, 'coverage': 0.0}
-    """
-    x, y = answered.double(), real.double()
-    real_radii, radii = (own * (1 + _TIE) for own in (_radii(y, k), _radii(x, k)))
-    inside, covered = torch.zeros(len(x), dtype=torch.float64), torch.zeros(len(y), dtype=torch.bool)
-    recalled = torch.zeros(len(y), dtype=torch.bool)
-    for start in range(0, len(x), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        distances = torch.cdist(x[rows], y, compute_mode="use_mm_for_euclid_dist")
-        within = distances <= real_radii
-        inside[rows] = within.double().sum(1)
-        covered |= within.any(0)
-        recalled |= (distances <= radii[rows, None]).any(0)
-    return {
-        "precision": (inside > 0).double(),
-        "recall": recalled.double(),
-        "density": inside / k,
-        "coverage": covered.double(),
-    }
+
+def _apart(unit: Tensor, real_unit: Tensor, other: Tensor, other_real: Tensor) -> Tensor:
+    """(N, M): whether two questions share no unit."""
+    apart = unit[:, None] != other
+    for own, foreign in ((unit, other_real), (real_unit, other), (real_unit, other_real)):
+        apart &= own[:, None] != foreign
+    return apart
