@@ -14,7 +14,7 @@ from counterbench.causal.samples import Samples
 from counterbench.contracts.base import Finding, NotAskedError, require, run, unlike
 from counterbench.datasets.dataset import Dataset
 from counterbench.metrics.answers import wrong_scale
-from counterbench.models.model import Contestant
+from counterbench.models.model import Answer, Contestant
 from counterbench.models.reachable import evaluation_mode
 
 COUNT = 8
@@ -41,7 +41,7 @@ class ModelCase:
         asked = {"": {}, **{name: {name: value} for name, value in shifted.items()}}
         return {name: held for name, held in asked.items() if models.can_answer(self.contestant.model, list(held))}
 
-    def ask(self, held: Mapping[str, Tensor], rows: slice = slice(None), *, reverse: bool = False) -> dict[str, Tensor]:
+    def ask(self, held: Mapping[str, Tensor], rows: slice = slice(None), *, reverse: bool = False) -> Answer:
         """The answer to one question about some rows, checked as the evaluation checks it."""
         order = torch.arange(self.factual.count)[rows]
         order = order.flip(0) if reverse else order
@@ -88,8 +88,8 @@ def images_are_grey_levels(case: ModelCase) -> None:
     image = case.dataset.card.image
     if not image:
         raise NotAskedError("the dataset has no images")
-    pixels = case.ask(_any(case))[image], case.factual[image]
-    odd = wrong_scale([float(end) for images in pixels for end in images.aminmax()])
+    ends, factual = case.ask(_any(case)).ends, case.factual[image].aminmax()
+    odd = wrong_scale([*(ends or (0.0, 0.0)), *(float(end) for end in factual)])
     require(not odd, f"{odd}; clamp them, or scale 0..1 by 255 and -1..1 by (x + 1) * 127.5")
 
 

@@ -215,11 +215,14 @@ def _notes(exam: Exam, contestant: Contestant) -> list[str]:
 
 
 def _oddities(taking: Taking, switched: bool) -> list[str]:
-    """Frequent mistakes that no score names: images on another scale than grey levels; a network left in training mode."""
-    reach = taking.reach
+    """Frequent mistakes that no score names: images on another scale than grey levels, or out of range; a network left in training mode."""
+    reach, outside = taking.reach, taking.outside
     odd = "" if reach is None else wrong_scale(reach.tolist())
+    clamped = (
+        f"{max(outside, 1e-4):.2%} of the pixels of its answers were out of range and have been clamped to 0 or 255"
+    )
     mode = "it was in training mode, where answers depend on the batch; it was asked in evaluation mode"
-    return [odd] * bool(odd) + [mode] * switched
+    return [odd] * bool(odd) + [clamped] * (outside > 0) + [mode] * switched
 
 
 def _unavailable(taking: Taking) -> dict[str, str]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from counterbench.causal.chance import Generator
 from counterbench.causal.samples import Samples
-from counterbench.causal.variables import Variable
+from counterbench.causal.variables import Image, Variable
 from counterbench.errors import ModelError
 
 Values = Mapping[str, Tensor]
@@ -68,7 +68,7 @@ def can_answer(model: Model, intervened: Collection[str]) -> bool:
 
 def ask(
     model: Model, given: Samples, held: Mapping[str, Tensor], *, noise: Generator, variables: Mapping[str, Variable]
-) -> dict[str, Tensor]:
+) -> Answer:
     """A model's answer to one question, checked; see :func:`counterbench.models.model.checked_answer`.
 
     The model gets copies: what it does to its input must not reach the judges, nor the other models.
@@ -76,6 +76,28 @@ def ask(
     own = Samples({name: value.clone() for name, value in given.items()}, given.index.clone(), done=given.done)
     answer = model.counterfactual(own, {name: value.clone() for name, value in held.items()}, noise)
     return checked_answer(answer, variables, held, given.count)
+
+
+class Answer(dict[str, Tensor]):
+    """A checked answer: natural values by variable, images in whole grey levels 0 to 255.
+
+    Args:
+        values: as the model gave them.
+        image: the variable that is an image; "" where there is none.
+    """
+
+    def __init__(self, values: Values, image: str = ""):
+        super().__init__(values)
+        self.ends: tuple[float, float] | None = None
+        """Darkest and brightest pixel as the model gave them; None without images."""
+        self.outside: Tensor | None = None
+        """(N,), share of pixels that were out of range by more than rounding; None without images."""
+        if image:
+            raw = self[image].float()
+            low, high = raw.aminmax() if raw.numel() else (torch.zeros(()), torch.zeros(()))
+            self.ends = float(low), float(high)
+            self.outside = ((raw < -0.5) | (raw > 255.5)).flatten(1).double().mean(1)
+            self[image] = raw.round().clamp(0, 255)
 
 
 @dataclass(frozen=True)
@@ -97,10 +119,10 @@ class Contestant:
     """Which questions it answers, where it is answers from files."""
 
 
-def checked_answer(
-    answer: object, variables: Mapping[str, Variable], interventions: Values, count: int
-) -> dict[str, Tensor]:
+def checked_answer(answer: object, variables: Mapping[str, Variable], interventions: Values, count: int) -> Answer:
     """A model's answer on the CPU, every variable and nothing else, or a ModelError that says what is wrong with it.
+
+    Images are rounded and clamped to whole grey levels: whoever judges them or feeds them back sees what an image file could hold.
 
     Args:
         answer: what the model returned.
@@ -133,4 +155,4 @@ def checked_answer(
                 f"The model was asked for do({name}) but its answer has other values of {name!r}; an intervened variable must "
                 "be returned exactly as it was set."
             )
-    return checked
+    return Answer(checked, next((name for name, variable in variables.items() if isinstance(variable, Image)), ""))
