@@ -14,7 +14,7 @@ from counterbench.causal.samples import Samples
 from counterbench.contracts.base import Finding, NotAskedError, require, run, unlike
 from counterbench.datasets.dataset import Dataset
 from counterbench.metrics.answers import wrong_scale
-from counterbench.models.model import Answer, Contestant
+from counterbench.models.model import Answer, Contestant, shown_to
 from counterbench.models.reachable import evaluation_mode
 
 COUNT = 8
@@ -143,8 +143,9 @@ def leaves_its_input_alone(case: ModelCase) -> None:
     held = _any(case)
     before = {name: value.clone() for name, value in (*case.factual.items(), *held.items())}
     with torch.no_grad():
-        case.contestant.model.counterfactual(case.factual, held, SampleNoise(0, case.factual.index.tolist()))
-    moved = unlike(before, {**case.factual, **held})
+        shown = shown_to(case.contestant.model, case.factual)
+        case.contestant.model.counterfactual(shown, held, SampleNoise(0, case.factual.index.tolist()))
+    moved = unlike(before, {**shown, **held})
     require(not moved, f"it changed its input {', '.join(moved)} in place; copy before you write")
 
 
@@ -155,7 +156,7 @@ def noise_is_noise(case: ModelCase) -> None:
         raise NotAskedError("it has no methods abduct and sample_noise; abduction will not be measured")
     noise = SampleNoise(0, case.factual.index.tolist())
     with torch.no_grad():
-        abducted = model.abduct(case.factual, noise)
+        abducted = model.abduct(shown_to(model, case.factual), noise)
         prior = model.sample_noise(case.factual.count, SampleNoise(1, case.factual.index.tolist()))
     shapes = [
         {f"{variable}.{part}": tuple(value.shape) for variable, parts in drawn.items() for part, value in parts.items()}

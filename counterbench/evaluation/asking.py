@@ -17,13 +17,13 @@ from counterbench.evaluation.exam import Exam
 from counterbench.evaluation.taking import OUTSIDE, REACH, SHOWN, Taking, widest
 from counterbench.metrics.answers import Answers, Batch, NoiseSample
 from counterbench.models.cost import counted_passes, peak_memory
-from counterbench.models.model import Answer, Contestant, HasNoise, checked_answer
+from counterbench.models.model import Answer, Contestant, HasNoise, checked_answer, shown_to
 from counterbench.plans.question import Question
 
 
 @runtime_checkable
 class AnswersByQuestion(Protocol):
-    """A model whose answers were made elsewhere: it is told the question itself, and looks the answer up."""
+    """Answers that were made elsewhere: they are told the question itself, and look the answer up. No model that is asked is told it."""
 
     def answer_question(self, question: Question, given: Samples) -> Mapping[str, Tensor]:
         """Natural values of every variable for each row of the question, (N, ...).
@@ -96,7 +96,7 @@ class Asking:
     def _asked(self, contestant: Contestant, question: Question) -> Answer:
         given, variables, model = self._given(question), self.exam.dataset.variables, contestant.model
         with self.shared.shared.timed("model"):
-            if isinstance(model, AnswersByQuestion):
+            if contestant.coverage is not None and isinstance(model, AnswersByQuestion):
                 values = checked_answer(model.answer_question(question, given), variables, question.held, given.count)
             else:
                 noise = SampleNoise(self.exam.seed, question.streams())
@@ -164,7 +164,8 @@ class Asking:
         if contestant is None or not isinstance(contestant.model, HasNoise):
             return None
         factual, rows = self.shared.factual, self.shared.rows.tolist()
-        abducted = contestant.model.abduct(factual, SampleNoise(self.exam.seed, [f"abduct/{row}" for row in rows]))
+        seen = shown_to(contestant.model, factual)
+        abducted = contestant.model.abduct(seen, SampleNoise(self.exam.seed, [f"row/{row}" for row in rows]))
         prior = contestant.model.sample_noise(len(rows), SampleNoise(self.exam.seed, [f"prior/{row}" for row in rows]))
         return NoiseSample(_flat(abducted), _flat(prior))
 

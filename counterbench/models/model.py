@@ -73,9 +73,18 @@ def ask(
 
     The model gets copies: what it does to its input must not reach the judges, nor the other models.
     """
-    own = Samples({name: value.clone() for name, value in given.items()}, given.index.clone(), done=given.done)
-    answer = model.counterfactual(own, {name: value.clone() for name, value in held.items()}, noise)
+    answer = model.counterfactual(shown_to(model, given), {name: value.clone() for name, value in held.items()}, noise)
     return checked_answer(answer, variables, held, given.count)
+
+
+def shown_to(model: object, given: Samples) -> Samples:
+    """Copies of what a model may see of some samples: their values alone.
+
+    The baselines of this package that look something up in the data say so with `needs_rows`, and are told the rows and what was set before.
+    """
+    values = {name: value.clone() for name, value in given.items()}
+    told = getattr(model, "needs_rows", False) is True and type(model).__module__.startswith("counterbench.")
+    return Samples(values, given.index.clone(), done=given.done) if told else Samples(values)
 
 
 class Answer(dict[str, Tensor]):

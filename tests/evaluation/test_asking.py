@@ -3,8 +3,11 @@
 import pytest
 import torch
 
-from counterbench import evaluation
+from counterbench import evaluation, models
+from counterbench.causal.chance import SampleNoise, normal
+from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Continuous, Image
+from counterbench.errors import ModelError
 from counterbench.models.model import Contestant, checked_answer
 
 
@@ -74,3 +77,97 @@ def test_pixels_out_of_range_are_told(toy, exam):
     told = "12.50% of the pixels of its answers were out of range and have been clamped to 0 or 255"
     assert told in evaluation.evaluate(Contestant("m", Bright(toy)), exam).record.notes
     assert "out of range" not in " ".join(evaluation.evaluate(Contestant("n", Lossy(toy)), exam).record.notes)
+
+
+class Bookkeeper(Lossy):
+    """Knows every sample by its row: returns the photograph to every question that should lead back to it."""
+
+    def __init__(self, toy):
+        super().__init__(toy)
+        self.seen = {}
+
+    def counterfactual(self, factual, interventions, generator=None):
+        for i, row in enumerate(factual.index.tolist()):
+            self.seen.setdefault(row, factual["image"][i].clone())
+        answer = super().counterfactual(factual, interventions, generator)
+        back = torch.stack([self.seen[row] for row in factual.index.tolist()])
+        return {**answer, "image": back if factual.done or not interventions else answer["image"]}
+
+
+def test_a_model_that_looks_for_the_row_is_told_that_it_gets_none(toy, exam):
+    with pytest.raises(ModelError, match="not told which rows"):
+        evaluation.evaluate(Contestant("m", Bookkeeper(toy)), exam)
+
+    class Remembering(Lossy):
+        def counterfactual(self, factual, interventions, generator=None):
+            return {**super().counterfactual(factual, interventions), **factual.done}
+
+    with pytest.raises(ModelError, match="not told what was set before"):
+        evaluation.evaluate(Contestant("m", Remembering(toy)), exam)
+
+
+def test_questions_of_different_kinds_look_alike(toy, exam):
+    """What a model is given about a photograph names neither its row nor the kind of question."""
+    seen = []
+
+    class Curious(Lossy):
+        def counterfactual(self, factual, interventions, generator=None):
+            assert type(factual) is Samples
+            seen.append((vars(factual), sorted(vars(generator))))
+            return super().counterfactual(factual, interventions, generator)
+
+    evaluation.evaluate(Contestant("m", Curious(toy)), exam)
+    for given, chance in seen:
+        assert given["_index"] is None
+        assert given["_done"] == {}
+        assert chance == ["_streams"]
+
+
+def test_a_model_with_the_method_of_answers_from_files_is_not_told_the_question(toy, exam):
+    class Sly(Lossy):
+        def answer_question(self, question, given):
+            raise AssertionError("it was told the question")
+
+    assert values(Sly(toy), exam) == values(Lossy(toy), exam)
+
+
+def test_baselines_are_told_the_rows_and_models_that_say_so_are_not(toy, exam):
+    assert evaluation.evaluate(models.load("truth", exam.dataset), exam).record.numbers
+
+    class Claiming(Bookkeeper):
+        needs_rows = True
+
+    with pytest.raises(ModelError, match="not told which rows"):
+        evaluation.evaluate(Contestant("m", Claiming(toy)), exam)
+
+
+class Lucky:
+    """Perfect, and stochastic: where c is two, the image shows luck that nothing else does; it is drawn where it cannot be seen."""
+
+    def __init__(self, toy):
+        self.scm = toy.exact_scm()
+
+    def counterfactual(self, factual, interventions, generator=None):
+        answer = self.scm.counterfactual(factual, interventions)
+        luck = normal((factual.count,), generator, torch.empty(0)).clamp(-2, 2) * 8
+        shown = (answer["c"] == 2).float() - (factual["c"] == 2).float()
+        return {**answer, "image": answer["image"].round() + (luck.round() * shown)[:, None, None, None]}
+
+
+def test_a_perfect_model_that_draws_commutes_and_can_be_reversed(toy, exam):
+    """All its answers about one photograph share the exogenous noise, as Pearl's counterfactuals do."""
+    found = values(Lucky(toy), exam)
+    numbers = {key: value for key, value in found.items() if key[0] in ("commutativity", "reversibility")}
+    assert len(numbers) == 5
+    assert set(numbers.values()) == {0}
+    assert found["truth", "l1", "c", "", 0, "l1"] > 1
+
+
+def test_draws_are_the_same_whatever_the_batch_size(toy, exam):
+    whole = values(Lucky(toy), exam, batch_size=24)
+    for size in (1, 7):
+        assert values(Lucky(toy), exam, batch_size=size) == pytest.approx(whole, rel=1e-9)
+
+
+def test_streams_do_not_keep_their_names():
+    assert not hasattr(SampleNoise(0, ["row/3"]), "keys")
