@@ -13,6 +13,7 @@ from torch import Tensor
 from counterbench import models
 from counterbench.errors import ConfigError
 from counterbench.evaluation import numbers
+from counterbench.evaluation.asked_again import DEPENDS, depends
 from counterbench.evaluation.asking import unanswered
 from counterbench.evaluation.baseline_cache import load_columns, prune, save_columns, touch
 from counterbench.evaluation.exam import SPLIT, Exam, prepare
@@ -57,7 +58,7 @@ class Evaluation:
 def evaluate(
     contestant: Contestant, exam: Exam, *, batch_size: int | None = None, folder: Path | None = None
 ) -> Evaluation:
-    """Ask one model all questions, beside the baselines, and judge the answers.
+    """Ask one model all questions, beside the baselines, and judge the answers; then ask it about a few samples again.
 
     Args:
         contestant: the model.
@@ -76,6 +77,7 @@ def evaluate(
     known, waiting = _references(exam)
     with evaluation_mode(contestant.model) as switched:
         seconds = examine(exam, [taking, *waiting], batch_size=batch_size)
+        again = [DEPENDS] if depends(contestant, exam, taking.shown()) else []
     begun = time.perf_counter()
     with one_thread(), threadpool_limits(1):  # another number of threads is another order of summation
         columns = {MODEL: _with_failures(taking)}
@@ -87,6 +89,7 @@ def evaluate(
         seconds["metrics"] = time.perf_counter() - begun
         group = exam.dataset.split(SPLIT).group
         record = _record(exam, taking, columns, group, {**seconds, "start": started}, switched)
+    record = record.model_copy(update={"flags": [*again, *record.flags]})
     return Evaluation(record, columns[MODEL], group, exam.plan, taking.shown())
 
 
@@ -107,7 +110,9 @@ def _references(exam: Exam) -> tuple[dict[str, list[Column]], list[Taking]]:
     home = cache_folder() / "baselines"
     for name in (*baselines.available(exam.dataset.card), REAL):
         contestant = (
-            Contestant(name, baselines.BASELINES[name](exam.dataset, references=exam.suite.references))
+            Contestant(
+                name, baselines.BASELINES[name](exam.dataset, references=exam.suite.references), pixel_noise="none"
+            )
             if name in baselines.BASELINES
             else None
         )
@@ -174,6 +179,7 @@ def _record(
         questions=exam.plan.counts,
         clusters=len(asked_about.unique()),
         pixel_temperature=contestant.pixel_temperature,
+        pixel_noise=contestant.pixel_noise,
         parameters=contestant.parameters,
         training=contestant.training,
         numbers=results,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -120,12 +120,18 @@ class Contestant:
     weights_sha256: str | None = None
     parameters: int = 0
     pixel_temperature: float | None = None
+    pixel_noise: Literal["declared", "none", "unknown"] = "unknown"
+    """Whether its pixel-noise temperature is declared, it has no pixel noise, or nothing is known; follows from a temperature."""
     training: dict[str, Any] = field(default_factory=dict)
     """What the manifest of the training says: source, seed, epochs, limit, data."""
     notes: tuple[str, ...] = ()
     """What a reader of the record must know about this model."""
     coverage: Mapping[str, Any] | None = None
     """Which questions it answers, where it is answers from files."""
+
+    def __post_init__(self) -> None:
+        if self.pixel_temperature is not None:
+            object.__setattr__(self, "pixel_noise", "declared")
 
 
 def checked_answer(answer: object, variables: Mapping[str, Variable], interventions: Values, count: int) -> Answer:

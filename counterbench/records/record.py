@@ -197,7 +197,11 @@ class Record(_Part):
     questions: dict[str, int] = Field(description="questions of each kind; a chain of null interventions counts once")
     clusters: int = Field(description="independent units that were resampled for the intervals")
     pixel_temperature: float | None = Field(
-        description="how much of the abducted pixel noise the model puts back, 0 to 1"
+        description="how much of the abducted pixel noise the model puts back, 0 to 1; null where pixel_noise is not declared"
+    )
+    pixel_noise: Literal["declared", "none", "unknown"] = Field(
+        "unknown",
+        description="whether pixel_temperature is declared, the model has no pixel noise, or nothing is known",
     )
     parameters: int
     training: dict[str, Any] = Field(description="what the model's manifest says: source, seed, epochs, limit, data")
@@ -207,11 +211,15 @@ class Record(_Part):
     device: str
     versions: dict[str, str]
     notes: list[str] = Field(default_factory=list, description="for people; nothing else is read from them")
+    flags: list[str] = Field(default_factory=list, description="what a reader of a board must be warned of")
 
     @model_validator(mode="before")
     @classmethod
     def _of_an_older_schema(cls, content: Any) -> Any:
-        return upgraded(content) if isinstance(content, dict) else content
+        if not isinstance(content, dict):
+            return content
+        declared = content.get("pixel_temperature") is not None
+        return upgraded({**({"pixel_noise": "declared"} if declared else {}), **content})
 
     @property
     def left_out(self) -> list[str]:

@@ -7,7 +7,8 @@ from counterbench import evaluation, models
 from counterbench.causal.chance import SampleNoise, normal
 from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Continuous, Image
-from counterbench.errors import ModelError
+from counterbench.errors import ConfigError, ModelError
+from counterbench.evaluation import asked_again
 from counterbench.models.model import Contestant, checked_answer
 
 
@@ -171,3 +172,101 @@ def test_draws_are_the_same_whatever_the_batch_size(toy, exam):
 
 def test_streams_do_not_keep_their_names():
     assert not hasattr(SampleNoise(0, ["row/3"]), "keys")
+
+
+def flags(model, exam, **options):
+    return evaluation.evaluate(Contestant("m", model), exam, **options).record.flags
+
+
+class Steady(Lossy):
+    """Its change of the image is one grey level, times a factor."""
+
+    def factor(self, count):
+        return 1.0
+
+    def counterfactual(self, factual, interventions, generator=None):
+        answer = super().counterfactual(factual, interventions, generator)
+        return {**answer, "image": factual["image"] + self.factor(factual.count) * (answer["image"] - factual["image"])}
+
+
+def test_a_model_that_answers_the_same_is_not_flagged(toy, exam):
+    for model in (Steady(toy), Lucky(toy)):
+        for size in (3, 24):
+            assert flags(model, exam, batch_size=size) == []
+
+
+@pytest.mark.parametrize("size", [1, 8, 16, 24])
+def test_answers_that_depend_on_the_batch_are_flagged(toy, exam, size):
+    class ByBatch(Steady):
+        def factor(self, count):
+            return 1 / count
+
+    (flag,) = flags(ByBatch(toy), exam, batch_size=size)
+    assert flag.startswith("answers depend on")
+
+
+def test_answers_that_depend_on_the_order_of_calls_are_flagged(toy, exam):
+    class ByCall(Steady):
+        calls = 0
+
+        def factor(self, count):
+            self.calls += 1
+            return self.calls % 2
+
+    assert flags(ByCall(toy), exam) == [asked_again.DEPENDS]
+
+
+def test_answers_that_were_other_ones_when_they_were_judged_are_flagged(toy, exam):
+    class Tiring(Steady):
+        calls = 0
+
+        def factor(self, count):
+            self.calls += 1
+            return float(self.calls < 15)
+
+    assert flags(Tiring(toy), exam, batch_size=24) == [asked_again.DEPENDS]
+
+
+def test_attributes_that_depend_on_the_batch_are_flagged(toy, exam):
+    class ByBatch(Lossy):
+        def counterfactual(self, factual, interventions, generator=None):
+            answer = super().counterfactual(factual, interventions, generator)
+            return {**answer, "b": answer["b"] + (0.01 if factual.count == 1 and not interventions else 0)}
+
+    assert flags(ByBatch(toy), exam) == [asked_again.DEPENDS]
+
+
+def test_a_small_accelerator_is_asked_again_in_halves(toy, exam):
+    class Small(Lossy):
+        def counterfactual(self, factual, interventions, generator=None):
+            if factual.count > 3:
+                raise torch.OutOfMemoryError("out of memory")
+            return super().counterfactual(factual, interventions, generator)
+
+    assert flags(Small(toy), exam, batch_size=3) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "noise", "temperature"),
+    [(None, "unknown", None), ("none", "none", None), (0.25, "declared", 0.25), (0, "declared", 0)],
+)
+def test_silence_about_pixel_noise_is_not_none(toy, exam, said, noise, temperature):
+    model = Lossy(toy)
+    if said is not None:
+        model.pixel_temperature = said
+    contestant = models.foreign("m", model)
+    assert (contestant.pixel_noise, contestant.pixel_temperature) == (noise, temperature)
+    record = evaluation.evaluate(contestant, exam).record
+    assert (record.pixel_noise, record.pixel_temperature) == (noise, temperature)
+
+
+def test_a_temperature_is_a_share(toy):
+    model = Lossy(toy)
+    for wrong in (2, "cold", True):
+        model.pixel_temperature = wrong
+        with pytest.raises(ConfigError, match="give a number from 0 to 1"):
+            models.foreign("m", model)
+
+
+def test_baselines_have_no_pixel_noise(exam):
+    assert models.load("identity", exam.dataset).pixel_noise == "none"

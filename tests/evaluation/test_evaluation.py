@@ -297,7 +297,8 @@ def test_a_metric_keeps_the_options_of_its_suite(dataset):
     assert chosen.metrics == {"minimality": {"weights": [[0.5, 0.5]]}, "truth": {}}
 
 
-def test_the_question_is_asked_once_and_in_batches(toy, exam):
+def test_the_question_is_asked_once_and_in_batches(toy, exam, monkeypatch):
+    monkeypatch.setattr("counterbench.evaluation.evaluation.depends", lambda *_: False)
     asked = []
 
     class Counting(Noisy):

@@ -41,6 +41,12 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("COUNTERBENCH_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.fixture(autouse=True)
+def asked_once(monkeypatch):
+    """Calls are counted here, so nobody is asked again at the end; tests/evaluation/test_asking.py is about that."""
+    monkeypatch.setattr("counterbench.evaluation.evaluation.depends", lambda *_: False)
+
+
 @pytest.fixture
 def small_chunks(monkeypatch):
     monkeypatch.setattr(session, "chunk_size", lambda pixels: 16)
@@ -248,7 +254,7 @@ def test_null_answers_are_fed_back_with_their_attributes(toy, exam):
             if not interventions:
                 answer["a"] = factual["a"] + 0.1
                 given.append(dict(factual))
-                answered.append(answer)
+                answered.append({**answer, "image": answer["image"].round().clamp(0, 255)})
             return answer
 
     examined(toy, exam, Drifting(toy), 60)
