@@ -2,7 +2,8 @@
 
 a ~ N(0, 1);  b = 0.5 a + 1 + 0.8 e_b;  c in {0, 1, 2};  image = 128 + 12 (a TOP + b BOTTOM) + 20 c STRIPE + 4 e_image
 
-The noise of the image is orthogonal to TOP, BOTTOM and STRIPE, so a, b and c can be read off it exactly.
+The noise of the image is orthogonal to TOP, BOTTOM and STRIPE, so a, b and c can be read off it exactly. Everything is drawn on a grid
+(a in sixths, b in twelfths) such that every image, true counterfactuals as well, has whole grey levels.
 """
 
 from __future__ import annotations
@@ -43,10 +44,15 @@ def picture(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, noise: torch.Tens
     return (flat + 4 * clean(noise)).view(-1, 1, SIDE, SIDE)
 
 
+def on_grid(noise: torch.Tensor, step: float) -> torch.Tensor:
+    """Draws, rounded to multiples of a step."""
+    return (noise.double() / step).round() * step
+
+
 def clean(noise: torch.Tensor) -> torch.Tensor:
-    """Noise without its part along the patterns."""
-    basis = patterns() / patterns().norm(dim=1, keepdim=True)
-    return noise.double() - (noise.double() @ basis.T) @ basis
+    """Noise in quarters, (N, 64) -> (N, 64): what one pixel gets is taken from its neighbour, which has the same pattern."""
+    whole = (4 * noise.double()[:, ::2]).round() / 4
+    return torch.stack([whole, -whole], 2).flatten(1)
 
 
 def read(images: torch.Tensor) -> torch.Tensor:
@@ -89,8 +95,8 @@ class Toy(Dataset):
         generator = torch.Generator().manual_seed(self.splits.index(name))
         count = COUNTS[name]
         return {
-            "a": torch.randn(count, generator=generator),
-            "b": torch.randn(count, generator=generator),
+            "a": on_grid(torch.randn(count, generator=generator), 1 / 6),
+            "b": on_grid(torch.randn(count, generator=generator), 1 / 12 / B_NOISE),
             "c": torch.randint(3, (count,), generator=generator),
             "image": torch.randn(count, SIDE * SIDE, generator=generator),
         }
@@ -99,7 +105,8 @@ class Toy(Dataset):
         a = held.get("a", noise["a"])
         b = held.get("b", A_TO_B * a + B_SHIFT + B_NOISE * noise["b"])
         c = held.get("c", noise["c"])
-        return {"a": a, "b": b, "c": c, "image": picture(a, b, c, noise["image"]).float()}
+        image = picture(a, b, c, noise["image"]).float()
+        return {"a": a.float(), "b": b.float(), "c": c, "image": image}
 
     def split(self, name: str) -> Split:
         pairs = torch.arange(COUNTS[name]) // 2 + 1000 * self.splits.index(name)

@@ -30,9 +30,8 @@ class SampleNoise:
     """
 
     def __init__(self, seed: int, keys: Iterable[str | int]):
-        self.keys = list(keys)
-        """One name per sample: which question it is."""
-        self._streams = [np.random.Generator(np.random.Philox(key=_philox_key(seed, key))) for key in self.keys]
+        # The names are not kept: whoever draws learns nothing of the sample.
+        self._streams = [np.random.Generator(np.random.Philox(key=_philox_key(seed, key))) for key in keys]
 
     def __len__(self) -> int:
         return len(self._streams)

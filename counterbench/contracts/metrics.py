@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -32,6 +33,8 @@ _DIRECTIONS = ("lower", "higher", "one", "zero", "half")
 
 class _Grainy:
     """The answers of `identity` with grain that depends on the sample alone: something to measure in every question."""
+
+    needs_rows: ClassVar[bool] = True
 
     def __init__(self, dataset: Dataset):
         self._identity, self._image = baselines.BASELINES["identity"](dataset, references=1), dataset.card.image

@@ -14,7 +14,7 @@ from counterbench.causal.samples import Samples
 from counterbench.contracts.base import Finding, NotAskedError, require, run, unlike
 from counterbench.datasets.dataset import Dataset
 from counterbench.metrics.answers import wrong_scale
-from counterbench.models.model import Contestant
+from counterbench.models.model import Answer, Contestant, shown_to
 from counterbench.models.reachable import evaluation_mode
 
 COUNT = 8
@@ -41,7 +41,7 @@ class ModelCase:
         asked = {"": {}, **{name: {name: value} for name, value in shifted.items()}}
         return {name: held for name, held in asked.items() if models.can_answer(self.contestant.model, list(held))}
 
-    def ask(self, held: Mapping[str, Tensor], rows: slice = slice(None), *, reverse: bool = False) -> dict[str, Tensor]:
+    def ask(self, held: Mapping[str, Tensor], rows: slice = slice(None), *, reverse: bool = False) -> Answer:
         """The answer to one question about some rows, checked as the evaluation checks it."""
         order = torch.arange(self.factual.count)[rows]
         order = order.flip(0) if reverse else order
@@ -88,8 +88,8 @@ def images_are_grey_levels(case: ModelCase) -> None:
     image = case.dataset.card.image
     if not image:
         raise NotAskedError("the dataset has no images")
-    pixels = case.ask(_any(case))[image], case.factual[image]
-    odd = wrong_scale([float(end) for images in pixels for end in images.aminmax()])
+    ends, factual = case.ask(_any(case)).ends, case.factual[image].aminmax()
+    odd = wrong_scale([*(ends or (0.0, 0.0)), *(float(end) for end in factual)])
     require(not odd, f"{odd}; clamp them, or scale 0..1 by 255 and -1..1 by (x + 1) * 127.5")
 
 
@@ -143,8 +143,9 @@ def leaves_its_input_alone(case: ModelCase) -> None:
     held = _any(case)
     before = {name: value.clone() for name, value in (*case.factual.items(), *held.items())}
     with torch.no_grad():
-        case.contestant.model.counterfactual(case.factual, held, SampleNoise(0, case.factual.index.tolist()))
-    moved = unlike(before, {**case.factual, **held})
+        shown = shown_to(case.contestant.model, case.factual)
+        case.contestant.model.counterfactual(shown, held, SampleNoise(0, case.factual.index.tolist()))
+    moved = unlike(before, {**shown, **held})
     require(not moved, f"it changed its input {', '.join(moved)} in place; copy before you write")
 
 
@@ -155,7 +156,7 @@ def noise_is_noise(case: ModelCase) -> None:
         raise NotAskedError("it has no methods abduct and sample_noise; abduction will not be measured")
     noise = SampleNoise(0, case.factual.index.tolist())
     with torch.no_grad():
-        abducted = model.abduct(case.factual, noise)
+        abducted = model.abduct(shown_to(model, case.factual), noise)
         prior = model.sample_noise(case.factual.count, SampleNoise(1, case.factual.index.tolist()))
     shapes = [
         {f"{variable}.{part}": tuple(value.shape) for variable, parts in drawn.items() for part, value in parts.items()}

@@ -14,16 +14,16 @@ from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.evaluation.batches import SharedBatch
 from counterbench.evaluation.exam import Exam
-from counterbench.evaluation.taking import REACH, SHOWN, Taking, widest
+from counterbench.evaluation.taking import OUTSIDE, REACH, SHOWN, Taking, widest
 from counterbench.metrics.answers import Answers, Batch, NoiseSample
 from counterbench.models.cost import counted_passes, peak_memory
-from counterbench.models.model import Contestant, HasNoise, checked_answer
+from counterbench.models.model import Answer, Contestant, HasNoise, checked_answer, shown_to
 from counterbench.plans.question import Question
 
 
 @runtime_checkable
 class AnswersByQuestion(Protocol):
-    """A model whose answers were made elsewhere: it is told the question itself, and looks the answer up."""
+    """Answers that were made elsewhere: they are told the question itself, and look the answer up. No model that is asked is told it."""
 
     def answer_question(self, question: Question, given: Samples) -> Mapping[str, Tensor]:
         """Natural values of every variable for each row of the question, (N, ...).
@@ -93,10 +93,10 @@ class Asking:
             self.answers[question.name] = values
         return self.answers[question.name]
 
-    def _asked(self, contestant: Contestant, question: Question) -> Mapping[str, Tensor]:
+    def _asked(self, contestant: Contestant, question: Question) -> Answer:
         given, variables, model = self._given(question), self.exam.dataset.variables, contestant.model
         with self.shared.shared.timed("model"):
-            if isinstance(model, AnswersByQuestion):
+            if contestant.coverage is not None and isinstance(model, AnswersByQuestion):
                 values = checked_answer(model.answer_question(question, given), variables, question.held, given.count)
             else:
                 noise = SampleNoise(self.exam.seed, question.streams())
@@ -138,11 +138,14 @@ class Asking:
             return None
         return Answers(batch, question.swaps, self.answers[question.swaps.name], other=values)
 
-    def _note_reach(self, values: Mapping[str, Tensor]) -> None:
-        if self.shared.image:
-            pixels = values[self.shared.image], self.shared.view.images
-            ends = torch.tensor([float(end) for images in pixels for end in images.aminmax()], dtype=torch.float64)
-            self.taken[REACH] = widest([ends, *([self.taken[REACH]] if REACH in self.taken else [])])
+    def _note_reach(self, answer: Answer) -> None:
+        if answer.ends is None or answer.outside is None:
+            return
+        seen = (float(end) for end in self.shared.view.images.aminmax())
+        ends = torch.tensor([*answer.ends, *seen], dtype=torch.float64)
+        outside = torch.stack([answer.outside.sum(), torch.tensor(len(answer.outside), dtype=torch.float64)])
+        self.taken[REACH] = widest([ends, *([self.taken[REACH]] if REACH in self.taken else [])])
+        self.taken[OUTSIDE] = self.taken[OUTSIDE] + outside if OUTSIDE in self.taken else outside
 
     def _cost(self, seconds: float) -> dict[str, float]:
         contestant = self.taking.contestant
@@ -161,7 +164,8 @@ class Asking:
         if contestant is None or not isinstance(contestant.model, HasNoise):
             return None
         factual, rows = self.shared.factual, self.shared.rows.tolist()
-        abducted = contestant.model.abduct(factual, SampleNoise(self.exam.seed, [f"abduct/{row}" for row in rows]))
+        seen = shown_to(contestant.model, factual)
+        abducted = contestant.model.abduct(seen, SampleNoise(self.exam.seed, [f"row/{row}" for row in rows]))
         prior = contestant.model.sample_noise(len(rows), SampleNoise(self.exam.seed, [f"prior/{row}" for row in rows]))
         return NoiseSample(_flat(abducted), _flat(prior))
 

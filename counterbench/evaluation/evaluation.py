@@ -13,6 +13,7 @@ from torch import Tensor
 from counterbench import models
 from counterbench.errors import ConfigError
 from counterbench.evaluation import numbers
+from counterbench.evaluation.asked_again import DEPENDS, depends
 from counterbench.evaluation.asking import unanswered
 from counterbench.evaluation.baseline_cache import load_columns, prune, save_columns, touch
 from counterbench.evaluation.exam import SPLIT, Exam, prepare
@@ -59,7 +60,7 @@ class Evaluation:
 def evaluate(
     contestant: Contestant, exam: Exam, *, batch_size: int | None = None, folder: Path | None = None
 ) -> Evaluation:
-    """Ask one model all questions, beside the baselines, and judge the answers.
+    """Ask one model all questions, beside the baselines, and judge the answers; then ask it about a few samples again.
 
     Args:
         contestant: the model.
@@ -78,6 +79,7 @@ def evaluate(
     known, waiting = _references(exam)
     with evaluation_mode(contestant.model) as switched, exact_convolutions():
         seconds = examine(exam, [taking, *waiting], batch_size=batch_size)
+        again = [DEPENDS] if depends(contestant, exam, taking.shown()) else []
     begun = time.perf_counter()
     with one_thread(), threadpool_limits(1):  # another number of threads is another order of summation
         columns = {MODEL: _with_failures(taking)}
@@ -89,6 +91,7 @@ def evaluate(
         seconds["metrics"] = time.perf_counter() - begun
         group = exam.dataset.split(SPLIT).group
         record = _record(exam, taking, columns, group, {**seconds, "start": started}, switched)
+    record = record.model_copy(update={"flags": [*again, *record.flags]})
     return Evaluation(record, columns[MODEL], group, exam.plan, taking.shown())
 
 
@@ -109,7 +112,9 @@ def _references(exam: Exam) -> tuple[dict[str, list[Column]], list[Taking]]:
     home = cache_folder() / "baselines"
     for name in (*baselines.available(exam.dataset.card), REAL):
         contestant = (
-            Contestant(name, baselines.BASELINES[name](exam.dataset, references=exam.suite.references))
+            Contestant(
+                name, baselines.BASELINES[name](exam.dataset, references=exam.suite.references), pixel_noise="none"
+            )
             if name in baselines.BASELINES
             else None
         )
@@ -179,6 +184,7 @@ def _record(
         questions=exam.plan.counts,
         clusters=len(asked_about.unique()),
         pixel_temperature=contestant.pixel_temperature,
+        pixel_noise=contestant.pixel_noise,
         parameters=contestant.parameters,
         training=contestant.training,
         row_skill=None if isinstance(skill, str) else skill,
@@ -229,11 +235,14 @@ def _flags(exam: Exam, contestant: Contestant, columns: Sequence[Column]) -> lis
 
 
 def _oddities(taking: Taking, switched: bool) -> list[str]:
-    """Frequent mistakes that no score names: images on another scale than grey levels; a network left in training mode."""
-    reach = taking.reach
+    """Frequent mistakes that no score names: images on another scale than grey levels, or out of range; a network left in training mode."""
+    reach, outside = taking.reach, taking.outside
     odd = "" if reach is None else wrong_scale(reach.tolist())
+    clamped = (
+        f"{max(outside, 1e-4):.2%} of the pixels of its answers were out of range and have been clamped to 0 or 255"
+    )
     mode = "it was in training mode, where answers depend on the batch; it was asked in evaluation mode"
-    return [odd] * bool(odd) + [mode] * switched
+    return [odd] * bool(odd) + [clamped] * (outside > 0) + [mode] * switched
 
 
 def _unavailable(taking: Taking) -> dict[str, str]:

@@ -20,6 +20,8 @@ from counterbench.runtime.versions import source_hash, versions
 REAL = "real"
 REACH = "reach"
 """State in a chunk: how far the pixels of answers reach."""
+OUTSIDE = "outside"
+"""State in a chunk: the sum of answers' shares of pixels out of range, and how many answers there are."""
 SHOWN = 8
 """Answers to each question that are kept for the picture."""
 
@@ -101,6 +103,13 @@ class Taking:
         """Darkest and brightest pixel of all its answers, then of the images that they are about, (4,); None without images."""
         parts = [chunk[REACH] for chunk in self.chunks.values() if REACH in chunk]
         return widest(parts) if parts else None
+
+    @property
+    def outside(self) -> float:
+        """Share of pixels in all its answers that were out of range by more than rounding."""
+        parts = [chunk[OUTSIDE] for chunk in self.chunks.values() if OUTSIDE in chunk]
+        total, count = torch.stack(parts).sum(0).tolist() if parts else (0.0, 0.0)
+        return total / count if count else 0.0
 
     def shown(self) -> dict[str, Shown]:
         """Answers to look at, by intervened variable."""

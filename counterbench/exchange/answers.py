@@ -302,7 +302,7 @@ class AnswerFolder:
     def answer_question(self, question: Question, given: Samples) -> dict[str, Tensor]:
         """The answers to a question: claims, or what is known to be true, and the images."""
         names = [question.file(row) for row in given.index.tolist()]
-        images = np.stack([self._pixels(name) for name in names])
+        images = np.stack([self.pixels(name) for name in names])
         dtypes = {name: value.dtype for name, value in given.items()}
         values = {
             name: torch.tensor([self.claimed[one][name] for one in names], dtype=torch.float64).to(dtypes[name])
@@ -321,7 +321,8 @@ class AnswerFolder:
         """
         raise ModelError("Answers from files are looked up question by question; they answer nothing else.")
 
-    def _pixels(self, name: str) -> np.ndarray:
+    def pixels(self, name: str) -> np.ndarray:
+        """The image of an answer, (C, H, W), float32, as it was written."""
         path = self.files.get(name)
         return nothing(name, self.image) if path is None else read_image(path, self.image)
 

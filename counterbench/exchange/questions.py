@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 EXAM, QUESTIONS, ANSWERS, CLAIMS = "exam.json", "questions.csv", "answers", "answers.csv"
 BEGUN = "begun-from.sha256"
 """Beside a later round's questions: the answers that they begin with."""
+BEGUN_IMAGES = "images"
+"""Beside a later round's questions: the images of answers that were arrays, in whole grey levels."""
 
 _INSTRUCTIONS = """Questions of counterbench: {dataset}/{source}, suite {suite}
 {line}
@@ -55,7 +57,7 @@ round-1/questions.csv has one line per question:
 Answer every question with one image, {channels} x {height} x {width} (channels, rows, columns), in round-1/answers/:
 
   ID.png    {mode}, 8 bits per channel, or
-  ID.npy    numpy array of floats, grey levels 0 to 255, (channels, rows, columns)
+  ID.npy    numpy array, grey levels 0 to 255, (channels, rows, columns); it is rounded to whole ones before it is judged
 
 If your model also says what the other variables become, list it in round-1/answers.csv: a column id, and a column for each
 variable. Without it, what is known to be true counts.
@@ -245,7 +247,7 @@ def write_round(exam: Exam, folder: Path, number: int, answers: AnswerFolder | N
             earlier = question.follows.file(row)
             if earlier not in answers.files:  # what has no usable answer cannot be gone on from
                 continue
-            begun = answers.files[earlier].relative_to(folder).as_posix()
+            begun = _begun_from(earlier, answers, folder, home)
             before = answers.claimed[earlier]
         target = "" if value is None else written(dataset.variables[question.variable], value)
         shown = [written(dataset.variables[name], before[name]) for name in names]
@@ -255,6 +257,15 @@ def write_round(exam: Exam, folder: Path, number: int, answers: AnswerFolder | N
     if answers is not None:
         write_text(home / BEGUN, answers.fingerprint_before(number) + "\n")
     return count
+
+
+def _begun_from(name: str, answers: AnswerFolder, folder: Path, home: Path) -> str:
+    """The image of an answer, relative to the exam's folder: the file itself, or of an array its whole grey levels, which are judged."""
+    path = answers.files[name]
+    if path.suffix.lower() == ".npy":
+        path = own_subfolder(home, BEGUN_IMAGES) / f"{name}.npy"
+        _write_image(answers.pixels(name).round().clip(0, 255), path)
+    return path.relative_to(folder).as_posix()
 
 
 def written(variable: Variable, value: float) -> str:

@@ -16,7 +16,7 @@ from counterbench.leaderboard.order import Order, order
 from counterbench.leaderboard.paired import Difference
 from counterbench.leaderboard.scored import ScoredRecord
 from counterbench.records import totals
-from counterbench.records.record import CEILINGS, FLOORS, Estimate, Number, Record
+from counterbench.records.record import CEILINGS, FLOORS, UNSTEADY, Estimate, Number, Record
 from counterbench.records.row_skill import CHANGE_SKILL
 from counterbench.records.totals import Key
 
@@ -65,7 +65,12 @@ def rank(records: Sequence[NamedRecord], resamples: int = RESAMPLES) -> Ranking:
     """
     if not records:
         return Ranking()
-    comparable, notes = _alike(records)
+    steady = [one for one in records if not _unsteady(one.record)]
+    notes = [f"{one.name} has no rank: its {_unsteady(one.record)}" for one in records if one not in steady]
+    if not steady:
+        return Ranking(notes=tuple(notes))
+    comparable, others = _alike(steady)
+    notes += others
     whole, more = _scored(comparable)
     notes += more
     if {one.clusters for row in whole for one in row.ratios.values()} == {1}:
@@ -137,6 +142,11 @@ def _scored(comparable: Sequence[NamedRecord]) -> tuple[list[ScoredRecord], list
     return rows, notes
 
 
+def _unsteady(record: Record) -> str:
+    """The flag of a model whose answers are not answers to the question alone; empty if there is none."""
+    return next((flag for flag in record.flags if flag.startswith(UNSTEADY)), "")
+
+
 def _is_baseline(row: ScoredRecord) -> bool:
     return row.record.inputs.model in (*FLOORS, *CEILINGS)
 
@@ -168,6 +178,8 @@ def _why_not(record: Record, number: Number | None) -> str:
         return "the model was trained against its judge"
     if number.no_rank:
         return number.no_rank
+    if number.depends_on_temperature and record.pixel_noise == "unknown":
+        return "how much pixel noise the model puts back is not known"
     if number.given and (unclaimed or baseline):
         return "attributes were not claimed" if unclaimed else "baselines are told the attributes"
     return _gate(record, number) if number.preserves else ""

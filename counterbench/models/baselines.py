@@ -29,6 +29,7 @@ class Identity:
     """
 
     needs_image: ClassVar[bool] = False
+    needs_rows: ClassVar[bool] = True
 
     def __init__(self, dataset: Dataset, *, references: int = REFERENCES, split: str = "test"):
         self.dataset, self.references, self.split = dataset, references, split
@@ -104,6 +105,7 @@ class TrueCounterfactual:
     """Returns the true counterfactual, where the process is known: the ceiling of every table."""
 
     needs_image: ClassVar[bool] = False
+    needs_rows: ClassVar[bool] = True
 
     def __init__(self, dataset: Dataset, *, references: int = REFERENCES, split: str = "test"):
         self.dataset, self.split = dataset, split

@@ -15,7 +15,7 @@ from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
 from counterbench.causal.graph import CausalGraph
 from counterbench.causal.variables import Variable
 from counterbench.datasets.dataset import REFERENCES, Dataset
-from counterbench.errors import CheckpointError, ConfigError, UnknownNameError, suggestion
+from counterbench.errors import CheckpointError, ConfigError, UnknownNameError, short, suggestion
 from counterbench.mechanisms.base import Mechanism
 from counterbench.mechanisms.capabilities import HasPixelTemperature
 from counterbench.models import baselines
@@ -97,7 +97,12 @@ def load(
         )
     if name in baselines.BASELINES:
         baselines.require(name, dataset.card)
-        return Contestant(name, baselines.BASELINES[name](dataset, references=references), title=f"baseline `{name}`")
+        return Contestant(
+            name,
+            baselines.BASELINES[name](dataset, references=references),
+            title=f"baseline `{name}`",
+            pixel_noise="none",
+        )
     if name in registry.models:
         factory = registry.models.get(name)
         try:
@@ -136,7 +141,8 @@ def foreign(name: str, model: Model, *, code: object = None) -> Contestant:
 
     Args:
         name: in the record.
-        model: it may have an attribute `fingerprint`, text or a hash of what cannot be seen in it, such as files that it reads.
+        model: it may have an attribute `fingerprint`, text or a hash of what cannot be seen in it, such as files that it reads, and an
+            attribute `pixel_temperature`: how much of the abducted pixel noise it puts back, 0 to 1, or "none" if it has no such noise.
         code: what was given, where `model` wraps it.
     """
     held, unseen = state_hash(model if code is None else code)
@@ -150,8 +156,23 @@ def foreign(name: str, model: Model, *, code: object = None) -> Contestant:
         title=name,
         weights_sha256=hashlib.sha256(f"{own} {held}".encode()).hexdigest(),
         parameters=sum(weight.numel() for network in modules_of(code or model) for weight in network.parameters()),
+        **_pixel_noise(name, model if code is None else code),
         notes=notes,
     )
+
+
+def _pixel_noise(name: str, model: object) -> dict[str, Any]:
+    """What a model says of its pixel noise; unknown where it says nothing."""
+    said = getattr(model, "pixel_temperature", None)
+    if said is None:
+        return {}
+    if said == "none":
+        return {"pixel_noise": "none"}
+    if not isinstance(said, (int, float)) or isinstance(said, bool) or not 0 <= said <= 1:
+        raise ConfigError(
+            f'{name} has the pixel_temperature {short(said)}; give a number from 0 to 1, or "none" for a model without pixel noise.'
+        )
+    return {"pixel_temperature": float(said)}
 
 
 def _reject_collisions(dataset: str) -> None:
@@ -216,5 +237,8 @@ def _contestant(
         weights_sha256=weights_hash,
         parameters=sum(parameter.numel() for parameter in scm.parameters()),
         pixel_temperature=mechanism.pixel_temperature if isinstance(mechanism, HasPixelTemperature) else None,
+        pixel_noise="none"
+        if type(mechanism).__module__.startswith("counterbench.") or mechanism is None
+        else "unknown",
         training=training,
     )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from counterbench.causal.chance import Generator
 from counterbench.causal.samples import Samples
-from counterbench.causal.variables import Variable
+from counterbench.causal.variables import Image, Variable
 from counterbench.errors import ModelError
 
 Values = Mapping[str, Tensor]
@@ -68,14 +68,45 @@ def can_answer(model: Model, intervened: Collection[str]) -> bool:
 
 def ask(
     model: Model, given: Samples, held: Mapping[str, Tensor], *, noise: Generator, variables: Mapping[str, Variable]
-) -> dict[str, Tensor]:
+) -> Answer:
     """A model's answer to one question, checked; see :func:`counterbench.models.model.checked_answer`.
 
     The model gets copies: what it does to its input must not reach the judges, nor the other models.
     """
-    own = Samples({name: value.clone() for name, value in given.items()}, given.index.clone(), done=given.done)
-    answer = model.counterfactual(own, {name: value.clone() for name, value in held.items()}, noise)
+    answer = model.counterfactual(shown_to(model, given), {name: value.clone() for name, value in held.items()}, noise)
     return checked_answer(answer, variables, held, given.count)
+
+
+def shown_to(model: object, given: Samples) -> Samples:
+    """Copies of what a model may see of some samples: their values alone.
+
+    The baselines of this package that look something up in the data say so with `needs_rows`, and are told the rows and what was set before.
+    """
+    values = {name: value.clone() for name, value in given.items()}
+    told = getattr(model, "needs_rows", False) is True and type(model).__module__.startswith("counterbench.")
+    return Samples(values, given.index.clone(), done=given.done) if told else Samples(values)
+
+
+class Answer(dict[str, Tensor]):
+    """A checked answer: natural values by variable, images in whole grey levels 0 to 255.
+
+    Args:
+        values: as the model gave them.
+        image: the variable that is an image; "" where there is none.
+    """
+
+    def __init__(self, values: Values, image: str = ""):
+        super().__init__(values)
+        self.ends: tuple[float, float] | None = None
+        """Darkest and brightest pixel as the model gave them; None without images."""
+        self.outside: Tensor | None = None
+        """(N,), share of pixels that were out of range by more than rounding; None without images."""
+        if image:
+            raw = self[image].float()
+            low, high = raw.aminmax() if raw.numel() else (torch.zeros(()), torch.zeros(()))
+            self.ends = float(low), float(high)
+            self.outside = ((raw < -0.5) | (raw > 255.5)).flatten(1).double().mean(1)
+            self[image] = raw.round().clamp(0, 255)
 
 
 @dataclass(frozen=True)
@@ -89,6 +120,8 @@ class Contestant:
     weights_sha256: str | None = None
     parameters: int = 0
     pixel_temperature: float | None = None
+    pixel_noise: Literal["declared", "none", "unknown"] = "unknown"
+    """Whether its pixel-noise temperature is declared, it has no pixel noise, or nothing is known; follows from a temperature."""
     training: dict[str, Any] = field(default_factory=dict)
     """What the manifest of the training says: source, seed, epochs, limit, data."""
     notes: tuple[str, ...] = ()
@@ -96,11 +129,15 @@ class Contestant:
     coverage: Mapping[str, Any] | None = None
     """Which questions it answers, where it is answers from files."""
 
+    def __post_init__(self) -> None:
+        if self.pixel_temperature is not None:
+            object.__setattr__(self, "pixel_noise", "declared")
 
-def checked_answer(
-    answer: object, variables: Mapping[str, Variable], interventions: Values, count: int
-) -> dict[str, Tensor]:
+
+def checked_answer(answer: object, variables: Mapping[str, Variable], interventions: Values, count: int) -> Answer:
     """A model's answer on the CPU, every variable and nothing else, or a ModelError that says what is wrong with it.
+
+    Images are rounded and clamped to whole grey levels: whoever judges them or feeds them back sees what an image file could hold.
 
     Args:
         answer: what the model returned.
@@ -133,4 +170,4 @@ def checked_answer(
                 f"The model was asked for do({name}) but its answer has other values of {name!r}; an intervened variable must "
                 "be returned exactly as it was set."
             )
-    return checked
+    return Answer(checked, next((name for name, variable in variables.items() if isinstance(variable, Image)), ""))

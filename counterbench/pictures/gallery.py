@@ -17,7 +17,7 @@ from counterbench.causal.variables import Categorical, Continuous
 from counterbench.datasets.dataset import Dataset, Split
 from counterbench.errors import ConfigError, DataError, suggestion
 from counterbench.evaluation.evaluation import SPLIT, Evaluation
-from counterbench.models.model import Contestant, can_answer, checked_answer
+from counterbench.models.model import Contestant, ask, can_answer
 from counterbench.models.reachable import evaluation_mode
 from counterbench.pictures.grid import InterventionColumns, captions, draw_grid, grid_figure
 from counterbench.pictures.sheet import draw_sheet
@@ -59,8 +59,7 @@ def intervention_columns(
             f"{contestant.name} does not answer questions about {', '.join(interventions)}. {dataset.card.truth.strip()}"
         )
     with torch.no_grad(), evaluation_mode(contestant.model):
-        returned = contestant.model.counterfactual(factual, interventions, noise)
-    answer = checked_answer(returned, dataset.variables, interventions, factual.count)
+        answer = ask(contestant.model, factual, interventions, noise=noise, variables=dataset.variables)
     truth = dataset.truth(SPLIT, factual.index, interventions)[image] if dataset.knows_truth(interventions) else None
     words = [captions(dataset.variables[name], value) for name, value in interventions.items()]
     return InterventionColumns(

@@ -15,7 +15,7 @@ Kind = Literal["null", "single", "return", "pair"]
 class Question:
     """One entry of a plan, asked about each of its images.
 
-    Streams of chance and names of files derive from it, never the other way round.
+    Names of files derive from it, never the other way round.
 
     Args:
         kind: null, single, return (what was set is set back) or pair (a second variable is set).
@@ -67,8 +67,8 @@ class Question:
         )
 
     def streams(self) -> list[str]:
-        """The name of each image's stream of chance."""
-        return [f"{self.name}/{row}" for row in self.rows.tolist()]
+        """The name of each image's stream of chance: one for all questions about it, so that they share its exogenous noise."""
+        return [f"row/{row}" for row in self.rows.tolist()]
 
     def file(self, row: int) -> str:
         """What the answer about a row is called on disk, without ending: `pair.age.sex.000012`."""

@@ -26,6 +26,9 @@ FLOORS = ("identity", "noise", "retrieve", "resample")
 CEILINGS = ("truth", "real")
 """What nobody can be better than: the true counterfactual; real images with their own attributes."""
 
+UNSTEADY = "answers depend on"
+"""How the flag of a record begins whose model answers otherwise when it is asked in another way: it has no rank."""
+
 TARGETS = {"one": 1.0, "zero": 0.0, "half": 0.5}
 """The best value of a number that is best in the middle, by its direction."""
 
@@ -240,7 +243,11 @@ class Record(_Part):
     questions: dict[str, int] = Field(description="questions of each kind; a chain of null interventions counts once")
     clusters: int = Field(description="independent units that were resampled for the intervals")
     pixel_temperature: float | None = Field(
-        description="how much of the abducted pixel noise the model puts back, 0 to 1"
+        description="how much of the abducted pixel noise the model puts back, 0 to 1; null where pixel_noise is not declared"
+    )
+    pixel_noise: Literal["declared", "none", "unknown"] = Field(
+        "unknown",
+        description="whether pixel_temperature is declared, the model has no pixel noise, or nothing is known",
     )
     parameters: int
     training: dict[str, Any] = Field(description="what the model's manifest says: source, seed, epochs, limit, data")
@@ -253,8 +260,8 @@ class Record(_Part):
     seconds: dict[str, float]
     device: str
     versions: dict[str, str]
-    flags: list[str] = Field(default_factory=list, description="what a reader of a board must be warned of")
     notes: list[str] = Field(default_factory=list, description="for people; nothing else is read from them")
+    flags: list[str] = Field(default_factory=list, description="what a reader of a board must be warned of")
 
     @property
     def left_out(self) -> list[str]:
