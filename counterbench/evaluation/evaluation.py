@@ -161,7 +161,7 @@ def _record(
     spent = {name: value for name, value in seconds.items() if name != "start"}
     spent |= {"statistics": time.perf_counter() - begun, "total": time.perf_counter() - seconds["start"]}
     source = contestant.training.get("source")
-    skipped = {**_unavailable(taking), **_unanswered(exam, taking, columns[MODEL]), **undefined}
+    skipped = {**_unavailable(taking), **_unanswered(exam, taking, columns[MODEL]), **_untold(exam), **undefined}
     notes = [*exam.dataset.notes, *_notes(exam, contestant), *_oddities(taking, switched)]
     return Record(
         title=contestant.title,
@@ -209,9 +209,29 @@ def _notes(exam: Exam, contestant: Contestant) -> list[str]:
     trained_on = contestant.training.get("source")
     if trained_on not in (None, exam.dataset.source):
         notes.append(f"trained on the source {trained_on}, evaluated on {exam.dataset.source}")
+    if exam.targets.reference is not None:
+        notes += [
+            f"targets of {names} under do({name}) are those of the reference SCM: they assume its graph, its mechanisms, and no hidden "
+            "confounders"
+            for name, names in _assumed(exam).items()
+        ]
     if exam.plan_file:
         notes.append(f"the questions come from the file {exam.plan_file}; the seed decides the noise alone")
     return notes
+
+
+def _assumed(exam: Exam) -> dict[str, str]:
+    """Intervened variable -> its descendants whose true values nobody knows."""
+    names = exam.plan.single if exam.dataset.card.image else ()
+    return {name: ", ".join(assumed) for name in names if (assumed := exam.targets.assumed(name))}
+
+
+def _untold(exam: Exam) -> dict[str, str]:
+    """Targets that nothing is known about, and why."""
+    if exam.targets.reference is not None:
+        return {}
+    why = "they are factual values: there is no truth and no reference SCM; counterbench train-judges fits one"
+    return {f"targets of {names} under do({name})": why for name, names in _assumed(exam).items()}
 
 
 def _oddities(taking: Taking, switched: bool) -> list[str]:

@@ -15,6 +15,7 @@ from counterbench.causal.samples import Samples
 from counterbench.datasets.dataset import REFERENCES, Dataset
 from counterbench.datasets.matching import Matcher
 from counterbench.errors import ConfigError
+from counterbench.models.building import load_reference
 from counterbench.models.targets import Targets
 
 NOISE = 10.0
@@ -32,7 +33,7 @@ class Identity:
 
     def __init__(self, dataset: Dataset, *, references: int = REFERENCES, split: str = "test"):
         self.dataset, self.references, self.split = dataset, references, split
-        self.targets = Targets(dataset, split=split)
+        self.targets = Targets(dataset, load_reference(dataset.card, dataset.source), split=split)
 
     def attributes(self, given: Samples, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Counterfactual values of everything but the image, as far as they are known."""
