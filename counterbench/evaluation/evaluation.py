@@ -211,19 +211,13 @@ def _notes(exam: Exam, contestant: Contestant) -> list[str]:
         notes.append(f"trained on the source {trained_on}, evaluated on {exam.dataset.source}")
     if exam.targets.reference is not None:
         notes += [
-            f"targets of {names} under do({name}) are those of the reference SCM: they assume its graph, its mechanisms, and no hidden "
+            f"targets of {', '.join(names)} under do({name}) are those of the reference SCM: they assume its graph, its mechanisms, and no hidden "
             "confounders"
-            for name, names in _assumed(exam).items()
+            for name, names in exam.assumed.items()
         ]
     if exam.plan_file:
         notes.append(f"the questions come from the file {exam.plan_file}; the seed decides the noise alone")
     return notes
-
-
-def _assumed(exam: Exam) -> dict[str, str]:
-    """Intervened variable -> its descendants whose true values nobody knows."""
-    names = exam.plan.single if exam.dataset.card.image else ()
-    return {name: ", ".join(assumed) for name in names if (assumed := exam.targets.assumed(name))}
 
 
 def _untold(exam: Exam) -> dict[str, str]:
@@ -231,7 +225,7 @@ def _untold(exam: Exam) -> dict[str, str]:
     if exam.targets.reference is not None:
         return {}
     why = "they are factual values: there is no truth and no reference SCM; counterbench train-judges fits one"
-    return {f"targets of {names} under do({name})": why for name, names in _assumed(exam).items()}
+    return {f"targets of {', '.join(names)} under do({name})": why for name, names in exam.assumed.items()}
 
 
 def _oddities(taking: Taking, switched: bool) -> list[str]:

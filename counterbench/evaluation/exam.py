@@ -133,6 +133,12 @@ class Exam:
         )
 
     @cached_property
+    def assumed(self) -> dict[str, tuple[str, ...]]:
+        """Intervened variable -> its descendants whose true values nobody knows; nothing of a dataset without images."""
+        names = self.plan.single if self.dataset.card.image else ()
+        return {name: assumed for name in names if (assumed := self.targets.assumed(name))}
+
+    @cached_property
     def judge_fingerprints(self) -> dict[str, list[str]]:
         """Variable -> what decides each judge's readings; beside them the reference SCM, where there is one."""
         fingerprints = {name: panel.fingerprints for name, panel in self.panels.items()}
@@ -178,6 +184,7 @@ class Exam:
             references=self.references,
             noise=noise or {},
             rows=plan.index,
+            assumed=self.assumed if self.targets.reference is not None else {},
         )
 
     @cached_property

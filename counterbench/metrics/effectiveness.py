@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -72,7 +73,7 @@ class Effectiveness(SampleMetric):
         "absolute error, accuracy, and for binary variables balanced accuracy, area under the ROC curve and F1, each over the whole "
         "set. The target of what is set is the value set; of its descendants, the true value where it is known, else that of the "
         "dataset's reference SCM, else the factual value; of everything else, the factual value. What the model itself claims does "
-        "not count. skill = 1 - error / error of the baseline `identity`, for what is set and its descendants. Where several judges "
+        "not count; where a reference SCM is the target, attribute error says how far the claim is from it. skill = 1 - error / error of the baseline `identity`, for what is set and its descendants. Where several judges "
         "measure, their mean counts; spread and agreement say how far they are apart."
     )
     blind_to = (
@@ -94,7 +95,12 @@ class Effectiveness(SampleMetric):
                     cells.append(self._skill(intervened, measured))
                 if measured in self.setting.ensembles:
                     cells += self._ensemble(intervened, measured)
+            cells += [self._claim(intervened, name) for name in self.setting.assumed.get(intervened, ())]
         return cells
+
+    def _claim(self, intervened: str, name: str) -> Cell:
+        cell = error_cell(self.setting.variables[name], intervened, "attribute_error", "attribute_accuracy")
+        return replace(cell, role="detail", given=True)
 
     def _cell(self, intervened: str, measured: str) -> Cell:
         return error_cell(self.setting.variables[measured], intervened, "absolute_error", "accuracy")
@@ -133,12 +139,16 @@ class Effectiveness(SampleMetric):
         return [spread] if continuous else [agreement, spread]
 
     def judges_of(self, cell: Cell) -> tuple[str, ...]:
-        return (cell.measured,)
+        return () if cell.quantity.startswith("attribute") else (cell.measured,)
 
     def update(self, answers: Answers) -> None:
         if answers.kind != "single":
             return
         (intervened,) = answers.intervened
+        for name in self.setting.assumed.get(intervened, ()) if answers.own is None else ():
+            cell, claim, target = self._claim(intervened, name), answers.values[name], answers.targets[name]
+            difference = (claim.double() - target.double()).abs()
+            self.add(cell, answers.index, difference if cell.direction == "lower" else (difference == 0).double())
         for measured in self.setting.judged:
             variable, target = self.setting.variables[measured], answers.expected[measured]
             reading = answers.view.measured[measured]

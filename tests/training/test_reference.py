@@ -117,6 +117,19 @@ def test_with_its_truth_hidden_the_truth_is_at_the_ceiling_and_doing_nothing_bel
     assert any(note.startswith("targets of b under do(a) are those of the reference SCM") for note in record.notes)
 
 
+def test_what_the_model_claims_is_judged_apart(card):
+    """A claim that nothing follows is as far from the reference as its effect is long; it does not enter the skill."""
+    exam = prepared(card)
+    claimed, _ = numbers(Nothing(), exam)
+    known, _ = numbers(toy_module.ExactModel(), exam)
+    key = "effectiveness", "attribute_error", "a", "b", 0, ""
+    moved = (exam.plan.single["a"] - exam.dataset.split("test").values["a"]).abs().mean()
+    assert claimed[key].value == pytest.approx(0.5 * float(moved), rel=0.1)
+    assert known[key].value < 0.1 * claimed[key].value
+    assert claimed[key].detail
+    assert "real" not in claimed[key].references
+
+
 def test_without_a_reference_the_record_says_what_is_not_known(card):
     """It prefers doing nothing to the truth, which is why it says so."""
     exam = prepared(card.model_copy(update={"reference_scm": {}}))
