@@ -67,3 +67,11 @@ def test_what_no_arrow_reaches_is_held_against_its_factual_value(toy, exam):
 
     found = scores(Moves(), exam)
     assert found["effectiveness", "absolute_error", "c", "b", 0, ""] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_real_images_are_held_against_their_own_attributes(toy, exam):
+    """The toy's judge reads exactly: whatever is asked, real images show what they are."""
+    numbers = evaluation.evaluate(Contestant("model", Unchanged(toy, False)), exam).record.numbers
+    errors = [number.references["real"].value for number in numbers if number.quantity == "absolute_error"]
+    assert len(errors) == 6
+    assert max(errors) < 1e-4

@@ -19,10 +19,7 @@ from counterbench.plugins import registry
 from counterbench.training import reference
 from counterbench.training.hardware import Hardware
 
-LINEAR = MechanismEntry(
-    family="toy-linear",
-    fit=Fit(epochs=12, batch_size=32, learning_rate=0.03, weight_decay=0, warmup_steps=10, cosine=True),
-)
+FIT = Fit(epochs=12, batch_size=32, learning_rate=0.03, weight_decay=0, warmup_steps=10, cosine=True)
 
 
 class ShakyReader(toy_module.ToyReader):
@@ -58,8 +55,9 @@ def shaky():
 
 def fitted(dataset, folder, monkeypatch):
     """What a card says of the reference SCM that is fitted to a linear dataset."""
+    families = {"continuous": "toy-linear", "binary": "bernoulli"}
     mechanisms = {
-        name: LINEAR if variable.kind == "continuous" else MechanismEntry(family="categorical", fit=LINEAR.fit)
+        name: MechanismEntry(family=families.get(variable.kind, "categorical"), fit=FIT)
         for name, variable in dataset.variables.items()
         if name != dataset.card.image
     }
@@ -173,7 +171,7 @@ def test_baselines_know_the_same_targets(card):
         assert not torch.equal(answer["b"], factual["b"])
 
 
-def test_every_row_has_one_stream_of_chance(tmp_path):
+def test_every_row_has_one_stream_of_chance(tmp_path, monkeypatch):
     """Two attributes of two classes: what a row's targets are depends on neither its batch nor what else was asked."""
     variables = {
         "p": {"kind": "binary"},
@@ -202,13 +200,13 @@ def test_every_row_has_one_stream_of_chance(tmp_path):
         def true_attributes(self, split, index, interventions):
             return dict(interventions)
 
-    entry = reference.fit_reference([Coins(plain)], tmp_path, hardware=Hardware("cpu"), epochs=3)
+    entry = fitted(Coins(plain), tmp_path, monkeypatch)
     dataset = Coins(pinned(plain, entry, tmp_path))
     targets = Targets(dataset, load_reference(dataset.card, "mine"))
     ones, rows = torch.ones(300, dtype=torch.long), torch.arange(300)
     whole = targets.known(rows, {"p": ones})["q"]
-    assert torch.equal(whole[100:107], targets.known(rows[100:107], {"p": ones[:7]})["q"])
-    assert set(whole.tolist()) == {0, 1}
+    assert torch.equal(whole[100:], targets.known(rows[100:], {"p": ones[100:]})["q"])
+    assert (whole != dataset.attributes("test")["q"]).sum() > 20
     stays = dataset.attributes("test")["p"] == 1
     assert torch.equal(whole[stays], dataset.attributes("test")["q"][stays])
 
