@@ -115,7 +115,8 @@ def _questions(record: Record, exam: Exam) -> Iterator[str]:
 def _differ(what: str, said: Mapping[str, object], ours: Mapping[str, object]) -> Iterator[str]:
     for name in sorted(said.keys() | ours.keys()):
         if said.get(name) != ours.get(name):
-            yield f"other {what} of {name}: {short(said.get(name, 'none'))}, here {short(ours.get(name, 'none'))}"
+            told, known = (short(values[name]) if name in values else "none" for values in (said, ours))
+            yield f"other {what} of {name}: {told}, here {known}"
 
 
 def _numbers(record: Record, exam: Exam) -> Iterator[str]:
