@@ -116,13 +116,13 @@ def answers(dataset: Toy, answer, order, noise: bool = True):
         for cycle in (1, 2):
             given = Samples(answer(given, {}, given), rows)
             null = Question("null", rows, follows=null, cycle=cycle)
-            yield Answers(batch, null, given, floor=factual, truth=factual)
+            yield Answers(batch, null, given, targets=factual, truth=factual)
         singles, asked = {}, {}
         for name in NAMES:
             held, truth = {name: wanted(name)}, truth_of({name: wanted(name)})
             singles[name] = Samples(answer(factual, held, truth), rows, done=held)
             asked[name] = Question("single", rows, name, held[name])
-            floor = identity.counterfactual(factual, held)
+            targets = identity.attributes(factual, held)
             cost = {
                 "seconds": 0.5,
                 "evaluations": 2.0,
@@ -130,7 +130,7 @@ def answers(dataset: Toy, answer, order, noise: bool = True):
                 "peak_memory": float(rows[0]),
                 "training_time": 3.0,
             }
-            yield Answers(batch, asked[name], singles[name], floor=floor, truth=truth, cost=cost)
+            yield Answers(batch, asked[name], singles[name], targets=targets, truth=truth, cost=cost)
         for name in NAMES:
             held = {name: factual[name]}
             back = Question("return", rows, name, factual[name], asked[name])

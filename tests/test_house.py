@@ -36,6 +36,7 @@ def test_no_code_copies_the_habits_we_forbid():
         "training/resuming.py": ["weights_only=True"],
         "training/recipes.py": ["fork_rng"],
         "training/features.py": ["fork_rng"],
+        "training/reference.py": ["fork_rng"],
         "features/lpips.py": ["weights_only=True"],
         "features/inception.py": ["weights_only=True"],
     }

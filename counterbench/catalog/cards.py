@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from counterbench.catalog import declarations, section
 from counterbench.catalog.names import ClassName, Name, Unit, VariableName
 from counterbench.catalog.reading import Declaration, read
+from counterbench.catalog.recipes import MechanismEntry
 from counterbench.causal.graph import CausalGraph
 from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Ordinal, Variable
 from counterbench.errors import ConfigError, CounterbenchError, UnknownNameError, short
@@ -127,6 +128,16 @@ class FeatureEntry(Instrument):
     """What a feature space needs to know about a dataset."""
 
 
+class ReferenceEntry(Declaration):
+    """A fitted causal model of the attributes: what follows from an intervention where the truth is not known."""
+
+    mechanisms: dict[VariableName, MechanismEntry]
+    """Of every attribute, as in a recipe."""
+    weights: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    note: str = ""
+
+
 class RoleEntry(Declaration):
     """What else the samples of a dataset carry, for metrics and recipes that need it."""
 
@@ -158,6 +169,8 @@ class Card(Declaration):
     judges: dict[str, tuple[JudgeEntry, ...]] = Field(default_factory=dict)
     features: dict[str, FeatureEntry] = Field(default_factory=dict)
     """feature space -> its options and pinned weights for this dataset."""
+    reference_scm: dict[Name, ReferenceEntry] = Field(default_factory=dict)
+    """source -> what answers are held against where no true counterfactual attributes are known."""
     roles: dict[Role, RoleEntry] = Field(default_factory=dict)
     """identity: who it is; domain: under what conditions (a scanner); mask: parts of the image; boxes: where something is; label:
     whether it is there; caption: a sentence."""
@@ -194,6 +207,7 @@ class Card(Declaration):
         said = {f"judge of {name}": entry.sources for name, entries in self.judges.items() for entry in entries}
         said |= {f"feature space {name}": entry.sources for name, entry in self.features.items()}
         said |= {f"role {name}": entry.sources for name, entry in self.roles.items()}
+        said |= {"reference SCM": tuple(self.reference_scm)}
         for what, sources in said.items():
             if unknown := set(sources) - set(self.sources):
                 raise ValueError(
@@ -238,8 +252,8 @@ class Card(Declaration):
         """Names of the attributes that a plan may set."""
         return tuple(name for name in self.attributes if self.variables[name].intervenable)
 
-    def weights_of(self, entry: Instrument) -> Path | None:
-        """The file that a judge or feature space of this card is pinned to, or None.
+    def weights_of(self, entry: Instrument | ReferenceEntry) -> Path | None:
+        """The file that a judge, feature space or reference SCM of this card is pinned to, or None.
 
         Raises:
             ConfigError: for a card that names weights but was not read from a file.

@@ -123,12 +123,12 @@ def train_judges(
     device: str,
     quiet: bool,
 ) -> None:
-    """Train the classifiers that judge categorical variables, on the split that no model sees."""
+    """Train the classifiers that judge categorical variables, on the split that no model sees; fit the reference SCM of the attributes."""
     import json
 
     from counterbench.errors import ConfigError
     from counterbench.runtime.devices import choose_device
-    from counterbench.training import judges
+    from counterbench.training import judges, reference
     from counterbench.training.hardware import Hardware
 
     show_progress(quiet)
@@ -141,6 +141,7 @@ def train_judges(
                 f"--variable {label}: choose a categorical variable of {dataset}: {', '.join(k for k, v in kinds.items() if v in _CLASSES)}."
             )
     report = judges.train_judges(loaded, labels, output=output, hardware=place, seed=seed, epochs=epochs)
+    reference.fit_reference(loaded, output, hardware=place, seed=seed, epochs=epochs)
     put_json(json.dumps(report, indent=1))
 
 

@@ -127,11 +127,13 @@ class Asking:
         """What metrics judge; None where a pair waits for its other order."""
         batch, factual, real = self.batch, self.shared.factual, self.taking.contestant is None
         if question.kind == "null":
-            return Answers(batch, question, values, floor=factual, truth=factual)
+            return Answers(batch, question, values, targets=factual, truth=factual)
         if question.kind == "single":
             name = question.variable
-            floor, truth = self.shared.floor(name), None if real else self.shared.truth(name)
-            return Answers(batch, question, values, floor, truth, cost={} if real else self._cost(seconds))
+            targets = self.shared.targets(name)
+            if real:
+                return Answers(batch, question, values, targets, own=factual)
+            return Answers(batch, question, values, targets, self.shared.truth(name), cost=self._cost(seconds))
         if question.kind == "return":
             return Answers(batch, question, values)
         if question.swaps is None or question.swaps.name not in self.answers:

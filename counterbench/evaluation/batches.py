@@ -39,7 +39,7 @@ class Shared:
 
     @cached_property
     def identity(self) -> Identity:
-        """Counterfactual attributes, as far as they are known."""
+        """Answers with the attributes that questions should lead to."""
         return Identity(self.exam.dataset)
 
     @cached_property
@@ -74,15 +74,15 @@ class SharedBatch:
         self.questions = [question.at(positions) for question in self.exam.plan.questions]
         self._held = {question.variable: question.held for question in self.questions if question.kind == "single"}
         self.view = View(picture(self.factual, self.image), shared.instruments, group=split.group[self.rows])
-        self._floors: dict[str, dict[str, Tensor]] = {}
+        self._targets: dict[str, dict[str, Tensor]] = {}
         self._truths: dict[str, dict[str, Tensor] | None] = {}
         self._matched: dict[str, View] = {}
 
-    def floor(self, variable: str) -> dict[str, Tensor]:
-        """Counterfactual attributes, as far as they are known; the image unchanged."""
-        if variable not in self._floors:
-            self._floors[variable] = self.shared.identity.attributes(self.factual, self._held[variable])
-        return self._floors[variable]
+    def targets(self, variable: str) -> dict[str, Tensor]:
+        """What attributes should be under the plan's intervention on `variable`; the image unchanged."""
+        if variable not in self._targets:
+            self._targets[variable] = self.shared.identity.attributes(self.factual, self._held[variable])
+        return self._targets[variable]
 
     def truth(self, variable: str) -> dict[str, Tensor] | None:
         """The true counterfactual, where it is known."""
@@ -104,7 +104,7 @@ class SharedBatch:
         if variable not in self._matched:
             keys = [f"matched/{variable}/{row}" for row in self.rows.tolist()]
             drawn = SampleNoise(self.exam.seed, keys).uniform(1)[:, 0]
-            rows = self.shared.matcher.random(self.floor(variable), drawn)
+            rows = self.shared.matcher.random(self.targets(variable), drawn)
             real = self.exam.dataset.reference(self.exam.suite.references)
             self._matched[variable] = View(real.take(rows)[self.image], self.shared.instruments, group=real.group[rows])
         return self._matched[variable]

@@ -169,7 +169,7 @@ def _record(
     spent = {name: value for name, value in seconds.items() if name != "start"}
     spent |= {"statistics": time.perf_counter() - begun, "total": time.perf_counter() - seconds["start"]}
     source = contestant.training.get("source")
-    skipped = {**_unavailable(taking), **_unanswered(exam, taking, columns[MODEL]), **undefined}
+    skipped = {**_unavailable(taking), **_unanswered(exam, taking, columns[MODEL]), **_untold(exam), **undefined}
     if isinstance(skill, str):
         skipped["row skill"] = skill
     notes = [*exam.dataset.notes, *_notes(exam, contestant), *_oddities(taking, switched)]
@@ -222,6 +222,12 @@ def _notes(exam: Exam, contestant: Contestant) -> list[str]:
     trained_on = contestant.training.get("source")
     if trained_on not in (None, exam.dataset.source):
         notes.append(f"trained on the source {trained_on}, evaluated on {exam.dataset.source}")
+    if exam.targets.reference is not None:
+        notes += [
+            f"targets of {', '.join(names)} under do({name}) are those of the reference SCM: they assume its graph, its mechanisms, and no hidden "
+            "confounders"
+            for name, names in exam.assumed.items()
+        ]
     if exam.plan_file:
         notes.append(f"the questions come from the file {exam.plan_file}; the seed decides the noise alone")
     return notes
@@ -232,6 +238,14 @@ def _flags(exam: Exam, contestant: Contestant, columns: Sequence[Column]) -> lis
     if not exam.dataset.card.image or contestant.name in CEILINGS:
         return []
     return [flag for flag in (equal_to_truth(columns),) if flag]
+
+
+def _untold(exam: Exam) -> dict[str, str]:
+    """Targets that nothing is known about, and why."""
+    if exam.targets.reference is not None:
+        return {}
+    why = "they are factual values: there is no truth and no reference SCM; counterbench train-judges fits one"
+    return {f"targets of {', '.join(names)} under do({name})": why for name, names in exam.assumed.items()}
 
 
 def _oddities(taking: Taking, switched: bool) -> list[str]:

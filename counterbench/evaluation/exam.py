@@ -22,7 +22,9 @@ from counterbench.features.base import FeatureSpace
 from counterbench.judges import Panel
 from counterbench.metrics.base import Metric, Setting
 from counterbench.metrics.references import References
+from counterbench.models.building import load_reference, reference_fingerprint
 from counterbench.models.model import Contestant, HasNoise
+from counterbench.models.targets import Targets
 from counterbench.plans.plan import Plan
 from counterbench.plugins import registry
 from counterbench.plugins.factory import make
@@ -30,6 +32,8 @@ from counterbench.records.record import Inputs
 from counterbench.runtime.devices import choose_device
 
 SPLIT = "test"
+REFERENCE_SCM = "(reference SCM)"
+"""Among the judges of a record: no variable is called so."""
 
 
 class Shelf(Mapping[str, FeatureSpace]):
@@ -100,9 +104,12 @@ class Exam:
     plan_file: str = ""
     """Name of the file that the questions come from; empty where they were drawn."""
     references: References = field(init=False)
+    targets: Targets = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "references", References(self.dataset, self.suite.references))
+        reference = load_reference(self.dataset.card, self.dataset.source)
+        object.__setattr__(self, "targets", Targets(self.dataset, reference, split=SPLIT))
 
     def inputs(self, contestant: Contestant) -> Inputs:
         """What decides the numbers, for the record and for finding it again."""
@@ -120,11 +127,24 @@ class Exam:
             resamples=self.suite.resamples,
             data=self.fingerprints,
             plan=self.plan.hash,
-            judges={name: panel.fingerprints for name, panel in self.panels.items()},
+            judges=self.judge_fingerprints,
             features={name: space.fingerprint for name, space in sorted(self.spaces.loaded.items())},
             plugins=registry.plugin_hashes(),
             counterbench=counterbench.__version__,
         )
+
+    @cached_property
+    def assumed(self) -> dict[str, tuple[str, ...]]:
+        """Intervened variable -> its descendants whose true values nobody knows; nothing of a dataset without images."""
+        names = self.plan.single if self.dataset.card.image else ()
+        return {name: assumed for name in names if (assumed := self.targets.assumed(name))}
+
+    @cached_property
+    def judge_fingerprints(self) -> dict[str, list[str]]:
+        """Variable -> what decides each judge's readings; beside them the reference SCM, where there is one."""
+        fingerprints = {name: panel.fingerprints for name, panel in self.panels.items()}
+        entry = self.dataset.card.reference_scm.get(self.dataset.source)
+        return fingerprints if entry is None else {**fingerprints, REFERENCE_SCM: [reference_fingerprint(entry)]}
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
@@ -166,6 +186,7 @@ class Exam:
             references=self.references,
             noise=noise or {},
             rows=plan.index,
+            assumed=self.assumed if self.targets.reference is not None else {},
         )
 
     @cached_property

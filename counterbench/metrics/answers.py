@@ -234,10 +234,12 @@ class Answers:
         batch: the samples.
         question: what was asked; of a pair, the order in which `values` came about.
         values: natural values of every variable, (N, ...).
-        floor: the plan's counterfactual attributes: true ones as far as they are known, else factual ones.
+        targets: what attributes should be: of what is set, the value set; of its descendants, the true value where it is known, else
+            that of the dataset's reference SCM; of everything else, and where there is neither, the factual value.
         truth: the true answer, where there is one.
         other: for a pair, the answer when the order is exchanged.
         cost: what the answer cost, per sample.
+        own: of real images that stand for answers, their own attributes: these should be seen in them, not the targets.
 
     Examples:
         >>> from counterbench.plans.question import Question
@@ -250,10 +252,11 @@ class Answers:
     batch: Batch
     question: Question
     values: Mapping[str, Tensor]
-    floor: Mapping[str, Tensor] = field(default_factory=dict)
+    targets: Mapping[str, Tensor] = field(default_factory=dict)
     truth: Mapping[str, Tensor] | None = None
     other: Mapping[str, Tensor] | None = None
     cost: Mapping[str, float] = field(default_factory=dict)
+    own: Mapping[str, Tensor] | None = None
 
     @property
     def kind(self) -> Kind:
@@ -274,6 +277,11 @@ class Answers:
     def wanted(self) -> Mapping[str, Tensor]:
         """The values that are set, by variable."""
         return self.question.held
+
+    @property
+    def expected(self) -> Mapping[str, Tensor]:
+        """What judges should see in the images: the targets; in real images, their own attributes."""
+        return self.targets if self.own is None else self.own
 
     @property
     def factual(self) -> Samples:

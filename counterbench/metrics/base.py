@@ -59,6 +59,7 @@ class Setting:
         references: real training images, for metrics that compare with them.
         noise: "variable.part" -> how many numbers; empty for a model without exogenous noise.
         rows: of the test split, that are asked about; None if that is not known.
+        assumed: intervened variable -> descendants whose targets are those of the reference SCM.
 
     Examples:
         >>> graph = CausalGraph({"thickness": [], "intensity": ["thickness"], "digit": []})
@@ -85,6 +86,7 @@ class Setting:
     references: References | None = None
     noise: Mapping[str, int] = field(default_factory=dict)
     rows: Tensor | None = None
+    assumed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def unaffected(self, intervened: str) -> tuple[str, ...]:
         """Measured variables that an intervention must leave alone: neither set nor descendants."""

@@ -1,7 +1,8 @@
-"""Effectiveness: the image must show the attributes that the model says it has."""
+"""Effectiveness: the image must show what the intervention makes of the attributes, whatever the model claims."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -39,7 +40,7 @@ def error_per_sample(variable: Variable, measured: Tensor, target: Tensor) -> Te
 
 @metrics.register()
 class Effectiveness(SampleMetric):
-    """Every cell (intervened k, measured j): judge_j(x*) against pa*_j (Monteiro et al., ICLR 2023).
+    """Every cell (intervened k, measured j): judge_j(x*) against the target of j (Monteiro et al., ICLR 2023).
 
     Examples:
         >>> from counterbench.plans.question import Question
@@ -58,7 +59,7 @@ class Effectiveness(SampleMetric):
         >>> batch = answers.Batch(factual, "image", instruments=see)
         >>> wanted = {"width": torch.tensor([5.0])}
         >>> answer = {**wanted, "image": factual["image"] + 4}
-        >>> metric.update(answers.Answers(batch, Question("single", batch.index, "width"), answer, floor=wanted))
+        >>> metric.update(answers.Answers(batch, Question("single", batch.index, "width"), answer, targets=wanted))
         >>> {column.cell.quantity: round(column.point(), 3) for column in metric.compute()}
         {'absolute_error': 1.0, 'skill': 0.8}
     """
@@ -66,18 +67,20 @@ class Effectiveness(SampleMetric):
     title = "Effectiveness"
     needs_judges = True
     asks = frozenset({"single"})
-    formula = r"$\mathbb{E}_x\, \ell\big(\mathrm{judge}_j(x^*), pa^*_j\big)$; skill $= 1 - \text{error} / \text{error of identity}$"
+    formula = r"$\mathbb{E}_x\, \ell\big(\mathrm{judge}_j(x^*), t_j\big)$; skill $= 1 - \text{error} / \text{error of identity}$"
     definition = (
-        "Judge's measurement of the counterfactual image against the model's own counterfactual attribute, for every intervened "
-        "and every measured variable: mean absolute error, accuracy, and for binary variables balanced accuracy, area under the "
-        "ROC curve and F1, each over the whole set. skill = 1 - error / error of the baseline `identity`, where the attribute "
-        "should change. Where several judges measure, their mean counts; spread and agreement say how far they are apart."
+        "Judge's measurement of the counterfactual image against the target t, for every intervened and every measured variable: mean "
+        "absolute error, accuracy, and for binary variables balanced accuracy, area under the ROC curve and F1, each over the whole "
+        "set. The target of what is set is the value set; of its descendants, the true value where it is known, else that of the "
+        "dataset's reference SCM, else the factual value; of everything else, the factual value. What the model itself claims does "
+        "not count; where a reference SCM is the target, attribute error says how far the claim is from it. skill = 1 - error / error of the baseline `identity`, for what is set and its descendants. Where several judges "
+        "measure, their mean counts; spread and agreement say how far they are apart."
     )
     blind_to = (
-        "Whether it is still the same individual: another image with the right attributes is perfect. And it trusts the model's "
-        "own attributes: a wrong effect of one attribute on another shows under truth, not here."
+        "Whether it is still the same individual: another image with the right attributes is perfect. Where there is neither truth nor "
+        "a reference SCM, descendants are held against their factual values: who lets nothing follow is right; the record says so."
     )
-    source = "Monteiro et al., ICLR 2023; Melistas et al., NeurIPS 2024 (there averaged over batches)."
+    source = "Monteiro et al., ICLR 2023; Melistas et al., NeurIPS 2024 (there averaged over batches, and against the model's own attributes)."
     judges_real = True
 
     def make_cells(self) -> list[Cell]:
@@ -92,7 +95,12 @@ class Effectiveness(SampleMetric):
                     cells.append(self._skill(intervened, measured))
                 if measured in self.setting.ensembles:
                     cells += self._ensemble(intervened, measured)
+            cells += [self._claim(intervened, name) for name in self.setting.assumed.get(intervened, ())]
         return cells
+
+    def _claim(self, intervened: str, name: str) -> Cell:
+        cell = error_cell(self.setting.variables[name], intervened, "attribute_error", "attribute_accuracy")
+        return replace(cell, role="detail", given=True)
 
     def _cell(self, intervened: str, measured: str) -> Cell:
         return error_cell(self.setting.variables[measured], intervened, "absolute_error", "accuracy")
@@ -131,21 +139,25 @@ class Effectiveness(SampleMetric):
         return [spread] if continuous else [agreement, spread]
 
     def judges_of(self, cell: Cell) -> tuple[str, ...]:
-        return (cell.measured,)
+        return () if cell.quantity.startswith("attribute") else (cell.measured,)
 
     def update(self, answers: Answers) -> None:
         if answers.kind != "single":
             return
         (intervened,) = answers.intervened
+        for name in self.setting.assumed.get(intervened, ()) if answers.own is None else ():
+            cell, claim, target = self._claim(intervened, name), answers.values[name], answers.targets[name]
+            difference = (claim.double() - target.double()).abs()
+            self.add(cell, answers.index, difference if cell.direction == "lower" else (difference == 0).double())
         for measured in self.setting.judged:
-            variable, target = self.setting.variables[measured], answers.values[measured]
+            variable, target = self.setting.variables[measured], answers.expected[measured]
             reading = answers.view.measured[measured]
             error = error_per_sample(variable, reading.mean, target)
             cell, skill = self._cell(intervened, measured), self._skill(intervened, measured)
             self.add(cell, answers.index, error if cell.direction == "lower" else 1 - error)
             if skill in self.cells:
                 before = answers.batch.view.measured[measured].mean
-                unchanged = error_per_sample(variable, before, answers.floor[measured])
+                unchanged = error_per_sample(variable, before, answers.targets[measured])
                 self.add(skill, answers.index, error, relative_to=unchanged)
             if measured in self.setting.ensembles:
                 for extra in self._ensemble(intervened, measured):

@@ -15,6 +15,8 @@ from counterbench.causal.samples import Samples
 from counterbench.datasets.dataset import REFERENCES, Dataset
 from counterbench.datasets.matching import Matcher
 from counterbench.errors import ConfigError
+from counterbench.models.building import load_reference
+from counterbench.models.targets import Targets
 
 NOISE = 10.0
 """Standard deviation of the baseline `noise`, in grey levels."""
@@ -23,9 +25,8 @@ NOISE = 10.0
 class Identity:
     """Returns the image unchanged: the floor of every table.
 
-    Its attributes are the true counterfactual ones where the process is known (else the factual ones with the intervened
-    replaced), so that it is asked for the same change as everybody and fails by the whole of it. Without an image it changes
-    nothing but what is set.
+    Its attributes are those that the question should lead to (see :class:`counterbench.models.targets.Targets`), so that it is
+    asked for the same change as everybody and fails by the whole of it. Without an image it changes nothing but what is set.
     """
 
     needs_image: ClassVar[bool] = False
@@ -33,13 +34,14 @@ class Identity:
 
     def __init__(self, dataset: Dataset, *, references: int = REFERENCES, split: str = "test"):
         self.dataset, self.references, self.split = dataset, references, split
+        self.targets = Targets(dataset, load_reference(dataset.card, dataset.source), split=split)
 
     def attributes(self, given: Samples, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Counterfactual values of everything but the image, as far as they are known."""
         done = {**given.done, **interventions}
         if not done:
             return dict(given)
-        return {**given, **interventions, **self.dataset.true_attributes(self.split, given.index, done)}
+        return {**given, **interventions, **self.targets.known(given.index, done)}
 
     def counterfactual(
         self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None

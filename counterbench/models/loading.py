@@ -5,54 +5,26 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
-from counterbench.causal.graph import CausalGraph
-from counterbench.causal.variables import Variable
 from counterbench.datasets.dataset import REFERENCES, Dataset
-from counterbench.errors import CheckpointError, ConfigError, UnknownNameError, short, suggestion
-from counterbench.mechanisms.base import Mechanism
+from counterbench.errors import CheckpointError, ConfigError, UnknownNameError, short
 from counterbench.mechanisms.capabilities import HasPixelTemperature
 from counterbench.models import baselines
+from counterbench.models.building import build
 from counterbench.models.model import Contestant, Fingerprinted, Model
 from counterbench.models.reachable import modules_of, state_hash
-from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins import registry
-from counterbench.plugins.factory import make
 from counterbench.storage.weights import load_weights
 
 
 def names(dataset: str) -> list[str]:
     """Every model that can be named for a dataset."""
     return sorted({*(name for _, name in recipe_paths(dataset)), *baselines.BASELINES, *registry.models.names()})
-
-
-def build(recipe: Recipe, graph: CausalGraph, variables: Mapping[str, Variable]) -> StructuralCausalModel:
-    """An untrained model, by recipe.
-
-    Raises:
-        ConfigError: for a variable without mechanism, an unknown family or an option that the family does not have.
-    """
-    for name in recipe.mechanisms:
-        if name not in graph:
-            raise ConfigError(f"Recipe {recipe.name!r} has a mechanism for {name!r}.{suggestion(name, graph)}")
-    mechanisms: list[Mechanism] = []
-    for name in graph.order:
-        entry = recipe.mechanisms.get(name)
-        if entry is None:
-            raise ConfigError(
-                f"Recipe {recipe.name!r} has no mechanism for {name!r}; every variable of {recipe.dataset} needs one."
-            )
-        family = registry.mechanisms.get(entry.family)
-        parents = [variables[parent] for parent in graph.parents(name)]
-        what = f"Recipe {recipe.name!r}: the mechanism {entry.family!r} of {name!r}"
-        mechanisms.append(make(what, family, (variables[name], parents), entry.options))
-    return StructuralCausalModel(graph, mechanisms)
 
 
 def find_recipe(name: str, dataset: str) -> tuple[Recipe, Path]:

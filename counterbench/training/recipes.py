@@ -94,7 +94,7 @@ def train(
         plan["data"] = {split.name: split.fingerprint for split in splits}
         _mark(output, plan)
         train_values, validation_values = (_stored(split, limit) for split in splits)
-        run = _Run(scm, train_values, validation_values, output / UNFINISHED, hardware, epochs, resume)
+        run = MechanismTraining(scm, train_values, validation_values, output / UNFINISHED, hardware, epochs, resume)
         for position, name in enumerate(scm.mechanisms):
             run.fit(name, recipe.mechanisms[name].training, seed * 97 + position)
         _finish(scm, output, plan, hardware, run)
@@ -102,7 +102,9 @@ def train(
     return output
 
 
-def _finish(scm: StructuralCausalModel, output: Path, plan: dict[str, Any], hardware: Hardware, run: _Run) -> None:
+def _finish(
+    scm: StructuralCausalModel, output: Path, plan: dict[str, Any], hardware: Hardware, run: MechanismTraining
+) -> None:
     """Write the weights, then the manifest: where there is one, the model is whole."""
     manifest = {
         **plan,
@@ -201,7 +203,7 @@ def _stored(split: Split, limit: int | None) -> dict[str, Tensor]:
 
 
 @dataclass
-class _Run:
+class MechanismTraining:
     """Training all mechanisms of a model, one after the other.
 
     Args:

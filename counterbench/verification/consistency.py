@@ -86,7 +86,7 @@ def differences(record: Record, exam: Exam, *, data: bool = False) -> Iterator[s
     for name in ("references", "resamples"):
         if (said := getattr(inputs, name)) != (ours := getattr(exam.suite, name)):
             yield f"other {name}: {said}, in suite {inputs.suite!r} {ours}"
-    yield from _differ("judges", inputs.judges, {name: panel.fingerprints for name, panel in exam.panels.items()})
+    yield from _differ("judges", inputs.judges, exam.judge_fingerprints)
     loaded = {name: space.fingerprint for name, space in exam.spaces.loaded.items()}
     shared = inputs.features.keys() & loaded.keys()
     yield from _differ("feature space", {n: inputs.features[n] for n in shared}, {n: loaded[n] for n in shared})

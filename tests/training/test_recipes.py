@@ -132,7 +132,7 @@ def test_folders_are_not_overwritten(trained, dataset):
 def test_resume_begins_where_there_is_nothing_and_ends_where_all_is_done(trained, dataset, tmp_path, monkeypatch):
     begun = recipes.train(recipe(), dataset, output=tmp_path / "new", hardware=CPU, resume=True)
     assert (begun / "weights.safetensors").read_bytes() == (trained / "weights.safetensors").read_bytes()
-    monkeypatch.setattr(recipes, "_Run", None)  # nothing is left to be fitted
+    monkeypatch.setattr(recipes, "MechanismTraining", None)  # nothing is left to be fitted
     before = (begun / "manifest.json").read_bytes()
     assert recipes.train(recipe(), dataset, output=begun, hardware=CPU, resume=True) == begun
     assert (begun / "manifest.json").read_bytes() == before

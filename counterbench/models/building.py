@@ -1,0 +1,85 @@
+"""From declarations to structural causal models: those of recipes, and the reference SCM of a card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from counterbench.catalog.cards import Card, ReferenceEntry
+from counterbench.catalog.recipes import MechanismEntry, Recipe
+from counterbench.causal.graph import CausalGraph
+from counterbench.causal.variables import Variable
+from counterbench.errors import ConfigError, suggestion
+from counterbench.mechanisms.base import Mechanism
+from counterbench.models.scm import StructuralCausalModel
+from counterbench.plugins import registry
+from counterbench.plugins.factory import make
+from counterbench.storage.weights import load_weights
+
+
+def build(recipe: Recipe, graph: CausalGraph, variables: Mapping[str, Variable]) -> StructuralCausalModel:
+    """An untrained model, by recipe.
+
+    Raises:
+        ConfigError: for a variable without mechanism, an unknown family or an option that the family does not have.
+    """
+    for name in recipe.mechanisms:
+        if name not in graph:
+            raise ConfigError(f"Recipe {recipe.name!r} has a mechanism for {name!r}.{suggestion(name, graph)}")
+    mechanisms: list[Mechanism] = []
+    for name in graph.order:
+        entry = recipe.mechanisms.get(name)
+        if entry is None:
+            raise ConfigError(
+                f"Recipe {recipe.name!r} has no mechanism for {name!r}; every variable of {recipe.dataset} needs one."
+            )
+        family = registry.mechanisms.get(entry.family)
+        parents = [variables[parent] for parent in graph.parents(name)]
+        what = f"Recipe {recipe.name!r}: the mechanism {entry.family!r} of {name!r}"
+        mechanisms.append(make(what, family, (variables[name], parents), entry.options))
+    return StructuralCausalModel(graph, mechanisms)
+
+
+def reference_recipe(card: Card, mechanisms: Mapping[str, MechanismEntry]) -> Recipe:
+    """The mechanisms of a card's attributes as a recipe.
+
+    Raises:
+        ConfigError: for an attribute that the image causes: it follows from no attributes alone.
+    """
+    for name in card.attributes:
+        if card.image in card.graph.parents(name):
+            raise ConfigError(
+                f"{card.name}: {name!r} is caused by the image, so that there is no reference SCM of the attributes alone."
+            )
+    return Recipe(name="reference-scm", title="Reference SCM", dataset=card.name, mechanisms=dict(mechanisms))
+
+
+def build_reference(recipe: Recipe, card: Card) -> StructuralCausalModel:
+    """An untrained causal model of a card's attributes."""
+    graph = CausalGraph({name: card.graph.parents(name) for name in card.attributes})
+    return build(recipe, graph, card.build_variables())
+
+
+def load_reference(card: Card, source: str) -> StructuralCausalModel | None:
+    """The reference SCM that a card pins for one of its sources; None where it has none.
+
+    Raises:
+        ConfigError: for mechanisms that do not fit the card. CheckpointError: for damaged weights.
+    """
+    entry = card.reference_scm.get(source)
+    if entry is None:
+        return None
+    scm = build_reference(reference_recipe(card, entry.mechanisms), card)
+    path = card.weights_of(entry)
+    assert path is not None
+    load_weights(scm, path, sha256=entry.sha256)
+    return scm.requires_grad_(False).eval()
+
+
+def reference_fingerprint(entry: ReferenceEntry) -> str:
+    """SHA-256 of what decides a reference SCM's values: its weights, and how they are used."""
+    mechanisms = {
+        name: {"family": mechanism.family, "options": mechanism.options} for name, mechanism in entry.mechanisms.items()
+    }
+    return hashlib.sha256(json.dumps([entry.sha256, mechanisms], sort_keys=True).encode()).hexdigest()
