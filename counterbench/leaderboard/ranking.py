@@ -165,10 +165,10 @@ def _bar_other_temperatures(rows: Sequence[ScoredRecord], barred: Mapping[str, d
 def _barred(row: ScoredRecord) -> dict[Key, str]:
     """Headline numbers of a row that are not ranked, and why; of details and costs, which nobody ranks, too."""
     known = row.record.by_key
-    return {key: why for key in row.ratios if (why := _why_not(row.record, known.get(key)))}
+    return {key: why for key in row.ratios if (why := why_not(row.record, known.get(key)))}
 
 
-def _why_not(record: Record, number: Number | None) -> str:
+def why_not(record: Record, number: Number | None) -> str:
     """Why a number has no rank; empty if it has."""
     baseline = record.inputs.model in (*FLOORS, *CEILINGS)
     unclaimed = record.coverage is not None and not record.coverage.claimed
