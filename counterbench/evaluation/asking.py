@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -18,7 +20,10 @@ from counterbench.evaluation.taking import OUTSIDE, REACH, SHOWN, Taking, widest
 from counterbench.metrics.answers import Answers, Batch, NoiseSample
 from counterbench.models.cost import counted_passes, peak_memory
 from counterbench.models.model import Answer, Contestant, HasNoise, checked_answer, shown_to
+from counterbench.models.scm import StructuralCausalModel
 from counterbench.plans.question import Question
+
+_THREE_STEPS = StructuralCausalModel.counterfactual
 
 
 @runtime_checkable
@@ -33,6 +38,21 @@ class AnswersByQuestion(Protocol):
             given: the samples, or the earlier answers, that it is asked about.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Abduction:
+    """The exogenous noise behind a batch of photographs, inferred once for all questions about them.
+
+    Args:
+        noise: variable -> part -> (N, ...).
+        seconds: that it took.
+        passes: through an average weight; None for a model without weights.
+    """
+
+    noise: Mapping[str, dict[str, Tensor]]
+    seconds: float
+    passes: float | None
 
 
 class Asking:
@@ -77,9 +97,12 @@ class Asking:
             needed.add("single")
         for question in self.shared.questions:
             if question.kind in needed and self.takes(question):
+                abduction = self._abduction if question.follows is None else None
                 begun = time.perf_counter()
                 values = self.answer(question)
-                self._judge(question, values, time.perf_counter() - begun)
+                seconds = time.perf_counter() - begun
+                # A question costs what it would cost alone: the shared abduction counts in every one.
+                self._judge(question, values, seconds + (abduction.seconds if abduction else 0.0))
 
     def answer(self, question: Question) -> Mapping[str, Tensor]:
         """The answer to a question, checked; asked once.
@@ -99,13 +122,35 @@ class Asking:
             if contestant.coverage is not None and isinstance(model, AnswersByQuestion):
                 values = checked_answer(model.answer_question(question, given), variables, question.held, given.count)
             else:
+                abduction = self._abduction if question.follows is None else None
                 noise = SampleNoise(self.exam.seed, question.streams())
                 costed = self.taking.networks if question.kind == "single" else []  # only their cost is judged
                 with counted_passes(costed, given.count) as passes:
-                    values = models.ask(model, given, question.held, noise=noise, variables=variables)
-                self.passes = passes.mean
+                    if abduction is not None and isinstance(model, StructuralCausalModel):
+                        answer = model.generate(abduction.noise, question.held)
+                        values = checked_answer(answer, variables, question.held, given.count)
+                    else:
+                        values = models.ask(model, given, question.held, noise=noise, variables=variables)
+                before = abduction.passes if abduction else None
+                self.passes = passes.mean if before is None or passes.mean is None else passes.mean + before
         self._note_reach(values)
         return values
+
+    @cached_property
+    def _abduction(self) -> Abduction | None:
+        """Pearl's first step for the observed samples; None for a model whose answers are not abduction, action and prediction."""
+        contestant = self.taking.contestant
+        model = None if contestant is None else contestant.model
+        if not isinstance(model, StructuralCausalModel) or type(model).counterfactual is not _THREE_STEPS:
+            return None
+        factual, streams = shown_to(model, self.shared.factual), self._streams("row")
+        begun = time.perf_counter()
+        with self.shared.shared.timed("model"), counted_passes(self.taking.networks, factual.count) as passes:
+            noise = model.abduct(factual, streams)
+        return Abduction(noise, time.perf_counter() - begun, passes.mean)
+
+    def _streams(self, name: str) -> SampleNoise:
+        return SampleNoise(self.exam.seed, [f"{name}/{row}" for row in self.shared.rows.tolist()])
 
     def _given(self, question: Question) -> Samples:
         """What a question is asked about: the observed samples, or the model's own answers, image and attributes."""
@@ -165,10 +210,13 @@ class Asking:
         contestant = self.taking.contestant
         if contestant is None or not isinstance(contestant.model, HasNoise):
             return None
-        factual, rows = self.shared.factual, self.shared.rows.tolist()
-        seen = shown_to(contestant.model, factual)
-        abducted = contestant.model.abduct(seen, SampleNoise(self.exam.seed, [f"row/{row}" for row in rows]))
-        prior = contestant.model.sample_noise(len(rows), SampleNoise(self.exam.seed, [f"prior/{row}" for row in rows]))
+        model, abduction = contestant.model, self._abduction
+        abducted: Mapping[str, Mapping[str, Tensor]]
+        if abduction is not None:
+            abducted = abduction.noise
+        else:
+            abducted = model.abduct(shown_to(model, self.shared.factual), self._streams("row"))
+        prior = model.sample_noise(len(self.shared.rows), self._streams("prior"))
         return NoiseSample(_flat(abducted), _flat(prior))
 
     def _show(self, answers: Answers) -> None:

@@ -2,14 +2,17 @@
 
 import pytest
 import torch
+from toy import Linear
 
 from counterbench import evaluation, models
 from counterbench.causal.chance import SampleNoise, normal
 from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Continuous, Image
 from counterbench.errors import ConfigError, ModelError
-from counterbench.evaluation import asked_again
+from counterbench.evaluation import asked_again, session
+from counterbench.evaluation import taking as taking_module
 from counterbench.models.model import Contestant, checked_answer
+from counterbench.models.scm import StructuralCausalModel
 
 
 @pytest.fixture(autouse=True)
@@ -270,3 +273,72 @@ def test_a_temperature_is_a_share(toy):
 
 def test_baselines_have_no_pixel_noise(exam):
     assert models.load("identity", exam.dataset).pixel_noise == "none"
+
+
+class Blurry(Linear):
+    """Its abduction draws: the error is inferred up to chance."""
+
+    stochastic_abduction = True
+    asked = 0
+
+    def abduct(self, value, parents, generator=None):
+        self.asked += 1
+        noise = super().abduct(value, parents, generator)
+        return {"e": noise["e"] + 0.1 * normal(tuple(noise["e"].shape), generator, noise["e"])}
+
+
+def drawing(toy):
+    """The toy's causal model with an abduction of a that draws."""
+    scm = toy.exact_scm(keep=0.83)
+    root = Blurry(scm.variables["a"], [], 0.0, 1 / 4).requires_grad_(False)
+    return StructuralCausalModel(scm.graph, [root, *(scm.mechanisms[name] for name in ("b", "c", "image"))]), root
+
+
+def test_a_photograph_is_abducted_once_and_no_number_moves(toy):
+    names = ["composition", "reversibility", "commutativity", "truth", "abduction"]
+    exam = evaluation.prepare(toy.Toy(), "standard", device="cpu", metrics=names, limit=24)
+    scm, root = drawing(toy)
+
+    class Three:
+        """The same model, whose abduction nobody shares."""
+
+        counterfactual, abduct, sample_noise = scm.counterfactual, scm.abduct, scm.sample_noise
+
+    asked = []
+    found = []
+    for model in (scm, Three()):
+        root.asked = 0
+        taking = taking_module.Taking(
+            "m", Contestant("m", model), exam.make_metrics(Contestant("m", model)), None, "key"
+        )
+        session.examine(exam, [taking])
+        asked.append(root.asked)
+        found.append([(repr(column.cell), column.value.tolist()) for column in taking.columns()])
+    assert found[0] == found[1]
+    assert asked == [1 + 9 + 3 + 4, 1 + 10 + 3 + 3 + 4]
+
+
+def test_the_cost_of_an_answer_has_its_abduction(toy, monkeypatch):
+    """A shared abduction counts in every question."""
+    exam = evaluation.prepare(toy.Toy(), "standard", device="cpu", metrics=["cost"], limit=24)
+    scm, _ = drawing(toy)
+    layer = torch.nn.Linear(1, 1)
+    passed = {"abduct": 3, "generate": 2}
+    for name, count in passed.items():
+        original = getattr(scm, name)
+
+        def counting(*args, original=original, count=count, **options):
+            for _ in range(count):
+                layer(torch.zeros(24, 1))
+            return original(*args, **options)
+
+        monkeypatch.setattr(scm, name, counting)
+    contestant = Contestant("m", scm)
+    taking = taking_module.Taking("m", contestant, exam.make_metrics(contestant), None, "key")
+    taking.__dict__["networks"] = [layer]
+    session.examine(exam, [taking])
+    evaluations = {
+        c.cell.intervened: c.value.unique().tolist() for c in taking.columns() if c.cell.quantity == "evaluations"
+    }
+    assert evaluations
+    assert all(value == [5] for value in evaluations.values())
