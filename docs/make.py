@@ -130,7 +130,32 @@ def fooled(record: Any) -> str:
             stars = ["\\*" if row in FLOORS and beaten_by(number, row) else "" for row in ROWS]
             marked = [end + star for end, star in zip(ends(number), stars, strict=True)]
             cells.append([heading(number), show(number.value), *marked])
-    return render("fooled", model=SHOWN, record=record, columns=[SHOWN, *ROWS], cells=cells, value=value)
+    tricks = json.loads((DOCS / "attacks.json").read_text(encoding="utf-8"))
+    return render(
+        "fooled",
+        model=SHOWN,
+        record=record,
+        columns=[SHOWN, *ROWS],
+        cells=cells,
+        value=value,
+        tricks=map(trick, tricks),
+    )
+
+
+def trick(row: dict[str, Any]) -> dict[str, str]:
+    """A row of the table of tricks."""
+    value, low, high = row["row_skill"]
+    told = [*row["flags"], *(f"no rank in {name.replace('_', ' ')}: {why}" for name, why in row["not_ranked"].items())]
+    return {
+        "name": row["name"],
+        "does": row["does"],
+        "skill": f"{show(value)} [{show(low)}, {show(high)}]",
+        "change": ", ".join(show(one) for one in row["change_skills"]),
+        "composition": show(row["composition"]),
+        "effectiveness": show(row["effectiveness"]),
+        "beaten": "{} of {}".format(*row["beaten"]),
+        "told": "; ".join(told) or "-",
+    }
 
 
 def comparison() -> str:
