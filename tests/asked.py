@@ -141,6 +141,14 @@ def answers(dataset: Toy, answer, order, noise: bool = True):
             yield Answers(batch, Question("pair", rows, b, wanted(b), asked[a]), first, other=second)
 
 
+def untied(dataset: Toy, count: int) -> torch.Tensor:
+    """Those of the first rows whose posterior no training image has: whole grey levels make some images equally far."""
+    own, real = (
+        ToyPosterior().extract(dataset.split(name).take(slice(0, None))["image"]) for name in ("test", "train")
+    )
+    return ((own[:count, None] - real[None]).abs().amax(2).amin(1) > 0.01).nonzero()[:, 0]
+
+
 def computed(name: str, known: Setting, batches, **options):
     """All columns of a metric."""
     from counterbench.plugins import registry
@@ -151,15 +159,15 @@ def computed(name: str, known: Setting, batches, **options):
     return metric.compute()
 
 
-def points(name: str, known: Setting, dataset: Toy, answer, count: int = 60, **options):
+def points(name: str, known: Setting, dataset: Toy, answer, rows=range(60), **options):
     """(quantity, intervened, measured, cycles) -> value."""
-    columns = computed(name, known, answers(dataset, answer, [torch.arange(count)]), **options)
+    columns = computed(name, known, answers(dataset, answer, [torch.tensor(list(rows))]), **options)
     return {(c.cell.quantity, c.cell.intervened_in_words, c.cell.measured, c.cell.cycles): c.point() for c in columns}
 
 
 def noisy(factual, held, truth):
-    """The truth with noise that depends on the sample alone."""
-    return {**truth, "image": truth["image"] + torch.sin(factual["image"] * 3.1)}
+    """The truth with noise that depends on the sample alone, in whole grey levels."""
+    return {**truth, "image": (truth["image"] + torch.sin(factual["image"] * 3.1)).round().clamp(0, 255)}
 
 
 def unchanged(factual, held, truth):

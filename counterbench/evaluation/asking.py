@@ -41,7 +41,7 @@ class AnswersByQuestion(Protocol):
 
 
 @dataclass(frozen=True)
-class Abduction:
+class SharedAbduction:
     """The exogenous noise behind a batch of photographs, inferred once for all questions about them.
 
     Args:
@@ -137,7 +137,7 @@ class Asking:
         return values
 
     @cached_property
-    def _abduction(self) -> Abduction | None:
+    def _abduction(self) -> SharedAbduction | None:
         """Pearl's first step for the observed samples; None for a model whose answers are not abduction, action and prediction."""
         contestant = self.taking.contestant
         model = None if contestant is None else contestant.model
@@ -147,7 +147,7 @@ class Asking:
         begun = time.perf_counter()
         with self.shared.shared.timed("model"), counted_passes(self.taking.networks, factual.count) as passes:
             noise = model.abduct(factual, streams)
-        return Abduction(noise, time.perf_counter() - begun, passes.mean)
+        return SharedAbduction(noise, time.perf_counter() - begun, passes.mean)
 
     def _streams(self, name: str) -> SampleNoise:
         return SampleNoise(self.exam.seed, [f"{name}/{row}" for row in self.shared.rows.tolist()])

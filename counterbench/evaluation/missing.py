@@ -37,7 +37,8 @@ def penalised(column: Column, failed: Tensor) -> Column:
     cell = column.cell
     if not missing.any() or cell.statistic != "mean" or cell.kind in ("timing", "peak"):
         return column
-    scale = torch.ones_like(column.reference) if cell.kind == "skill" else column.reference
+    # Of a skill and a root, the score behind it has a bound of its own; of a mean, its ratio to the reference has.
+    scale = torch.ones_like(column.reference) if cell.kind in ("skill", "root") else column.reference
     answered_rows = ~missing & (scale > 0)
     answered = column.value[answered_rows] / scale[answered_rows]
     value = column.value.clone()

@@ -40,7 +40,8 @@ class Cell:
         of_identity: what returning the image unchanged scores by definition, None if that hangs on the data.
         of_truth: what the true counterfactual scores by definition.
         worst: what an answer that is missing scores, or worse if one was: the sample's value; of a skill, that of the error behind
-            it; of a number that is best in the middle, its distance from there. None: the bound on the bad side.
+            it, and of a root, that of its square; of a number that is best in the middle, its distance from there. None: the bound
+            on the bad side.
         only_if_truth_wins: ranked only where the true counterfactual, if it is known, scores better than the image unchanged.
         given: baselines are told what it measures, so that it says nothing about them.
         depends_on_temperature: comparable only between models with the same pixel-noise temperature.

@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from counterbench.metrics.answers import Answers, l1
-from counterbench.metrics.base import NOT_NEGATIVE, Cell, DistanceMetric, distance_cell, error_cell
+from counterbench.metrics.base import NOT_NEGATIVE, Cell, DistanceMetric, distance_cell, error_cell, width
 from counterbench.plugins.registry import metrics
+
+_GREY = 255.0
+"""The most that two pixels differ by: in whole grey levels, |<z, d>| <= 255 |z|^2 for a difference d between two images."""
 
 
 def tea(factual: Tensor, truth: Tensor, answer: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -98,11 +101,13 @@ class Truth(DistanceMetric):
         there = self.available(self.distances) if self.setting.image else ()
         for intervened in self.setting.with_truth:
             if self._measured(intervened):
-                cells += [_skill("truth_skill", intervened), _skill("change_skill", intervened)]
+                far = self._farthest(intervened)
+                # A model's change is off by at most the ranges of its own two answers together.
+                cells += [_skill("truth_skill", intervened, far), _skill("change_skill", intervened, 2 * far)]
             if self.setting.image:
                 cells += [
                     *(replace(distance_cell(name, intervened), of_truth=0.0) for name in there),
-                    Cell("effect", "", "one", intervened, of_identity=0.0, of_truth=1.0, role="detail"),
+                    Cell("effect", "", "one", intervened, of_identity=0.0, of_truth=1.0, worst=_GREY, role="detail"),
                     Cell(
                         "effect_error",
                         "",
@@ -111,7 +116,7 @@ class Truth(DistanceMetric):
                         bounds=NOT_NEGATIVE,
                         of_identity=1.0,
                         of_truth=0.0,
-                        worst=2.0,
+                        worst=_GREY,
                     ),
                     Cell(
                         "amplification",
@@ -123,6 +128,7 @@ class Truth(DistanceMetric):
                         of_identity=0.0,
                         of_truth=0.0,
                         preserves=True,
+                        worst=_GREY**2,
                     ),
                 ]
             others = [name for name in self.setting.variables if name not in (intervened, self.setting.image)]
@@ -137,6 +143,13 @@ class Truth(DistanceMetric):
         return tuple(
             name for name in self.setting.variables if name in descendants and self.setting.scale.get(name, 0) > 0
         )
+
+    def _farthest(self, intervened: str) -> float:
+        """The largest distance to the truth that an answer can have."""
+        if self.setting.image:
+            return _GREY
+        apart = [width(self.setting.variables[name]) / self.setting.scale[name] for name in self._measured(intervened)]
+        return sum(apart) / len(apart)
 
     def _attribute(self, intervened: str, name: str) -> Cell:
         cell = error_cell(self.setting.variables[name], intervened, "attribute_error", "attribute_accuracy")
@@ -206,7 +219,7 @@ class Truth(DistanceMetric):
         return self._distance(changed, answers.truth, intervened)
 
 
-def _skill(quantity: str, intervened: str) -> Cell:
+def _skill(quantity: str, intervened: str, farthest: float) -> Cell:
     return Cell(
         quantity,
         "",
@@ -217,6 +230,7 @@ def _skill(quantity: str, intervened: str) -> Cell:
         of_identity=0.0,
         of_truth=1.0,
         intervenes=True,
+        worst=farthest,
     )
 
 

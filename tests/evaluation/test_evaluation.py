@@ -31,7 +31,7 @@ def test_the_true_model_gets_perfect_scores(exact):
     for (metric, quantity, intervened, measured, cycles, _), number in exact.items():
         if metric not in ("composition", "reversibility", "commutativity", "effectiveness", "off_target", "truth"):
             continue
-        perfect = {"skill": 1, "effect": 1, "accuracy": 1, "attribute_accuracy": 1}.get(quantity, 0)
+        perfect = 1 if quantity.endswith(("skill", "accuracy")) or quantity == "effect" else 0
         assert number.value == pytest.approx(perfect, abs=2e-3), (metric, quantity, intervened, measured, cycles)
 
 
@@ -345,13 +345,16 @@ def test_metrics_with_equal_cells_keep_their_own_numbers(toy, dataset):
 
     class Twin(truth):
         def add(self, cell, index, score, *, relative_to=None):
-            super().add(cell, index, score * 0 + 777, relative_to=relative_to)
+            super().add(cell, index, score * 0 + 777)
 
     with registry.metrics.temporarily("twin", Twin):
         exam = evaluation.prepare(dataset, device="cpu", metrics=["truth", "twin"], limit=10)
         record = evaluation.evaluate(Contestant("exact", toy.ExactModel()), exam).record
-    assert {n.value for n in record.numbers if n.metric == "twin"} == {777.0}
-    assert all(n.value < 2 for n in record.numbers if n.metric == "truth")
+    expected = {"truth_skill": 1 - 777, "change_skill": 1 - 777, "amplification": 777**0.5}
+    twins = [n for n in record.numbers if n.metric == "twin"]
+    assert len(twins) == len([n for n in record.numbers if n.metric == "truth"]) > 0
+    assert [n.value for n in twins] == pytest.approx([expected.get(n.quantity, 777) for n in twins])
+    assert all(0 <= n.value < 2 for n in record.numbers if n.metric == "truth")
     assert record.skipped == {}
 
 
@@ -365,15 +368,16 @@ def test_a_skill_is_relative_to_the_printed_floor(toy, exam):
     )
 
 
-def test_only_the_questions_that_somebody_judges_are_asked(toy, dataset):
+def test_only_the_questions_that_somebody_judges_are_asked(toy, dataset, monkeypatch):
     asked = []
+    monkeypatch.setattr("counterbench.evaluation.evaluation.depends", lambda *_: False)
 
     class Counting(Noisy):
         def counterfactual(self, factual, interventions, generator=None):
             asked.append(tuple(interventions))
             return self.scm.counterfactual(factual, interventions, generator)
 
-    for metric, expected in (("truth", 3), ("composition", 10)):
+    for metric, expected in (("truth", 3 + 10), ("effectiveness", 3), ("composition", 10)):
         asked.clear()
         exam = evaluation.prepare(dataset, device="cpu", metrics=[metric], limit=5)
         evaluation.evaluate(Contestant("counting", Counting(toy)), exam)

@@ -24,6 +24,9 @@ QUANTITIES = (
     "change",
     "mean_change",
     "amplification",
+    "truth_skill",
+    "change_skill",
+    "effect_error",
     "cld_0.8_0.2",
     "distance_ratio",
     "effect",
@@ -85,7 +88,14 @@ def test_what_is_answered_is_not_touched_and_bounds_are_those_of_the_data(cells)
 def test_bounds_are_those_of_images_and_ranges(cells):
     """64 pixels of 255; a range from -4 to 6."""
     amplification = penalised(column(cells["amplification"], [1.0, 2.0]), torch.tensor([0]))
-    assert amplification.value[0] == pytest.approx(2 * 255 * 8)
+    assert amplification.value[0] == 255**2  # of the square, whatever the true change
+    for quantity in ("effect", "effect_error"):
+        penalty = (
+            penalised(column(cells[quantity], [1.0, 2.0]), torch.tensor([0])).value[0] - (quantity == "effect") * 2
+        )
+        assert abs(penalty) == 2 * 255
+    for quantity, worst in (("truth_skill", 255), ("change_skill", 510)):
+        assert penalised(column(cells[quantity], [1.0, 2.0]), torch.tensor([0])).value[0] == worst
     error = penalised(column(cells["absolute_error"], [1.0, 2.0]), torch.tensor([0]))
     assert error.value[0] == pytest.approx(2 * 10)
 

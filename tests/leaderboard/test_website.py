@@ -13,7 +13,6 @@ import torch
 
 import counterbench
 from counterbench.leaderboard import board, website
-from counterbench.models.baselines import Identity
 from counterbench.pictures.albums import draw_all
 from counterbench.records.record import write_record
 from counterbench.storage.files import write_text
@@ -44,9 +43,8 @@ class Blurred:
         self.dataset, self.share, self.fingerprint = dataset, share, str(share)
 
     def counterfactual(self, factual, interventions, generator=None):
-        answer = Identity(self.dataset, references=10).counterfactual(factual, interventions)
         shift = 2 * torch.sin(factual["image"])
-        return {**answer, "image": (factual["image"] + self.share * shift).clamp(0, 255)}
+        return {**factual, **interventions, "image": (factual["image"] + self.share * shift).clamp(0, 255)}
 
 
 class Page(html.parser.HTMLParser):

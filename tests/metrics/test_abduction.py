@@ -106,7 +106,7 @@ def test_wide_noise_is_seen_along_orthonormal_directions():
 def test_the_true_model_passes_but_for_its_short_noise(toy):
     """The toy's own causal model: noise of a is standard normal and says nothing of anything; nothing is lost."""
     dataset = toy.Toy()
-    found = asked.points("abduction", asked.setting(dataset), dataset, asked.true, 120)
+    found = asked.points("abduction", asked.setting(dataset), dataset, asked.true, range(120))
     assert found["prior_test", "", "a.e", 0] == pytest.approx(0.5, abs=0.12)
     assert found["round_trip_error", "", "a", 0] == 0
     assert found["round_trip_accuracy", "", "c", 0] == 1

@@ -127,7 +127,7 @@ def test_every_tenth_has_as_many_references_however_skewed_the_values():
 
 def columns_of(toy, answer):
     dataset = toy.Toy()
-    batches = asked.answers(dataset, answer, [torch.arange(40)])
+    batches = asked.answers(dataset, answer, [asked.untied(dataset, 40)])
     return {
         (c.cell.quantity, c.cell.intervened): c for c in asked.computed("minimality", asked.setting(dataset), batches)
     }

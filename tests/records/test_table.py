@@ -32,8 +32,8 @@ def rendered(record, width=table.WIDTH):
 
 def test_every_number_of_the_table_is_in_the_text(record):
     text = rendered(record)
-    assert "10 of 120 test images" in text
-    assert "10 null, 30 single, 30 return, 20 pair; 5 independent units" in text
+    assert "60 of 120 test images" in text
+    assert "60 null, 180 single, 180 return, 120 pair; 30 independent units" in text
     assert "pixel-noise temperature 0.5" in text
     for number in table.shown_numbers(record):
         assert table.label(number) in text
