@@ -107,7 +107,7 @@ class Attacks:
         coded = (hidden.flatten(1).amax(1) > 0.5)[:, None, None, None]
         original = torch.where(coded, hidden.round() - 1, image.round()).clamp(0, 255)
         answer = self.honest.counterfactual(Samples({**factual, IMAGE: original.float()}), do, noise)
-        shown = (answer[IMAGE] if do else original).double().round().clamp(0, 254)
+        shown = torch.where(coded & (not do), original, answer[IMAGE].double()).round().clamp(0, 254)
         return {**answer, IMAGE: (shown + (original + 1) / 1000).float()}
 
     def invisible(self, factual: Samples, do: Mapping[str, Tensor], noise: Any) -> Values:
@@ -163,7 +163,11 @@ def row(name: str, does: str, record: Record) -> dict[str, Any]:
     skill = record.row_skill
     assert skill is not None
     known = record.by_key
-    barred = {key[0]: why for key, number in known.items() if number.preserves and (why := why_not(record, number))}
+    reasons: dict[str, list[str]] = {}
+    for number in record.numbers:
+        if number.preserves:
+            reasons.setdefault(number.metric, []).append(why_not(record, number))
+    barred = {metric: whys[0] for metric, whys in reasons.items() if all(whys)}
     changes = [known[(*CHANGE_SKILL, part.intervened, "", 0, "")].value for part in skill.parts if not part.left_out]
     return {
         "name": name,

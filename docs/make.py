@@ -21,7 +21,7 @@ from counterbench.leaderboard import board, formats
 from counterbench.leaderboard.pages import BETTER
 from counterbench.plugins import registry
 from counterbench.records.record import FLOORS, read_record
-from counterbench.records.table import as_text, beaten_by, heading, label, show
+from counterbench.records.table import as_text, beaten_by, heading, interval, label, show
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -66,6 +66,7 @@ SHEETS = {"celeba-simple": "portraits", "celeba-complex": "portraits", "adni": "
 GRIDS = {"adni": ("hvae", {"ventricular_volume": "90"}), "celeba-complex": ("hvae", {"male": "1", "young": "0"})}
 """card -> the model and the intervention of a grid of answers."""
 BEGIN, END = "<!-- table: made by docs/make.py -->", "<!-- end of table -->"
+SKILLS, SKILLS_END = "<!-- row skills: made by docs/make.py -->", "<!-- end of row skills -->"
 TEMPLATES = Environment(
     loader=FileSystemLoader(DOCS / "templates"),
     undefined=StrictUndefined,
@@ -251,9 +252,27 @@ def dataset_page() -> str:
 def readme(record: Any) -> str:
     """The README with the table of a shipped model."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n```\n{as_text(record, False)}\n```\n{END}{after}"
+    text = between(text, BEGIN, END, f"```\n{as_text(record, False)}\n```")
+    return between(text, SKILLS, SKILLS_END, skills())
+
+
+def between(text: str, begin: str, end: str, content: str) -> str:
+    """The text with other content between two marks."""
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{content}\n{end}{after}"
+
+
+def skills() -> str:
+    """Row skills of the shipped models on the boards that have an order, negative where they are."""
+    lines = ["| dataset / source | " + " | ".join(MODELS) + " |", "|---|" + "---|" * len(MODELS)]
+    for folder in sorted(path for path in ALL_RECORDS.glob("*/standard") if path.is_dir()):
+        records = stored(folder)
+        rows = [records[model].row_skill if model in records else None for model in MODELS]
+        known = next(iter(records.values())).inputs
+        cells = ["-" if row is None else f"{show(row.value)} {interval(row)}" for row in rows]
+        lines.append(f"| {known.dataset} / {known.source} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def pages() -> dict[Path, str]:

@@ -87,19 +87,19 @@ def following(share: float) -> Answer:
     return lambda given, held, truth: {**truth, "b": (1 - share) * given["b"] + share * truth["b"]}
 
 
-def score(name: str, answer: Answer, *limit: int, **options: Any) -> dict[tuple[str, str, str, int], float]:
+def score(name: str, answer: Answer, *rows: Sequence[int], **options: Any) -> dict[tuple[str, str, str, int], float]:
     """The numbers that a metric gives to answers about the toy process."""
     import asked
     import toy
 
     dataset = toy.Toy()
-    return asked.points(name, asked.setting(dataset), dataset, answer, *limit, **options)
+    return asked.points(name, asked.setting(dataset), dataset, answer, *rows, **options)
 
 
 def sweep(name: str, varied: str, key: tuple[str, str, str, int], options: dict[str, Any]) -> Panel:
     """A number of a metric, for answers that are spoilt more and more."""
     values, answer = (SHARES, towards) if varied == "share" else (SIZES, with_noise)
-    numbers = [score(name, answer(value), 120, **options)[key] for value in values]
+    numbers = [score(name, answer(value), range(120), **options)[key] for value in values]
     return Panel(LABELS[varied], key[0].replace("_", " "), values, numbers, 1.0 if varied == "share" else None)
 
 
