@@ -166,8 +166,9 @@ def row(name: str, does: str, record: Record) -> dict[str, Any]:
     reasons: dict[str, list[str]] = {}
     for number in record.numbers:
         if number.preserves:
-            reasons.setdefault(number.metric, []).append(why_not(record, number))
-    barred = {metric: whys[0] for metric, whys in reasons.items() if all(whys)}
+            name = number.quantity if number.metric == "truth" else number.metric
+            reasons.setdefault(name, []).append(why_not(record, number))
+    barred = {name: whys[0] for name, whys in reasons.items() if all(whys)}
     changes = [known[(*CHANGE_SKILL, part.intervened, "", 0, "")].value for part in skill.parts if not part.left_out]
     return {
         "name": name,
