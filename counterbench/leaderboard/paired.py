@@ -124,7 +124,8 @@ def verdict_of(
 
     Args:
         value: the difference, first - second.
-        low, high: its interval.
+        low: lower end of its interval.
+        high: upper end.
         p: how likely it is by chance.
         margin: what makes no difference.
     """

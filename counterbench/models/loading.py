@@ -16,7 +16,7 @@ from counterbench.errors import CheckpointError, ConfigError, UnknownNameError, 
 from counterbench.mechanisms.capabilities import HasPixelTemperature
 from counterbench.models import baselines
 from counterbench.models.building import build
-from counterbench.models.model import Contestant, Fingerprinted, Model
+from counterbench.models.model import Contestant, DeclaresPixelNoise, Fingerprinted, Model
 from counterbench.models.reachable import modules_of, state_hash
 from counterbench.plugins import registry
 from counterbench.storage.weights import load_weights
@@ -135,7 +135,7 @@ def foreign(name: str, model: Model, *, code: object = None) -> Contestant:
 
 def _pixel_noise(name: str, model: object) -> dict[str, Any]:
     """What a model says of its pixel noise; unknown where it says nothing."""
-    said = getattr(model, "pixel_temperature", None)
+    said = model.pixel_temperature if isinstance(model, DeclaresPixelNoise) else None
     if said is None:
         return {}
     if said == "none":

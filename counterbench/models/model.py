@@ -52,6 +52,20 @@ class HasNoise(Protocol):
 
 
 @runtime_checkable
+class NeedsRows(Protocol):
+    """A baseline of this package that looks something up in the data, and is told the rows."""
+
+    needs_rows: bool
+
+
+@runtime_checkable
+class DeclaresPixelNoise(Protocol):
+    """A model that says how much of the abducted pixel noise it puts back: a share, or "none" where it has no pixel noise."""
+
+    pixel_temperature: object
+
+
+@runtime_checkable
 class Fingerprinted(Protocol):
     """A model that says itself what decides its answers beyond what can be seen in it, such as files that it reads."""
 
@@ -83,7 +97,8 @@ def shown_to(model: object, given: Samples) -> Samples:
     The baselines of this package that look something up in the data say so with `needs_rows`, and are told the rows and what was set before.
     """
     values = {name: value.clone() for name, value in given.items()}
-    told = getattr(model, "needs_rows", False) is True and type(model).__module__.startswith("counterbench.")
+    ours = type(model).__module__.startswith("counterbench.")
+    told = ours and isinstance(model, NeedsRows) and model.needs_rows
     return Samples(values, given.index.clone(), done=given.done) if told else Samples(values)
 
 

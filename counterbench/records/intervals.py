@@ -177,19 +177,15 @@ def cluster_totals(values: np.ndarray, clusters: np.ndarray, count: int) -> np.n
 
 
 class Spread(NamedTuple):
-    """How far statistics are known, (K,) each but for the last.
-
-    Args:
-        point: the values.
-        error: their standard errors; NaN where too few clusters bear on them.
-        freedom: effective clusters - 1.
-        studentised: (B, K), (value - point) / standard error on resamples of whole clusters; NaN where one has no spread.
-    """
+    """How far statistics are known, (K,) each but for the last."""
 
     point: np.ndarray
     error: np.ndarray
+    """Standard errors; NaN where too few clusters bear on a value."""
     freedom: np.ndarray
+    """Effective clusters - 1."""
     studentised: np.ndarray
+    """(B, K), (value - point) / standard error on resamples of whole clusters; NaN where one has no spread."""
 
 
 def spread_of(statistics: Influenced, resamples: int, seed: int) -> Spread:

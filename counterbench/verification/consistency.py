@@ -174,6 +174,8 @@ def _wrong_intervals(record: Record, found: Mapping[Key, Ratios]) -> Iterator[st
             # Of merged units a few more or less may bear on a number.
             if missing == there and record.clusters <= totals.MOST:
                 yield f"{what}: " + ("there is no interval, but the scores give one" if missing else _TOO_FEW)
+        elif record.clusters > totals.MOST and number.value in number.bounds:
+            continue  # where nothing varies, an interval hangs on the number of units alone, and totals are of fewer
         elif not width / _WIDER - _ROUNDING <= number.high - number.low <= width * _WIDER + _ROUNDING:
             claimed = (number.high - number.low) / max(width, _ROUNDING)
             yield f"{what}: the interval is {claimed:.2g} times as wide as the scores say"
