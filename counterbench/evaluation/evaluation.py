@@ -79,7 +79,8 @@ def evaluate(
     known, waiting = _references(exam)
     with evaluation_mode(contestant.model) as switched, exact_convolutions():
         seconds = examine(exam, [taking, *waiting], batch_size=batch_size)
-        again = [DEPENDS] if depends(contestant, exam, taking.shown()) else []
+        shown = taking.shown()
+        unsteady = depends(contestant, exam, shown)
     begun = time.perf_counter()
     with one_thread(), threadpool_limits(1):  # another number of threads is another order of summation
         columns = {MODEL: _with_failures(taking)}
@@ -90,9 +91,8 @@ def evaluate(
             columns[name] = known[name] if name in known else _kept(fresh[name])
         seconds["metrics"] = time.perf_counter() - begun
         group = exam.dataset.split(SPLIT).group
-        record = _record(exam, taking, columns, group, {**seconds, "start": started}, switched)
-    record = record.model_copy(update={"flags": [*again, *record.flags]})
-    return Evaluation(record, columns[MODEL], group, exam.plan, taking.shown())
+        record = _record(exam, taking, columns, group, {**seconds, "start": started}, switched, unsteady)
+    return Evaluation(record, columns[MODEL], group, exam.plan, shown)
 
 
 def _with_failures(taking: Taking) -> list[Column]:
@@ -152,6 +152,7 @@ def _record(
     group: Tensor,
     seconds: Mapping[str, float],
     switched: bool,
+    unsteady: bool,
 ) -> Record:
     contestant = taking.contestant
     assert contestant is not None
@@ -193,7 +194,7 @@ def _record(
         seconds={name: round(value, 3) for name, value in spent.items()},
         device=str(exam.device),
         versions=versions(),
-        flags=_flags(exam, contestant, columns[MODEL]),
+        flags=[DEPENDS] * unsteady + _flags(exam, contestant, columns[MODEL]),
         notes=[without_folders(note) for note in notes],
     )
 

@@ -207,7 +207,7 @@ def _board(dataset: str, source: str, suite: str, given: Sequence[tuple[Path, Re
     every, others = _of_one_meaning(every)
     notes += others
     ranking = rank(every, resamples)
-    records = [one for one in every if one.record.inputs.model not in (*FLOORS, *CEILINGS)]
+    records = [one for one in every if not one.record.is_baseline]
     rows = [_row(one, ranking) for one in records]
     rows.sort(key=lambda row: (bool(ranking.order.places) and row.place is None, _from_the_top(row.skill), row.name))
     # What those say who are ranked goes before what others say: only they certainly took the same exam.

@@ -12,7 +12,7 @@ import numpy as np
 
 from counterbench.leaderboard.paired import verdict_of
 from counterbench.leaderboard.scored import ScoredRecord
-from counterbench.records.intervals import Differences, Ratios, limits, p_values, spread_of
+from counterbench.records.intervals import Differences, limits, p_values, spread_of
 from counterbench.records.row_skill import MARGIN, TRUTH_SKILL, RowSkill
 from counterbench.records.totals import Key
 
@@ -116,9 +116,7 @@ def _statistic(row: ScoredRecord) -> RowSkill | None:
     keys: list[Key] = [(*TRUTH_SKILL, part.intervened, "", 0, "") for part in parts if part.skill is not None]
     if not keys or any(key not in row.ratios for key in keys):
         return None
-    errors = [row.ratios[key] for key in keys]
-    stacked = Ratios(np.hstack([one.numerator for one in errors]), np.hstack([one.denominator for one in errors]))
-    return RowSkill(stacked, len(parts) - len(keys))
+    return RowSkill(row.stacked(keys), len(parts) - len(keys))
 
 
 def _pair(first: str, second: str, difference: Differences, resamples: int, seed: int) -> RowDifference:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,10 +11,10 @@ from scipy.stats import wilcoxon
 from counterbench.leaderboard.scored import ScoredRecord
 from counterbench.records.intervals import Differences, Ratios, limits, p_values, slope_of, spread_of, value_of
 from counterbench.records.record import TARGETS, Number, regret
+from counterbench.records.row_skill import MARGIN
 from counterbench.records.totals import Key
 
 LEVEL = 0.05
-_MARGIN = 0.01
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Difference:
     @property
     def equal(self) -> bool:
         """Whether they certainly differ by no more than the margin."""
-        return -self.margin <= self.low and self.high <= self.margin
+        return within(self.low, self.high, self.margin)
 
     @property
     def better(self) -> str | None:
@@ -66,7 +65,7 @@ def differences(
 ) -> list[Difference]:
     """All numbers of two models on the same resamples."""
     keys = list(numbers)
-    pair = (_stacked(first, keys), _stacked(second, keys))
+    pair = (first.stacked(keys), second.stacked(keys))
     kinds = [numbers[key][0].kind for key in keys]
     directions = [numbers[key][0].direction for key in keys]
 
@@ -111,10 +110,15 @@ def margin(number: Number) -> float:
     0 where these are not known."""
     ends = number.references
     if number.preserves:
-        return _MARGIN * abs(ends["resample"].value) if "resample" in ends else 0.0
+        return MARGIN * abs(ends["resample"].value) if "resample" in ends else 0.0
     if number.floor is None or number.ceiling is None:
         return 0.0
-    return _MARGIN * abs(number.floor.value - number.ceiling.value)
+    return MARGIN * abs(number.floor.value - number.ceiling.value)
+
+
+def within(low: float, high: float, margin: float) -> bool:
+    """Whether a difference with this interval certainly lies within the margin."""
+    return -margin <= low and high <= margin
 
 
 def verdict_of(
@@ -129,7 +133,7 @@ def verdict_of(
         p: how likely it is by chance.
         margin: what makes no difference.
     """
-    if -margin <= low and high <= margin:
+    if within(low, high, margin):
         return "equal"
     if not p < LEVEL:
         return "undecided"
@@ -149,13 +153,17 @@ class _Paired:
     first: Ratios
     second: Ratios
 
-    def _errors(self, centres: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-        """Each model's totals relative to a ratio, signed so that more is worse, (G,) each."""
+    def _errors(self, centres: tuple[float, float], slopes: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+        """Each model's totals relative to a ratio, times a slope by which more is worse, (G,) each."""
         first, second = (
-            _slope(self.number, float(ratios.point()[0]))
-            * (ratios.numerator[:, 0] - centre * ratios.denominator[:, 0])[self._known]
-            for ratios, centre in zip((self.first, self.second), centres, strict=True)
+            slope * (ratios.numerator[:, 0] - centre * ratios.denominator[:, 0])[self._known]
+            for ratios, centre, slope in zip((self.first, self.second), centres, slopes, strict=True)
         )
+        return first, second
+
+    @property
+    def _slopes(self) -> tuple[float, float]:
+        first, second = (_slope(self.number, float(ratios.point()[0])) for ratios in (self.first, self.second))
         return first, second
 
     @property
@@ -165,7 +173,7 @@ class _Paired:
 
     def spread(self) -> float:
         """Standard deviation of the clusters' linear influences on the difference of the regrets."""
-        first, second = self._errors((float(self.first.point()[0]), float(self.second.point()[0])))
+        first, second = self._errors((float(self.first.point()[0]), float(self.second.point()[0])), self._slopes)
         sizes = [max(float(ratios.denominator.mean()), 1e-300) for ratios in (self.first, self.second)]
         influence = first / sizes[0] - second / sizes[1]
         return float(influence.std(ddof=1)) if len(influence) > 1 else 0.0
@@ -181,23 +189,19 @@ class _Paired:
             centre = float(self.first.point()[0] + self.second.point()[0]) / 2
         else:
             centre = 1 - target if self.number.kind == "skill" else target
-        first, second = self._errors((centre, centre))
+        # Of a root the slopes of two models differ in size as well: only their signs leave equal totals equal.
+        worse, worse_of_second = (float(np.sign(slope)) for slope in self._slopes)
+        first, second = self._errors((centre, centre), (worse, worse_of_second))
         lost: np.ndarray = first - second
         return lost
 
 
 def _slope(number: Number, ratio: float) -> float:
-    """Derivative of a number's regret by the ratio of its totals: 1 or -1, and 0 at a target that is reached."""
-    turned = -1.0 if number.kind == "skill" else 1.0
+    """Derivative of a number's regret by the ratio of its totals; 0 at a target that is reached."""
+    slope = slope_of(number.kind, ratio)
     if number.direction in TARGETS:
-        value = 1 - ratio if number.kind == "skill" else ratio
-        return turned * float(np.sign(value - TARGETS[number.direction]))
-    return -turned if number.direction == "higher" else turned
-
-
-def _stacked(entry: ScoredRecord, keys: Sequence[Key]) -> Ratios:
-    ratios = [entry.ratios[key] for key in keys]
-    return Ratios(np.hstack([one.numerator for one in ratios]), np.hstack([one.denominator for one in ratios]))
+        return slope * float(np.sign(value_of(number.kind, ratio) - TARGETS[number.direction]))
+    return -slope if number.direction == "higher" else slope
 
 
 def _wilcoxon(units: np.ndarray) -> float:

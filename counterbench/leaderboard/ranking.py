@@ -16,7 +16,7 @@ from counterbench.leaderboard.order import Order, order
 from counterbench.leaderboard.paired import Difference
 from counterbench.leaderboard.scored import ScoredRecord
 from counterbench.records import totals
-from counterbench.records.record import CEILINGS, FLOORS, UNSTEADY, Estimate, Number, Record
+from counterbench.records.record import UNSTEADY, Estimate, Number, Record
 from counterbench.records.row_skill import CHANGE_SKILL
 from counterbench.records.totals import Key
 
@@ -84,7 +84,7 @@ def rank(records: Sequence[NamedRecord], resamples: int = RESAMPLES) -> Ranking:
     differences = [
         one
         for first, second in combinations(rows, 2)
-        if first.ratios.keys() & second.ratios.keys() and not (_is_baseline(first) and _is_baseline(second))
+        if first.ratios.keys() & second.ratios.keys() and not (first.record.is_baseline and second.record.is_baseline)
         for one in comparison.compare([first, second], resamples=resamples).differences
     ]
     clusters = max((one.clusters for row in whole for one in row.ratios.values()), default=0)
@@ -147,10 +147,6 @@ def _unsteady(record: Record) -> str:
     return next((flag for flag in record.flags if flag.startswith(UNSTEADY)), "")
 
 
-def _is_baseline(row: ScoredRecord) -> bool:
-    return row.record.inputs.model in (*FLOORS, *CEILINGS)
-
-
 def _bar_other_temperatures(rows: Sequence[ScoredRecord], barred: Mapping[str, dict[Key, str]]) -> None:
     """Numbers that depend on the pixel-noise temperature rank only where all models have the same one."""
     temperatures = {row.record.pixel_temperature for row in rows if row.record.pixel_temperature is not None}
@@ -170,7 +166,6 @@ def _barred(row: ScoredRecord) -> dict[Key, str]:
 
 def why_not(record: Record, number: Number | None) -> str:
     """Why a number has no rank; empty if it has."""
-    baseline = record.inputs.model in (*FLOORS, *CEILINGS)
     unclaimed = record.coverage is not None and not record.coverage.claimed
     if number is None or number.role in ("resource", "detail"):
         return "it is not ranked"
@@ -180,7 +175,7 @@ def why_not(record: Record, number: Number | None) -> str:
         return number.no_rank
     if number.depends_on_temperature and record.pixel_noise == "unknown":
         return "how much pixel noise the model puts back is not known"
-    if number.given and (unclaimed or baseline):
+    if number.given and (unclaimed or record.is_baseline):
         return "attributes were not claimed" if unclaimed else "baselines are told the attributes"
     return _gate(record, number) if number.preserves else ""
 

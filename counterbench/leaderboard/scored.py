@@ -31,6 +31,10 @@ class ScoredRecord:
     record: Record
     ratios: dict[Key, Ratios]
 
+    def stacked(self, keys: Sequence[Key]) -> Ratios:
+        """The totals of some numbers side by side, (G, K)."""
+        return Ratios.side_by_side([self.ratios[key] for key in keys])
+
 
 def load(paths: Sequence[Path]) -> list[ScoredRecord]:
     """Read records with their scores.

@@ -68,6 +68,11 @@ class Ratios:
     numerator: np.ndarray
     denominator: np.ndarray
 
+    @classmethod
+    def side_by_side(cls, ratios: Sequence[Ratios]) -> Ratios:
+        """Statistics over the same clusters as one, in this order."""
+        return cls(np.hstack([one.numerator for one in ratios]), np.hstack([one.denominator for one in ratios]))
+
     @property
     def clusters(self) -> int:
         """How many clusters."""

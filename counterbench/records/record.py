@@ -264,6 +264,11 @@ class Record(_Part):
     flags: list[str] = Field(default_factory=list, description="what a reader of a board must be warned of")
 
     @property
+    def is_baseline(self) -> bool:
+        """Whether it is of a row that answers nothing, or of a ceiling."""
+        return self.inputs.model in (*FLOORS, *CEILINGS)
+
+    @property
     def left_out(self) -> list[str]:
         """What answers from files leave out of the exam, in words; nothing for a model."""
         if self.coverage is None:

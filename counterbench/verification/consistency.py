@@ -164,8 +164,7 @@ def _wrong_intervals(record: Record, found: Mapping[Key, Ratios]) -> Iterator[st
     numbers = [number for number in record.numbers if number.key in found and number.kind in ("mean", "skill")]
     if not numbers:
         return
-    parts = ("numerator", "denominator")
-    ratios = Ratios(*(np.hstack([getattr(found[number.key], part) for number in numbers]) for part in parts))
+    ratios = Ratios.side_by_side([found[number.key] for number in numbers])
     low, high = intervals(ratios, numbers, record.inputs.resamples, record.inputs.seed)
     for number, width in zip(numbers, high - low, strict=True):
         what = f"{number.metric} {number.quantity} {number.intervened}"

@@ -296,6 +296,29 @@ def test_the_slope_is_the_derivative_of_the_regret(direction, kind):
         assert paired._slope(number, 1 - best if kind == "skill" else best) == 0
 
 
+@pytest.mark.parametrize("direction", ["lower", "higher"])
+def test_of_a_root_the_slope_has_its_size_and_equal_totals_stay_ties(direction):
+    number = SimpleNamespace(kind="root", direction=direction)
+    sign = 1 if direction == "lower" else -1
+    for ratio in (0.04, 0.7, 4.0):
+        assert paired._slope(number, ratio) == pytest.approx(
+            sign * (np.sqrt(ratio + 1e-6) - np.sqrt(ratio - 1e-6)) / 2e-6
+        )
+    rng = np.random.default_rng(4)
+    ones = np.ones((60, 1))
+    first = rng.random((60, 1))
+    second = first.copy()
+    second[:9] += 1 + rng.random((9, 1))
+    lost = paired._Paired(number, Ratios(first, ones), Ratios(second, ones)).lost()
+    assert np.flatnonzero(lost).tolist() == list(range(9))
+    one = difference_of(first, second, ones, kind="root", direction=direction)
+    influence = sign * sum(
+        way * (totals[:, 0] - totals.mean()) / (2 * np.sqrt(totals.mean()))
+        for way, totals in ((1, first), (-1, second))
+    )
+    assert one.effect[0] == pytest.approx(one.advantage / influence.std(ddof=1))
+
+
 @pytest.mark.parametrize(("direction", "best"), [("one", 1.0), ("zero", 0.0), ("half", 0.5)])
 @pytest.mark.parametrize("kind", ["mean", "skill"])
 def test_models_on_both_sides_of_a_target_are_compared_by_their_distance_from_it(direction, best, kind):
