@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ from counterbench.storage.files import read_bounded, require_inside, require_reg
 from counterbench.storage.pictures import PictureError, PictureSizeError, read_picture
 
 _FORMATS = (".png", ".npy")
-
+_HEADERS = threading.Lock()
 
 WRONG = {"missing": "missing", "unreadable": "unreadable", "size": "of a wrong size", "range": "out of range"}
 """What may be wrong with an answer, in words."""
@@ -353,8 +354,10 @@ def read_image(path: Path, image: Image) -> np.ndarray:
 
 
 def _array(path: Path, image: Image) -> np.ndarray:
-    # Mapped, so that a header that promises terabytes costs nothing.
-    pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+    # Mapped, so that a header that promises terabytes costs nothing. One header at a time: numpy reads it as a Python literal, and
+    # Python 3.11 counts the depth of literals of all threads together ("recursion depth mismatch", now and then).
+    with _HEADERS:
+        pixels = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(pixels, np.ndarray) or pixels.dtype.kind not in "fiu":
         raise ValueError("it holds no plain array of numbers")
     channels, height, width = image.shape

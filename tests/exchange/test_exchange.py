@@ -1,10 +1,13 @@
 """Questions and answers as files: a third door that must lead to the same numbers."""
 
 import csv
+import gc
 import json
 import os
 import struct
+import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import PIL.Image
@@ -13,6 +16,7 @@ import torch
 
 from counterbench import evaluation
 from counterbench.causal.samples import Samples
+from counterbench.causal.variables import Image
 from counterbench.errors import ConfigError, DataError, ModelError
 from counterbench.exchange import questions
 from counterbench.exchange.answers import AnswerFolder, nothing, read_image
@@ -208,6 +212,36 @@ def test_leaving_answers_out_never_improves_a_number(exported, kept, model):
             continue  # of whole sets: an answer that is missing there is a guess
         assert number.n == whole.by_key[key].n, key
         assert number.regret >= whole.by_key[key].regret - 1e-9, key
+
+
+class Remains:
+    """Something that the garbage collector has to finalise, wherever it happens to run."""
+
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        sum(range(50))
+
+
+def test_no_array_is_unreadable_because_others_are_read_meanwhile(tmp_path):
+    image = Image("image", 1, 8, 8)
+    np.save(tmp_path / "a.npy", np.zeros(image.shape, np.float32))
+
+    def read(_):
+        for _ in range(5):
+            Remains()
+        return read_image(tmp_path / "a.npy", image).shape
+
+    before, interval = gc.get_threshold(), sys.getswitchinterval()
+    gc.set_threshold(20)
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(read, range(1500))) == {image.shape}
+    finally:
+        gc.set_threshold(*before)
+        sys.setswitchinterval(interval)
 
 
 def test_without_claims_what_is_known_to_be_true_counts(exported):
