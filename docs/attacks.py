@@ -55,7 +55,7 @@ class Attacks:
     def _claiming(self, answer: Mapping[str, Tensor], do: Mapping[str, Tensor]) -> Values:
         claimed = dict(answer)
         for name in self.panels.keys() - do.keys():
-            reading = self.panels[name].measure(claimed[IMAGE].float()).mean
+            reading = self.panels[name].measure(claimed[IMAGE].float()).value
             claimed[name] = reading.argmax(1) if reading.ndim == 2 else reading.to(claimed[name].dtype)
         return claimed
 
@@ -79,7 +79,7 @@ class Attacks:
         answer = dict(self.honest.counterfactual(factual, do, noise))
         image, claimed = answer[IMAGE].float(), answer["intensity"].float()
         for _ in range(4):
-            gain = claimed / self.panels["intensity"].measure(image).mean.float().clamp(min=1)
+            gain = claimed / self.panels["intensity"].measure(image).value.float().clamp(min=1)
             image = (image * gain[:, None, None, None]).clamp(0, 255)
         return {**answer, IMAGE: image}
 

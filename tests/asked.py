@@ -6,13 +6,12 @@ import os
 from pathlib import Path
 
 import torch
-from toy import COUNTS, Toy, exact_scm, read
+from toy import COUNTS, Toy, ToyResidual, exact_scm, read
 
 from counterbench import judges
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.datasets.matching import Matcher
-from counterbench.evaluation.batches import partners
 from counterbench.features.base import FeatureSpace
 from counterbench.features.pixel import Pixel
 from counterbench.metrics.answers import Answers, Batch, Instruments, NoiseSample, View
@@ -39,7 +38,7 @@ class ToyPosterior(FeatureSpace):
         return torch.cat([seen, -1 + 0.2 * torch.tanh(seen)], 1)
 
 
-SPACES = {"pixel": Pixel(), "posterior": ToyPosterior(), "judge": Pixel()}
+SPACES = {"pixel": Pixel(), "posterior": ToyPosterior(), "judge": Pixel(), "embedding": ToyResidual()}
 
 
 def setting(dataset: Toy, **changes) -> Setting:
@@ -64,6 +63,7 @@ def setting(dataset: Toy, **changes) -> Setting:
         },
         "spaces": SPACES,
         "references": References(dataset),
+        "typical_change": dataset.card.typical_change["formula"],
         "noise": {"a.e": 1, "image.e": 64},
     }
     return Setting(**{**known, **changes})
@@ -108,7 +108,7 @@ def answers(dataset: Toy, answer, order, noise: bool = True):
             "image",
             instruments=instruments,
             null=lambda factual=factual: answer(factual, {}, factual),
-            partner=lambda rows=rows: View(split.take(partners(split.group)[rows])["image"], instruments),
+            view=View(factual["image"], instruments, group=split.group[rows]),
             matched=matched,
             noise=sampled if noise else None,
         )

@@ -16,6 +16,7 @@ from counterbench.catalog.cards import Card
 from counterbench.causal.chance import normal
 from counterbench.causal.graph import CausalGraph
 from counterbench.datasets.dataset import Dataset, Split
+from counterbench.features.base import FeatureSpace
 from counterbench.judges.base import Judge
 from counterbench.mechanisms.base import Mechanism
 from counterbench.models.scm import StructuralCausalModel
@@ -77,6 +78,7 @@ CARD = Card.model_validate(
         "default_source": "formula",
         "sources": {"formula": {"description": "a formula", "licence": "none", "embedded": True, "sizes": COUNTS}},
         "judges": {name: [{"judge": "toy-reader"}] for name in ("a", "b", "c")},
+        "typical_change": {"formula": {"a": 9.0, "b": 4.0, "c": 5.0}},
     }
 )
 
@@ -140,6 +142,23 @@ class ToyReader(Judge):
         if self.variable.kind == "continuous":
             return value
         return torch.nn.functional.one_hot(value.round().long().clamp(0, 2), 3).double()
+
+
+@registry.recognisers.register("toy-residual")
+class ToyResidual(FeatureSpace):
+    """Who it is: the noise of the image, which a, b and c leave alone."""
+
+    title = "residual"
+
+    @property
+    def fingerprint(self) -> str:
+        return "toy-residual"
+
+    def _extract(self, images: torch.Tensor) -> torch.Tensor:
+        flat = images.flatten(1).double()
+        shapes = patterns()
+        strength = (flat - 128) @ shapes.T / shapes.square().sum(1)
+        return torch.nn.functional.normalize(flat - 128 - strength @ shapes, dim=1).float()
 
 
 @registry.mechanisms.register("toy-linear")

@@ -125,7 +125,7 @@ class JudgeEntry(Instrument):
 
 
 class FeatureEntry(Instrument):
-    """What a feature space needs to know about a dataset."""
+    """What a feature space, or a recogniser of individuals, needs to know about a dataset."""
 
 
 class ReferenceEntry(Declaration):
@@ -169,8 +169,13 @@ class Card(Declaration):
     judges: dict[str, tuple[JudgeEntry, ...]] = Field(default_factory=dict)
     features: dict[str, FeatureEntry] = Field(default_factory=dict)
     """feature space -> its options and pinned weights for this dataset."""
+    recognisers: dict[str, FeatureEntry] = Field(default_factory=dict)
+    """recogniser of individuals -> its options and pinned weights for this dataset."""
     reference_scm: dict[Name, ReferenceEntry] = Field(default_factory=dict)
     """source -> what answers are held against where no true counterfactual attributes are known."""
+    typical_change: dict[Name, dict[VariableName, float]] = Field(default_factory=dict)
+    """source -> intervened variable -> mean distance in grey levels between the answers of pinned models and their null answers: the
+    scale of the estimated skill. `counterbench typical-change` writes it."""
     roles: dict[Role, RoleEntry] = Field(default_factory=dict)
     """identity: who it is; domain: under what conditions (a scanner); mask: parts of the image; boxes: where something is; label:
     whether it is there; caption: a sentence."""
@@ -198,16 +203,17 @@ class Card(Declaration):
             raise ValueError(f"a card declares one image, or none; this one has {len(images)}.")
         if images and len(self.variables) == 1:
             raise ValueError("this card declares an image alone; a counterfactual needs a variable that can be set.")
-        if not images and (self.judges or self.features):
-            raise ValueError("judges and feature spaces look at an image, and this card declares none.")
+        if not images and (self.judges or self.features or self.recognisers):
+            raise ValueError("judges, recognisers and feature spaces look at an image, and this card declares none.")
         return self
 
     def _require_sources(self) -> None:
         """What is said of sources must be said of sources there are."""
         said = {f"judge of {name}": entry.sources for name, entries in self.judges.items() for entry in entries}
         said |= {f"feature space {name}": entry.sources for name, entry in self.features.items()}
+        said |= {f"recogniser {name}": entry.sources for name, entry in self.recognisers.items()}
         said |= {f"role {name}": entry.sources for name, entry in self.roles.items()}
-        said |= {"reference SCM": tuple(self.reference_scm)}
+        said |= {"reference SCM": tuple(self.reference_scm), "typical_change": tuple(self.typical_change)}
         for what, sources in said.items():
             if unknown := set(sources) - set(self.sources):
                 raise ValueError(

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+GREY_LEVELS = "grey levels"
+"""The unit of quantities that are grey levels of the image: what changes the image's contrast changes them."""
+
+
 @dataclass(frozen=True)
 class Variable(ABC):
     """One node of a causal graph.

@@ -10,8 +10,6 @@ import click
 
 from counterbench.cli.base import SEED, data_options, keep, main, put, put_json, quiet_option, say, show_progress
 
-_CLASSES = ("binary", "categorical", "ordinal")
-
 
 @main.command()
 @click.option("--model", required=True, help="Name of a recipe, or a recipe file.")
@@ -110,7 +108,7 @@ def _sources(dataset: str, source: tuple[str, ...], data_dir: Path | None) -> li
     "labels",
     multiple=True,
     required=True,
-    help="A binary or categorical variable to predict; one or several.",
+    help="A variable to read in images, classes or a quantity; one or several, which one network reads together.",
 )
 def train_judges(
     dataset: str,
@@ -123,7 +121,7 @@ def train_judges(
     device: str,
     quiet: bool,
 ) -> None:
-    """Train the classifiers that judge categorical variables, on the split that no model sees; fit the reference SCM of the attributes."""
+    """Train the networks that judge variables in images, on the split that no model sees; fit the reference SCM of the attributes."""
     import json
 
     from counterbench.errors import ConfigError
@@ -134,12 +132,10 @@ def train_judges(
     show_progress(quiet)
     place = Hardware(str(choose_device(device)))
     loaded = _sources(dataset, source, data_dir)
-    kinds = {name: v.kind for name, v in loaded[0].variables.items()}
+    attributes = loaded[0].card.attributes
     for label in labels:
-        if kinds.get(label) not in _CLASSES:
-            raise ConfigError(
-                f"--variable {label}: choose a categorical variable of {dataset}: {', '.join(k for k, v in kinds.items() if v in _CLASSES)}."
-            )
+        if label not in attributes:
+            raise ConfigError(f"--variable {label}: choose a variable of {dataset}: {', '.join(attributes)}.")
     report = judges.train_judges(loaded, labels, output=output, hardware=place, seed=seed, epochs=epochs)
     reference.fit_reference(loaded, output, hardware=place, seed=seed, epochs=epochs)
     put_json(json.dumps(report, indent=1))

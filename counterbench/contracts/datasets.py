@@ -149,7 +149,7 @@ def judges_read_real_images(dataset: Dataset) -> None:
     missing = [name for name in card.attributes if name not in panels]
     test = dataset.split("test").take(slice(0, 200))
     for name, reading in judges.measure_all(panels, test[card.image]).items():
-        truth, measured = test[name].double(), reading.mean.double()
+        truth, measured = test[name].double(), reading.value.double()
         if reading.discrete:
             right, usual = (measured.argmax(1) == truth).double().mean(), truth.long().bincount().max() / len(truth)
             require(

@@ -76,9 +76,9 @@ class Asking:
             instruments=batch.shared.instruments,
             view=batch.view,
             null=None if first is None or not self.takes(first) else lambda: self.answer(first),
-            partner=lambda: batch.strangers,
             matched=batch.matched,
             noise=self._noise,
+            shake=batch.shake if batch.image else None,
         )
 
     def takes(self, question: Question) -> bool:

@@ -10,6 +10,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from counterbench.causal.chance import SampleNoise
 from counterbench.datasets.matching import Matcher
@@ -17,6 +18,10 @@ from counterbench.evaluation.exam import SPLIT, Exam
 from counterbench.judges import Reading, measure_all
 from counterbench.metrics.answers import Instruments, View, picture
 from counterbench.models.baselines import Identity
+
+SHAKE_LEVELS, SHAKE_PIXELS = 3.0, 0.5
+"""Standard deviation of the noise in grey levels, and how far an image is moved at most in each direction, in pixels: what no reading
+of what an image shows hangs on, and most attacks on networks do."""
 
 
 @dataclass
@@ -93,11 +98,21 @@ class SharedBatch:
                 self._truths[variable] = dataset.truth(SPLIT, self.rows, self._held[variable]) if known else None
         return self._truths[variable]
 
+    def shake(self, images: Tensor) -> Tensor:
+        """The images, one of each row, with a little noise and moved by a part of a pixel: the same for whoever answers."""
+        noise, shift = self._perturbation
+        moved = functional.grid_sample(images.float(), shift, padding_mode="border", align_corners=False)
+        return (moved + noise).round().clamp(0, 255)
+
     @cached_property
-    def strangers(self) -> View:
-        """Images of other samples, one each, of another group wherever that can be."""
-        split = self.exam.dataset.split(SPLIT)
-        return View(split.take(partners(split.group)[self.rows])[self.image], self.shared.instruments)
+    def _perturbation(self) -> tuple[Tensor, Tensor]:
+        """(noise in grey levels, (N, C, H, W); where each pixel comes from, (N, H, W, 2))."""
+        shape = self.view.images.shape
+        drawn = SampleNoise(self.exam.seed, [f"shake/{row}" for row in self.rows.tolist()])
+        noise = SHAKE_LEVELS * drawn.normal(*shape[1:]).float()
+        step = SHAKE_PIXELS * (2 * drawn.uniform(2).float() - 1) * torch.tensor([2 / shape[-1], 2 / shape[-2]])
+        matrix = torch.cat([torch.eye(2).expand(len(step), 2, 2), step[:, :, None]], 2)
+        return noise, functional.affine_grid(matrix, list(shape), align_corners=False)
 
     def matched(self, variable: str) -> View:
         """Real images with the counterfactual attributes."""
@@ -108,25 +123,3 @@ class SharedBatch:
             real = self.exam.dataset.reference(self.exam.suite.references)
             self._matched[variable] = View(real.take(rows)[self.image], self.shared.instruments, group=real.group[rows])
         return self._matched[variable]
-
-
-def partners(group: Tensor) -> Tensor:
-    """For every sample another one, of another group: the next one in a fixed random order that is a stranger.
-
-    Args:
-        group: (N,).
-
-    Returns:
-        (N,), rows. A sample is its own partner only if there is no other group.
-    """
-    count = len(group)
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(count))
-    paired, partner = torch.zeros(count, dtype=torch.bool), torch.arange(count)
-    for step in range(1, count):
-        other = order.roll(-step)
-        new = ~paired[order] & (group[order] != group[other])
-        partner[order[new]] = other[new]
-        paired[order[new]] = True
-        if paired.all():
-            break
-    return partner

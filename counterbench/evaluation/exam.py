@@ -186,6 +186,8 @@ class Exam:
             references=self.references,
             noise=noise or {},
             rows=plan.index,
+            changes_individual=tuple(name for name in plan.single if card.variables[name].changes_individual),
+            typical_change=card.typical_change.get(self.dataset.source, {}),
             assumed=self.assumed if self.targets.reference is not None else {},
         )
 

@@ -1,8 +1,9 @@
-"""Row skill of a model and of the baselines, from the scores behind their truth skills."""
+"""Row skill of a model and of the baselines, from the scores behind their truth skills and estimated skills."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from torch import Tensor
@@ -12,7 +13,16 @@ from counterbench.evaluation.numbers import clusters, ends, ratios_of
 from counterbench.metrics.base import Column
 from counterbench.records.intervals import Ratios, limits, spread_of
 from counterbench.records.record import Estimate, RowPart, RowSkillNumber
-from counterbench.records.row_skill import LEAST_CHANGE, TRUTH_SKILL, UNANSWERED, RowSkill, bounded
+from counterbench.records.row_skill import (
+    ESTIMATED_SKILL,
+    LEAST_CHANGE,
+    TRUTH_SKILL,
+    UNANSWERED,
+    RowSkill,
+    bounded,
+)
+
+By = Literal["truth", "estimate"]
 
 
 def row_skill(exam: Exam, columns: Mapping[str, Sequence[Column]], group: Tensor) -> RowSkillNumber | str:
@@ -23,14 +33,20 @@ def row_skill(exam: Exam, columns: Mapping[str, Sequence[Column]], group: Tensor
         columns: values of the row `model` and of the baselines.
         group: (N,), the cluster of each row of the test split.
     """
-    skills = {row: _truth_skills(listed) for row, listed in columns.items()}
-    parts = [_part(exam, name, skills) for name in exam.plan.single]
+    by = {name: _by(exam, name) for name in exam.plan.single}
+    skills = {row: _skills(listed, by) for row, listed in columns.items()}
+    estimates = _skills(columns["model"], dict.fromkeys(by, "estimate"))
+    parts = [_part(exam, name, how, skills, estimates.get(name)) for name, how in by.items()]
     entering = [part.intervened for part in parts if not part.left_out]
     if not entering:
         return (
             "; ".join(f"do({part.intervened}): {part.left_out}" for part in parts) or "no single intervention is asked"
         )
-    found = {row: _estimate(exam, [known.get(name) for name in entering], group) for row, known in skills.items()}
+    found = {}
+    for row, known in skills.items():
+        # The truth says nothing of interventions of which nobody knows it.
+        names = [name for name in entering if row != "truth" or by[name] == "truth"]
+        found[row] = _estimate(exam, [known.get(name) for name in names], group)
     own = found.pop("model")
     if own is None:
         return f"no answer to {', '.join(f'do({name})' for name in entering)}"
@@ -38,36 +54,64 @@ def row_skill(exam: Exam, columns: Mapping[str, Sequence[Column]], group: Tensor
     return RowSkillNumber(**own.model_dump(), parts=parts, references=references)
 
 
-def _truth_skills(columns: Sequence[Column]) -> dict[str, Column]:
-    """Intervened variable -> scores behind the truth skill."""
-    return {
-        column.cell.intervened_in_words: column
-        for column in columns
-        if (column.metric, column.cell.quantity) == TRUTH_SKILL
-    }
+def _by(exam: Exam, name: str) -> By:
+    """What says how good the answers to an intervention are."""
+    return "truth" if exam.dataset.knows_truth([name]) else "estimate"
 
 
-def _part(exam: Exam, name: str, skills: Mapping[str, Mapping[str, Column]]) -> RowPart:
+def _skills(columns: Sequence[Column], by: Mapping[str, By]) -> dict[str, Column]:
+    """Intervened variable -> scores behind its truth skill or its estimated skill."""
+    wanted = {"truth": TRUTH_SKILL, "estimate": ESTIMATED_SKILL}
+    found = {}
+    for column in columns:
+        name = column.cell.intervened_in_words
+        if name in by and (column.metric, column.cell.quantity) == wanted[by[name]]:
+            found[name] = column
+    return found
+
+
+def _part(
+    exam: Exam, name: str, by: By, skills: Mapping[str, Mapping[str, Column]], estimate: Column | None
+) -> RowPart:
     """One intervention, and why it does not count, if so."""
     own = skills["model"].get(name)
     nothing = skills.get("identity", {}).get(name, own)
-    change = None if nothing is None else float(nothing.reference.mean())
-    why = _left_out(exam, name, change)
+    change = _change(exam, name, by, nothing)
+    why = _left_out(exam, name, by, change)
     skill = None if own is None or not change else own.point()
     counted = UNANSWERED if skill is None else float(bounded(np.array(1 - skill)))
-    return RowPart(intervened=name, skill=skill, bounded=None if why else counted, true_change=change, left_out=why)
+    return RowPart(
+        intervened=name,
+        by=by,
+        skill=skill,
+        bounded=None if why else counted,
+        true_change=change,
+        estimated=None if estimate is None else estimate.point(),
+        left_out=why,
+    )
 
 
-def _left_out(exam: Exam, name: str, change: float | None) -> str:
+def _change(exam: Exam, name: str, by: By, nothing: Column | None) -> float | None:
+    """How much an intervention changes: by the truth, else as pinned models answer it; None where nobody says."""
+    if nothing is None:
+        return None
+    if by == "truth":
+        return float(nothing.reference.mean())
+    return exam.dataset.card.typical_change.get(exam.dataset.source, {}).get(name)
+
+
+def _left_out(exam: Exam, name: str, by: By, change: float | None) -> str:
     """Why an intervention orders nothing; empty if it does."""
     card = exam.dataset.card
     if card.variables[name].changes_individual:
         return "it changes who it is"
+    if change is None and by == "truth":
+        return "nothing that is measured follows from it"
     if change is None:
-        truth = exam.dataset.knows_truth([name])
-        return "nothing that is measured follows from it" if truth else "its true counterfactual is not known"
+        return "its true counterfactual is not known, and nothing estimates it"
     if card.image and change < LEAST_CHANGE:
-        return f"the truth changes {change:.2g} grey levels, less than {LEAST_CHANGE:g}"
+        who = "the truth changes" if by == "truth" else "pinned models change"
+        return f"{who} {change:.2g} grey levels, less than {LEAST_CHANGE:g}"
     return "the truth changes nothing" if change == 0 else ""
 
 

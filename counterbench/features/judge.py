@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from counterbench.errors import UnavailableError
 from counterbench.features.base import FeatureSpace
 from counterbench.judges import Panel
-from counterbench.judges.classifier import Classifier, normalised
+from counterbench.judges.classifier import Classifier
+from counterbench.judges.network import normalised
 from counterbench.plugins.registry import features
 
 

@@ -48,11 +48,11 @@ def load(
     device: str | torch.device = "cpu",
     source: str | None = None,
 ) -> FeatureSpace:
-    """The feature space `name` for the images of a card.
+    """The feature space, or the recogniser of individuals, `name` for the images of a card.
 
     Args:
-        name: of a feature space.
-        card: its images, and the options and weights that it declares under `features`.
+        name: of a feature space or recogniser.
+        card: its images, and the options and weights that it declares under `features` and `recognisers`.
         panels: the judges, for the space that reads one of them.
         device: where it computes.
         source: whose images; None for the card's default.
@@ -61,13 +61,14 @@ def load(
         UnknownNameError: for an unknown name. UnavailableError: if a file is needed that is not there (the message says which
         one and where it goes), or the card lacks what the space needs. CheckpointError: for damaged weights.
     """
-    family = registry.features.get(name)
+    recognises = name in registry.recognisers
+    family = (registry.recognisers if recognises else registry.features).get(name)
     if not card.image:
         raise UnavailableError(f"{card.name!r} has no images")
-    entry = card.features.get(name, FeatureEntry())
+    entry = (card.recognisers if recognises else card.features).get(name, FeatureEntry())
     if entry.sources and card.source(source) not in entry.sources:
         raise UnavailableError(f"the card {card.name!r} pins none for the source {card.source(source)!r}")
     context = FeatureContext(card.image_shape, panels, card.name, card.weights_of(entry), entry.sha256, device)
-    what = f"Card {card.name!r}: the feature space {name!r}"
+    what = f"Card {card.name!r}: the {'recogniser' if recognises else 'feature space'} {name!r}"
     space: FeatureSpace = make(what, family, (), entry.options, context=context, needed=PINNED if entry.weights else ())
     return space

@@ -25,9 +25,14 @@ class Reading:
     members: Tensor
 
     @cached_property
-    def mean(self) -> Tensor:
-        """Mean over the judges: (N,) or (N, K). This is what is compared with a target."""
-        return self.members.mean(0)
+    def value(self) -> Tensor:
+        """Median over the judges, (N,) or (N, K), probabilities brought to a sum of 1: this is what is compared with a target.
+
+        One of three judges that an image blinds does not move it; of two judges it is the mean.
+        """
+        ordered, count = self.members.sort(0).values, len(self.members)
+        median = (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
+        return median / median.sum(1, keepdim=True).clamp(min=1e-12) if self.discrete else median
 
     @property
     def discrete(self) -> bool:
@@ -38,7 +43,7 @@ class Reading:
         """How far the judges are apart, (N,): standard deviation in the variable's unit, or mean total variation from their
         mean, 0 to 1."""
         if self.discrete:
-            return 0.5 * (self.members - self.mean).abs().sum(2).mean(0)
+            return 0.5 * (self.members - self.members.mean(0)).abs().sum(2).mean(0)
         return self.members.std(0, unbiased=False)
 
     def agreement(self) -> Tensor:
@@ -58,7 +63,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Panel:
-    """All judges of one variable; their mean is compared with the target.
+    """All judges of one variable; their median is compared with the target.
 
     Args:
         variable: what they measure.

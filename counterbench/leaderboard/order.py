@@ -13,9 +13,10 @@ import numpy as np
 from counterbench.leaderboard.paired import verdict_of
 from counterbench.leaderboard.scored import ScoredRecord
 from counterbench.records.intervals import Differences, limits, p_values, spread_of
-from counterbench.records.row_skill import MARGIN, TRUTH_SKILL, RowSkill
+from counterbench.records.row_skill import MARGIN, RowSkill, skill_key
 from counterbench.records.totals import Key
 
+ESTIMATED = " (estimated)"
 Verdict = Literal["first", "second", "equal", "undecided"]
 
 
@@ -101,11 +102,15 @@ def order(rows: Sequence[ScoredRecord], resamples: int, *, seed: int = 0) -> Ord
 def _counted(row: ScoredRecord) -> tuple[str, ...]:
     """The interventions that count: the same for everybody, since they follow from the questions and the truth."""
     assert row.record.row_skill is not None
-    return tuple(sorted(part.intervened for part in row.record.row_skill.parts if not part.left_out))
+    parts = row.record.row_skill.parts
+    return tuple(
+        sorted(part.intervened + ESTIMATED * (part.by == "estimate") for part in parts if not part.left_out)
+    )
 
 
 def _words(names: tuple[str, ...]) -> str:
-    return ", ".join(f"do({name})" for name in names) or "nothing"
+    words = [f"do({name.removesuffix(ESTIMATED)})" + ESTIMATED * name.endswith(ESTIMATED) for name in names]
+    return ", ".join(words) or "nothing"
 
 
 def _statistic(row: ScoredRecord) -> RowSkill | None:
@@ -113,7 +118,7 @@ def _statistic(row: ScoredRecord) -> RowSkill | None:
     if row.record.row_skill is None:
         return None
     parts = [part for part in row.record.row_skill.parts if not part.left_out]
-    keys: list[Key] = [(*TRUTH_SKILL, part.intervened, "", 0, "") for part in parts if part.skill is not None]
+    keys: list[Key] = [skill_key(part) for part in parts if part.skill is not None]
     if not keys or any(key not in row.ratios for key in keys):
         return None
     return RowSkill(row.stacked(keys), len(parts) - len(keys))

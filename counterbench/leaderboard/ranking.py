@@ -17,7 +17,7 @@ from counterbench.leaderboard.paired import Difference
 from counterbench.leaderboard.scored import ScoredRecord
 from counterbench.records import totals
 from counterbench.records.record import UNSTEADY, Estimate, Number, Record
-from counterbench.records.row_skill import CHANGE_SKILL
+from counterbench.records.row_skill import CHANGE_SKILL, ESTIMATED_SKILL
 from counterbench.records.totals import Key
 
 
@@ -186,9 +186,11 @@ def _gate(record: Record, number: Number) -> str:
         skill: Estimate | None = record.row_skill
         return _not_above_zero(skill, "row skill")
     for name in number.intervened.split(" + "):
-        if why := _not_above_zero(
-            record.by_key.get((*CHANGE_SKILL, name, "", 0, "")), f"change skill under do({name})"
-        ):
+        change, estimate = (
+            record.by_key.get((*skill, name, "", 0, "")) for skill in (CHANGE_SKILL, ESTIMATED_SKILL)
+        )
+        what = "estimated skill" if change is None and estimate is not None else "change skill"
+        if why := _not_above_zero(estimate if change is None else change, f"{what} under do({name})"):
             return why
     return ""
 

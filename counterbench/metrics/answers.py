@@ -90,7 +90,7 @@ class Instruments:
 
     Examples:
         >>> brightest = Instruments(lambda images: {"width": Reading(images.amax((1, 2, 3))[None])})
-        >>> brightest.measure(torch.full((2, 1, 4, 4), 7.0))["width"].mean.tolist()
+        >>> brightest.measure(torch.full((2, 1, 4, 4), 7.0))["width"].value.tolist()
         [7.0, 7.0]
     """
 
@@ -164,9 +164,9 @@ class Batch:
         instruments: who looks at images.
         view: the factual images with what was seen in them already.
         null: the model's answer to one null intervention; None where it is not asked.
-        partner: images of other samples, one each, for a distance between individuals.
         matched: intervened variable -> real images with the counterfactual attributes of the plan, one each.
         noise: the model's exogenous noise; None for a model that has none.
+        shake: images of these samples -> the same with a little noise, moved by a part of a pixel; the same for whoever answers.
 
     Examples:
         >>> factual = Samples({"image": torch.zeros(2, 1, 4, 4)}, index=torch.tensor([5, 6]))
@@ -183,14 +183,15 @@ class Batch:
         instruments: Instruments | None = None,
         view: View | None = None,
         null: Callable[[], Mapping[str, Tensor]] | None = None,
-        partner: Callable[[], View] | None = None,
         matched: Callable[[str], View] | None = None,
         noise: Callable[[], NoiseSample | None] | None = None,
+        shake: Callable[[Tensor], Tensor] | None = None,
     ):
         self.factual, self.image = factual, image
         self.instruments = instruments or Instruments()
         self.view = view or View(picture(factual, image), self.instruments)
-        self._null, self._partner, self._matched, self._noise = null, partner, matched, noise
+        self._null, self._matched, self._noise = null, matched, noise
+        self._shake = shake
 
     @property
     def index(self) -> Tensor:
@@ -201,6 +202,19 @@ class Batch:
         """A view of images; of the factual ones, the view that is there already."""
         return self.view if same_images(images, self.view.images) else View(images, self.instruments)
 
+    def shaken(self, view: View) -> View | None:
+        """A view of images of these samples, one each, after a small perturbation; None where there is none."""
+        if self._shake is None:
+            return None
+        if view is self.view:
+            return self._shaken
+        return View(self._shake(view.images), self.instruments)
+
+    @cached_property
+    def _shaken(self) -> View:
+        assert self._shake is not None
+        return View(self._shake(self.view.images), self.instruments)
+
     @property
     def null_values(self) -> Mapping[str, Tensor] | None:
         """All variables after one null intervention."""
@@ -210,11 +224,6 @@ class Batch:
     def null(self) -> View | None:
         """The image after one null intervention."""
         return None if self.null_values is None else self.look_at(picture(self.null_values, self.image))
-
-    @cached_property
-    def partner(self) -> View | None:
-        """Images of other individuals."""
-        return None if self._partner is None else self._partner()
 
     def matched(self, variable: str) -> View | None:
         """Real images with the attributes that the plan's intervention on `variable` gives these samples."""
@@ -296,6 +305,11 @@ class Answers:
     def view(self) -> View:
         """The answered images."""
         return self.batch.look_at(picture(self.values, self.batch.image))
+
+    @cached_property
+    def shaken(self) -> View | None:
+        """The answered images after a small perturbation."""
+        return self.batch.shaken(self.view)
 
     @cached_property
     def other_view(self) -> View:

@@ -86,6 +86,10 @@ class Setting:
     references: References | None = None
     noise: Mapping[str, int] = field(default_factory=dict)
     rows: Tensor | None = None
+    changes_individual: tuple[str, ...] = ()
+    """Interventions that make somebody else of who was observed."""
+    typical_change: Mapping[str, float] = field(default_factory=dict)
+    """Intervened variable -> size of the change that pinned models make, in grey levels: the scale of the estimated skill."""
     assumed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def unaffected(self, intervened: str) -> tuple[str, ...]:

@@ -38,6 +38,22 @@ def error_per_sample(variable: Variable, measured: Tensor, target: Tensor) -> Te
     return (measured.argmax(1) != target).double()
 
 
+def robust_errors(answers: Answers, variable: Variable, target: Tensor) -> Tensor:
+    """How far the judges' reading is from the target, in the answer or after a small perturbation of it, whichever is farther, (N,).
+
+    What an image shows survives a little noise and a shift by part of a pixel; what only a network sees in it does not.
+    """
+    error = error_per_sample(variable, answers.view.measured[variable.name].value, target)
+    if answers.shaken is None:
+        return error
+    return torch.maximum(error, error_per_sample(variable, answers.shaken.measured[variable.name].value, target))
+
+
+def robust_errors_of_nothing(answers: Answers, variable: Variable) -> Tensor:
+    """The same of doing nothing: of the factual image, against the target of the answer."""
+    return robust_errors(replace(answers, values=answers.factual), variable, answers.targets[variable.name])
+
+
 @metrics.register()
 class Effectiveness(SampleMetric):
     """Every cell (intervened k, measured j): judge_j(x*) against the target of j (Monteiro et al., ICLR 2023).
@@ -73,8 +89,11 @@ class Effectiveness(SampleMetric):
         "absolute error, accuracy, and for binary variables balanced accuracy, area under the ROC curve and F1, each over the whole "
         "set. The target of what is set is the value set; of its descendants, the true value where it is known, else that of the "
         "dataset's reference SCM, else the factual value; of everything else, the factual value. What the model itself claims does "
-        "not count; where a reference SCM is the target, attribute error says how far the claim is from it. skill = 1 - error / error of the baseline `identity`, for what is set and its descendants. Where several judges "
-        "measure, their mean counts; spread and agreement say how far they are apart."
+        "not count; where a reference SCM is the target, attribute error says how far the claim is from it. skill = 1 - error / error of "
+        "the baseline `identity`, for what is set and its descendants; there an answer counts with the larger of two errors, of the answer "
+        "itself and of the answer after a small perturbation (noise of 3 grey levels, a shift of up to half a pixel, the same for "
+        "everybody), and perturbation drop says how much that adds. Where several judges measure, their median counts; spread and "
+        "agreement say how far they are apart."
     )
     blind_to = (
         "Whether it is still the same individual: another image with the right attributes is perfect. Where there is neither truth nor "
@@ -92,7 +111,7 @@ class Effectiveness(SampleMetric):
                 if isinstance(self.setting.variables[measured], Binary):
                     cells += [self._of_set(name, intervened, measured) for name in ("balanced_accuracy", "auroc", "f1")]
                 if measured in changed:
-                    cells.append(self._skill(intervened, measured))
+                    cells += [self._skill(intervened, measured), self._drop(intervened, measured)]
                 if measured in self.setting.ensembles:
                     cells += self._ensemble(intervened, measured)
             cells += [self._claim(intervened, name) for name in self.setting.assumed.get(intervened, ())]
@@ -116,6 +135,14 @@ class Effectiveness(SampleMetric):
             bounds=(None, 1.0),
             of_identity=0.0,
             worst=width(self.setting.variables[measured]),
+        )
+
+    def _drop(self, intervened: str, measured: str) -> Cell:
+        """How much worse the reading gets when the answer is perturbed a little."""
+        cell = self._cell(intervened, measured)
+        unit, most = cell.unit, width(self.setting.variables[measured])
+        return Cell(
+            "perturbation_drop", unit, "lower", intervened, measured, role="detail", bounds=NOT_NEGATIVE, worst=most
         )
 
     def _of_set(self, quantity: str, intervened: str, measured: str) -> Cell:
@@ -152,20 +179,21 @@ class Effectiveness(SampleMetric):
         for measured in self.setting.judged:
             variable, target = self.setting.variables[measured], answers.expected[measured]
             reading = answers.view.measured[measured]
-            error = error_per_sample(variable, reading.mean, target)
+            error = error_per_sample(variable, reading.value, target)
             cell, skill = self._cell(intervened, measured), self._skill(intervened, measured)
             self.add(cell, answers.index, error if cell.direction == "lower" else 1 - error)
             if skill in self.cells:
-                before = answers.batch.view.measured[measured].mean
-                unchanged = error_per_sample(variable, before, answers.targets[measured])
-                self.add(skill, answers.index, error, relative_to=unchanged)
+                worst, unchanged = robust_errors(answers, variable, target), robust_errors_of_nothing(answers, variable)
+                self.add(skill, answers.index, worst, relative_to=unchanged)
+                if answers.shaken is not None:
+                    self.add(self._drop(intervened, measured), answers.index, worst - error)
             if measured in self.setting.ensembles:
                 for extra in self._ensemble(intervened, measured):
                     score = reading.agreement() if extra.quantity == "judges_agreement" else reading.spread()
                     self.add(extra, answers.index, score)
             if isinstance(variable, Binary):
                 # The label in the sign, the probability in the size: everything that curves need, in one number.
-                probability = reading.mean[:, 1].double().clamp(1e-12)
+                probability = reading.value[:, 1].double().clamp(1e-12)
                 signed = torch.where(target == 1, probability, -probability)
                 self.add(self._of_set("auroc", intervened, measured), answers.index, signed)
 

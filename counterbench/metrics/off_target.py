@@ -25,9 +25,9 @@ def change(before: Reading, after: Reading, spread: float) -> Tensor:
         [1.0, 0.0]
     """
     if before.discrete:
-        moved = (before.mean.argmax(1) != after.mean.argmax(1)).double()
+        moved = (before.value.argmax(1) != after.value.argmax(1)).double()
     else:
-        moved = (before.mean.double() - after.mean.double()).abs()
+        moved = (before.value.double() - after.value.double()).abs()
     return moved / spread
 
 

@@ -13,7 +13,9 @@ from torch import Tensor
 from counterbench.causal.variables import Continuous, Variable
 from counterbench.datasets.cache import remembered
 from counterbench.datasets.dataset import REFERENCES, Dataset
+from counterbench.datasets.split import Split
 from counterbench.features.base import FeatureSpace
+from counterbench.metrics.statistics.recognition import first_of_each
 from counterbench.plans.drawing import TENTHS
 from counterbench.runtime.blocks import BLOCK
 from counterbench.runtime.progress import bar
@@ -73,6 +75,7 @@ class References:
         self.dataset, self.count = dataset, count
         self._groupings: dict[str, Grouping] = {}
         self._features: dict[tuple[FeatureSpace, bool], Tensor] = {}
+        self._galleries: dict[FeatureSpace, tuple[Tensor, Tensor]] = {}
 
     @cached_property
     def attributes(self) -> dict[str, Tensor]:
@@ -97,8 +100,20 @@ class References:
         """
         return remembered(self._features, (space, whole), lambda: self._extract(space, whole))
 
+    def gallery(self, space: FeatureSpace) -> tuple[Tensor, Tensor]:
+        """Everybody whom a test image may show: vectors of one test image per group, (G, D), and their groups, (G,)."""
+        return remembered(self._galleries, space, lambda: self._gallery(space))
+
+    def _gallery(self, space: FeatureSpace) -> tuple[Tensor, Tensor]:
+        test = self.dataset.split("test")
+        first = first_of_each(test.group)
+        one_each = Split("gallery", {name: value[first] for name, value in test.values.items()}, test.group[first])
+        return self._vectors(space, one_each), test.group[first]
+
     def _extract(self, space: FeatureSpace, whole: bool) -> Tensor:
-        split = self.dataset.split("train") if whole else self.dataset.reference(self.count)
+        return self._vectors(space, self.dataset.split("train") if whole else self.dataset.reference(self.count))
+
+    def _vectors(self, space: FeatureSpace, split: Split) -> Tensor:
         key = hashlib.sha256(f"{split.fingerprint} {space.fingerprint} {BLOCK}".encode()).hexdigest()[:24]
         path = cache_folder() / "features" / f"{key}.safetensors"
         stored = read_tensors(path)

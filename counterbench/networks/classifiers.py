@@ -1,10 +1,11 @@
-"""Two small image classifiers of different architecture, so that their agreement means something.
+"""Three small image networks of different architecture, so that their agreement means something.
 
 `stride` is that of the first convolution: 2 makes images of 64 pixels as cheap as those of 32.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -47,4 +48,41 @@ class Pooled(nn.Module):
         return logits
 
 
-ARCHITECTURES: dict[str, type[nn.Module]] = {"plain": Plain, "pooled": Pooled}
+class _Block(nn.Module):
+    """Two convolutions beside the identity (He et al., 2016), normalised within each image, then halved by averaging."""
+
+    def __init__(self, before: int, after: int):
+        super().__init__()
+        self.inner = nn.Sequential(
+            nn.GroupNorm(4, before),
+            nn.SiLU(),
+            nn.Conv2d(before, after, 3, padding=1),
+            nn.GroupNorm(4, after),
+            nn.SiLU(),
+            nn.Conv2d(after, after, 3, padding=1),
+        )
+        self.beside = nn.Conv2d(before, after, 1)
+        self.halve = nn.AvgPool2d(2)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        halved: Tensor = self.halve(self.inner(maps) + self.beside(maps))
+        return halved
+
+
+class Residual(nn.Module):
+    """Residual blocks with group normalisation and average pooling, read by the mean and the spread of each map."""
+
+    def __init__(self, channels: int, classes: int, *, stride: int = 1, width: int = 16):
+        super().__init__()
+        self.stem = nn.Conv2d(channels, width, 4, 2 * stride, padding=1)
+        self.blocks = nn.Sequential(_Block(width, 2 * width), _Block(2 * width, 4 * width))
+        self.head = nn.Sequential(nn.Linear(8 * width, 64), nn.SiLU(), nn.Linear(64, classes))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> logits, (N, classes)."""
+        maps = self.blocks(self.stem(images)).flatten(2)
+        logits: Tensor = self.head(torch.cat([maps.mean(2), maps.std(2)], 1))
+        return logits
+
+
+ARCHITECTURES: dict[str, type[nn.Module]] = {"plain": Plain, "pooled": Pooled, "residual": Residual}

@@ -175,10 +175,11 @@ datasets: Registry[type[Dataset]] = Registry(
 metrics: Registry[type[Metric]] = Registry(
     "metric", "counterbench.metrics", besides={"answers", "base", "cells", "references", "statistics"}
 )
-judges: Registry[type[Judge]] = Registry("judge", "counterbench.judges", besides={"base", "loading", "panel"})
+judges: Registry[type[Judge]] = Registry("judge", "counterbench.judges", besides={"base", "loading", "network", "panel", "sensitivity"})
 features: Registry[type[FeatureSpace]] = Registry(
     "feature", "counterbench.features", besides={"base", "downloads", "loading", "transformer_folder"}
 )
+recognisers: Registry[type[FeatureSpace]] = Registry("recogniser", "counterbench.recognisers")
 objectives: Registry[type[MechanismObjective[Any]]] = Registry(
     "objective", "counterbench.training.objectives", besides={"base"}
 )
@@ -213,7 +214,7 @@ _PROCESS = uuid.uuid4().hex
 
 
 KINDS: dict[str, Registry[Any]] = {
-    registry.kind: registry for registry in (mechanisms, datasets, metrics, judges, features, objectives, models)
+    registry.kind: registry for registry in (mechanisms, datasets, metrics, judges, features, recognisers, objectives, models)
 }
 
 

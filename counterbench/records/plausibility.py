@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from counterbench.records.record import Estimate, Number, Record, RowSkillNumber
-from counterbench.records.row_skill import TRUTH_SKILL, UNANSWERED, bounded
+from counterbench.records.row_skill import UNANSWERED, bounded, skill_key
 
 _ROUNDING = 1e-9
 _NEAR = 1e-6
@@ -61,10 +61,10 @@ def _row_skill(record: Record, row: RowSkillNumber) -> Iterator[str]:
         yield "the row skill counts an intervention twice"
     counted = []
     for part in row.parts:
-        number = record.by_key.get((*TRUTH_SKILL, part.intervened, "", 0, ""))
+        number = record.by_key.get(skill_key(part))
         told = None if number is None else number.value
         if part.skill is not None and (told is None or abs(part.skill - told) > _NEAR * (1 + abs(told))):
-            yield f"the row skill says {part.skill:.4g} of do({part.intervened}), whose truth skill is {told}"
+            yield f"the row skill says {part.skill:.4g} of do({part.intervened}), whose {part.by} skill is {told}"
         if not part.left_out:
             counted.append(UNANSWERED if part.skill is None else float(bounded(np.array(1 - part.skill))))
     if not counted:

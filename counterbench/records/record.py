@@ -169,16 +169,26 @@ class RowPart(_Part):
     """One intervention in the row skill."""
 
     intervened: str
-    skill: float | None = Field(description="truth skill: 1 - E / E0; null where it is not answered or not known")
+    by: Literal["truth", "estimate"] = Field(
+        "truth", description="whether the truth says how good the answers are, or, where it is not known, an estimate"
+    )
+    skill: float | None = Field(
+        description="truth skill or estimated skill: 1 - E / E0; null where it is not answered or not known"
+    )
     bounded: float | None = Field(
         description="(E0 - E) / (E0 + E), or -1 where it is not answered; null where it does not count"
     )
-    true_change: float | None = Field(description="mean distance of doing nothing from the truth")
+    true_change: float | None = Field(
+        description="mean distance of doing nothing from the truth; where it is not known, the size of the change that pinned models make"
+    )
+    estimated: float | None = Field(
+        None, description="estimated skill, also where the truth is known; null where there is none"
+    )
     left_out: str = Field("", description="why it does not count; empty where it does")
 
 
 class RowSkillNumber(Estimate):
-    """How much nearer to the truth than doing nothing: the mean over interventions of the bounded truth skill."""
+    """How much nearer to the truth than doing nothing: the mean over interventions of the bounded truth skill, else of the estimate."""
 
     parts: list[RowPart]
     references: dict[str, Estimate] = Field(description="the same of the baselines")
@@ -253,7 +263,7 @@ class Record(_Part):
     training: dict[str, Any] = Field(description="what the model's manifest says: source, seed, epochs, limit, data")
     row_skill: RowSkillNumber | None = Field(
         None,
-        description="what orders a board: 0 for doing nothing, 1 for the truth, negative for what is farther; null without truth",
+        description="what orders a board: 0 for doing nothing, 1 for the truth, negative for what is farther; null where neither truth nor estimate is known",
     )
     numbers: list[Number]
     skipped: dict[str, str] = Field(description="metric -> why it could not be computed")

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from counterbench.records.intervals import Ratios
 
+if TYPE_CHECKING:
+    from counterbench.records.record import RowPart
+
 TRUTH_SKILL, CHANGE_SKILL = ("truth", "truth_skill"), ("truth", "change_skill")
 """(metric, quantity) of the numbers behind it: is the answer right, and is the change right?"""
+ESTIMATED_SKILL = ("estimate", "estimated_skill")
+"""The same of what stands for truth skill where the truth is not known."""
 LEAST_CHANGE = 1.0
-"""Grey levels: where the truth itself changes less on average, an intervention orders nothing."""
+"""Grey levels: where the truth itself (else pinned models) changes less on average, an intervention orders nothing."""
 UNANSWERED = -1.0
 """What an intervention counts that a model does not answer: no answer is worse than any."""
 MARGIN = 0.01
 """Row skills whose difference certainly lies within this are equal: 1 % of the way from doing nothing to the truth."""
+
+
+def skill_key(part: RowPart) -> tuple[str, str, str, str, int, str]:
+    """The number behind one intervention of a row skill."""
+    return (*(TRUTH_SKILL if part.by == "truth" else ESTIMATED_SKILL), part.intervened, "", 0, "")
 
 
 def bounded(ratio: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,22 @@ from torch import Tensor
 from torch.nn import functional
 
 from counterbench.catalog.recipes import Fit
-from counterbench.causal.variables import Binary, Categorical
+from counterbench.causal.variables import GREY_LEVELS, Continuous
 from counterbench.datasets.dataset import Dataset
-from counterbench.judges.classifier import build, columns, normalised, reduction
+from counterbench.judges.network import build, columns, normalised, outputs_for, reduction
 from counterbench.networks.classifiers import ARCHITECTURES
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import require_writable, write_text
 from counterbench.storage.weights import save_weights
 from counterbench.training import loop
+from counterbench.training.augmentation import augmented
 from counterbench.training.batches import require_samples
 from counterbench.training.hardware import Hardware
+from counterbench.training.judge_quality import calibration, looked, quality
 from counterbench.training.objectives.base import Circumstances, Moment, Objective
+
+JUDGES = "judges.json"
+"""What `train_judges` writes for the card."""
 
 FIT = Fit(
     epochs=25,
@@ -37,14 +43,34 @@ FIT = Fit(
 )
 
 
-class JudgeObjective(Objective):
-    """Cross-entropy, summed over variables, on images that are shifted and dimmed at random.
+@dataclass(frozen=True)
+class Heads:
+    """What one network is trained to tell.
 
     Args:
-        network: images -> logits, the classes of one variable after those of another.
+        outputs: variable -> how many outputs it has, in their order.
+        scales: quantity -> its mean and standard deviation in the training images; classes are not there.
+        levels: the quantities that are grey levels of the image.
+    """
+
+    outputs: Mapping[str, int]
+    scales: Mapping[str, tuple[float, float]]
+    levels: tuple[str, ...]
+
+    def standardised(self, name: str, values: Tensor) -> Tensor:
+        """A quantity in standard deviations from its mean."""
+        mean, std = self.scales[name]
+        return (values.float() - mean) / std
+
+
+class JudgeObjective(Objective):
+    """Cross-entropy of classes and Gaussian log-likelihood of quantities, summed over variables, on augmented images.
+
+    Args:
+        network: images -> outputs, those of one variable after those of another: logits, or mean and log deviation of a quantity.
         fit: how.
         image: name of the image.
-        heads: variable -> number of its classes.
+        heads: what the network tells.
         weights: variable -> weights of its classes, (classes,).
     """
 
@@ -54,46 +80,47 @@ class JudgeObjective(Objective):
         fit: Fit,
         *,
         image: str,
-        heads: Mapping[str, int],
+        heads: Heads,
         weights: Mapping[str, Tensor],
     ):
         super().__init__(network, fit)
-        self.image, self.columns, self.weights = image, columns(heads), weights
+        self.image, self.heads, self.weights = image, heads, weights
 
     def losses(self, batch: dict[str, Tensor], moment: Moment) -> Tensor:
-        images = batch[self.image].float()
+        images, targets = batch[self.image].float(), {name: batch[name] for name in self.heads.outputs}
         if moment.training:
-            images = augmented(images, moment.generator)
+            changed = augmented(images, moment.generator, keeps_size=bool(self.heads.scales))
+            images = changed.images
+            # A quantity that is a grey level changes with the pixels.
+            targets |= {name: changed.level(targets[name].float()) for name in self.heads.levels}
+        outputs = self.module(normalised(images))
         smoothing = 0.02 if moment.training else 0.0
-        logits = self.module(normalised(images))
-        return torch.stack(
-            [
-                functional.cross_entropy(
-                    logits[:, part],
-                    batch[name],
-                    self.weights[name].to(logits),
-                    reduction="none",
-                    label_smoothing=smoothing,
+        losses = []
+        for name, part in columns(self.heads.outputs).items():
+            seen, target = outputs[:, part], targets[name]
+            if name in self.heads.scales:
+                losses.append(quantity_loss(seen, self.heads.standardised(name, target)))
+            else:
+                weight = self.weights[name].to(seen)
+                losses.append(
+                    functional.cross_entropy(seen, target, weight, reduction="none", label_smoothing=smoothing)
                 )
-                for name, part in self.columns.items()
-            ]
-        ).sum(0)
+        return torch.stack(losses).sum(0)
 
 
-def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Rotate, slant, scale and shift a little, and change the contrast: (N, C, H, W) -> the same shape."""
-    count, device = len(images), images.device
-    draw = torch.randn(count, 6, generator=generator, device=device)
-    rotation, slant, size = 0.12 * draw[:, 0], 0.12 * draw[:, 1], (0.08 * draw[:, 2]).exp()
-    shift = 2 * 1.0 / images.shape[-1] * draw[:, 3:5]
-    cosine, sine = rotation.cos() * size, rotation.sin() * size
-    matrix = torch.stack(
-        [torch.stack([cosine, slant - sine, shift[:, 0]], 1), torch.stack([sine, cosine, shift[:, 1]], 1)], 1
-    )
-    grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
-    # What comes in at the edges continues the picture: black wedges would be cues on anything but black paper.
-    moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    return (moved * (0.15 * draw[:, 5]).exp()[:, None, None, None]).clamp(0, 255)
+def quantity_loss(outputs: Tensor, target: Tensor) -> Tensor:
+    """Negative log-likelihood of standardised values under the network's own uncertainty, (N,) (Nix & Weigend, 1994).
+
+    Each sample's gradient is weighted by the square root of its variance (Seitzer et al., ICLR 2022, with beta .5): otherwise a
+    network gives up on samples that it finds hard at first.
+
+    Args:
+        outputs: (N, 2), mean and log standard deviation.
+        target: (N,).
+    """
+    mean, deviation = outputs[:, 0], outputs[:, 1].clamp(-5, 2).exp()
+    likelihood = 0.5 * ((target - mean) / deviation).square() + deviation.log()
+    return deviation.detach() * likelihood
 
 
 def train_judges(
@@ -105,79 +132,99 @@ def train_judges(
     seed: int = 7001,
     epochs: int | None = None,
 ) -> dict[str, Any]:
-    """Train one classifier per architecture on the judge splits of one or several sources together.
+    """Train one network per architecture on the judge splits of one or several sources together.
 
     Args:
         datasets: sources of one card.
-        labels: the binary or categorical variables to predict: one network has a head for each of them.
+        labels: the variables to read, classes or quantities: one network has a head for each of them.
         output: folder for `<labels>-<architecture>.safetensors` and `judges.json`.
         hardware: where.
         seed: of the first architecture; the others follow.
         epochs: at most; None for the default.
 
     Returns:
-        Architecture -> what the card should say: options, SHA-256, and per source and variable accuracy, balanced accuracy and
-        calibration error on real test images.
+        Architecture -> file and SHA-256, and per variable what the card should say: options, and for every source figures on real test
+        images.
     """
     require_writable(output)
-    heads = _heads(datasets[0], labels)
-    names = (datasets[0].card.image, *heads)
-    train, validation = (joined_images(datasets, split, *names) for split in ("judge", "validation"))
+    first = datasets[0]
+    train, validation = (joined_images(datasets, split, first.card.image, *labels) for split in ("judge", "validation"))
+    heads = heads_of(first, labels, train)
     fit = FIT.model_copy(update={"epochs": epochs}) if epochs else FIT
     report: dict[str, Any] = {}
     for position, architecture in enumerate(ARCHITECTURES):
+        folder = output / "unfinished" / architecture
         circumstances = Circumstances(
-            train=train,
-            validation=validation,
-            folder=output / "unfinished" / architecture,
-            hardware=hardware,
-            seed=seed + position,
+            train=train, validation=validation, folder=folder, hardware=hardware, seed=seed + position
         )
-        network, options = _trained(architecture, datasets[0].card.image, heads, fit, circumstances)
-        path = output / f"{'-'.join(heads)}-{architecture}.safetensors"
+        network, options = _trained(architecture, first.card.image, heads, fit, circumstances)
+        path = output / f"{'-'.join(heads.outputs)}-{architecture}.safetensors"
         report[architecture] = {
-            "options": options,
             "weights": path.name,
             "sha256": save_weights(network, path),
-            "quality": {dataset.source: _quality(network, dataset, heads) for dataset in datasets},
+            "judges": _described(network, options, heads, datasets, validation),
         }
     shutil.rmtree(output / "unfinished", ignore_errors=True)
-    content = {"judges": _for_card(report), "seed": seed, "fit": fit.model_dump(), "versions": versions()}
-    write_text(output / "judges.json", json.dumps(content, indent=1))
+    about = {"dataset": first.card.name, "seed": seed, "fit": fit.model_dump(), "versions": versions()}
+    write_text(output / JUDGES, json.dumps({"judges": _for_card(report, heads), **about}, indent=1))
     return report
 
 
 def _trained(
-    architecture: str, image: str, heads: Mapping[str, int], fit: Fit, circumstances: Circumstances
+    architecture: str, image: str, heads: Heads, fit: Fit, circumstances: Circumstances
 ) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """(a trained classifier, the options that a card must give to build it)."""
+    """(a trained network, the options that a card must give to build it)."""
     channels, width = (int(circumstances.train[image].shape[axis]) for axis in (1, -1))
     smaller = reduction(width)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(circumstances.seed)
-        network = build(architecture, channels, sum(heads.values()), **smaller)
-    weights = {name: _balance(circumstances.train[name], count) for name, count in heads.items()}
+        network = build(architecture, channels, sum(heads.outputs.values()), **smaller)
+    classes = {name: count for name, count in heads.outputs.items() if name not in heads.scales}
+    weights = {name: _balance(circumstances.train[name], count) for name, count in classes.items()}
     loop.run(JudgeObjective(network, fit, image=image, heads=heads, weights=weights), circumstances)
     options = {"architecture": architecture, **{name: number for name, number in smaller.items() if number > 1}}
-    return network.cpu().eval(), options | ({"heads": heads} if len(heads) > 1 else {})
+    shared = {"heads": dict(heads.outputs)} if len(heads.outputs) > 1 else {}
+    return network.cpu().eval(), options | shared
 
 
-def _for_card(report: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def _described(
+    network: torch.nn.Module,
+    options: Mapping[str, Any],
+    heads: Heads,
+    datasets: Sequence[Dataset],
+    validation: Mapping[str, Tensor],
+) -> dict[str, dict[str, Any]]:
+    """Variable -> kind of judge, options, and figures per source on real test images."""
+    image, described = datasets[0].card.image, {}
+    seen = looked(network, validation[image])
+    tested = {dataset.source: (dataset, looked(network, dataset.split("test").values[image])) for dataset in datasets}
+    for name, part in columns(heads.outputs).items():
+        scale = heads.scales.get(name)
+        fitted = {} if scale is None else calibration(seen[:, part], validation[name], scale)
+        described[name] = {
+            "judge": "classifier" if scale is None else "regressor",
+            "options": {**options, **fitted},
+            "quality": {
+                source: quality(outputs[:, part], dataset.split("test").values[name], fitted)
+                for source, (dataset, outputs) in tested.items()
+            },
+        }
+    return described
+
+
+def _for_card(report: Mapping[str, Any], heads: Heads) -> dict[str, list[dict[str, Any]]]:
     """The same as the key `judges` of a card: variable -> its judges, with their own figures."""
-    variables = dict.fromkeys(
-        name for entry in report.values() for figures in entry["quality"].values() for name in figures
-    )
     return {
         name: [
             {
-                "judge": "classifier",
-                **entry,
-                "sources": list(entry["quality"]),
-                "quality": {source: figures[name] for source, figures in entry["quality"].items()},
+                **entry["judges"][name],
+                "weights": entry["weights"],
+                "sha256": entry["sha256"],
+                "sources": list(entry["judges"][name]["quality"]),
             }
             for entry in report.values()
         ]
-        for name in variables
+        for name in heads.outputs
     }
 
 
@@ -193,13 +240,15 @@ def joined_images(datasets: Sequence[Dataset], split: str, *names: str) -> dict[
     return values
 
 
-def _heads(dataset: Dataset, labels: Sequence[str]) -> dict[str, int]:
-    heads = {}
-    for label in labels:
-        variable = dataset.variables[label]
-        assert isinstance(variable, (Binary, Categorical))
-        heads[label] = variable.cardinality
-    return heads
+def heads_of(dataset: Dataset, labels: Sequence[str], train: Mapping[str, Tensor]) -> Heads:
+    """What a network is trained to tell of these variables, given the images that it is trained on."""
+    variables = {label: dataset.variables[label] for label in labels}
+    quantities = {name: variable for name, variable in variables.items() if isinstance(variable, Continuous)}
+    return Heads(
+        outputs={name: outputs_for(variable) for name, variable in variables.items()},
+        scales={name: (float(train[name].double().mean()), float(train[name].double().std())) for name in quantities},
+        levels=tuple(name for name, variable in quantities.items() if variable.unit == GREY_LEVELS),
+    )
 
 
 def _balance(labels: Tensor, classes: int) -> Tensor:
@@ -207,28 +256,3 @@ def _balance(labels: Tensor, classes: int) -> Tensor:
     judge that expects what is common would not see what is there."""
     shares = labels.bincount(minlength=classes).double().clamp(min=1) / len(labels)
     return (1 / (classes * shares)).float()
-
-
-def _quality(network: torch.nn.Module, dataset: Dataset, heads: Mapping[str, int]) -> dict[str, dict[str, float]]:
-    """Per variable, figures on real test images."""
-    values: Mapping[str, Tensor] = dataset.split("test").values
-    with torch.inference_mode():
-        logits = torch.cat([network(normalised(part.float())) for part in values[dataset.card.image].split(500)])
-    return {name: _figures(logits[:, part].softmax(1), values[name]) for name, part in columns(heads).items()}
-
-
-def _figures(probabilities: Tensor, truth: Tensor) -> dict[str, float]:
-    """Accuracy, balanced accuracy and expected calibration error (15 equal bins)."""
-    confidence, predicted = probabilities.max(1)
-    right = (predicted == truth).float()
-    bins = (confidence * 15).long().clamp(max=14)
-    gaps = [
-        abs(float(confidence[bins == b].mean() - right[bins == b].mean())) * float((bins == b).float().mean())
-        for b in bins.unique()
-    ]
-    balanced = torch.stack([right[truth == label].mean() for label in truth.unique()]).mean()
-    return {
-        "accuracy": round(float(right.mean()), 4),
-        "balanced_accuracy": round(float(balanced), 4),
-        "calibration_error": round(sum(gaps), 4),
-    }

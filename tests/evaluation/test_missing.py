@@ -28,7 +28,8 @@ QUANTITIES = (
     "change_skill",
     "effect_error",
     "cld_0.8_0.2",
-    "distance_ratio",
+    "rate",
+    "distance_beyond_truth",
     "effect",
     "excess_change",
     "percentage_error",
@@ -43,7 +44,7 @@ def cells(toy):
     """One cell of every quantity, as the metrics declare it."""
     names = ["effectiveness", "off_target", "truth", "minimality", "percentage_error"]
     exam = evaluation.prepare(toy.Toy(), "quick", device="cpu", metrics=names)
-    preserved = registry.metrics.get("identity_preservation")(exam.setting(), spaces=["l1"])
+    preserved = registry.metrics.get("recognition")(exam.setting(), recogniser="toy-residual")
     known = [cell for metric in (*exam.make_metrics(), preserved) for cell in metric.cells]
     cld = Minimality(exam.setting())._cld("a", (0.8, 0.2))
     first = {cell.quantity: cell for cell in reversed([*known, cld, OWN, SIGNED])}

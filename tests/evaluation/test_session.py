@@ -17,7 +17,6 @@ from counterbench.causal.chance import normal
 from counterbench.errors import ModelError
 from counterbench.evaluation import asking, session
 from counterbench.evaluation import taking as taking_module
-from counterbench.evaluation.batches import partners
 from counterbench.metrics.base import Cell, SampleMetric
 from counterbench.models.model import Contestant
 
@@ -30,10 +29,14 @@ ALL = [
     "off_target",
     "truth",
     "realism",
-    "identity_preservation",
+    "recognition",
+    "estimate",
     "minimality",
     "abduction",
 ]
+
+
+RECOGNISED = {name: {"recogniser": "toy-residual"} for name in ("recognition", "estimate")}
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +58,7 @@ def small_chunks(monkeypatch):
 @pytest.fixture
 def exam(toy):
     suite = evaluation.prepare(toy.Toy(), "standard", device="cpu").suite
-    options = {**suite.metrics, "realism": {"spaces": ["pixel"]}, "identity_preservation": {"spaces": ["pixel"]}}
+    options = {**suite.metrics, "realism": {"spaces": ["pixel"]}, **RECOGNISED}
     return evaluation.prepare(
         toy.Toy(), suite.model_copy(update={"metrics": options, "resamples": 100}), device="cpu", metrics=ALL, limit=60
     )
@@ -235,7 +238,7 @@ def test_references_have_the_counterfactual_attributes_and_partners_are_stranger
     split = exam.dataset.split("test")
     for answers in spied(exam, Counting(toy), 60):
         if answers.intervened == ("c",) and answers.kind == "single":
-            shown = answers.batch.matched("c").measured["c"].mean.argmax(1)
+            shown = answers.batch.matched("c").measured["c"].value.argmax(1)
             assert torch.equal(shown, answers.wanted["c"])
             assert (shown != answers.factual["c"]).all()
             strangers = partners(split.group)[answers.index]
@@ -333,7 +336,7 @@ def test_a_model_that_declines_the_null_question_is_not_asked_it(toy, exam):
 
     record = evaluation.evaluate(Contestant("active", Active(toy)), exam).record
     assert record.skipped["null intervention"] == "active does not answer this question"
-    assert not any(number.metric in ("composition", "identity_preservation") for number in record.numbers)
+    assert not any(number.metric in ("composition",) for number in record.numbers)
     assert any(number.metric == "truth" for number in record.numbers)
 
 

@@ -24,7 +24,7 @@ def test_errors_on_real_images_are_as_the_card_says(phantom, sample):
     panels = judges.load(phantom.card, "phantom")
     for name in ("brain_volume", "ventricular_volume"):
         promised = phantom.card.judges[name][0].quality["phantom"]["mean_absolute_error"]
-        found = (panels[name].measure(sample["image"]).mean.flatten() - sample[name]).abs().mean()
+        found = (panels[name].measure(sample["image"]).value.flatten() - sample[name]).abs().mean()
         assert found == pytest.approx(promised, rel=0.2)
     reading = panels["slice"].measure(sample["image"])
     for entry, member in zip(phantom.card.judges["slice"], reading.members, strict=True):
@@ -36,7 +36,7 @@ def test_a_judge_follows_an_intervention_and_nothing_else(phantom, sample):
     panels = judges.load(phantom.card, "phantom")
     rows = torch.arange(60)
     larger = phantom.truth("test", rows, {"ventricular_volume": sample["ventricular_volume"][:60] + 40})["image"]
-    before, after = ({n: p.measure(x).mean for n, p in panels.items()} for x in (sample["image"][:60], larger))
+    before, after = ({n: p.measure(x).value for n, p in panels.items()} for x in (sample["image"][:60], larger))
     grown = after["ventricular_volume"] - before["ventricular_volume"]
     assert grown.mean() == pytest.approx(40, rel=0.15)
     assert (after["brain_volume"] - before["brain_volume"]).abs().mean() < 15

@@ -10,7 +10,7 @@ from counterbench import judges
 from counterbench.catalog.cards import Card, JudgeEntry, read_card
 from counterbench.causal.variables import Binary, Categorical, Continuous
 from counterbench.errors import CheckpointError, ConfigError, UnknownNameError
-from counterbench.judges.classifier import build, reduction
+from counterbench.judges.network import build, reduction
 from counterbench.networks.classifiers import ARCHITECTURES
 from counterbench.plugins import registry
 from counterbench.plugins.factory import options_of
@@ -62,13 +62,13 @@ def test_a_panel_averages_its_members(morphomnist):
     images = morphomnist.split("test").take(slice(0, 20))["image"]
     mean = (panel.members[0].measure(images) + panel.members[1].measure(images)) / 2
     reading = panel.measure(images)
-    assert torch.allclose(reading.mean, mean)
+    assert torch.allclose(reading.value, mean)
     assert torch.equal(reading[:7].members, reading.members[:, :7])
 
 
 def test_spread_and_agreement_of_judges_by_hand():
     measured = judges.Reading(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
-    assert measured.mean.tolist() == [2, 5]
+    assert measured.value.tolist() == [2, 5]
     assert measured.spread().tolist() == [1, 0]
     with pytest.raises(ValueError, match="agreement is for classes"):
         measured.agreement()
@@ -83,7 +83,7 @@ def test_the_card_tells_the_truth_about_the_judges(morphomnist):
     test = morphomnist.split("test").take()
     for name in ("thickness", "intensity"):
         (entry,) = morphomnist.card.judges[name]
-        error = float((panels[name].measure(test["image"]).mean - test[name]).abs().mean())
+        error = float((panels[name].measure(test["image"]).value - test[name]).abs().mean())
         assert error == pytest.approx(entry.quality["digits"]["mean_absolute_error"], rel=0.02)
     for entry, member in zip(morphomnist.card.judges["digit"], panels["digit"].members, strict=True):
         accuracy = float((member.measure(test["image"]).argmax(1) == test["digit"]).float().mean())

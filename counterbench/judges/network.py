@@ -1,0 +1,102 @@
+"""Trained networks as judges: what classifiers and regressors share."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from itertools import accumulate
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from counterbench.causal.variables import Binary, Categorical, Variable
+from counterbench.errors import ConfigError, UnknownNameError
+from counterbench.judges.base import Judge
+from counterbench.networks.classifiers import ARCHITECTURES
+from counterbench.storage.weights import load_weights
+
+
+def build(architecture: str, channels: int, outputs: int, *, stride: int = 1, pool: int = 1) -> nn.Module:
+    """An untrained network by name; `stride` of its first convolution, `pool` the side of the squares averaged before it."""
+    if architecture not in ARCHITECTURES:
+        raise UnknownNameError("judge architecture", architecture, ARCHITECTURES)
+    network = ARCHITECTURES[architecture](channels, outputs, stride=stride)
+    return network if pool == 1 else nn.Sequential(nn.AvgPool2d(pool), network)
+
+
+def reduction(side: int) -> dict[str, int]:
+    """Stride and pool for images of a side: about 32 positions are left, and every pixel counts."""
+    pool = max(1, side // 64)
+    return {"stride": 2 if side // pool >= 64 else 1, "pool": pool}
+
+
+def outputs_for(variable: Variable) -> int:
+    """How many outputs of a network one variable needs: one per class, or mean and log deviation of a quantity."""
+    return variable.cardinality if isinstance(variable, (Binary, Categorical)) else 2
+
+
+def columns(heads: Mapping[str, int]) -> dict[str, slice]:
+    """Which of the network's outputs belong to which variable."""
+    ends = list(accumulate(heads.values()))
+    return {name: slice(end - count, end) for (name, count), end in zip(heads.items(), ends, strict=True)}
+
+
+def normalised(images: Tensor) -> Tensor:
+    """Grey levels 0-255 -> [-1, 1], what the networks read."""
+    return images / 127.5 - 1
+
+
+class NetworkJudge(Judge):
+    """A pinned network, always in evaluation mode and without gradients; it may tell several variables at one look.
+
+    Args:
+        variable: what this judge reads of it.
+        architecture: name of the network.
+        stride: of the network's first convolution.
+        pool: side of the squares of pixels that are averaged first.
+        heads: name -> number of outputs, of all variables that the network was trained for together, in their order; default:
+            this one alone.
+        channels: of the images.
+        weights: safetensors file.
+        sha256: what its hash must be.
+        device: where it computes.
+
+    Raises:
+        ConfigError: without weights, or with heads that do not have the variable or give it another number of outputs.
+    """
+
+    def __init__(
+        self,
+        variable: Variable,
+        architecture: str,
+        *,
+        stride: int = 1,
+        pool: int = 1,
+        heads: Mapping[str, int] | None = None,
+        channels: int = 1,
+        weights: Path | None = None,
+        sha256: str | None = None,
+        device: str | torch.device = "cpu",
+    ):
+        super().__init__(variable)
+        if weights is None:
+            raise ConfigError(f"The judge of {variable.name!r} is a trained network and needs the key 'weights'.")
+        needed = outputs_for(variable)
+        heads = heads or {variable.name: needed}
+        if heads.get(variable.name) != needed:
+            raise ConfigError(
+                f"The judge of {variable.name!r} needs a head with {needed} outputs for it, but its heads are {dict(heads)}."
+            )
+        self.columns = columns(heads)[variable.name]
+        self.network = build(architecture, channels, sum(heads.values()), stride=stride, pool=pool)
+        self.sha256 = load_weights(self.network, weights, sha256=sha256)
+        self.network.to(device, torch.float32).eval().requires_grad_(False)
+        self.device = device
+
+    @property
+    def eye(self) -> Hashable:
+        return self.sha256
+
+    def _look(self, images: Tensor) -> Tensor:
+        outputs: Tensor = self.network(normalised(images.to(self.device))).to(images.device)
+        return outputs

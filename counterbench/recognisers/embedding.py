@@ -1,0 +1,65 @@
+"""A network that was trained on pairs of images of the same individual."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from counterbench.errors import UnavailableError
+from counterbench.features.base import FeatureSpace
+from counterbench.judges.network import build, normalised
+from counterbench.plugins.registry import recognisers
+from counterbench.storage.weights import load_weights
+
+
+@recognisers.register()
+class Embedding(FeatureSpace):
+    """Vectors of unit length; those of one individual are near one another.
+
+    Args:
+        architecture: name of the network.
+        size: numbers of a vector.
+        stride, pool: of the network, as of :class:`counterbench.judges.network.NetworkJudge`.
+        shape: (C, H, W) of the images.
+        card: name of the dataset, for messages.
+        weights: safetensors file that the card pins.
+        sha256: what its hash must be.
+        device: where it computes.
+
+    Raises:
+        UnavailableError: if the card pins no weights.
+    """
+
+    title = "recognition of individuals"
+
+    def __init__(
+        self,
+        architecture: str = "pooled",
+        *,
+        size: int = 64,
+        stride: int = 1,
+        pool: int = 1,
+        shape: tuple[int, int, int],
+        card: str = "",
+        weights: Path | None = None,
+        sha256: str | None = None,
+        device: str | torch.device = "cpu",
+    ):
+        if weights is None:
+            raise UnavailableError(
+                f"the card {card!r} pins no recogniser of individuals; counterbench train-judges makes one"
+            )
+        self.network = build(architecture, shape[0], size, stride=stride, pool=pool)
+        self.sha256 = load_weights(self.network, weights, sha256=sha256)
+        self.network.to(device, torch.float32).eval().requires_grad_(False)
+        self.device = device
+
+    @property
+    def fingerprint(self) -> str:
+        return f"embedding sha256={self.sha256}"
+
+    def _extract(self, images: Tensor) -> Tensor:
+        vectors: Tensor = self.network(normalised(images.to(self.device)))
+        return torch.nn.functional.normalize(vectors, dim=1)

@@ -1,0 +1,75 @@
+"""What happens to images while judges are trained: what a model's decoder may do to them without changing what they show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from counterbench.judges.sensitivity import blurred
+
+OFTEN = 0.5
+"""How many of the images are blurred; as many, drawn anew, are lifted, and as many are noisy."""
+_BLUR, _LEVELS, _NOISE = 1.0, (-10.0, 20.0), 15.0
+"""Widest blur in pixels, offsets of the grey levels, strongest noise in grey levels."""
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """Images after augmentation, and what became of a grey level in them.
+
+    Args:
+        images: (N, C, H, W), whole grey levels 0-255.
+        gain, offset: (N,): a grey level g of the image before is now gain * g + offset.
+    """
+
+    images: Tensor
+    gain: Tensor
+    offset: Tensor
+
+    def level(self, before: Tensor) -> Tensor:
+        """(N,) grey levels before -> now."""
+        return (self.gain * before + self.offset).clamp(0, 255)
+
+
+def augmented(images: Tensor, generator: torch.Generator, *, keeps_size: bool = False) -> Augmented:
+    """Turn, slant, scale and shift a little; change the contrast; blur, lift and roughen half of the images each.
+
+    Args:
+        images: (N, C, H, W), grey levels 0-255.
+        generator: of all draws.
+        keeps_size: turn and shift only, for quantities such as widths and volumes that slanting and scaling would change.
+    """
+    moved = _moved(images, generator, keeps_size)
+    count, device = len(images), images.device
+    often = torch.rand(count, 3, generator=generator, device=device) < OFTEN
+    size = torch.rand(count, 3, generator=generator, device=device)
+    gain = (0.15 * torch.randn(count, generator=generator, device=device)).exp()
+    low, high = _LEVELS
+    offset = torch.where(often[:, 1], low + (high - low) * size[:, 1], 0.0)
+    noise = torch.where(often[:, 2], _NOISE * size[:, 2], 0.0)
+    softened = blurred(moved, torch.where(often[:, 0], _BLUR * size[:, 0], 0.0))
+    grain = torch.randn(images.shape, generator=generator, device=device)
+    changed = softened * _wide(gain) + _wide(offset) + _wide(noise) * grain
+    return Augmented(changed.round().clamp(0, 255), gain, offset)
+
+
+def _moved(images: Tensor, generator: torch.Generator, keeps_size: bool) -> Tensor:
+    draw = torch.randn(len(images), 5, generator=generator, device=images.device)
+    rotation, slant, size = 0.12 * draw[:, 0], 0.12 * draw[:, 1], (0.08 * draw[:, 2]).exp()
+    if keeps_size:
+        slant, size = torch.zeros_like(slant), torch.ones_like(size)
+    shift = 2 * 1.0 / images.shape[-1] * draw[:, 3:5]
+    cosine, sine = rotation.cos() * size, rotation.sin() * size
+    matrix = torch.stack(
+        [torch.stack([cosine, slant - sine, shift[:, 0]], 1), torch.stack([sine, cosine, shift[:, 1]], 1)], 1
+    )
+    grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
+    # What comes in at the edges continues the picture: black wedges would be cues on anything but black paper.
+    return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def _wide(number: Tensor) -> Tensor:
+    return number[:, None, None, None]
