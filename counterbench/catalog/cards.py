@@ -120,6 +120,8 @@ class JudgeEntry(Instrument):
     """How one variable is measured in an image."""
 
     judge: str
+    sensitivity: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """source -> what is done to real test images -> the judge's error then: in the variable's unit, of classes the share of wrong ones."""
     by_source: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """source -> options for that source, e.g. a calibration."""
 

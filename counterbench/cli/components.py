@@ -13,7 +13,9 @@ from counterbench.cli.base import data_options, main, put, quiet_option, say, sh
 @click.argument(
     "kind",
     required=False,
-    type=click.Choice(["models", "datasets", "metrics", "suites", "mechanisms", "objectives", "judges", "features"]),
+    type=click.Choice(
+        ["models", "datasets", "metrics", "suites", "mechanisms", "objectives", "judges", "features", "recognisers"]
+    ),
 )
 def list_(kind: str | None) -> None:
     """List what there is."""

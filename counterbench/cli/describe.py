@@ -61,6 +61,7 @@ KINDS: dict[str, Callable[[], Lines]] = {
     "objectives": lambda: _components(registry.objectives),
     "judges": lambda: _components(registry.judges),
     "features": lambda: _components(registry.features),
+    "recognisers": lambda: _components(registry.recognisers),
 }
 
 
@@ -87,6 +88,7 @@ def describe(name: str) -> str:
         registry.objectives,
         registry.judges,
         registry.features,
+        registry.recognisers,
         registry.models,
     ):
         if name in kind:

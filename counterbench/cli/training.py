@@ -121,12 +121,12 @@ def train_judges(
     device: str,
     quiet: bool,
 ) -> None:
-    """Train the networks that judge variables in images, on the split that no model sees; fit the reference SCM of the attributes."""
+    """Train the networks that judge variables in images, on the split that no model sees; a recogniser of individuals with them; and fit the reference SCM of the attributes."""
     import json
 
-    from counterbench.errors import ConfigError
+    from counterbench.errors import ConfigError, DataError
     from counterbench.runtime.devices import choose_device
-    from counterbench.training import judges, reference
+    from counterbench.training import judges, recogniser, reference
     from counterbench.training.hardware import Hardware
 
     show_progress(quiet)
@@ -136,9 +136,51 @@ def train_judges(
     for label in labels:
         if label not in attributes:
             raise ConfigError(f"--variable {label}: choose a variable of {dataset}: {', '.join(attributes)}.")
-    report = judges.train_judges(loaded, labels, output=output, hardware=place, seed=seed, epochs=epochs)
+    report: dict[str, Any] = judges.train_judges(
+        loaded, labels, output=output, hardware=place, seed=seed, epochs=epochs
+    )
+    try:
+        report["recogniser"] = recogniser.train_recogniser(
+            loaded, output, hardware=place, seed=seed + 2000, epochs=epochs
+        )
+    except DataError as why:  # a dataset whose individuals were seen once each has judges all the same
+        say(f"no recogniser: {why}")
     reference.fit_reference(loaded, output, hardware=place, seed=seed, epochs=epochs)
     put_json(json.dumps(report, indent=1))
+
+
+@main.command("typical-change")
+@click.option(
+    "--model", "model", multiple=True, required=True, help="A recipe, folder or plug-in; several, of different kinds."
+)
+@data_options
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=500, show_default=True, help="Validation samples to ask about."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@quiet_option
+def typical_change(
+    model: tuple[str, ...],
+    dataset: str,
+    source: str | None,
+    data_dir: Path | None,
+    limit: int,
+    device: str,
+    quiet: bool,
+) -> None:
+    """Measure how much models change an image, for the key `typical_change` of a card: the scale of the estimated skill."""
+    from counterbench import datasets, models
+    from counterbench.evaluation.typical_change import typical_change as measured
+    from counterbench.runtime.devices import choose_device
+
+    show_progress(quiet)
+    loaded = datasets.load(dataset, source, data_dir=data_dir)
+    place = choose_device(device)
+    contestants = [models.load(name, loaded, device=place) for name in model]
+    changes = measured(contestants, loaded, limit=limit)
+    put(
+        f"typical_change:\n  {loaded.source}: {{{', '.join(f'{name}: {change:g}' for name, change in changes.items())}}}"
+    )
 
 
 @main.command("train-features")

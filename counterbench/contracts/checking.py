@@ -51,5 +51,6 @@ def check(name: str, kind: str, dataset: Dataset) -> Iterator[Finding]:
         "metric": metrics.check,
         "judge": instruments.check_judge,
         "feature": instruments.check_feature,
+        "recogniser": instruments.check_feature,
     }
     yield from checks[kind](name, dataset)

@@ -66,7 +66,7 @@ def _default_judges(name: str, dataset: Dataset) -> Iterator[tuple[str, Judge]]:
 
 
 def check_feature(name: str, dataset: Dataset) -> Iterator[Finding]:
-    """Check the feature space `name` on real images."""
+    """Check the feature space or recogniser `name` on real images."""
     images = _images(dataset)
     try:
         space = features.load(name, dataset.card, judges.load(dataset.card, dataset.source))

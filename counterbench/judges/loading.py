@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from counterbench.catalog.cards import Card, JudgeEntry
 from counterbench.errors import ConfigError, short, suggestion
 from counterbench.judges.panel import Panel
 from counterbench.plugins import registry
 from counterbench.plugins.factory import PINNED, make
+from counterbench.storage.files import read_bounded
 
 if TYPE_CHECKING:
     import torch
 
     from counterbench.causal.variables import Variable
     from counterbench.judges.base import Judge
+
+
+HIDDEN = "COUNTERBENCH_HIDDEN_JUDGES"
+"""Environment variable: the folder of a panel that is in nobody's hands but a board's."""
+JUDGES = "judges.json"
+"""What `train-judges` writes for the card."""
 
 
 def load(card: Card, source: str, *, device: str | torch.device = "cpu") -> dict[str, Panel]:
@@ -27,6 +38,7 @@ def load(card: Card, source: str, *, device: str | torch.device = "cpu") -> dict
     """
     variables = card.build_variables()
     panels = {}
+    card = hidden(card)
     for name, entries in card.judges.items():
         if name not in card.attributes:
             raise ConfigError(f"Card {card.name!r} has judges for {short(name)}.{suggestion(name, card.attributes)}")
@@ -35,6 +47,41 @@ def load(card: Card, source: str, *, device: str | torch.device = "cpu") -> dict
             members = tuple(_build(entry, variables[name], card, source, device) for entry in usable)
             panels[name] = Panel(variables[name], members)
     return panels
+
+
+def hidden(card: Card) -> Card:
+    """The card with the judges of a hidden panel, if the environment names one that is for this dataset; else the card itself.
+
+    The folder is what `counterbench train-judges` writes: `judges.json` and the weights beside it. Its judges take the place of the
+    card's, variable by variable; records name them by their hashes.
+
+    Raises:
+        ConfigError: if the folder holds no judges, or those of no dataset.
+    """
+    folder = os.environ.get(HIDDEN)
+    if not folder:
+        return card
+    path = Path(folder) / JUDGES
+    try:
+        content = json.loads(read_bounded(path))
+        dataset, entries = content["dataset"], content["judges"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{HIDDEN}={short(folder)}: {path} is not what train-judges writes ({type(error).__name__}: {error})."
+        ) from error
+    if dataset != card.name:
+        return card
+    try:
+        judges = {
+            name: tuple(
+                JudgeEntry.model_validate({**entry, "weights": str((Path(folder) / entry["weights"]).resolve())})
+                for entry in listed
+            )
+            for name, listed in entries.items()
+        }
+    except (ValidationError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{HIDDEN}={short(folder)}: {path} does not describe judges ({error}).") from error
+    return card.model_copy(update={"judges": {**card.judges, **judges}})
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ class NetworkJudge(Judge):
             raise ConfigError(
                 f"The judge of {variable.name!r} needs a head with {needed} outputs for it, but its heads are {dict(heads)}."
             )
-        self.columns = columns(heads)[variable.name]
+        self.architecture, self.columns = architecture, columns(heads)[variable.name]
         self.network = build(architecture, channels, sum(heads.values()), stride=stride, pool=pool)
         self.sha256 = load_weights(self.network, weights, sha256=sha256)
         self.network.to(device, torch.float32).eval().requires_grad_(False)

@@ -84,9 +84,7 @@ PERTURBATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 """What is done to real images, in words -> how."""
 
 
-def sensitivity(
-    judge: Judge, images: Tensor, truth: Tensor, *, beside: Sequence[Judge] = ()
-) -> dict[str, float]:
+def sensitivity(judge: Judge, images: Tensor, truth: Tensor, *, beside: Sequence[Judge] = ()) -> dict[str, float]:
     """The card of a judge: its error on perturbed real images, of a quantity in its unit, of classes the share of wrong ones.
 
     The last two are attacks that change pixels by at most 4 grey levels: projected gradient descent against the judge (where it has no
@@ -98,12 +96,16 @@ def sensitivity(
         truth: (N,), natural values of the judge's variable.
         beside: other judges of the same variable, whose attack may be transferred.
     """
-    errors = {name: float(error_of(judge, change(images.float()), truth).mean()) for name, change in PERTURBATIONS.items()}
+    errors = {
+        name: float(error_of(judge, change(images.float()), truth).mean()) for name, change in PERTURBATIONS.items()
+    }
     model = next((one for one in (judge, *beside) if isinstance(one, NetworkJudge)), None)
     if model is not None:
         name = f"attack of {LEVELS} grey levels" + ("" if model is judge else ", transferred")
         errors[name] = float(error_of(judge, attacked(model, images.float(), truth), truth).mean())
-    errors[f"worst of {_RANDOM} random patterns of {LEVELS}"] = float(_worst_of_random(judge, images.float(), truth).mean())
+    errors[f"worst of {_RANDOM} random patterns of {LEVELS}"] = float(
+        _worst_of_random(judge, images.float(), truth).mean()
+    )
     return {name: float(f"{error:.4g}") for name, error in errors.items()}
 
 

@@ -103,9 +103,7 @@ def _counted(row: ScoredRecord) -> tuple[str, ...]:
     """The interventions that count: the same for everybody, since they follow from the questions and the truth."""
     assert row.record.row_skill is not None
     parts = row.record.row_skill.parts
-    return tuple(
-        sorted(part.intervened + ESTIMATED * (part.by == "estimate") for part in parts if not part.left_out)
-    )
+    return tuple(sorted(part.intervened + ESTIMATED * (part.by == "estimate") for part in parts if not part.left_out))
 
 
 def _words(names: tuple[str, ...]) -> str:

@@ -186,9 +186,7 @@ def _gate(record: Record, number: Number) -> str:
         skill: Estimate | None = record.row_skill
         return _not_above_zero(skill, "row skill")
     for name in number.intervened.split(" + "):
-        change, estimate = (
-            record.by_key.get((*skill, name, "", 0, "")) for skill in (CHANGE_SKILL, ESTIMATED_SKILL)
-        )
+        change, estimate = (record.by_key.get((*skill, name, "", 0, "")) for skill in (CHANGE_SKILL, ESTIMATED_SKILL))
         what = "estimated skill" if change is None and estimate is not None else "change skill"
         if why := _not_above_zero(estimate if change is None else change, f"{what} under do({name})"):
             return why

@@ -136,7 +136,9 @@ class Estimate(SampleMetric):
     def _combined(self, intervened: str, columns: dict[Cell, Column]) -> dict[Cell, Column]:
         """The estimate and the recognised skill, as numbers per sample whose mean they are."""
         losses = [columns[cell] for cell in (_loss(intervened, back) for back in (0, 1)) if cell in columns]
-        errors = [columns[cell] for name in self._shown(intervened) if (cell := self._error(intervened, name)) in columns]
+        errors = [
+            columns[cell] for name in self._shown(intervened) if (cell := self._error(intervened, name)) in columns
+        ]
         if not losses or not errors or any(not float(error.reference.sum()) > 0 for error in errors):
             return {}
         missed = torch.stack([_pseudo(error) for error in errors]).mean(0)

@@ -175,7 +175,9 @@ datasets: Registry[type[Dataset]] = Registry(
 metrics: Registry[type[Metric]] = Registry(
     "metric", "counterbench.metrics", besides={"answers", "base", "cells", "references", "statistics"}
 )
-judges: Registry[type[Judge]] = Registry("judge", "counterbench.judges", besides={"base", "loading", "network", "panel", "sensitivity"})
+judges: Registry[type[Judge]] = Registry(
+    "judge", "counterbench.judges", besides={"base", "loading", "network", "panel", "sensitivity"}
+)
 features: Registry[type[FeatureSpace]] = Registry(
     "feature", "counterbench.features", besides={"base", "downloads", "loading", "transformer_folder"}
 )
@@ -214,7 +216,8 @@ _PROCESS = uuid.uuid4().hex
 
 
 KINDS: dict[str, Registry[Any]] = {
-    registry.kind: registry for registry in (mechanisms, datasets, metrics, judges, features, recognisers, objectives, models)
+    registry.kind: registry
+    for registry in (mechanisms, datasets, metrics, judges, features, recognisers, objectives, models)
 }
 
 

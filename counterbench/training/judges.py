@@ -14,10 +14,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from counterbench.catalog.recipes import Fit
-from counterbench.causal.variables import GREY_LEVELS, Continuous
+from counterbench.causal.variables import GREY_LEVELS, Continuous, Variable
 from counterbench.datasets.dataset import Dataset
+from counterbench.judges.base import Judge
+from counterbench.judges.loading import JUDGES
 from counterbench.judges.network import build, columns, normalised, outputs_for, reduction
+from counterbench.judges.sensitivity import sensitivity
 from counterbench.networks.classifiers import ARCHITECTURES
+from counterbench.plugins import registry
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import require_writable, write_text
 from counterbench.storage.weights import save_weights
@@ -28,9 +32,8 @@ from counterbench.training.hardware import Hardware
 from counterbench.training.judge_quality import calibration, looked, quality
 from counterbench.training.objectives.base import Circumstances, Moment, Objective
 
-JUDGES = "judges.json"
-"""What `train_judges` writes for the card."""
-
+SENSITIVITY_IMAGES = 300
+"""Real test images on which the sensitivity of a judge is measured."""
 FIT = Fit(
     epochs=25,
     batch_size=128,
@@ -164,6 +167,9 @@ def train_judges(
             "sha256": save_weights(network, path),
             "judges": _described(network, options, heads, datasets, validation),
         }
+        for name, entry in report[architecture]["judges"].items():
+            judge = _as_judge(entry, first.variables[name], path, channels=int(train[first.card.image].shape[1]))
+            entry["sensitivity"] = {dataset.source: _sensitivity(judge, dataset) for dataset in datasets}
     shutil.rmtree(output / "unfinished", ignore_errors=True)
     about = {"dataset": first.card.name, "seed": seed, "fit": fit.model_dump(), "versions": versions()}
     write_text(output / JUDGES, json.dumps({"judges": _for_card(report, heads), **about}, indent=1))
@@ -210,6 +216,17 @@ def _described(
             },
         }
     return described
+
+
+def _as_judge(entry: Mapping[str, Any], variable: Variable, weights: Path, *, channels: int) -> Judge:
+    family = registry.judges.get(entry["judge"])
+    judge: Judge = family(variable, **entry["options"], channels=channels, weights=weights)
+    return judge
+
+
+def _sensitivity(judge: Judge, dataset: Dataset) -> dict[str, float]:
+    few = dataset.split("test").take(slice(0, SENSITIVITY_IMAGES))
+    return sensitivity(judge, few[dataset.card.image], few[judge.variable.name])
 
 
 def _for_card(report: Mapping[str, Any], heads: Heads) -> dict[str, list[dict[str, Any]]]:

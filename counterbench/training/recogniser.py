@@ -172,7 +172,9 @@ def _rate(network: torch.nn.Module, dataset: Dataset, seed: int) -> float:
     pair = pairs_of(dataset, "test", seed)
     with torch.inference_mode():
         first, second = (
-            torch.cat([functional.normalize(network(normalised(part.float())), dim=1) for part in pair[name].split(500)])
+            torch.cat(
+                [functional.normalize(network(normalised(part.float())), dim=1) for part in pair[name].split(500)]
+            )
             for name in ("first", "second")
         )
     gallery = first_of_each(pair["group"])

@@ -36,7 +36,11 @@ def test_the_nearest_of_one_image_of_everybody_by_hand():
     diagonal = (east + north) / 2**0.5
     vectors, whose = torch.stack([east, north, diagonal]), torch.tensor([7, 7, 3])
     gallery, owner = torch.stack([east, north]), torch.tensor([7, 3])
-    assert recognised(vectors, whose, gallery, owner).tolist() == [True, False, True]  # as near as one's own is near enough
+    assert recognised(vectors, whose, gallery, owner).tolist() == [
+        True,
+        False,
+        True,
+    ]  # as near as one's own is near enough
     assert recognised(vectors, whose, gallery, owner, observed=vectors).all()
     assert first_of_each(torch.tensor([5, 2, 5, 2, 9])).tolist() == [0, 1, 4]
 
@@ -98,7 +102,9 @@ def test_without_the_way_back_the_null_answer_counts_alone(dataset, known):
     columns = {c.cell.quantity: c for c in asked.computed("estimate", known, batches) if c.cell.intervened == "a"}
     assert "loss_there_and_back" not in columns
     loss, change = columns["loss_of_null"].point(), known.typical_change["a"]
-    assert columns["estimated_skill"].point() == pytest.approx(columns["recognised_skill"].point() - loss / change, abs=1e-9)
+    assert columns["estimated_skill"].point() == pytest.approx(
+        columns["recognised_skill"].point() - loss / change, abs=1e-9
+    )
 
 
 def test_why_nothing_is_estimated(dataset):
