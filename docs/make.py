@@ -48,8 +48,10 @@ READ = {
     "is never read alone, and not ranked where it says no more than that. Right: excess change is 0 at the truth and grows to both sides.",
     "realism": "Left: in this space the toy's images of other attributes are real as well, so the distance hardly sees whether the "
     "change was made. Right: noise is seen at once.",
-    "identity_preservation": "Doing nothing is perfect, the truth is not (dotted), and a change that is too large costs most. Noise "
-    "costs little in this space: use one that sees what makes an individual.",
+    "recognition": "Left: noise as strong as what makes an individual hides who it is. Right: how much farther the answer is from the "
+    "observed image than the truth is.",
+    "estimate": "Left: the estimate is 0 for doing nothing and 1 for the truth (dotted), as truth skill is. Right: noise is lost by going "
+    "there and back.",
     "abduction": "Left: noise that is too narrow or too wide is told from the prior; 1 is right. Right: how much of a parent the "
     "noise holds, against how much can be read off it.",
     "cost": "A network that is used k times for one answer has k evaluations, whatever the machine.",

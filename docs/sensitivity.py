@@ -38,10 +38,8 @@ PANELS: dict[str, list[tuple[str, tuple[str, str, str, int], dict[str, Any]]]] =
         ("share", ("frechet_distance", "a", "", 0), PIXEL),
         ("noise", ("frechet_distance", "a", "", 0), PIXEL),
     ],
-    "identity_preservation": [
-        ("share", ("distance_ratio", "a", "", 0), PIXEL),
-        ("noise", ("distance_ratio", "a", "", 0), PIXEL),
-    ],
+    "recognition": [("noise", ("rate", "a", "", 0), {}), ("noise", ("distance_beyond_truth", "a", "", 0), {})],
+    "estimate": [("share", ("estimated_skill", "a", "", 0), {}), ("noise", ("estimated_skill", "a", "", 0), {})],
 }
 """metric -> what is varied, the number (quantity, intervened, measured, cycles), the metric's options, of every panel."""
 

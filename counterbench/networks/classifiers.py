@@ -81,7 +81,8 @@ class Residual(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) -> logits, (N, classes)."""
         maps = self.blocks(self.stem(images)).flatten(2)
-        logits: Tensor = self.head(torch.cat([maps.mean(2), maps.std(2)], 1))
+        spread = (maps.var(2, correction=min(1, maps.shape[2] - 1)) + 1e-12).sqrt()
+        logits: Tensor = self.head(torch.cat([maps.mean(2), spread], 1))
         return logits
 
 
