@@ -10,6 +10,7 @@ from torch import Tensor
 from counterbench.evaluation.exam import Exam
 from counterbench.evaluation.numbers import clusters, ends, ratios_of
 from counterbench.metrics.base import Column
+from counterbench.plans.question import Cause, names_of, words_of
 from counterbench.records.intervals import Ratios, limits, spread_of
 from counterbench.records.record import Estimate, RowPart, RowSkillNumber
 from counterbench.records.row_skill import LEAST_CHANGE, TRUTH_SKILL, UNANSWERED, RowSkill, bounded
@@ -24,7 +25,7 @@ def row_skill(exam: Exam, columns: Mapping[str, Sequence[Column]], group: Tensor
         group: (N,), the cluster of each row of the test split.
     """
     skills = {row: _truth_skills(listed) for row, listed in columns.items()}
-    parts = [_part(exam, name, skills) for name in exam.plan.single]
+    parts = [_part(exam, cause, skills) for cause in exam.plan.causes]
     entering = [part.intervened for part in parts if not part.left_out]
     if not entering:
         return (
@@ -47,24 +48,27 @@ def _truth_skills(columns: Sequence[Column]) -> dict[str, Column]:
     }
 
 
-def _part(exam: Exam, name: str, skills: Mapping[str, Mapping[str, Column]]) -> RowPart:
+def _part(exam: Exam, cause: Cause, skills: Mapping[str, Mapping[str, Column]]) -> RowPart:
     """One intervention, and why it does not count, if so."""
+    name = words_of(names_of(cause))
     own = skills["model"].get(name)
     nothing = skills.get("identity", {}).get(name, own)
     change = None if nothing is None else float(nothing.reference.mean())
-    why = _left_out(exam, name, change)
+    why = _left_out(exam, names_of(cause), change)
     skill = None if own is None or not change else own.point()
     counted = UNANSWERED if skill is None else float(bounded(np.array(1 - skill)))
     return RowPart(intervened=name, skill=skill, bounded=None if why else counted, true_change=change, left_out=why)
 
 
-def _left_out(exam: Exam, name: str, change: float | None) -> str:
+def _left_out(exam: Exam, names: tuple[str, ...], change: float | None) -> str:
     """Why an intervention orders nothing; empty if it does."""
     card = exam.dataset.card
-    if card.variables[name].changes_individual:
+    if len(names) > 1:
+        return "it sets two variables at once"
+    if card.variables[names[0]].changes_individual:
         return "it changes who it is"
     if change is None:
-        truth = exam.dataset.knows_truth([name])
+        truth = exam.dataset.knows_truth(names)
         return "nothing that is measured follows from it" if truth else "its true counterfactual is not known"
     if card.image and change < LEAST_CHANGE:
         return f"the truth changes {change:.2g} grey levels, less than {LEAST_CHANGE:g}"

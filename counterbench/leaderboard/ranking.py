@@ -185,7 +185,9 @@ def _gate(record: Record, number: Number) -> str:
     if not number.intervened:
         skill: Estimate | None = record.row_skill
         return _not_above_zero(skill, "row skill")
-    for name in number.intervened.split(" + "):
+    # A joint intervention has a change skill of its own; of what is set one after the other, both count.
+    together = number.metric == CHANGE_SKILL[0]
+    for name in [number.intervened] if together else number.intervened.split(" + "):
         if why := _not_above_zero(
             record.by_key.get((*CHANGE_SKILL, name, "", 0, "")), f"change skill under do({name})"
         ):

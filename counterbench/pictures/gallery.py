@@ -19,7 +19,7 @@ from counterbench.errors import ConfigError, DataError, suggestion
 from counterbench.evaluation.evaluation import SPLIT, Evaluation
 from counterbench.models.model import Contestant, ask, can_answer
 from counterbench.models.reachable import evaluation_mode
-from counterbench.pictures.grid import InterventionColumns, captions, draw_grid, grid_figure
+from counterbench.pictures.grid import InterventionColumns, captions, captions_of, draw_grid, grid_figure
 from counterbench.pictures.sheet import draw_sheet
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def evaluation_figure(evaluation: Evaluation, dataset: Dataset) -> Figure | None
     factual = None
     for name, shown in evaluation.shown.items():
         factual = shown.factual
-        words = captions(dataset.variables[name], shown.wanted)
+        words = captions_of(dataset.variables, shown.wanted)
         interventions.append(InterventionColumns(f"do({name})", words, shown.answered, shown.truth))
     if factual is None:
         return None
@@ -61,13 +61,8 @@ def intervention_columns(
     with torch.no_grad(), evaluation_mode(contestant.model):
         answer = ask(contestant.model, factual, interventions, noise=noise, variables=dataset.variables)
     truth = dataset.truth(SPLIT, factual.index, interventions)[image] if dataset.knows_truth(interventions) else None
-    words = [captions(dataset.variables[name], value) for name, value in interventions.items()]
-    return InterventionColumns(
-        "do(" + ", ".join(interventions) + ")",
-        [", ".join(parts) for parts in zip(*words, strict=True)],
-        answer[image],
-        truth,
-    )
+    title = "do(" + ", ".join(interventions) + ")"
+    return InterventionColumns(title, captions_of(dataset.variables, interventions), answer[image], truth)
 
 
 def generate(

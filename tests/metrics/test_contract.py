@@ -73,7 +73,7 @@ def test_what_it_declares(name, setting):
     metric = family(setting)
     assert len(set(metric.cells)) == len(metric.cells) > 0
     assert all(cell.direction in ("lower", "higher", "one", "zero", "half") for cell in metric.cells)
-    assert set() < set(family.asks) <= {"null", "single", "return", "pair"}
+    assert set() < set(family.asks) <= {"null", "single", "return", "pair", "joint"}
     assert family.formula.count("$") >= 2
     assert family.formula.count("$") % 2 == 0
     for words in (family.definition, family.blind_to, family.source):
