@@ -72,7 +72,9 @@ class Number(Estimate):
 
     metric: str
     quantity: str
-    intervened: str = Field(description="the variable that was set; empty for none, 'a + b' for a pair and for two at once")
+    intervened: str = Field(
+        description="the variable that was set; empty for none, 'a + b' for a pair and for two at once"
+    )
     measured: str = Field(description="the variable that was measured; empty for the image itself")
     cycles: int = Field(description="how many null interventions were composed; 0 where it does not apply")
     space: str = Field("", description="distance or feature space; empty where it does not apply")
