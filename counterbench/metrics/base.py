@@ -106,7 +106,7 @@ class Setting:
     def following(self, cause: Cause) -> set[str]:
         """What follows from what is set: descendants of any of it, but for what is set itself."""
         names = names_of(cause)
-        return {below for name in names for below in self.graph.descendants(name)} - set(names)
+        return set(self.graph.descendants(names)) - set(names)
 
 
 class Column:
