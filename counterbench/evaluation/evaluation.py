@@ -88,7 +88,10 @@ def evaluate(
         if not columns[MODEL]:
             raise ConfigError(f"{contestant.name} answered no question that {', '.join(exam.metrics)} could judge.")
         fresh = {reference.name: reference for reference in waiting}
-        for name in (*baselines.available(exam.dataset.card), REAL):  # in one order, whatever was known before
+        for name in (
+            *baselines.available(exam.dataset.card, exam.dataset.behind),
+            REAL,
+        ):  # in one order, whatever was known before
             columns[name] = known[name] if name in known else _kept(fresh[name])
         seconds["metrics"] = time.perf_counter() - begun
         group = exam.dataset.split(SPLIT).group
@@ -111,7 +114,7 @@ def _references(exam: Exam) -> tuple[dict[str, list[Column]], list[Taking]]:
     known: dict[str, list[Column]] = {}
     waiting = []
     home = cache_folder() / "baselines"
-    for name in (*baselines.available(exam.dataset.card), REAL):
+    for name in (*baselines.available(exam.dataset.card, exam.dataset.behind), REAL):
         contestant = (
             Contestant(
                 name, baselines.BASELINES[name](exam.dataset, references=exam.suite.references), pixel_noise="none"

@@ -23,8 +23,9 @@ RECORD, SAMPLES, TOTALS = "record.json", "samples.parquet", "totals.safetensors"
 
 FLOORS = ("identity", "noise", "retrieve", "resample")
 """Baselines without learning: what they win is shown to be won by them."""
-CEILINGS = ("truth", "real")
-"""What nobody can be better than: the true counterfactual; real images with their own attributes."""
+CEILINGS = ("truth", "oracle", "oracle_median", "real")
+"""What nobody can be better than: the true counterfactual; the same with the luck drawn that no image shows, and the median of such draws;
+real images with their own attributes."""
 
 UNSTEADY = "answers depend on"
 """How the flag of a record begins whose model answers otherwise when it is asked in another way: it has no rank."""
@@ -109,8 +110,8 @@ class Number(Estimate):
     no_rank: str = Field("", description="why it is ranked on no board; empty if it may be")
     leaked: bool = Field(False, description="a judge behind this number was a training signal of the model")
     references: dict[str, Estimate] = Field(
-        description="the same number for the baselines identity (floor), noise, retrieve, resample, truth, and for real "
-        "images with their own attributes (ceiling)"
+        description="the same number for the baselines identity (floor), noise, retrieve, resample, truth, oracle and oracle_median (where a source "
+        "can draw what no image shows), and for real images with their own attributes (ceiling)"
     )
 
     @property
