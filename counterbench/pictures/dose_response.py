@@ -12,7 +12,6 @@ from counterbench.storage.figures import own_style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_METRIC = "dose_response"
 _COLOURS = ("#2b6ca3", "#c8452c", "#4f8f4a", "#8a5fa8", "#7a8794")
 _ENDS = {"effect": {"truth": 1.0, "doing nothing": 0.0}, "effect_error": {"doing nothing": 1.0, "truth": 0.0}}
 _SIDES = {"in": ("o-", "in support"), "out": ("o:", "out of support")}
@@ -54,7 +53,8 @@ def dose_figure(records: Mapping[str, Record]) -> Figure | None:
 
 def _numbers(record: Record) -> dict[tuple[str, str], Number]:
     """(variable, quantity) -> number."""
-    return {(one.intervened, one.quantity): one for one in record.numbers if one.metric == _METRIC}
+    drawn = {quantity_of(what, side, place) for what in ("size", *_ENDS) for side in _SIDES for place in range(BINS)}
+    return {(one.intervened, one.quantity): one for one in record.numbers if one.quantity in drawn}
 
 
 def _points(

@@ -122,5 +122,6 @@ def test_every_metric_says_whether_it_needs_images():
         "abduction",
         "cost",
         "percentage_error",
+        "rung2",
         "truth",
     }
