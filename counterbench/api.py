@@ -113,7 +113,7 @@ class Result:
                 f"{folder} holds another model's record with the same inputs; give yours a name of its own: evaluate(..., name=...)."
             )
         folder.mkdir(parents=True, exist_ok=True)
-        results_folder.save(self.evaluation, folder, picture=gallery.evaluation_figure(self.evaluation, self.dataset))
+        results_folder.save(self.evaluation, folder, pictures=gallery.figures(self.evaluation, self.dataset))
         return folder
 
     def __repr__(self) -> str:

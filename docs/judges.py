@@ -1,7 +1,7 @@
 """The judges of the catalogue's cards: calibration of the closed forms, and the sensitivity card of every judge.
 
-    python docs/judges.py profile            # fit the coefficients of the stroke's profile, and print them
-    python docs/judges.py sensitivity        # measure every judge again and write docs/judges.json
+python docs/judges.py profile            # fit the coefficients of the stroke's profile, and print them
+python docs/judges.py sensitivity        # measure every judge again and write docs/judges.json
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import torch
+
 from counterbench import datasets, judges
 from counterbench.judges.intensity import shape_of_profile, terms
 from counterbench.judges.network import NetworkJudge
@@ -76,6 +77,7 @@ def measured(data_dir: Path | None) -> dict[str, dict[str, list[dict[str, object
 
 
 def main() -> None:
+    """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["profile", "sensitivity"])
     parser.add_argument("--data-dir", type=Path, default=os.environ.get("COUNTERBENCH_DATA"))

@@ -42,6 +42,10 @@ READ = {
     "off_target": "Left: the image of do(b) drags a along by a share of the change; the score is that share, in standard deviations.",
     "truth": "Left: truth skill is 0 for doing nothing and 1 for the truth; half of the change halves the distance, and too much costs as much as too "
     "little. Right: amplification is the size of everything beside the true change, relative to it.",
+    "dose_response": "Answers that make half of every change beyond 1.5 units and all of the others: the effect is 1 where the interventions "
+    "are small, and falls with their size; the error rises.",
+    "rung2": "Left: the law of images at each value set is nearest where all of the change is made (dotted), and as far on both sides. "
+    "Right: noise moves the law of images. Neither curve reaches 0, since answers and truth are of different individuals.",
     "percentage_error": "The effect of do(a) on b is made by a share; the error is 0 where all of it is. It is large because some true values "
     "of b lie close to 0: see above.",
     "minimality": "Left: CLD starts at 0.2954 whatever the data, and its best value is not where the truth is (dotted): this is why it "
@@ -106,7 +110,7 @@ def metric_page(name: str, cells: list[Any], record: Any) -> str:
         measured = [
             [f"{prefix}{label(number)}", show(number.value), *ends(number)]
             for prefix, number in zip(prefixes, numbers, strict=True)
-        ]
+        ] or None
     return render(
         "metric",
         name=name,

@@ -17,6 +17,7 @@ import torch
 from counterbench import evaluation
 from counterbench.causal.variables import Continuous
 from counterbench.metrics.abduction import readable, two_sample_test
+from counterbench.metrics.dose_response import BINS, quantity_of
 from counterbench.models.cost import counted_passes
 from counterbench.models.model import Contestant
 from counterbench.plugins import registry
@@ -40,6 +41,10 @@ PANELS: dict[str, list[tuple[str, tuple[str, str, str, int], dict[str, Any]]]] =
     ],
     "recognition": [("noise", ("rate", "a", "", 0), {}), ("noise", ("distance_beyond_truth", "a", "", 0), {})],
     "estimate": [("share", ("estimated_skill", "a", "", 0), {}), ("noise", ("estimated_skill", "a", "", 0), {})],
+    "rung2": [
+        ("share", ("frechet_distance", "a", "", 0), PIXEL),
+        ("noise", ("frechet_distance", "a", "", 0), PIXEL),
+    ],
 }
 """metric -> what is varied, the number (quantity, intervened, measured, cycles), the metric's options, of every panel."""
 
@@ -125,6 +130,26 @@ def off_target() -> list[Panel]:
     return [Panel(label, "change of a, standard deviations", SHARES, changes)]
 
 
+def timid(given: Any, held: Any, truth: Any) -> dict[str, Any]:
+    """Half of the change where more than 1.5 units are asked of a, all of it elsewhere."""
+    if "a" not in held:
+        return dict(truth)
+    large = ((held["a"] - given["a"]).abs() > 1.5).view(-1, 1, 1, 1)
+    return {**truth, "image": torch.where(large, (given["image"] + truth["image"]) / 2, truth["image"])}
+
+
+def dose_response() -> list[Panel]:
+    """A model that shrinks from large changes of a."""
+    numbers = score("dose_response", timid, range(120))
+    bins = [number + 1 for number in range(BINS) if (quantity_of("size", "in", number), "a", "", 0) in numbers]
+    curves = {
+        what: [numbers[quantity_of(what, "in", number - 1), "a", "", 0] for number in bins]
+        for what in ("size", "effect", "effect_error")
+    }
+    label = "size of do(a), standard deviations"
+    return [Panel(label, what.replace("_", " "), curves["size"], curves[what]) for what in ("effect", "effect_error")]
+
+
 def percentage_error() -> list[Panel]:
     """The effect of do(a) on b is made by a share."""
     errors = [score("percentage_error", following(share))["percentage_error", "a", "", 0] for share in SHARES]
@@ -159,7 +184,7 @@ def cost() -> list[Panel]:
     return [Panel("passes through a network for one answer", "evaluations", [float(k) for k in counts], passes)]
 
 
-OTHERS = {one.__name__: one for one in (composition, off_target, percentage_error, abduction, cost)}
+OTHERS = {one.__name__: one for one in (composition, off_target, dose_response, percentage_error, abduction, cost)}
 
 
 def panels(name: str) -> list[Panel]:

@@ -22,6 +22,7 @@ from counterbench.plans.question import Question
 
 NAMES = ("a", "b", "c")
 PAIRS = (("a", "c"), ("b", "c"))
+JOINT = (("a", "c"), ("a", "b"))
 
 
 class ToyPosterior(FeatureSpace):
@@ -69,7 +70,7 @@ def setting(dataset: Toy, **changes) -> Setting:
     return Setting(**{**known, **changes})
 
 
-def answers(dataset: Toy, answer, order, noise: bool = True):
+def answers(dataset: Toy, answer, order, noise: bool = True, joint=()):
     """Every kind of answer for some rows, by a function (given, held, truth) -> values.
 
     Args:
@@ -77,6 +78,7 @@ def answers(dataset: Toy, answer, order, noise: bool = True):
         answer: gets the samples, the values that are held, and the true answer.
         order: batches of rows.
         noise: whether the model gives access to its noise.
+        joint: pairs of variables that are set at once.
     """
     panels = judges.load(dataset.card, dataset.source)
     instruments = Instruments(lambda images: judges.measure_all(panels, images), SPACES)
@@ -139,6 +141,11 @@ def answers(dataset: Toy, answer, order, noise: bool = True):
             both = truth_of({a: wanted(a), b: wanted(b)})
             first, second = (answer(singles[x], {y: wanted(y)}, both) for x, y in ((a, b), (b, a)))
             yield Answers(batch, Question("pair", rows, b, wanted(b), asked[a]), first, other=second)
+        for a, b in joint:
+            held = {a: wanted(a), b: wanted(b)}
+            truth, targets = truth_of(held), identity.attributes(factual, held)
+            question = Question("joint", rows, a, held[a], beside={b: held[b]})
+            yield Answers(batch, question, answer(factual, held, truth), targets=targets, truth=truth)
 
 
 def untied(dataset: Toy, count: int) -> torch.Tensor:

@@ -178,6 +178,8 @@ class Card(Declaration):
     typical_change: dict[Name, dict[VariableName, float]] = Field(default_factory=dict)
     """source -> intervened variable -> mean distance in grey levels between the answers of pinned models and their null answers: the
     scale of the estimated skill. `counterbench typical-change` writes it."""
+    joint: tuple[tuple[str, str], ...] = Field((), max_length=6)
+    """Pairs of variables that are set at once, by suites that ask so."""
     roles: dict[Role, RoleEntry] = Field(default_factory=dict)
     """identity: who it is; domain: under what conditions (a scanner); mask: parts of the image; boxes: where something is; label:
     whether it is there; caption: a sentence."""
@@ -200,6 +202,7 @@ class Card(Declaration):
         except CounterbenchError as error:
             raise ValueError(str(error)) from error
         self._require_sources()
+        self._require_pairs()
         images = [name for name, entry in self.variables.items() if entry.kind == "image"]
         if len(images) > 1:
             raise ValueError(f"a card declares one image, or none; this one has {len(images)}.")
@@ -221,6 +224,18 @@ class Card(Declaration):
                 raise ValueError(
                     f"{what}: no source {short(sorted(unknown)[0])} here; there is {', '.join(self.sources)}."
                 )
+
+    def _require_pairs(self) -> None:
+        """What is set at once must be two variables that can be set, each two once."""
+        known: set[frozenset[str]] = set()
+        for a, b in self.joint:
+            if a == b or frozenset((a, b)) in known:
+                raise ValueError(f"joint: {short(a)} and {short(b)}: name two variables, and each two once.")
+            if unknown := {a, b} - set(self.intervenable):
+                raise ValueError(
+                    f"joint: {short(sorted(unknown)[0])} cannot be set here; there is {', '.join(self.intervenable)}."
+                )
+            known.add(frozenset((a, b)))
 
     @property
     def graph(self) -> CausalGraph:

@@ -31,6 +31,8 @@ class Suite(Declaration):
     """Whether each of these interventions is taken back again (the questions `return`)."""
     pairs: bool = False
     """Whether two unrelated variables are set one after the other, in both orders (the questions `pair`)."""
+    joint: bool = False
+    """Whether the pairs of variables that the card names are set at once (the questions `joint`)."""
     law: Literal["training", "published"] = "training"
     """Where continuous values come from: training values in another tenth of their range, or, as in the published protocol,
     distinct test values in another ninth."""

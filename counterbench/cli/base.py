@@ -207,7 +207,7 @@ def evaluate_into(
         if afresh:
             results_folder.discard_chunks(folder)
         completed = evaluation.evaluate(contestant, exam, batch_size=batch_size, folder=folder / UNFINISHED)
-        results_folder.save(completed, folder, picture=gallery.evaluation_figure(completed, exam.dataset))
+        results_folder.save(completed, folder, pictures=gallery.figures(completed, exam.dataset))
     return completed.record
 
 

@@ -247,6 +247,7 @@ def describe_plan(
         "single": f"do({'), do('.join(drawn.single)})",
         "return": f"the same, then back: {', '.join(drawn.undo)}",
         "pair": "; ".join(f"do({a}) then do({b}), and the other order" for a, b in drawn.pairs),
+        "joint": "; ".join(f"do({a}, {b}) at once" for a, b in drawn.joint),
     }
     lines += [f"{kind:<8}{count:>8}  {words[kind]}" for kind, count in drawn.counts.items()]
     if drawn.single:
@@ -267,6 +268,9 @@ def describe_plan(
 def _in_words(question: Line) -> str:
     if question.kind == "null":
         return f"null    {question.value:g} times"
+    if question.kind == "joint":
+        held = f"{question.variable} = {question.value:g}, {question.then} = {question.then_value:g}"
+        return f"{question.kind:<8}do({held})"
     then = f", then do({question.then} = {question.then_value:g})" if question.then else ""
     return f"{question.kind:<8}do({question.variable} = {question.value:g}){then}"
 

@@ -27,7 +27,7 @@ from counterbench.plugins import registry
 from counterbench.runtime.progress import shown
 
 COUNT = 24
-_KINDS = {"null", "single", "return", "pair"}
+_KINDS = {"null", "single", "return", "pair", "joint"}
 _DIRECTIONS = ("lower", "higher", "one", "zero", "half")
 
 

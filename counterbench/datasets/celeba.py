@@ -15,6 +15,7 @@ from counterbench.datasets.files import celeba
 from counterbench.datasets.source import SPLITS, Contents, Draws, FileSource, RenderedSource, Source
 from counterbench.plugins.registry import datasets
 from counterbench.processes.portraits import ATTRIBUTES, TRAITS, render
+from counterbench.processes.unseen import drawn_again
 from counterbench.storage.tensors import sha256_of_tensors
 
 RENDERING = 1
@@ -75,6 +76,23 @@ class Portraits(RenderedSource):
         followed = consequences(held["young"], held["male"], draws.noise)
         everything = {**held, **{name: value for name, value in followed.items() if name not in interventions}}
         return {name: everything[name] for name in self.card.attributes}
+
+    unseen = len(TRAITS) + 2
+
+    def possible_counterfactual(
+        self, split: str, rows: Tensor, interventions: Mapping[str, Tensor], chance: Tensor
+    ) -> dict[str, Tensor]:
+        """Not seen are the luck behind beard and baldness, beyond what it has decided, and the traits that a picture does not show."""
+        draws = self.draws(split).take(rows)
+        seen, luck = draws.attributes, {}
+        for at, (name, table) in enumerate({"no_beard": NO_BEARD, "bald": BALD}.items()):
+            likely = table[seen["young"], seen["male"]]
+            luck[name] = torch.where(seen[name] == 1, likely * chance[:, at], likely + (1 - likely) * chance[:, at])
+        held = {**seen, **{name: value.to(torch.long) for name, value in interventions.items()}}
+        followed = consequences(held["young"], held["male"], luck)
+        everything = {**held, **{name: value for name, value in followed.items() if name not in interventions}}
+        image = render(everything, drawn_again(seen, draws.hidden["traits"], chance[:, 2:]))
+        return {**{name: everything[name] for name in self.card.attributes}, self.card.image: image}
 
     def render(self, split: str, rows: Tensor, attributes: Mapping[str, Tensor]) -> Tensor:
         draws = self.draws(split).take(rows)

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -89,6 +89,30 @@ class Source(ABC):
     def render(self, split: str, rows: Tensor, attributes: Mapping[str, Tensor]) -> Tensor:
         """(M, C, H, W), uint8: the images of some samples had they these attributes."""
         raise NotImplementedError("a dataset that knows the truth renders it")
+
+
+@runtime_checkable
+class DrawsUnseen(Protocol):
+    """A source whose true counterfactuals hang on luck that no image shows, and that can draw it from its law given everything visible."""
+
+    unseen: int
+    """How many uniform numbers one draw takes per sample."""
+
+    def possible_counterfactual(
+        self, split: str, rows: Tensor, interventions: Mapping[str, Tensor], chance: Tensor
+    ) -> dict[str, Tensor]:
+        """A counterfactual as it might be, as far as anybody can see.
+
+        Args:
+            split: name of the split.
+            rows: (M,), rows of it.
+            interventions: natural values, (M,) each.
+            chance: (M, unseen), uniform on (0, 1), float64.
+
+        Returns:
+            Natural values of every variable, (M, ...); the image in whole grey levels.
+        """
+        ...
 
 
 class Overridden(Source):

@@ -16,12 +16,12 @@ from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.evaluation.batches import SharedBatch
 from counterbench.evaluation.exam import Exam
-from counterbench.evaluation.taking import OUTSIDE, REACH, SHOWN, Taking, widest
+from counterbench.evaluation.taking import OUTSIDE, REACH, SHOWN, WANTED, Taking, widest
 from counterbench.metrics.answers import Answers, Batch, NoiseSample
 from counterbench.models.cost import counted_passes, peak_memory
 from counterbench.models.model import Answer, Contestant, HasNoise, checked_answer, shown_to
 from counterbench.models.scm import StructuralCausalModel
-from counterbench.plans.question import Question
+from counterbench.plans.question import ALONE, Question, words_of
 
 _THREE_STEPS = StructuralCausalModel.counterfactual
 
@@ -83,10 +83,10 @@ class Asking:
 
     def takes(self, question: Question) -> bool:
         """Whether this contestant is asked: it answers such questions, and has answered what this one begins with. Real images
-        with their own attributes stand for answers to single questions."""
+        with their own attributes stand for answers to single and joint questions."""
         contestant = self.taking.contestant
         if contestant is None:
-            return question.kind == "single"
+            return question.kind in ALONE
         begun = question.follows is None or question.follows.name in self.answers
         return begun and models.can_answer(contestant.model, list(question.intervened))
 
@@ -165,7 +165,7 @@ class Asking:
         for metric in self.taking.metrics:
             if metric.cells and question.kind in metric.asks:
                 metric.update(answers)
-        if question.kind == "single" and self.shared.positions[0] < SHOWN:
+        if question.kind in ALONE and self.shared.positions[0] < SHOWN:
             self._show(answers)
 
     def _answers(self, question: Question, values: Mapping[str, Tensor], seconds: float) -> Answers | None:
@@ -173,12 +173,11 @@ class Asking:
         batch, factual, real = self.batch, self.shared.factual, self.taking.contestant is None
         if question.kind == "null":
             return Answers(batch, question, values, targets=factual, truth=factual)
-        if question.kind == "single":
-            name = question.variable
-            targets = self.shared.targets(name)
+        if question.kind in ALONE:
+            targets = self.shared.targets(question)
             if real:
                 return Answers(batch, question, values, targets, own=factual)
-            return Answers(batch, question, values, targets, self.shared.truth(name), cost=self._cost(seconds))
+            return Answers(batch, question, values, targets, self.shared.truth(question), cost=self._cost(seconds))
         if question.kind == "return":
             return Answers(batch, question, values)
         if question.swaps is None or question.swaps.name not in self.answers:
@@ -222,17 +221,17 @@ class Asking:
     def _show(self, answers: Answers) -> None:
         if self.taking.contestant is None or not self.shared.image:
             return
-        (variable,) = answers.intervened
+        name = words_of(answers.intervened)
         few, image = slice(0, max(0, SHOWN - int(self.shared.positions[0]))), self.shared.image
         parts = {
             "factual": answers.factual[image],
-            "wanted": answers.wanted[variable],
             "answered": answers.values[image],
         }
+        parts |= {f"{WANTED}{variable}": value for variable, value in answers.wanted.items()}
         if answers.truth is not None:
             parts["truth"] = answers.truth[image]
         for part, value in parts.items():
-            key, new = f"shown/{variable}/{part}", value[few].clone()
+            key, new = f"shown/{name}/{part}", value[few].clone()
             self.taken[key] = torch.cat([self.taken[key], new]) if key in self.taken else new
 
 
@@ -250,6 +249,11 @@ def unanswered(exam: Exam, contestant: Contestant) -> dict[str, str]:
         f"do({name})": f"{contestant.name} does not answer this question"
         for name in exam.plan.single
         if not models.can_answer(contestant.model, [name])
+    }
+    reasons |= {
+        f"do({a} + {b})": f"{contestant.name} does not answer this question"
+        for a, b in exam.plan.joint
+        if not models.can_answer(contestant.model, [a, b])
     }
     if exam.plan.cycles and not models.can_answer(contestant.model, []):
         reasons["null intervention"] = f"{contestant.name} does not answer this question"

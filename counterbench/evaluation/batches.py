@@ -18,6 +18,7 @@ from counterbench.evaluation.exam import SPLIT, Exam
 from counterbench.judges import Reading, measure_all
 from counterbench.metrics.answers import Instruments, View, picture
 from counterbench.models.baselines import Identity
+from counterbench.plans.question import Question
 
 SHAKE_LEVELS, SHAKE_PIXELS = 3.0, 0.5
 """Standard deviation of the noise in grey levels, and how far an image is moved at most in each direction, in pixels: what no reading
@@ -77,26 +78,26 @@ class SharedBatch:
         split = self.exam.dataset.split(SPLIT)
         self.factual = split.take(self.rows)
         self.questions = [question.at(positions) for question in self.exam.plan.questions]
-        self._held = {question.variable: question.held for question in self.questions if question.kind == "single"}
+        self._single = {question.variable: question for question in self.questions if question.kind == "single"}
         self.view = View(picture(self.factual, self.image), shared.instruments, group=split.group[self.rows])
         self._targets: dict[str, dict[str, Tensor]] = {}
         self._truths: dict[str, dict[str, Tensor] | None] = {}
         self._matched: dict[str, View] = {}
 
-    def targets(self, variable: str) -> dict[str, Tensor]:
-        """What attributes should be under the plan's intervention on `variable`; the image unchanged."""
-        if variable not in self._targets:
-            self._targets[variable] = self.shared.identity.attributes(self.factual, self._held[variable])
-        return self._targets[variable]
+    def targets(self, question: Question) -> dict[str, Tensor]:
+        """What attributes should be under a single or joint intervention; the image unchanged."""
+        if question.name not in self._targets:
+            self._targets[question.name] = self.shared.identity.attributes(self.factual, question.held)
+        return self._targets[question.name]
 
-    def truth(self, variable: str) -> dict[str, Tensor] | None:
-        """The true counterfactual, where it is known."""
-        if variable not in self._truths:
+    def truth(self, question: Question) -> dict[str, Tensor] | None:
+        """The true answer to a single or joint question, where it is known."""
+        if question.name not in self._truths:
             dataset = self.exam.dataset
             with self.shared.timed("truth"):
-                known = dataset.knows_truth([variable])
-                self._truths[variable] = dataset.truth(SPLIT, self.rows, self._held[variable]) if known else None
-        return self._truths[variable]
+                known = dataset.knows_truth(list(question.held))
+                self._truths[question.name] = dataset.truth(SPLIT, self.rows, question.held) if known else None
+        return self._truths[question.name]
 
     def shake(self, images: Tensor) -> Tensor:
         """The images, one of each row, with a little noise and moved by a part of a pixel: the same for whoever answers."""
@@ -119,7 +120,7 @@ class SharedBatch:
         if variable not in self._matched:
             keys = [f"matched/{variable}/{row}" for row in self.rows.tolist()]
             drawn = SampleNoise(self.exam.seed, keys).uniform(1)[:, 0]
-            rows = self.shared.matcher.random(self.targets(variable), drawn)
+            rows = self.shared.matcher.random(self.targets(self._single[variable]), drawn)
             real = self.exam.dataset.reference(self.exam.suite.references)
             self._matched[variable] = View(real.take(rows)[self.image], self.shared.instruments, group=real.group[rows])
         return self._matched[variable]

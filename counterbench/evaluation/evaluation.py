@@ -27,6 +27,7 @@ from counterbench.models import baselines
 from counterbench.models.model import Contestant
 from counterbench.models.reachable import evaluation_mode
 from counterbench.plans.plan import Plan
+from counterbench.plans.question import names_of, words_of
 from counterbench.records.record import CEILINGS, Answered, Record
 from counterbench.runtime.blocks import one_thread
 from counterbench.runtime.devices import exact_convolutions
@@ -47,7 +48,7 @@ class Evaluation:
         columns: values per sample.
         group: (N,), cluster of each row of the test split.
         plan: the questions.
-        shown: intervened variable -> the first answers, as they were judged.
+        shown: what is set -> the first answers, as they were judged.
     """
 
     record: Record
@@ -87,7 +88,10 @@ def evaluate(
         if not columns[MODEL]:
             raise ConfigError(f"{contestant.name} answered no question that {', '.join(exam.metrics)} could judge.")
         fresh = {reference.name: reference for reference in waiting}
-        for name in (*baselines.available(exam.dataset.card), REAL):  # in one order, whatever was known before
+        for name in (
+            *baselines.available(exam.dataset.card, exam.dataset.behind),
+            REAL,
+        ):  # in one order, whatever was known before
             columns[name] = known[name] if name in known else _kept(fresh[name])
         seconds["metrics"] = time.perf_counter() - begun
         group = exam.dataset.split(SPLIT).group
@@ -110,7 +114,7 @@ def _references(exam: Exam) -> tuple[dict[str, list[Column]], list[Taking]]:
     known: dict[str, list[Column]] = {}
     waiting = []
     home = cache_folder() / "baselines"
-    for name in (*baselines.available(exam.dataset.card), REAL):
+    for name in (*baselines.available(exam.dataset.card, exam.dataset.behind), REAL):
         contestant = (
             Contestant(
                 name, baselines.BASELINES[name](exam.dataset, references=exam.suite.references), pixel_noise="none"
@@ -225,9 +229,9 @@ def _notes(exam: Exam, contestant: Contestant) -> list[str]:
         notes.append(f"trained on the source {trained_on}, evaluated on {exam.dataset.source}")
     if exam.targets.reference is not None:
         notes += [
-            f"targets of {', '.join(names)} under do({name}) are those of the reference SCM: they assume its graph, its mechanisms, and no hidden "
+            f"targets of {', '.join(names)} under do({words_of(names_of(cause))}) are those of the reference SCM: they assume its graph, its mechanisms, and no hidden "
             "confounders"
-            for name, names in exam.assumed.items()
+            for cause, names in exam.assumed.items()
         ]
     if exam.plan_file:
         notes.append(f"the questions come from the file {exam.plan_file}; the seed decides the noise alone")
@@ -246,7 +250,10 @@ def _untold(exam: Exam) -> dict[str, str]:
     if exam.targets.reference is not None:
         return {}
     why = "they are factual values: there is no truth and no reference SCM; counterbench train-judges fits one"
-    return {f"targets of {', '.join(names)} under do({name})": why for name, names in exam.assumed.items()}
+    return {
+        f"targets of {', '.join(names)} under do({words_of(names_of(cause))})": why
+        for cause, names in exam.assumed.items()
+    }
 
 
 def _oddities(taking: Taking, switched: bool) -> list[str]:
@@ -280,9 +287,9 @@ def _unanswered(exam: Exam, taking: Taking, columns: list[Column]) -> dict[str, 
                 else f"{contestant.name} answers no question that it judges, or too few"
             )
     if "truth" in answered:
-        for name in exam.plan.single:
-            if not exam.dataset.knows_truth([name]):
-                reasons[f"truth of do({name})"] = "the true counterfactual is not known"
+        for names in (*((name,) for name in exam.plan.single), *exam.plan.joint):
+            if not exam.dataset.knows_truth(names):
+                reasons[f"truth of do({words_of(names)})"] = "the true counterfactual is not known"
     for pair in exam.plan.pairs:
         if any("pair" in metric.asks for metric in taking.metrics) and not models.can_answer(
             contestant.model, list(pair)

@@ -26,6 +26,7 @@ from counterbench.models.building import load_reference, reference_fingerprint
 from counterbench.models.model import Contestant, HasNoise
 from counterbench.models.targets import Targets
 from counterbench.plans.plan import Plan
+from counterbench.plans.question import Cause, names_of
 from counterbench.plugins import registry
 from counterbench.plugins.factory import make
 from counterbench.records.record import Inputs
@@ -134,10 +135,10 @@ class Exam:
         )
 
     @cached_property
-    def assumed(self) -> dict[str, tuple[str, ...]]:
-        """Intervened variable -> its descendants whose true values nobody knows; nothing of a dataset without images."""
-        names = self.plan.single if self.dataset.card.image else ()
-        return {name: assumed for name in names if (assumed := self.targets.assumed(name))}
+    def assumed(self) -> dict[Cause, tuple[str, ...]]:
+        """What is set -> its descendants whose true values nobody knows; nothing of a dataset without images."""
+        causes = self.plan.causes if self.dataset.card.image else ()
+        return {cause: assumed for cause in causes if (assumed := self.targets.assumed(*names_of(cause)))}
 
     @cached_property
     def judge_fingerprints(self) -> dict[str, list[str]]:
@@ -178,6 +179,8 @@ class Exam:
             with_truth=tuple(name for name in plan.single if self.dataset.knows_truth([name])),
             undo=tuple(plan.undo),
             pairs=plan.pairs,
+            joint=plan.joint,
+            joint_with_truth=tuple(both for both in plan.joint if self.dataset.knows_truth(both)),
             ensembles=tuple(name for name, panel in self.panels.items() if len(panel.members) > 1),
             spread=self._spread,
             scale=self._scale,

@@ -1,8 +1,9 @@
-"""An evaluation on disk: one folder with the record, the scores per sample and a picture."""
+"""An evaluation on disk: one folder with the record, the scores per sample and pictures."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from counterbench.storage.files import UNFINISHED, atomic, slug
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PLAN, GRID = "plan.parquet", "grid.png"
+PLAN, GRID, DOSES = "plan.parquet", "grid.png", "dose-response.png"
 
 
 def folder_of(inputs: Inputs, output: Path) -> Path:
@@ -43,13 +44,19 @@ def stored(folder: Path, inputs: Inputs) -> Record | None:
     return record
 
 
-def save(evaluation: Evaluation, folder: Path, *, picture: Figure | None = None) -> None:
-    """Write the scores, the questions and the picture, then the record: where there is a record, everything else is there too."""
+def save(evaluation: Evaluation, folder: Path, *, pictures: Mapping[str, Figure] | None = None) -> None:
+    """Write the scores, the questions and the pictures, then the record: where there is a record, everything else is there too.
+
+    Args:
+        evaluation: what is stored.
+        folder: where.
+        pictures: name of a file -> figure.
+    """
     scores = write_samples(evaluation, folder / SAMPLES)
     totals.write(totals.of_table(scores, merge=True), folder / TOTALS)
     plans.save(evaluation.plan, folder / PLAN)
-    if picture is not None:
-        save_figure(picture, folder / GRID)
+    for name, picture in (pictures or {}).items():
+        save_figure(picture, folder / name)
     write_record(evaluation.record, folder / RECORD)
     discard_chunks(folder)
 

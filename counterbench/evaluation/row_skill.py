@@ -11,6 +11,7 @@ from torch import Tensor
 from counterbench.evaluation.exam import Exam
 from counterbench.evaluation.numbers import clusters, ends, ratios_of
 from counterbench.metrics.base import Column
+from counterbench.plans.question import Cause, names_of, words_of
 from counterbench.records.intervals import Ratios, limits, spread_of
 from counterbench.records.record import Estimate, RowPart, RowSkillNumber
 from counterbench.records.row_skill import (
@@ -33,10 +34,11 @@ def row_skill(exam: Exam, columns: Mapping[str, Sequence[Column]], group: Tensor
         columns: values of the row `model` and of the baselines.
         group: (N,), the cluster of each row of the test split.
     """
-    by = {name: _by(exam, name) for name in exam.plan.single}
+    causes = {words_of(names_of(cause)): cause for cause in exam.plan.causes}
+    by = {name: _by(exam, cause) for name, cause in causes.items()}
     skills = {row: _skills(listed, by) for row, listed in columns.items()}
     estimates = _skills(columns["model"], dict.fromkeys(by, "estimate"))
-    parts = [_part(exam, name, how, skills, estimates.get(name)) for name, how in by.items()]
+    parts = [_part(exam, causes[name], how, skills, estimates.get(name)) for name, how in by.items()]
     entering = [part.intervened for part in parts if not part.left_out]
     if not entering:
         return (
@@ -54,9 +56,9 @@ def row_skill(exam: Exam, columns: Mapping[str, Sequence[Column]], group: Tensor
     return RowSkillNumber(**own.model_dump(), parts=parts, references=references)
 
 
-def _by(exam: Exam, name: str) -> By:
+def _by(exam: Exam, cause: Cause) -> By:
     """What says how good the answers to an intervention are."""
-    return "truth" if exam.dataset.knows_truth([name]) else "estimate"
+    return "truth" if exam.dataset.knows_truth(names_of(cause)) else "estimate"
 
 
 def _skills(columns: Sequence[Column], by: Mapping[str, By]) -> dict[str, Column]:
@@ -71,13 +73,14 @@ def _skills(columns: Sequence[Column], by: Mapping[str, By]) -> dict[str, Column
 
 
 def _part(
-    exam: Exam, name: str, by: By, skills: Mapping[str, Mapping[str, Column]], estimate: Column | None
+    exam: Exam, cause: Cause, by: By, skills: Mapping[str, Mapping[str, Column]], estimate: Column | None
 ) -> RowPart:
     """One intervention, and why it does not count, if so."""
+    name = words_of(names_of(cause))
     own = skills["model"].get(name)
     nothing = skills.get("identity", {}).get(name, own)
     change = _change(exam, name, by, nothing)
-    why = _left_out(exam, name, by, change)
+    why = _left_out(exam, names_of(cause), by, change)
     skill = None if own is None or not change else own.point()
     counted = UNANSWERED if skill is None else float(bounded(np.array(1 - skill)))
     return RowPart(
@@ -100,10 +103,12 @@ def _change(exam: Exam, name: str, by: By, nothing: Column | None) -> float | No
     return exam.dataset.card.typical_change.get(exam.dataset.source, {}).get(name)
 
 
-def _left_out(exam: Exam, name: str, by: By, change: float | None) -> str:
+def _left_out(exam: Exam, names: tuple[str, ...], by: By, change: float | None) -> str:
     """Why an intervention orders nothing; empty if it does."""
     card = exam.dataset.card
-    if card.variables[name].changes_individual:
+    if len(names) > 1:
+        return "it sets two variables at once"
+    if card.variables[names[0]].changes_individual:
         return "it changes who it is"
     if change is None and by == "truth":
         return "nothing that is measured follows from it"

@@ -22,6 +22,8 @@ REACH = "reach"
 """State in a chunk: how far the pixels of answers reach."""
 OUTSIDE = "outside"
 """State in a chunk: the sum of answers' shares of pixels out of range, and how many answers there are."""
+WANTED = "wanted."
+"""How the state in a chunk begins that holds the values which a variable was set to, in answers to look at."""
 SHOWN = 8
 """Answers to each question that are kept for the picture."""
 
@@ -32,13 +34,13 @@ class Shown:
 
     Args:
         factual: images as observed.
-        wanted: values that were set.
+        wanted: variable -> values that it was set to.
         answered: images.
         truth: true images, or None.
     """
 
     factual: Tensor
-    wanted: Tensor
+    wanted: dict[str, Tensor]
     answered: Tensor
     truth: Tensor | None
 
@@ -112,14 +114,19 @@ class Taking:
         return total / count if count else 0.0
 
     def shown(self) -> dict[str, Shown]:
-        """Answers to look at, by intervened variable."""
+        """Answers to look at, by what is set: `a`, or `a + b` for a joint intervention."""
         first = self.chunks.get(0, {})
         found: dict[str, dict[str, Tensor]] = {}
+        wanted: dict[str, dict[str, Tensor]] = {}
         for key, value in first.items():
             if key.startswith("shown/"):
-                _, variable, part = key.split("/")
-                found.setdefault(variable, {})[part] = value
-        return {name: Shown(**{"truth": None, **parts}) for name, parts in found.items()}  # type: ignore[arg-type]
+                _, name, part = key.split("/")
+                kind = wanted if part.startswith(WANTED) else found
+                kind.setdefault(name, {})[part.removeprefix(WANTED)] = value
+        return {
+            name: Shown(parts["factual"], wanted[name], parts["answered"], parts.get("truth"))
+            for name, parts in found.items()
+        }
 
 
 def key_of(exam: Exam, contestant: Contestant | None) -> str:

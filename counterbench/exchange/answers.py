@@ -235,7 +235,7 @@ class AnswerFolder:
         path = self._beside(number, CLAIMS)
         if path is None:
             return {}
-        asked = {question.file(row): (question, value) for question, row, value in asked_in(self.exam.plan, number)}
+        asked = {question.file(row): held for question, row, held in asked_in(self.exam.plan, number)}
         judged = {question.file(row) for question, row, _ in asked_in(self.plan, number)}
         known = ["id", *self.exam.dataset.card.attributes]
         claims: dict[str, dict[str, float]] = {}
@@ -254,7 +254,7 @@ class AnswerFolder:
                     if row["id"] not in asked or row["id"] in claims:
                         what = "is there twice" if row["id"] in claims else "is no question"
                         raise DataError(f"{path}, line {line}: {row['id']!r} {what}.")
-                    claims[row["id"]] = self._claim(row, *asked[row["id"]], f"{path}, line {line}")
+                    claims[row["id"]] = self._claim(row, asked[row["id"]], f"{path}, line {line}")
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise DataError(f"{path} is not a table of comma-separated values in UTF-8 ({error}).") from error
         return {name: values for name, values in claims.items() if name in judged}
@@ -265,7 +265,7 @@ class AnswerFolder:
         claimants = {name for claims in self._claims.values() for name, values in claims.items() if values}
         return self.files.keys() <= claimants
 
-    def _claim(self, row: Mapping[str, Any], question: Question, wanted: float | None, where: str) -> dict[str, float]:
+    def _claim(self, row: Mapping[str, Any], held: Mapping[str, float], where: str) -> dict[str, float]:
         claim: dict[str, float] = {}
         for name in self.exam.dataset.card.attributes:
             if row.get(name) in (None, ""):
@@ -276,10 +276,10 @@ class AnswerFolder:
                 variable.check(torch.tensor([claim[name]]))
             except ValueError as error:
                 raise DataError(f"{where}: {name} is {row[name]!r}: {error}.") from error
-            if name == question.variable and wanted is not None:
-                if not np.isclose(claim[name], wanted, rtol=1e-4, atol=1e-4):
-                    raise DataError(f"{where}: {name} was set to {wanted:g}, not to {row[name]}.")
-                claim[name] = wanted
+            if name in held:
+                if not np.isclose(claim[name], held[name], rtol=1e-4, atol=1e-4):
+                    raise DataError(f"{where}: {name} was set to {held[name]:g}, not to {row[name]}.")
+                claim[name] = held[name]
         return claim
 
     def failed(self, kinds: Sequence[str]) -> Tensor:
@@ -297,7 +297,7 @@ class AnswerFolder:
         if not intervened:
             return self.plan.cycles > 0
         if len(intervened) > 1:
-            return any(set(pair) == set(intervened) for pair in self.plan.pairs)
+            return any(set(both) == set(intervened) for both in (*self.plan.pairs, *self.plan.joint))
         return next(iter(intervened)) in self.plan.single
 
     def answer_question(self, question: Question, given: Samples) -> dict[str, Tensor]:

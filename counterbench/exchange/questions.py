@@ -51,6 +51,8 @@ round-1/questions.csv has one line per question:
   image     the image that the question is about, relative to this folder
   variable  what is set; empty for the null intervention: return the image as you would if nothing were changed
   value     the value it is set to
+  beside, beside_value
+            of a joint question, another variable that is set at the same moment, and its value
   {attributes}
             what is true of the image before
 
@@ -129,14 +131,16 @@ def answered(plan: Plan, names: Collection[str]) -> Plan:
         for a, b in plan.pairs
         if a in single and b in single and f"pair/{a}/{b}" in names and f"pair/{b}/{a}" in names
     )
-    return replace(plan, single=single, cycles=cycles, undo=undo, pairs=pairs)
+    joint = tuple((a, b) for a, b in plan.joint if a in single and b in single and f"joint/{a}/{b}" in names)
+    return replace(plan, single=single, cycles=cycles, undo=undo, pairs=pairs, joint=joint)
 
 
-def asked_in(plan: Plan, number: int) -> Iterator[tuple[Question, int, float | None]]:
-    """(question, row, value that is set) of one round, in a fixed order."""
+def asked_in(plan: Plan, number: int) -> Iterator[tuple[Question, int, dict[str, float]]]:
+    """(question, row, variable -> value that it is set to) of one round, in a fixed order."""
     for question in all_of(plan.questions, number):
-        values = [None] * len(question.rows) if question.values is None else question.values.tolist()
-        yield from ((question, row, value) for row, value in zip(question.rows.tolist(), values, strict=True))
+        held = {name: values.tolist() for name, values in question.held.items()}
+        for position, row in enumerate(question.rows.tolist()):
+            yield question, row, {name: values[position] for name, values in held.items()}
 
 
 def export(exam: Exam, folder: Path) -> int:
@@ -237,8 +241,8 @@ def write_round(exam: Exam, folder: Path, number: int, answers: AnswerFolder | N
     own_subfolder(home, ANSWERS)
     text, count = io.StringIO(), 0
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "image", "row", "variable", "value", *names])
-    for question, row, value in asked_in(exam.plan, number):
+    writer.writerow(["id", "image", "row", "variable", "value", "beside", "beside_value", *names])
+    for question, row, held in asked_in(exam.plan, number):
         if question.follows is None:
             begun = f"factual/{row:06d}{_ending(dataset)}"
             before = {name: float(factual[name][row]) for name in names}
@@ -249,9 +253,10 @@ def write_round(exam: Exam, folder: Path, number: int, answers: AnswerFolder | N
                 continue
             begun = _begun_from(earlier, answers, folder, home)
             before = answers.claimed[earlier]
-        target = "" if value is None else written(dataset.variables[question.variable], value)
+        targets = [cell for name, value in held.items() for cell in (name, written(dataset.variables[name], value))]
+        targets += [""] * (4 - len(targets))
         shown = [written(dataset.variables[name], before[name]) for name in names]
-        writer.writerow([question.file(row), begun, row, question.variable, target, *shown])
+        writer.writerow([question.file(row), begun, row, *targets, *shown])
         count += 1
     write_text(home / QUESTIONS, text.getvalue())
     if answers is not None:

@@ -140,6 +140,7 @@ def _covered(exam: Exam, answers: AnswerFolder, total: int) -> Answered:
             f"do({name}) taken back" for name in whole.undo if name in answered.single and name not in answered.undo
         ]
         left += [f"do({a}) and do({b}) in both orders" for a, b in whole.pairs if (a, b) not in answered.pairs]
+    left += [f"do({a}, {b}) at once" for a, b in whole.joint if (a, b) not in answered.joint]
     if answered.cycles < min(answers.rounds, whole.cycles):
         left.append(f"null interventions after {answered.cycles} cycles")
     rounds = [coverage.counts for coverage in answers.coverage.values()]

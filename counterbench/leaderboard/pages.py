@@ -32,6 +32,8 @@ WORDS = {
     "retrieve": "the most similar real training image with the wanted attributes",
     "resample": "a random real training image with the wanted attributes",
     "truth": "the true counterfactual",
+    "oracle": "the counterfactual rendered exactly, with the luck that no image shows drawn from its law",
+    "oracle_median": "the median of 20 answers of the oracle, pixel by pixel",
     "real": "real images with their own attributes",
 }
 BETTER = {

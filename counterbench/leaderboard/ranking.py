@@ -185,7 +185,9 @@ def _gate(record: Record, number: Number) -> str:
     if not number.intervened:
         skill: Estimate | None = record.row_skill
         return _not_above_zero(skill, "row skill")
-    for name in number.intervened.split(" + "):
+    # A joint intervention has a change skill of its own; of what is set one after the other, both count.
+    together = number.metric == CHANGE_SKILL[0]
+    for name in [number.intervened] if together else number.intervened.split(" + "):
         change, estimate = (record.by_key.get((*skill, name, "", 0, "")) for skill in (CHANGE_SKILL, ESTIMATED_SKILL))
         what = "estimated skill" if change is None and estimate is not None else "change skill"
         if why := _not_above_zero(estimate if change is None else change, f"{what} under do({name})"):

@@ -12,7 +12,7 @@ from torch import Tensor
 from counterbench.causal.samples import Samples
 from counterbench.features.base import FeatureSpace, cosine_distance
 from counterbench.judges import Reading
-from counterbench.plans.question import Kind, Question
+from counterbench.plans.question import Cause, Kind, Question
 
 L1 = "l1"
 _SPAN = 0.05
@@ -276,6 +276,11 @@ class Answers:
     def intervened(self) -> tuple[str, ...]:
         """Which variables are set, in this order; none for the null intervention."""
         return self.question.intervened
+
+    @property
+    def cause(self) -> Cause:
+        """What is set, as cells name it."""
+        return self.question.cause
 
     @property
     def cycles(self) -> int:

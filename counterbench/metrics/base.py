@@ -18,6 +18,7 @@ from counterbench.features.base import FeatureSpace
 from counterbench.metrics.answers import L1, Answers
 from counterbench.metrics.cells import GREY, NOT_NEGATIVE, SHARE, Bounds, Cell, distance_cell, error_cell, width
 from counterbench.metrics.references import References
+from counterbench.plans.question import Cause, names_of
 
 __all__ = [
     "GREY",
@@ -51,6 +52,8 @@ class Setting:
         with_truth: interventions whose true counterfactual image is known.
         undo: interventions that are taken back.
         pairs: interventions that are made in both orders.
+        joint: interventions on two variables at once.
+        joint_with_truth: those of them whose true counterfactual image is known.
         ensembles: variables with several judges.
         spread: standard deviation of each attribute in the training split; of a class, sqrt((1 - sum p^2) / 2), which is that of
             a binary one.
@@ -59,7 +62,7 @@ class Setting:
         references: real training images, for metrics that compare with them.
         noise: "variable.part" -> how many numbers; empty for a model without exogenous noise.
         rows: of the test split, that are asked about; None if that is not known.
-        assumed: intervened variable -> descendants whose targets are those of the reference SCM.
+        assumed: what is set -> descendants whose targets are those of the reference SCM.
 
     Examples:
         >>> graph = CausalGraph({"thickness": [], "intensity": ["thickness"], "digit": []})
@@ -90,12 +93,24 @@ class Setting:
     """Interventions that make somebody else of who was observed."""
     typical_change: Mapping[str, float] = field(default_factory=dict)
     """Intervened variable -> size of the change that pinned models make, in grey levels: the scale of the estimated skill."""
-    assumed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    assumed: Mapping[Cause, tuple[str, ...]] = field(default_factory=dict)
+    joint: tuple[tuple[str, str], ...] = ()
+    joint_with_truth: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def causes(self) -> tuple[Cause, ...]:
+        """What is set in questions about the observed samples: one variable, then two at once."""
+        return (*self.intervenable, *self.joint)
 
     def unaffected(self, intervened: str) -> tuple[str, ...]:
         """Measured variables that an intervention must leave alone: neither set nor descendants."""
         changed = {intervened, *self.graph.descendants(intervened)}
         return tuple(name for name in self.judged if name not in changed)
+
+    def following(self, cause: Cause) -> set[str]:
+        """What follows from what is set: descendants of any of it, but for what is set itself."""
+        names = names_of(cause)
+        return set(self.graph.descendants(names)) - set(names)
 
 
 class Column:
@@ -164,7 +179,7 @@ class Metric(TorchMetric):
 
     title: ClassVar[str]
     asks: ClassVar[frozenset[str]]
-    """The kinds of question it judges: null, single, return, pair."""
+    """The kinds of question it judges: null, single, return, pair, joint."""
     definition: ClassVar[str]
     """One sentence: what is computed."""
     formula: ClassVar[str] = ""
@@ -232,9 +247,12 @@ class Metric(TorchMetric):
         return ()
 
     def questions_behind(self, cell: Cell) -> list[str]:
-        """The questions whose answers decide a number, e.g. `null/1`, `single/age`, `return/age`, `pair/age/sex`."""
+        """The questions whose answers decide a number, e.g. `null/1`, `single/age`, `return/age`, `pair/age/sex`,
+        `joint/age/sex`."""
         if cell.cycles:
             return [f"null/{cycle}" for cycle in range(1, cell.cycles + 1)]
+        if cell.intervened in self.setting.joint:
+            return ["/".join(("joint", *cell.intervened_names))]
         return [f"single/{name}" for name in cell.intervened_names if name in self.setting.intervenable]
 
     def dump(self) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from counterbench.causal.variables import Continuous, Variable
 from counterbench.metrics.answers import L1
+from counterbench.plans.question import Cause, names_of, words_of
 
 Direction = Literal["lower", "higher", "one", "zero", "half"]
 """What is better: a lower score, a higher one, or one close to 1, to 0, to 0.5."""
@@ -26,7 +27,8 @@ class Cell:
         quantity: what is averaged, e.g. absolute_error.
         unit: of the number.
         direction: what is better.
-        intervened: the variable that was set, "" for none; of a pair, the names of both, first the one that was set first.
+        intervened: the variable that was set, "" for none; of a pair, the names of both, first the one that was set first; of a
+            joint intervention, the names of both.
         measured: the variable that was measured, "" for the image itself.
         cycles: how many null interventions were composed, 0 where it does not apply.
         space: distance or feature space in which it is measured, "" where it does not apply.
@@ -60,7 +62,7 @@ class Cell:
     quantity: str
     unit: str
     direction: Direction
-    intervened: str | tuple[str, str] = ""
+    intervened: Cause = ""
     measured: str = ""
     cycles: int = 0
     space: str = ""
@@ -81,14 +83,12 @@ class Cell:
     @property
     def intervened_names(self) -> tuple[str, ...]:
         """The variables of `intervened`, one by one; none where it is empty."""
-        if isinstance(self.intervened, tuple):
-            return self.intervened
-        return (self.intervened,) if self.intervened else ()
+        return names_of(self.intervened)
 
     @property
     def intervened_in_words(self) -> str:
         """`intervened` as records and people read it: `a`, or `a + b` for a pair."""
-        return " + ".join(self.intervened_names)
+        return words_of(self.intervened_names)
 
     def key_of(self, metric: str) -> tuple[str, str, str, str, int, str]:
         """What tells its number from the others of a record."""
@@ -117,7 +117,7 @@ def width(variable: Variable | None) -> float:
     return variable.high - variable.low if isinstance(variable, Continuous) else 1.0
 
 
-def error_cell(variable: Variable, intervened: str, error: str, accuracy: str) -> Cell:
+def error_cell(variable: Variable, intervened: Cause, error: str, accuracy: str) -> Cell:
     """The cell of an attribute: its `error` in the variable's unit if it is continuous, else its `accuracy`.
 
     Examples:
@@ -137,7 +137,7 @@ def error_cell(variable: Variable, intervened: str, error: str, accuracy: str) -
     return Cell(accuracy, "", "higher", intervened, variable.name, bounds=SHARE)
 
 
-def distance_cell(space: str, intervened: str | tuple[str, str] = "", *, cycles: int = 0) -> Cell:
+def distance_cell(space: str, intervened: Cause = "", *, cycles: int = 0) -> Cell:
     """The cell of a mean distance between images: `l1`, or in a feature space.
 
     Examples:

@@ -12,6 +12,7 @@ from counterbench.causal.variables import Binary, Continuous, Variable
 from counterbench.metrics.answers import Answers
 from counterbench.metrics.base import NOT_NEGATIVE, SHARE, Cell, Column, SampleMetric, error_cell, width
 from counterbench.metrics.statistics.classification import auroc, balanced_accuracy, f1_parts
+from counterbench.plans.question import ALONE, Cause, names_of
 from counterbench.plugins.registry import metrics
 
 __all__ = ["Effectiveness", "auroc", "balanced_accuracy", "error_per_sample", "f1_parts"]
@@ -82,7 +83,7 @@ class Effectiveness(SampleMetric):
 
     title = "Effectiveness"
     needs_judges = True
-    asks = frozenset({"single"})
+    asks = frozenset(ALONE)
     formula = r"$\mathbb{E}_x\, \ell\big(\mathrm{judge}_j(x^*), t_j\big)$; skill $= 1 - \text{error} / \text{error of identity}$"
     definition = (
         "Judge's measurement of the counterfactual image against the target t, for every intervened and every measured variable: mean "
@@ -104,8 +105,8 @@ class Effectiveness(SampleMetric):
 
     def make_cells(self) -> list[Cell]:
         cells = []
-        for intervened in self.setting.intervenable:
-            changed = {intervened, *self.setting.graph.descendants(intervened)}
+        for intervened in self.setting.causes:
+            changed = {*names_of(intervened), *self.setting.following(intervened)}
             for measured in self.setting.judged:
                 cells.append(self._cell(intervened, measured))
                 if isinstance(self.setting.variables[measured], Binary):
@@ -117,14 +118,14 @@ class Effectiveness(SampleMetric):
             cells += [self._claim(intervened, name) for name in self.setting.assumed.get(intervened, ())]
         return cells
 
-    def _claim(self, intervened: str, name: str) -> Cell:
+    def _claim(self, intervened: Cause, name: str) -> Cell:
         cell = error_cell(self.setting.variables[name], intervened, "attribute_error", "attribute_accuracy")
         return replace(cell, role="detail", given=True)
 
-    def _cell(self, intervened: str, measured: str) -> Cell:
+    def _cell(self, intervened: Cause, measured: str) -> Cell:
         return error_cell(self.setting.variables[measured], intervened, "absolute_error", "accuracy")
 
-    def _skill(self, intervened: str, measured: str) -> Cell:
+    def _skill(self, intervened: Cause, measured: str) -> Cell:
         return Cell(
             "skill",
             "",
@@ -137,7 +138,7 @@ class Effectiveness(SampleMetric):
             worst=width(self.setting.variables[measured]),
         )
 
-    def _drop(self, intervened: str, measured: str) -> Cell:
+    def _drop(self, intervened: Cause, measured: str) -> Cell:
         """How much worse the reading gets when the answer is perturbed a little."""
         cell = self._cell(intervened, measured)
         unit, most = cell.unit, width(self.setting.variables[measured])
@@ -145,11 +146,11 @@ class Effectiveness(SampleMetric):
             "perturbation_drop", unit, "lower", intervened, measured, role="detail", bounds=NOT_NEGATIVE, worst=most
         )
 
-    def _of_set(self, quantity: str, intervened: str, measured: str) -> Cell:
+    def _of_set(self, quantity: str, intervened: Cause, measured: str) -> Cell:
         statistic: Literal["set", "pseudo"] = "set" if quantity == "f1" else "pseudo"
         return Cell(quantity, "", "higher", intervened, measured, statistic=statistic, bounds=SHARE)
 
-    def _ensemble(self, intervened: str, measured: str) -> list[Cell]:
+    def _ensemble(self, intervened: Cause, measured: str) -> list[Cell]:
         variable = self.setting.variables[measured]
         continuous = isinstance(variable, Continuous)
         spread = Cell(
@@ -169,9 +170,9 @@ class Effectiveness(SampleMetric):
         return () if cell.quantity.startswith("attribute") else (cell.measured,)
 
     def update(self, answers: Answers) -> None:
-        if answers.kind != "single":
+        intervened = answers.cause
+        if answers.kind not in ALONE or intervened not in self.setting.causes:
             return
-        (intervened,) = answers.intervened
         for name in self.setting.assumed.get(intervened, ()) if answers.own is None else ():
             cell, claim, target = self._claim(intervened, name), answers.values[name], answers.targets[name]
             difference = (claim.double() - target.double()).abs()
@@ -214,7 +215,7 @@ class Effectiveness(SampleMetric):
             "f1": f1_parts(target, named),
         }
         columns = {}
-        (intervened,) = cell.intervened_names
+        intervened = cell.intervened
         for quantity, (numerator, denominator) in parts.items():
             at = self._of_set(quantity, intervened, cell.measured)
             value, reference = torch.from_numpy(numerator), torch.from_numpy(denominator)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from counterbench.metrics.answers import Answers, l1
 from counterbench.metrics.base import NOT_NEGATIVE, Cell, DistanceMetric, distance_cell, error_cell, width
+from counterbench.plans.question import ALONE, Cause, names_of
 from counterbench.plugins.registry import metrics
 
 _GREY = 255.0
@@ -76,7 +77,7 @@ class Truth(DistanceMetric):
     """
 
     title = "Truth"
-    asks = frozenset({"null", "single"})
+    asks = frozenset({"null", *ALONE})
     needs_image = False
     formula = (
         r"$1 - \sum d(x^*, x_\text{true}) / \sum d(x, x_\text{true})$; change skill "
@@ -99,7 +100,7 @@ class Truth(DistanceMetric):
     def make_cells(self) -> list[Cell]:
         cells = []
         there = self.available(self.distances) if self.setting.image else ()
-        for intervened in self.setting.with_truth:
+        for intervened in self._known():
             if self._measured(intervened):
                 far = self._farthest(intervened)
                 # A model's change is off by at most the ranges of its own two answers together.
@@ -131,27 +132,33 @@ class Truth(DistanceMetric):
                         worst=_GREY**2,
                     ),
                 ]
-            others = [name for name in self.setting.variables if name not in (intervened, self.setting.image)]
+            others = [
+                name for name in self.setting.variables if name not in (*names_of(intervened), self.setting.image)
+            ]
             cells += [self._attribute(intervened, name) for name in others]
         return cells
 
-    def _measured(self, intervened: str) -> tuple[str, ...]:
+    def _known(self) -> tuple[Cause, ...]:
+        """What is set in the questions whose true answer is known, one variable or two at once."""
+        return (*self.setting.with_truth, *self.setting.joint_with_truth)
+
+    def _measured(self, intervened: Cause) -> tuple[str, ...]:
         """What the distance to the truth is taken of: the image, or, without images, the descendants that vary at all."""
         if self.setting.image:
             return (self.setting.image,)
-        descendants = self.setting.graph.descendants(intervened)
+        following = self.setting.following(intervened)
         return tuple(
-            name for name in self.setting.variables if name in descendants and self.setting.scale.get(name, 0) > 0
+            name for name in self.setting.variables if name in following and self.setting.scale.get(name, 0) > 0
         )
 
-    def _farthest(self, intervened: str) -> float:
+    def _farthest(self, intervened: Cause) -> float:
         """The largest distance to the truth that an answer can have."""
         if self.setting.image:
             return _GREY
         apart = [width(self.setting.variables[name]) / self.setting.scale[name] for name in self._measured(intervened)]
         return sum(apart) / len(apart)
 
-    def _attribute(self, intervened: str, name: str) -> Cell:
+    def _attribute(self, intervened: Cause, name: str) -> Cell:
         cell = error_cell(self.setting.variables[name], intervened, "attribute_error", "attribute_accuracy")
         return replace(cell, of_truth=0.0 if cell.direction == "lower" else 1.0, given=True)
 
@@ -159,10 +166,8 @@ class Truth(DistanceMetric):
         return [*super().questions_behind(cell), *(["null/1"] if cell.quantity == "change_skill" else [])]
 
     def update(self, answers: Answers) -> None:
-        if answers.truth is None or answers.kind != "single":
-            return
-        (intervened,) = answers.intervened
-        if intervened not in self.setting.with_truth:
+        intervened = answers.cause
+        if answers.truth is None or answers.kind not in ALONE or intervened not in self._known():
             return
         scores = self._scores(answers, intervened)
         for cell in (cell for cell in self.cells if cell.intervened == intervened):
@@ -175,7 +180,7 @@ class Truth(DistanceMetric):
                 score, relative_to = scores[cell.quantity]
                 self.add(cell, answers.index, score, relative_to=relative_to)
 
-    def _scores(self, answers: Answers, intervened: str) -> dict[str, tuple[Tensor, Tensor]]:
+    def _scores(self, answers: Answers, intervened: Cause) -> dict[str, tuple[Tensor, Tensor]]:
         """Quantity -> (scores, what they are relative to)."""
         assert answers.truth is not None
         image = answers.batch.image
@@ -194,7 +199,7 @@ class Truth(DistanceMetric):
             }
         return scores
 
-    def _distance(self, values: Mapping[str, Tensor], truth: Mapping[str, Tensor], intervened: str) -> Tensor:
+    def _distance(self, values: Mapping[str, Tensor], truth: Mapping[str, Tensor], intervened: Cause) -> Tensor:
         """(N,): mean absolute difference in grey levels, or without images in robust standard deviations."""
         image = self.setting.image
         if image:
@@ -208,7 +213,7 @@ class Truth(DistanceMetric):
             torch.stack(apart).mean(0) if apart else torch.zeros(len(next(iter(truth.values()))), dtype=torch.float64)
         )
 
-    def _change_error(self, answers: Answers, null: Mapping[str, Tensor], intervened: str) -> Tensor:
+    def _change_error(self, answers: Answers, null: Mapping[str, Tensor], intervened: Cause) -> Tensor:
         """(N,): distance of the model's change, from its null answer, to the true change."""
         assert answers.truth is not None
         # x + (x* - f_null(x)): the model's change on what was observed, so that both distances are of the same kind.
@@ -219,7 +224,7 @@ class Truth(DistanceMetric):
         return self._distance(changed, answers.truth, intervened)
 
 
-def _skill(quantity: str, intervened: str, farthest: float) -> Cell:
+def _skill(quantity: str, intervened: Cause, farthest: float) -> Cell:
     return Cell(
         quantity,
         "",

@@ -14,6 +14,7 @@ from counterbench.causal.chance import Generator, normal, uniform
 from counterbench.causal.samples import Samples
 from counterbench.datasets.dataset import REFERENCES, Dataset
 from counterbench.datasets.matching import Matcher
+from counterbench.datasets.source import DrawsUnseen, Source
 from counterbench.errors import ConfigError
 from counterbench.models.building import load_reference
 from counterbench.models.targets import Targets
@@ -136,6 +137,53 @@ class TrueCounterfactual:
         return {**answer, image: torch.where(back[:, None, None, None], observed[image], answer[image])}
 
 
+class Oracle(TrueCounterfactual):
+    """Renders the counterfactual exactly, with the luck that no image shows drawn from its law given everything visible."""
+
+    needs_image = True
+    draws: ClassVar[int] = 1
+
+    def can_answer(self, intervened: Collection[str]) -> bool:
+        return isinstance(self.dataset.behind, DrawsUnseen) and super().can_answer(intervened)
+
+    def counterfactual(
+        self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
+    ) -> dict[str, Tensor]:
+        done, source = {**factual.done, **interventions}, self.dataset.behind
+        observed = self.dataset.split(self.split).take(factual.index)
+        if not isinstance(source, DrawsUnseen):
+            raise ConfigError(f"Nobody knows what no image of {self.dataset.card.name}/{self.dataset.source} shows.")
+        if not done:
+            return dict(factual)
+        chance = uniform((len(factual.index), self.draws * source.unseen), generator)
+        chance = chance.view(len(factual.index), self.draws, source.unseen)
+        # Where what is set is what was there, everything is as it was observed.
+        moved = torch.stack([~_same(value, observed[name]) for name, value in done.items()]).any(0).nonzero()[:, 0]
+        answer = {name: value.clone() for name, value in observed.items()}
+        if len(moved):
+            held = {name: value[moved] for name, value in done.items()}
+            possible = [
+                source.possible_counterfactual(self.split, factual.index[moved], held, one)
+                for one in chance[moved].unbind(1)
+            ]
+            for name, value in answer.items():
+                value[moved] = self._middle([one[name] for one in possible]).to(value.dtype)
+        return answer
+
+    def _middle(self, possible: list[Tensor]) -> Tensor:
+        """One answer from some possible ones."""
+        return possible[0]
+
+
+class OracleMedian(Oracle):
+    """Returns the median of 20 possible counterfactuals, pixel by pixel: no answer that knows as little is nearer to the truth in L1."""
+
+    draws = 20
+
+    def _middle(self, possible: list[Tensor]) -> Tensor:
+        return torch.stack(possible).median(0).values
+
+
 def _same(first: Tensor, second: Tensor) -> Tensor:
     """(N,): equal up to rounding."""
     return torch.isclose(first.double(), second.double(), rtol=1e-5, atol=1e-8)
@@ -147,17 +195,34 @@ BASELINES: dict[str, type[Identity] | type[TrueCounterfactual]] = {
     "retrieve": Retrieve,
     "resample": Resample,
     "truth": TrueCounterfactual,
+    "oracle": Oracle,
+    "oracle_median": OracleMedian,
 }
 
 
-def available(card: Card) -> list[str]:
-    """The baselines that a dataset can have, in the order of the table: without images there are three less."""
-    return [name for name, baseline in BASELINES.items() if card.image or not baseline.needs_image]
+def available(card: Card, source: Source | None = None) -> list[str]:
+    """The baselines that a dataset can have, in the order of the table: without images there are three less, and the oracles need a
+    source that knows what no image shows.
+
+    Args:
+        card: of the dataset.
+        source: where its samples come from; None for those that all sources have.
+    """
+    return [
+        name
+        for name, baseline in BASELINES.items()
+        if (card.image or not baseline.needs_image)
+        and (not issubclass(baseline, Oracle) or isinstance(source, DrawsUnseen))
+    ]
 
 
-def require(name: str, card: Card) -> None:
+def require(name: str, card: Card, source: Source) -> None:
     """Raise ConfigError for a baseline that a dataset cannot have."""
-    if name not in available(card):
-        raise ConfigError(
-            f"The baseline {name!r} changes images, and {card.name} has none; take {', '.join(available(card))}."
-        )
+    usable = available(card, source)
+    if name in usable:
+        return
+    if card.image:
+        why = f"draws what no image shows, and {card.name}/{source.name} cannot"
+    else:
+        why = f"changes images, and {card.name} has none"
+    raise ConfigError(f"The baseline {name!r} {why}; take {', '.join(usable)}.")

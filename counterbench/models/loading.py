@@ -68,7 +68,7 @@ def load(
             f"{name} is Python. Load it as a plug-in and name what it registers: counterbench --plugin {name} evaluate --model NAME."
         )
     if name in baselines.BASELINES:
-        baselines.require(name, dataset.card)
+        baselines.require(name, dataset.card, dataset.behind)
         return Contestant(
             name,
             baselines.BASELINES[name](dataset, references=references),

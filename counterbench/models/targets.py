@@ -44,11 +44,11 @@ class Targets:
         predicted = self._predicted(self.reference, index, known)
         return known | {name: predicted[name] for name in self.dataset.card.attributes if name in assumed}
 
-    def assumed(self, intervened: str) -> tuple[str, ...]:
-        """Descendants of a variable whose true value nobody knows."""
+    def assumed(self, *intervened: str) -> tuple[str, ...]:
+        """Descendants of what is set whose true value nobody knows."""
         row = torch.zeros(1, dtype=torch.long)
-        known = self._true(row, {intervened: self.dataset.attributes(self.split)[intervened][row]})
-        below = self._below({intervened}) - known.keys()
+        known = self._true(row, {name: self.dataset.attributes(self.split)[name][row] for name in intervened})
+        below = self._below(set(intervened)) - known.keys()
         return tuple(name for name in self.dataset.card.attributes if name in below)
 
     def _below(self, intervened: Mapping[str, Tensor] | set[str]) -> set[str]:

@@ -22,8 +22,9 @@ from counterbench.leaderboard.board import Board, Row
 from counterbench.metrics.answers import l1
 from counterbench.models.model import Contestant
 from counterbench.models.reachable import evaluation_mode
-from counterbench.pictures.grid import captions
+from counterbench.pictures.grid import captions_of
 from counterbench.pictures.sheet import tiled
+from counterbench.plans.question import ALONE, Question, words_of
 from counterbench.runtime.progress import bar
 from counterbench.storage.files import read_bounded, slug, write_png
 
@@ -137,10 +138,11 @@ class _Session:
         self.image = exam.dataset.card.image
         self.rows = exam.plan.index
         self.factual = exam.dataset.split("test").take(self.rows)
+        self.questions = {words_of(one.intervened): one for one in exam.plan.questions if one.kind in ALONE}
         self.truth = {
-            name: exam.dataset.truth("test", self.rows, {name: value})[self.image]
-            for name, value in exam.plan.single.items()
-            if exam.dataset.knows_truth([name])
+            name: exam.dataset.truth("test", self.rows, question.held)[self.image]
+            for name, question in self.questions.items()
+            if exam.dataset.knows_truth(list(question.held))
         }
 
     def ask(self, row: Row) -> Pictured:
@@ -160,17 +162,16 @@ class _Session:
         if contestant.weights_sha256 != inputs.weights_sha256:
             raise NotShownError("the weights here are not those of the record")
         answers, extremes = {}, []
-        for name in self.exam.plan.single:
-            if not models.can_answer(contestant.model, [name]):
+        for name, question in self.questions.items():
+            if not models.can_answer(contestant.model, list(question.held)):
                 continue
-            answered = self._answer(contestant, name)
+            answered = self._answer(contestant, question)
             answers[name] = self._store(f"{row.name}-{name}", answered[:SHOWN])
             if name in self.truth:
                 extremes.append(self._extreme(row.name, name, answered))
         return Pictured(answers, tuple(extremes), _curves(folder or _shipped(row)))
 
-    def _answer(self, contestant: Contestant, name: str) -> Tensor:
-        question = next(one for one in self.exam.plan.questions if one.name == f"single/{name}")
+    def _answer(self, contestant: Contestant, question: Question) -> Tensor:
         held, noise = question.held, SampleNoise(self.exam.seed, question.streams())
         with torch.no_grad(), evaluation_mode(contestant.model):
             return models.ask(contestant.model, self.factual, held, noise=noise, variables=self.exam.dataset.variables)[
@@ -180,7 +181,7 @@ class _Session:
     def _extreme(self, model: str, name: str, answered: Tensor) -> Extreme:
         error = l1(answered, self.truth[name])
         order = error.argsort()
-        words = captions(self.exam.dataset.variables[name], self.exam.plan.single[name])
+        words = captions_of(self.exam.dataset.variables, self.questions[name].held)
         cases = []
         for word, place in (("best", 0), ("median", len(order) // 2), ("worst", -1)):
             i = int(order[place])
@@ -198,8 +199,10 @@ class _Session:
         return {name: self._store(f"truth-{name}", images[:SHOWN]) for name, images in self.truth.items()}
 
     def wanted(self) -> dict[str, tuple[str, ...]]:
-        single = self.exam.plan.single
-        return {name: tuple(captions(self.exam.dataset.variables[name], single[name][:SHOWN])) for name in single}
+        return {
+            name: tuple(captions_of(self.exam.dataset.variables, question.held)[:SHOWN])
+            for name, question in self.questions.items()
+        }
 
     def _store(self, name: str, images: Tensor) -> str:
         """Some images side by side as a PNG; its path for the page."""

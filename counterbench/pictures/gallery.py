@@ -17,10 +17,13 @@ from counterbench.causal.variables import Categorical, Continuous
 from counterbench.datasets.dataset import Dataset, Split
 from counterbench.errors import ConfigError, DataError, suggestion
 from counterbench.evaluation.evaluation import SPLIT, Evaluation
+from counterbench.evaluation.results_folder import DOSES, GRID
 from counterbench.models.model import Contestant, ask, can_answer
 from counterbench.models.reachable import evaluation_mode
-from counterbench.pictures.grid import InterventionColumns, captions, draw_grid, grid_figure
+from counterbench.pictures.dose_response import dose_figure
+from counterbench.pictures.grid import InterventionColumns, captions, captions_of, draw_grid, grid_figure
 from counterbench.pictures.sheet import draw_sheet
+from counterbench.records.record import called
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,12 +39,21 @@ def evaluation_figure(evaluation: Evaluation, dataset: Dataset) -> Figure | None
     factual = None
     for name, shown in evaluation.shown.items():
         factual = shown.factual
-        words = captions(dataset.variables[name], shown.wanted)
+        words = captions_of(dataset.variables, shown.wanted)
         interventions.append(InterventionColumns(f"do({name})", words, shown.answered, shown.truth))
     if factual is None:
         return None
     title = f"{evaluation.record.title} - {dataset.card.name}/{dataset.source}"
     return grid_figure(Samples({image: factual}, torch.arange(len(factual))), image, interventions, title=title)
+
+
+def figures(evaluation: Evaluation, dataset: Dataset) -> dict[str, Figure]:
+    """What is drawn of an evaluation: name of a file -> figure."""
+    drawn = {
+        GRID: evaluation_figure(evaluation, dataset),
+        DOSES: dose_figure({called(evaluation.record): evaluation.record}),
+    }
+    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def intervention_columns(
@@ -61,13 +73,8 @@ def intervention_columns(
     with torch.no_grad(), evaluation_mode(contestant.model):
         answer = ask(contestant.model, factual, interventions, noise=noise, variables=dataset.variables)
     truth = dataset.truth(SPLIT, factual.index, interventions)[image] if dataset.knows_truth(interventions) else None
-    words = [captions(dataset.variables[name], value) for name, value in interventions.items()]
-    return InterventionColumns(
-        "do(" + ", ".join(interventions) + ")",
-        [", ".join(parts) for parts in zip(*words, strict=True)],
-        answer[image],
-        truth,
-    )
+    title = "do(" + ", ".join(interventions) + ")"
+    return InterventionColumns(title, captions_of(dataset.variables, interventions), answer[image], truth)
 
 
 def generate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,3 +106,9 @@ def show_image(axis, pixels: Tensor, *, signed: bool = False) -> None:  # type: 
 def captions(variable: Variable, values: Tensor) -> list[str]:
     """The values that were set, in words."""
     return [f"= {variable.show(value)}" for value in values.tolist()]
+
+
+def captions_of(variables: Mapping[str, Variable], held: Mapping[str, Tensor]) -> list[str]:
+    """What is set in each sample, in words; of several variables one after the other."""
+    words = [captions(variables[name], values) for name, values in held.items()]
+    return [", ".join(parts) for parts in zip(*words, strict=True)]

@@ -45,7 +45,9 @@ def draw(dataset: Dataset, suite: Suite, seed: int, *, limit: int | None = None)
             single[name] = other_value(dataset.variables[name], test[name], population, rng, law=suite.law)[:size]
     undo = {name: test[name][:size] for name in single} if suite.undo else {}
     pairs = unrelated(dataset.graph, tuple(single)) if suite.pairs else ()
-    return Plan(torch.arange(size), suite.cycles, single, undo, pairs)
+    # At once what is asked one by one: no chance of its own.
+    joint = tuple(both for both in dataset.card.joint if single.keys() >= set(both)) if suite.joint else ()
+    return Plan(torch.arange(size), suite.cycles, single, undo, pairs, joint)
 
 
 def unrelated(graph: CausalGraph, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

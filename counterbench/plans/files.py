@@ -63,7 +63,7 @@ def _plain(question: Line) -> dict[str, Any]:
     }
 
 
-_SET = {"null": 0, "single": 1, "return": 2, "pair": 2}
+_SET = {"null": 0, "single": 1, "return": 2, "pair": 2, "joint": 2}
 """Kind of question -> how many interventions it makes."""
 
 
@@ -110,9 +110,11 @@ def _question(line: Mapping[str, Any], where: str) -> Line:
             raise DataError(f"{where}: {name} is {short(line[name])}; expected a word.")
     kind, row, value = line["kind"] or "", _number(line["row"]), _number(line["value"])
     if kind not in _SET:
-        raise DataError(f"{where}: it is of the kind {short(kind)}; there are null, single, return and pair.")
+        raise DataError(f"{where}: it is of the kind {short(kind)}; there are null, single, return, pair and joint.")
     if (named := bool(line["variable"]) + bool(line["then"])) != _SET[kind] or (line["then"] and not line["variable"]):
         raise DataError(f"{where}: it names {named} variables; a {kind} question names {_SET[kind]}.")
+    if kind in ("pair", "joint") and line["variable"] == line["then"]:
+        raise DataError(f"{where}: it names {short(line['then'])} twice; a {kind} question names two variables.")
     if not row.is_integer():
         raise DataError(f"{where}: row is {short(line['row'])}; expected a whole number, a row of the test split.")
     if kind == "null" and not (value.is_integer() and 1 <= value <= MOST_CYCLES):
@@ -157,11 +159,12 @@ def load(path: Path, dataset: Dataset) -> Plan:
         values("single", "value"),
         values("return", "then_value"),
         tuple((a, b) for kind, a, b in asked if kind == "pair"),
+        tuple((a, b) for kind, a, b in asked if kind == "joint"),
     )
     questions = (question for several in asked.values() for question in several)
     if sorted(map(_rounded, plan.lines())) != sorted(map(_rounded, questions)):
         raise DataError(
-            f"{path} is not a consistent plan: a return or pair question uses another value than the single question about the same image and variable."
+            f"{path} is not a consistent plan: a return, pair or joint question uses another value than the single question about the same image and variable."
         )
     return plan
 
@@ -186,8 +189,10 @@ def _require_whole(path: Path, asked: Mapping[tuple[str, str, str], list[Line]],
             raise DataError(f"{path} is incomplete: it does not ask every question about every image; export it again.")
     alone = {name for kind, name, _ in asked if kind == "single"}
     for kind, name, then in asked:
-        if kind in ("return", "pair") and not {name, then} <= alone:
-            raise DataError(f"{path} asks a {kind} question about {name!r} without the single one that it begins with.")
+        if kind in ("return", "pair", "joint") and (lacking := sorted({name, then} - alone)):
+            raise DataError(
+                f"{path} asks a {kind} question about {lacking[0]!r} without the single one that its value comes from."
+            )
     return rows
 
 

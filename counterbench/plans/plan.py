@@ -10,18 +10,19 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from counterbench.plans.question import Question
+from counterbench.plans.question import Cause, Question
 
 
 class Line(NamedTuple):
     """One row of a plan.
 
     Attributes:
-        kind: null, single, return or pair.
+        kind: null, single, return, pair or joint.
         row: of the test split.
         variable: what the first intervention sets; "" for a null question.
         value: what it is set to; for a null question the number of repetitions.
-        then: what the second intervention sets; "" where there is none. A pair is asked in both orders.
+        then: what the second intervention sets, of a joint question at the same moment; "" where there is none. A pair is asked in
+            both orders.
         then_value: what that is set to; NaN where there is none.
     """
 
@@ -43,6 +44,7 @@ class Plan:
         single: intervened variable -> (N,) natural values, one per row of `index`.
         undo: intervened variable -> (N,) factual values: do(k = v), with v from `single`, then do(k = this).
         pairs: (a, b): do(a) then do(b), and the other order, with the values of `single`.
+        joint: (a, b): do(a, b) at once, with the values of `single`.
     """
 
     index: Tensor
@@ -50,6 +52,7 @@ class Plan:
     single: dict[str, Tensor]
     undo: dict[str, Tensor]
     pairs: tuple[tuple[str, str], ...] = ()
+    joint: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def hash(self) -> str:
@@ -61,7 +64,7 @@ class Plan:
 
     @cached_property
     def questions(self) -> tuple[Question, ...]:
-        """Every question, each after the one that it follows from: null interventions, single ones, their returns, pairs."""
+        """Every question, each after the one that it follows from: null interventions, single ones, their returns, pairs, joint ones."""
         listed: list[Question] = []
         null = None
         for cycle in range(1, self.cycles + 1):
@@ -73,7 +76,13 @@ class Plan:
         for a, b in self.pairs:
             first = Question("pair", self.index, b, self.single[b], single[a])
             listed += [first, Question("pair", self.index, a, self.single[a], single[b], swaps=first)]
+        listed += [Question("joint", self.index, a, self.single[a], beside={b: self.single[b]}) for a, b in self.joint]
         return tuple(listed)
+
+    @property
+    def causes(self) -> tuple[Cause, ...]:
+        """What is set in questions about the observed samples: one variable, then two at once."""
+        return (*self.single, *self.joint)
 
     def lines(self) -> Iterator[Line]:
         """Every question, in a fixed order."""
@@ -85,13 +94,14 @@ class Plan:
         for name, back in self.undo.items():
             asked = zip(rows, self.single[name].tolist(), back.tolist(), strict=True)
             yield from (Line("return", row, name, float(v), name, float(u)) for row, v, u in asked)
-        for a, b in self.pairs:
-            asked = zip(rows, self.single[a].tolist(), self.single[b].tolist(), strict=True)
-            yield from (Line("pair", row, a, float(v), b, float(w)) for row, v, w in asked)
+        for kind, both in (("pair", self.pairs), ("joint", self.joint)):
+            for a, b in both:
+                asked = zip(rows, self.single[a].tolist(), self.single[b].tolist(), strict=True)
+                yield from (Line(kind, row, a, float(v), b, float(w)) for row, v, w in asked)
 
     def __len__(self) -> int:
         """Number of questions."""
-        return len(self.index) * (bool(self.cycles) + len(self.single) + len(self.undo) + len(self.pairs))
+        return sum(self.counts.values())
 
     @property
     def counts(self) -> dict[str, int]:
@@ -101,5 +111,6 @@ class Plan:
             "single": len(self.single),
             "return": len(self.undo),
             "pair": len(self.pairs),
+            "joint": len(self.joint),
         }
         return {kind: int(number) * len(self.index) for kind, number in each.items() if number}

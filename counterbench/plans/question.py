@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from torch import Tensor
 
-Kind = Literal["null", "single", "return", "pair"]
+Kind = Literal["null", "single", "return", "pair", "joint"]
+
+ALONE: tuple[Kind, ...] = ("single", "joint")
+"""Kinds of question whose answer is judged by itself, against its own targets and its own truth."""
+
+Cause = str | tuple[str, str]
+"""What is set: one variable, or the two of a joint intervention."""
+
+
+def names_of(cause: Cause) -> tuple[str, ...]:
+    """The variables that are set, one by one; none for a null intervention."""
+    if isinstance(cause, tuple):
+        return cause
+    return (cause,) if cause else ()
+
+
+def words_of(names: Iterable[str]) -> str:
+    """Variables that are set together as records and people read it: `a`, or `a + b`."""
+    return " + ".join(names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,13 +36,14 @@ class Question:
     Names of files derive from it, never the other way round.
 
     Args:
-        kind: null, single, return (what was set is set back) or pair (a second variable is set).
+        kind: null, single, return (what was set is set back), pair (a second variable is set) or joint (two are set at once).
         rows: (N,), of the test split.
         variable: what is set; "" for a null intervention.
         values: (N,), natural values that it is set to; None for a null intervention.
         follows: the question whose answers it is asked about; None where it is asked about the observed images.
         swaps: of a pair, the question that sets the same two variables in the other order and comes before this one.
         cycle: of a null intervention, how many have been composed with it.
+        beside: of a joint question, what is set at the same moment: variable -> (N,) natural values.
     """
 
     kind: Kind
@@ -34,16 +53,23 @@ class Question:
     follows: Question | None = None
     swaps: Question | None = None
     cycle: int = 0
+    beside: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def intervened(self) -> tuple[str, ...]:
         """Every variable that is set on the way to the answer, in this order, each once."""
         before = self.follows.intervened if self.follows is not None else ()
-        return (*before, self.variable) if self.variable and self.variable not in before else before
+        now = (self.variable, *self.beside) if self.variable else ()
+        return (*before, *(name for name in now if name not in before))
+
+    @property
+    def cause(self) -> Cause:
+        """What is set, as numbers name it: one variable, or both of a joint question; "" for a null intervention."""
+        return (self.variable, *self.beside) if self.beside else self.variable  # type: ignore[return-value]
 
     @property
     def name(self) -> str:
-        """`null/3`, `single/age`, `return/age`, `pair/age/sex`."""
+        """`null/3`, `single/age`, `return/age`, `pair/age/sex`, `joint/age/sex`."""
         return "/".join((self.kind, *([str(self.cycle)] if self.kind == "null" else self.intervened)))
 
     @property
@@ -54,7 +80,7 @@ class Question:
     @property
     def held(self) -> dict[str, Tensor]:
         """What is set: variable -> (N,) natural values; empty for a null intervention."""
-        return {} if self.values is None else {self.variable: self.values}
+        return {} if self.values is None else {self.variable: self.values, **self.beside}
 
     def at(self, positions: Tensor) -> Question:
         """The same question about some of its images."""
@@ -64,6 +90,7 @@ class Question:
             values=None if self.values is None else self.values[positions],
             follows=None if self.follows is None else self.follows.at(positions),
             swaps=None if self.swaps is None else self.swaps.at(positions),
+            beside={name: values[positions] for name, values in self.beside.items()},
         )
 
     def streams(self) -> list[str]:

@@ -23,8 +23,9 @@ RECORD, SAMPLES, TOTALS = "record.json", "samples.parquet", "totals.safetensors"
 
 FLOORS = ("identity", "noise", "retrieve", "resample")
 """Baselines without learning: what they win is shown to be won by them."""
-CEILINGS = ("truth", "real")
-"""What nobody can be better than: the true counterfactual; real images with their own attributes."""
+CEILINGS = ("truth", "oracle", "oracle_median", "real")
+"""What nobody can be better than: the true counterfactual; the same with the luck drawn that no image shows, and the median of such draws;
+real images with their own attributes."""
 
 UNSTEADY = "answers depend on"
 """How the flag of a record begins whose model answers otherwise when it is asked in another way: it has no rank."""
@@ -72,7 +73,9 @@ class Number(Estimate):
 
     metric: str
     quantity: str
-    intervened: str = Field(description="the variable that was set; empty for none, 'a + b' for a pair")
+    intervened: str = Field(
+        description="the variable that was set; empty for none, 'a + b' for a pair and for two at once"
+    )
     measured: str = Field(description="the variable that was measured; empty for the image itself")
     cycles: int = Field(description="how many null interventions were composed; 0 where it does not apply")
     space: str = Field("", description="distance or feature space; empty where it does not apply")
@@ -107,8 +110,8 @@ class Number(Estimate):
     no_rank: str = Field("", description="why it is ranked on no board; empty if it may be")
     leaked: bool = Field(False, description="a judge behind this number was a training signal of the model")
     references: dict[str, Estimate] = Field(
-        description="the same number for the baselines identity (floor), noise, retrieve, resample, truth, and for real "
-        "images with their own attributes (ceiling)"
+        description="the same number for the baselines identity (floor), noise, retrieve, resample, truth, oracle and oracle_median (where a source "
+        "can draw what no image shows), and for real images with their own attributes (ceiling)"
     )
 
     @property

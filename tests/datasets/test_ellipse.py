@@ -91,7 +91,7 @@ def test_what_looks_at_images_is_left_out_aloud(ellipse):
     record = evaluation.evaluate(models.load("flow", ellipse), prepared).record
     for name in ("composition", "effectiveness", "realism", "minimality"):
         assert record.skipped[name] == "the dataset has no images"
-    assert {n.metric for n in record.numbers} == {"truth", "abduction", "cost"}
+    assert {n.metric for n in record.numbers} == {"truth", "rung2", "abduction", "cost"}
     assert available(ellipse.card) == ["identity", "truth"]
     with pytest.raises(ConfigError, match="changes images, and ellipse has none"):
         models.load("retrieve", ellipse)
@@ -122,5 +122,6 @@ def test_every_metric_says_whether_it_needs_images():
         "abduction",
         "cost",
         "percentage_error",
+        "rung2",
         "truth",
     }

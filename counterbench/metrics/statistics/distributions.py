@@ -67,11 +67,33 @@ def frechet(answered: Tensor, real: Tensor) -> Tensor:
         >>> round(float(frechet(real + 3, real).mean()), 6)
         9.0
     """
-    (mean, covariance), (other_mean, other_covariance) = moments(answered), moments(real)
-    value = frechet_of_moments(mean, covariance, other_mean, other_covariance)
-    influence = _influence(answered, mean, covariance, other_mean, other_covariance)
-    influence += _influence(real, other_mean, other_covariance, mean, covariance)
+    value, of_answers, of_real = frechet_apart(answered, real)
+    influence = of_answers + of_real
     return value + influence - influence.mean()
+
+
+def frechet_apart(first: Tensor, second: Tensor) -> tuple[float, Tensor, Tensor]:
+    """Squared Frechet distance of two sets that need not be of one size, with the influence of each row.
+
+    Args:
+        first: (N, D), N >= 2.
+        second: (M, D), M >= 2.
+
+    Returns:
+        (distance, (N,), (M,)).
+
+    Examples:
+        >>> real = torch.tensor([[0.0], [1.0], [2.0]])
+        >>> round(frechet_apart(real + 3, real[[0, 0, 1, 1, 2, 2]])[0], 3) > 9
+        True
+    """
+    (mean, covariance), (other_mean, other_covariance) = moments(first), moments(second)
+    value = frechet_of_moments(mean, covariance, other_mean, other_covariance)
+    return (
+        value,
+        _influence(first, mean, covariance, other_mean, other_covariance),
+        _influence(second, other_mean, other_covariance, mean, covariance),
+    )
 
 
 def frechet_against(answered: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
