@@ -38,6 +38,7 @@ class IdentityPreservation(SampleMetric):
 
     title = "Identity preservation"
     asks = frozenset({"null", "single"})
+    null_cycles = 1
     formula = (
         r"$\mathbb{E}_x\, d\big(f_\varnothing(x), x^*\big) \,/\, \mathbb{E}_x\, d(x, x')$ with $x'$ another individual"
     )

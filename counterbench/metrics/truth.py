@@ -77,6 +77,7 @@ class Truth(DistanceMetric):
 
     title = "Truth"
     asks = frozenset({"null", "single"})
+    null_cycles = 1
     needs_image = False
     formula = (
         r"$1 - \sum d(x^*, x_\text{true}) / \sum d(x, x_\text{true})$; change skill "
