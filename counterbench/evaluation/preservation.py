@@ -88,15 +88,16 @@ class _Again:
         return ""
 
     def _costs(self, question: Question) -> tuple[float, float, float]:
-        """What little and strong noise cost, and the size of the little one; means in grey levels."""
+        """What little and strong noise cost, and the size of the little one; medians over samples in grey levels, since a few answers of
+        an honest model may jump."""
         given, model, goal = self._given(question), self.copy(), self._goal(question)
         clean = l1(goal, ask(model, question, given, self.exam)[self.image])
         costs, sizes = [], []
         for most in (NOISE, STRONG):
             noisy = _moved(given[self.image], question, most, self.exam)
             moved = Samples({**given, self.image: noisy}, given.index, done=given.done)
-            costs.append(float((l1(goal, ask(model, question, moved, self.exam)[self.image]) - clean).mean()))
-            sizes.append(float(l1(given[self.image], noisy).mean()))
+            costs.append(float((l1(goal, ask(model, question, moved, self.exam)[self.image]) - clean).median()))
+            sizes.append(float(l1(given[self.image], noisy).median()))
         return costs[0], costs[1], sizes[0]
 
     def shortens(self) -> str:

@@ -92,17 +92,24 @@ def held_by_code(model: object) -> dict[str, str]:
     """What the code that came with a model holds beside the model itself: in closures, defaults, global variables, class attributes.
 
     Returns:
-        Place -> hexadecimal SHA-256 of what lies there; without what has no content that could be seen, and what is code itself.
+        Place -> hexadecimal SHA-256 of what lies there; without code, objects of this package, and what has no content that could be seen.
     """
     held = {}
     for place, value, parts in _visit(model, enter_networks=True):
-        if isinstance(value, (types.FunctionType, type)):
-            for name, part in parts or ():
-                if not isinstance(part, (*_ELSEWHERE, types.FunctionType, types.MethodType, type)):
-                    digest, unseen = state_hash(part)
-                    if not unseen:
-                        held[f"{place}.{name}".lstrip(".")] = digest
+        for name, part in (parts or ()) if isinstance(value, (types.FunctionType, type)) else ():
+            digest, unseen = ("", "code") if _is_code(part) or _is_ours(part) else state_hash(part)
+            if not unseen:
+                held[f"{place}.{name}".lstrip(".")] = digest
     return held
+
+
+def _is_code(part: object) -> bool:
+    return isinstance(part, (types.FunctionType, types.MethodType, type))
+
+
+def _is_ours(part: object) -> bool:
+    """Whether it is an object of this package, such as an exam or a dataset, which may have a cache of its own."""
+    return isinstance(part, _ELSEWHERE) or (_package(part) == "counterbench" and not isinstance(part, nn.Module))
 
 
 def shared_by(model: object) -> list[object]:
