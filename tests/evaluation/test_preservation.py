@@ -301,13 +301,14 @@ def test_shipped_models_are_not_flagged(morphomnist, name):
 
 
 def test_a_retrieval_that_noise_tips_over_in_a_few_images_is_not_flagged(toy, exam):
-    """Where its answer is black or white by a hair, any noise moves it as much."""
+    """In a few images it answers otherwise wherever there is grain at all, however much."""
 
     class Tipping(Lossy):
         def counterfactual(self, factual, interventions, generator=None):
             answer = super().counterfactual(factual, interventions, generator)
-            moved = (factual["image"] != answer["image"]).flatten(1).any(1) & (answer["a"] > 1)
-            return {**answer, "image": answer["image"] + 40 * moved[:, None, None, None]}
+            grain = (factual["image"] - answer["image"]).flatten(1).std(1) > 0.5
+            brighter = 40 * (grain & (answer["a"] > 1)).float()
+            return {**answer, "image": answer["image"] + brighter[:, None, None, None]}
 
     sampled = exam.dataset.split("test").take(exam.plan.index[exam.sample])["a"] > 1
     assert 0 < sampled.sum() < 4
