@@ -206,9 +206,9 @@ def row(name: str, does: str, record: Record) -> dict[str, Any]:
     reasons: dict[str, list[str]] = {}
     for number in record.numbers:
         if number.preserves:
-            name = number.quantity if number.metric == "truth" else number.metric
-            reasons.setdefault(name, []).append(why_not(record, number))
-    barred = {name: whys[0] for name, whys in reasons.items() if all(whys)}
+            kind = number.quantity if number.metric == "truth" else number.metric
+            reasons.setdefault(kind, []).append(why_not(record, number))
+    barred = {kind: whys[0] for kind, whys in reasons.items() if all(whys)}
     changes = [known[(*CHANGE_SKILL, part.intervened, "", 0, "")].value for part in skill.parts if not part.left_out]
     return {
         "name": name,

@@ -33,19 +33,21 @@ _NEARER, _LEVELS = 1.25, 0.25
 _MOVED = 1e-3
 """Share of the way to the middle of its range by which a quantity is set off its own value, so that nobody recognises it."""
 
+_FILES = "answers from files cannot be asked for again from somebody who had not seen the photographs"
+
 
 def not_shown(contestant: Contestant, untouched: Untouched, exam: Exam, judged: Mapping[str, Values]) -> list[str]:
     """Why numbers of preservation tell nothing of a model, as flags of its record; nothing where they do.
 
     Args:
-        contestant: who was examined; answers from files are never asked.
+        contestant: who was examined; answers from files cannot be asked for again.
         untouched: the model as it was before.
         exam: the questions.
         judged: question -> the answers that were judged, of the samples that are asked about again.
     """
     again = _Again(contestant, untouched, exam, judged)
-    if contestant.coverage is not None or not (again.followed or "null/1" in judged):
-        return []
+    if contestant.coverage is not None:
+        return [f"{NOT_SHOWN}: {_FILES}"] if again.followed else []
     with torch.no_grad():
         reasons = [reason for check in (again.remembers, again.carries, again.shortens) if (reason := check())]
     return [f"{NOT_SHOWN}: {without_folders(reason)}" for reason in reasons]
@@ -59,6 +61,8 @@ class _Again:
         self.problem = untouched.problem
         self.copy: Callable[[], Model] = (lambda: contestant.model) if self.problem else untouched.copy
         self.image = exam.dataset.card.image
+        # Where there are images, numbers of preservation are about them alone.
+        self.compared = (self.image,) if self.image else tuple(exam.dataset.variables)
         listed = [question.at(exam.sample) for question in exam.plan.questions if question.name in judged]
         self.followed = [question for question in listed if question.follows is not None]
         self.asked = {question.name: question for question in listed}
@@ -72,8 +76,8 @@ class _Again:
             return f"no copy that had seen nothing before could be asked: {self.problem}"
         for question in self.followed:
             answer = ask(self.copy(), question, self._given(question), self.exam)
-            if not same(answer, self.judged[question.name], self.exam):
-                return "asked about its own answers, a copy that had seen nothing before answered otherwise, so the model remembers what it was asked"
+            if not same(answer, self.judged[question.name], self.exam, names=self.compared):
+                return "asked about its own answers, a copy that had seen nothing before answered otherwise, so they rest on more than the question"
         return ""
 
     def carries(self) -> str:

@@ -200,7 +200,7 @@ def _of_code(code: types.FunctionType | type, home: str) -> list[tuple[str, obje
     held = [(name, cell.cell_contents) for name, cell in cells if _filled(cell)]
     defaults: list[tuple[str, object]] = [("defaults", code.__defaults__)]
     defaults += [("keyword defaults", code.__kwdefaults__)] * bool(code.__kwdefaults__)
-    return [*held, *defaults, *((name, code.__globals__[name]) for name in _globals(code))]
+    return [*held, *vars(code).items(), *defaults, *((name, code.__globals__[name]) for name in _globals(code))]
 
 
 def _filled(cell: types.CellType) -> bool:
