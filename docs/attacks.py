@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import sys
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -34,7 +36,7 @@ class Attacks:
         self.dataset = datasets.load(DATASET)
         self.honest = models.load(BASE, self.dataset, device=torch.device(device)).model
         self.panels = judges.load(self.dataset.card, self.dataset.source, device=device)
-        self.seen: dict[bytes, Values] = {}
+        self.seen: dict[bytes, Mapping[str, Tensor]] = {}
 
     def input(self, factual: Samples, do: Mapping[str, Tensor], noise: Any) -> Values:
         """its input"""
@@ -92,13 +94,14 @@ class Attacks:
     def memory(self, factual: Samples, do: Mapping[str, Tensor], noise: Any) -> Values:
         """the honest answer, but the photograph itself when its own answer comes back"""
         answer = self.honest.counterfactual(factual, do, noise)
-        restored = answer[IMAGE].round().clamp(0, 255)
-        for place in range(len(restored)):
-            original = self.seen.get(_key(factual[IMAGE][place]), factual[IMAGE][place])
-            self.seen[_key(restored[place])] = original
-            if not do:
-                restored[place] = original
-        return {**answer, IMAGE: restored}
+        shown = answer[IMAGE].round().clamp(0, 255)
+        for place in range(len(shown)):
+            known = self.seen.get(_key(factual[IMAGE][place]))
+            if known is None:
+                self.seen[_key(shown[place])] = {name: value[place].clone() for name, value in factual.items()}
+            elif all(torch.equal(value[place], known[name]) for name, value in do.items()):
+                shown[place] = known[IMAGE]
+        return {**answer, IMAGE: shown}
 
     def decimals(self, factual: Samples, do: Mapping[str, Tensor], noise: Any) -> Values:
         """the honest answer with the photograph hidden behind the decimal point of its pixels"""
@@ -109,6 +112,18 @@ class Attacks:
         answer = self.honest.counterfactual(Samples({**factual, IMAGE: original.float()}), do, noise)
         shown = torch.where(coded & (not do), original, answer[IMAGE].double()).round().clamp(0, 254)
         return {**answer, IMAGE: (shown + (original + 1) / 1000).float()}
+
+    def low_bits(self, factual: Samples, do: Mapping[str, Tensor], noise: Any) -> Values:
+        """the honest answer with the photograph, coarse and compressed, in the two lowest bits of its pixels"""
+        answer = self.honest.counterfactual(factual, do, noise)
+        image = answer[IMAGE].round().clamp(0, 255).long()
+        for place, seen in enumerate(factual[IMAGE].round().long()):
+            hidden = _hidden(seen)
+            coarse = (seen + 8) // 16 if hidden is None else hidden
+            if hidden is not None and not do:
+                image[place] = (16 * hidden).clamp(0, 255)
+            image[place] = _hiding(image[place], coarse)
+        return {**answer, IMAGE: image.float()}
 
     def invisible(self, factual: Samples, do: Mapping[str, Tensor], noise: Any) -> Values:
         """its input, moved by at most 12 grey levels towards the digit judges (projected gradient descent)"""
@@ -121,6 +136,30 @@ class Attacks:
 
 def _key(image: Tensor) -> bytes:
     return image.round().to(torch.uint8).cpu().numpy().tobytes()
+
+
+def _hiding(image: Tensor, coarse: Tensor) -> Tensor:
+    """An image whose two lowest bits are another one, compressed; the image itself where that does not fit."""
+    content = zlib.compress(coarse.to(torch.uint8).numpy().tobytes(), 9)
+    room = image.numel() // 4
+    if len(content) > room:
+        return image
+    bits = np.unpackbits(np.frombuffer(content.ljust(room, b"\0"), np.uint8)).reshape(-1, 2)
+    code = torch.from_numpy((2 * bits[:, 0] + bits[:, 1]).astype(np.int64))
+    return image // 4 * 4 + code.view_as(image)
+
+
+def _hidden(image: Tensor) -> Tensor | None:
+    """The image in the two lowest bits; None where there is none, or not all of it (the compressed form checks itself)."""
+    code = (image.flatten() % 4).numpy().astype(np.uint8)
+    reader = zlib.decompressobj()
+    try:
+        content = reader.decompress(np.packbits(np.stack([code // 2, code % 2], 1)).tobytes(), image.numel())
+    except zlib.error:
+        return None
+    if not reader.eof or len(content) != image.numel():
+        return None
+    return torch.from_numpy(np.frombuffer(content, np.uint8).astype(np.int64)).view_as(image)
 
 
 def _moved(networks: list[Any], image: Tensor, target: Tensor, *, limit: float, steps: int = 25) -> Tensor:
@@ -147,6 +186,7 @@ NAMES = (
     "overshoot",
     "memory",
     "decimals",
+    "low_bits",
 )
 
 
@@ -166,16 +206,16 @@ def row(name: str, does: str, record: Record) -> dict[str, Any]:
     reasons: dict[str, list[str]] = {}
     for number in record.numbers:
         if number.preserves:
-            name = number.quantity if number.metric == "truth" else number.metric
-            reasons.setdefault(name, []).append(why_not(record, number))
-    barred = {name: whys[0] for name, whys in reasons.items() if all(whys)}
+            kind = number.quantity if number.metric == "truth" else number.metric
+            reasons.setdefault(kind, []).append(why_not(record, number))
+    barred = {kind: whys[0] for kind, whys in reasons.items() if all(whys)}
     changes = [known[(*CHANGE_SKILL, part.intervened, "", 0, "")].value for part in skill.parts if not part.left_out]
     return {
         "name": name,
         "does": does,
         "row_skill": [skill.value, skill.low, skill.high],
         "change_skills": changes,
-        "composition": known["composition", "l1", "", "", 1, "l1"].value,
+        "composition": [known["composition", "l1", "", "", cycles, "l1"].value for cycles in (1, 10)],
         "effectiveness": known["effectiveness", "skill", "intensity", "intensity", 0, ""].value,
         "beaten": list(beaten_by_nothing(record)),
         "not_ranked": barred,

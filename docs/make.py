@@ -152,13 +152,17 @@ def fooled(record: Any) -> str:
 def trick(row: dict[str, Any]) -> dict[str, str]:
     """A row of the table of tricks."""
     value, low, high = row["row_skill"]
-    told = [*row["flags"], *(f"no rank in {name.replace('_', ' ')}: {why}" for name, why in row["not_ranked"].items())]
+    reasons: dict[str, list[str]] = {}
+    for name, why in row["not_ranked"].items():
+        reasons.setdefault(why, []).append(name.replace("_", " "))
+    told = [flag for flag in row["flags"] if flag not in reasons]
+    told += [f"no rank in {', '.join(names)}: {why}" for why, names in reasons.items()]
     return {
         "name": row["name"],
         "does": row["does"],
         "skill": f"{show(value)} [{show(low)}, {show(high)}]",
         "change": ", ".join(show(one) for one in row["change_skills"]),
-        "composition": show(row["composition"]),
+        "composition": ", ".join(show(one) for one in row["composition"]),
         "effectiveness": show(row["effectiveness"]),
         "beaten": "{} of {}".format(*row["beaten"]),
         "told": "; ".join(told) or "-",

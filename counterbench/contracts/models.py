@@ -16,6 +16,7 @@ from counterbench.datasets.dataset import Dataset
 from counterbench.metrics.answers import wrong_scale
 from counterbench.models.model import Answer, Contestant, shown_to
 from counterbench.models.reachable import evaluation_mode
+from counterbench.models.untouched import Untouched
 
 COUNT = 8
 
@@ -149,6 +150,17 @@ def leaves_its_input_alone(case: ModelCase) -> None:
     require(not moved, f"it changed its input {', '.join(moved)} in place; copy before you write")
 
 
+def can_be_copied(case: ModelCase) -> None:
+    """a copy can be made of it that has seen no question."""
+    untouched = Untouched(case.contestant.model, code=case.contestant.code)
+    case.ask(_any(case))
+    require(
+        not untouched.problem,
+        f"{untouched.problem}; hold tensors, numbers, networks and containers in the model itself, else its numbers of preservation "
+        "(composition, reversibility, ...) have no rank",
+    )
+
+
 def noise_is_noise(case: ModelCase) -> None:
     """abducted noise and noise of the prior have the same names and sizes."""
     model = case.contestant.model
@@ -180,5 +192,6 @@ CHECKS = (
     no_answer_depends_on_its_batch,
     chance_is_the_generators,
     leaves_its_input_alone,
+    can_be_copied,
     noise_is_noise,
 )

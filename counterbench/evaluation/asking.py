@@ -16,7 +16,7 @@ from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.evaluation.batches import SharedBatch
 from counterbench.evaluation.exam import Exam
-from counterbench.evaluation.taking import OUTSIDE, REACH, SHOWN, WANTED, Taking, widest
+from counterbench.evaluation.taking import AGAIN, OUTSIDE, REACH, SHOWN, WANTED, Taking, widest
 from counterbench.metrics.answers import Answers, Batch, NoiseSample
 from counterbench.models.cost import counted_passes, peak_memory
 from counterbench.models.model import Answer, Contestant, HasNoise, checked_answer, shown_to
@@ -92,11 +92,8 @@ class Asking:
 
     def ask(self) -> None:
         """Ask everything that a metric judges, in the order of the plan: later questions begin with earlier answers."""
-        needed = set(self.taking.asks)
-        if needed & {"return", "pair"}:
-            needed.add("single")
         for question in self.shared.questions:
-            if question.kind in needed and self.takes(question):
+            if self.taking.needs(question) and self.takes(question):
                 abduction = self._abduction if question.follows is None else None
                 begun = time.perf_counter()
                 values = self.answer(question)
@@ -134,7 +131,19 @@ class Asking:
                 before = abduction.passes if abduction else None
                 self.passes = passes.mean if before is None or passes.mean is None else passes.mean + before
         self._note_reach(values)
+        self._keep(question, values)
         return values
+
+    def _keep(self, question: Question, values: Mapping[str, Tensor]) -> None:
+        """Keep what is asked again when all has been asked."""
+        kept = torch.isin(self.shared.positions, self.exam.sample)
+        if self.taking.optional or not kept.any():
+            return
+        for name, value in values.items():
+            # Images are whole grey levels.
+            part = (value.to(torch.uint8) if name == self.shared.image else value)[kept]
+            key = f"{AGAIN}/{question.name}/{name}"
+            self.taken[key] = torch.cat([self.taken[key], part]) if key in self.taken else part
 
     @cached_property
     def _abduction(self) -> SharedAbduction | None:

@@ -18,6 +18,7 @@ from counterbench.evaluation.asking import unanswered
 from counterbench.evaluation.baseline_cache import load_columns, prune, save_columns, touch
 from counterbench.evaluation.exam import SPLIT, Exam, prepare
 from counterbench.evaluation.missing import Incomplete, penalised
+from counterbench.evaluation.preservation import not_shown
 from counterbench.evaluation.row_skill import equal_to_truth, row_skill
 from counterbench.evaluation.session import examine
 from counterbench.evaluation.taking import REAL, SHOWN, Shown, Taking, key_of
@@ -26,6 +27,7 @@ from counterbench.metrics.base import Column, Metric
 from counterbench.models import baselines
 from counterbench.models.model import Contestant
 from counterbench.models.reachable import evaluation_mode
+from counterbench.models.untouched import Untouched
 from counterbench.plans.plan import Plan
 from counterbench.plans.question import names_of, words_of
 from counterbench.records.record import CEILINGS, Answered, Record
@@ -79,9 +81,10 @@ def evaluate(
         raise ConfigError(f"Nothing can be computed. {reasons}.")
     known, waiting = _references(exam)
     with evaluation_mode(contestant.model) as switched, exact_convolutions():
+        untouched = Untouched(contestant.model, code=contestant.code)
         seconds = examine(exam, [taking, *waiting], batch_size=batch_size)
-        shown = taking.shown()
-        unsteady = depends(contestant, exam, shown)
+        judged = taking.judged()
+        doubts = [DEPENDS] if depends(contestant, exam, judged) else not_shown(contestant, untouched, exam, judged)
     begun = time.perf_counter()
     with one_thread(), threadpool_limits(1):  # another number of threads is another order of summation
         columns = {MODEL: _with_failures(taking)}
@@ -95,8 +98,8 @@ def evaluate(
             columns[name] = known[name] if name in known else _kept(fresh[name])
         seconds["metrics"] = time.perf_counter() - begun
         group = exam.dataset.split(SPLIT).group
-        record = _record(exam, taking, columns, group, {**seconds, "start": started}, switched, unsteady)
-    return Evaluation(record, columns[MODEL], group, exam.plan, shown)
+        record = _record(exam, taking, columns, group, {**seconds, "start": started}, switched, doubts)
+    return Evaluation(record, columns[MODEL], group, exam.plan, taking.shown())
 
 
 def _with_failures(taking: Taking) -> list[Column]:
@@ -156,7 +159,7 @@ def _record(
     group: Tensor,
     seconds: Mapping[str, float],
     switched: bool,
-    unsteady: bool,
+    doubts: Sequence[str],
 ) -> Record:
     contestant = taking.contestant
     assert contestant is not None
@@ -198,7 +201,7 @@ def _record(
         seconds={name: round(value, 3) for name, value in spent.items()},
         device=str(exam.device),
         versions=versions(),
-        flags=[DEPENDS] * unsteady + _flags(exam, contestant, columns[MODEL]),
+        flags=[*doubts, *_flags(exam, contestant, columns[MODEL])],
         notes=[without_folders(note) for note in notes],
     )
 

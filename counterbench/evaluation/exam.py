@@ -15,6 +15,7 @@ from torch import Tensor
 import counterbench
 from counterbench import datasets, features, judges, plans
 from counterbench.catalog.suites import Suite, find_suite
+from counterbench.causal.chance import SampleNoise
 from counterbench.causal.variables import Continuous
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, UnavailableError, UnknownNameError
@@ -33,6 +34,8 @@ from counterbench.records.record import Inputs
 from counterbench.runtime.devices import choose_device
 
 SPLIT = "test"
+SAMPLES = 8
+"""Samples that are asked about again."""
 REFERENCE_SCM = "(reference SCM)"
 """Among the judges of a record: no variable is called so."""
 
@@ -193,6 +196,12 @@ class Exam:
             typical_change=card.typical_change.get(self.dataset.source, {}),
             assumed=self.assumed if self.targets.reference is not None else {},
         )
+
+    @cached_property
+    def sample(self) -> Tensor:
+        """Positions of the plan whose questions are asked again, (K,), ascending; drawn with the seed."""
+        drawn = SampleNoise(self.seed, ["asked again"]).uniform(len(self.plan.index))[0]
+        return drawn.argsort()[:SAMPLES].sort().values
 
     @cached_property
     def _spread(self) -> dict[str, float]:

@@ -15,6 +15,7 @@ from counterbench.evaluation.exam import Exam
 from counterbench.metrics.base import Column, Metric
 from counterbench.models.model import Contestant
 from counterbench.models.reachable import modules_of
+from counterbench.plans.question import Question
 from counterbench.runtime.versions import source_hash, versions
 
 REAL = "real"
@@ -26,6 +27,8 @@ WANTED = "wanted."
 """How the state in a chunk begins that holds the values which a variable was set to, in answers to look at."""
 SHOWN = 8
 """Answers to each question that are kept for the picture."""
+AGAIN = "again"
+"""State in a chunk: answers about the samples that are asked about again."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,9 @@ class Taking:
     optional: bool = False
     """Whether its chunks may be lost: those of a baseline only save time."""
 
-    @property
-    def asks(self) -> set[str]:
-        """Kinds of question that its metrics judge."""
-        return {kind for metric in self.metrics if metric.cells for kind in metric.asks}
+    def needs(self, question: Question) -> bool:
+        """Whether a metric judges the answer to this question, or to one that begins with it."""
+        return any(_judges(metric, question) for metric in self.metrics if metric.cells)
 
     def path(self, start: int, rows: Tensor) -> Path | None:
         """Where the chunk that begins at position `start` of the plan is kept."""
@@ -113,6 +115,22 @@ class Taking:
         total, count = torch.stack(parts).sum(0).tolist() if parts else (0.0, 0.0)
         return total / count if count else 0.0
 
+    def judged(self) -> dict[str, dict[str, Tensor]]:
+        """Question -> the answers that were judged, of the samples that are asked about again: natural values by variable."""
+        parts: dict[str, dict[str, list[Tensor]]] = {}
+        for start in sorted(self.chunks):
+            for key, value in self.chunks[start].items():
+                if key.startswith(f"{AGAIN}/"):
+                    question, _, variable = key.removeprefix(f"{AGAIN}/").rpartition("/")
+                    parts.setdefault(question, {}).setdefault(variable, []).append(value)
+        return {
+            question: {
+                name: torch.cat([one.float() if one.dtype == torch.uint8 else one for one in kept])
+                for name, kept in values.items()
+            }
+            for question, values in parts.items()
+        }
+
     def shown(self) -> dict[str, Shown]:
         """Answers to look at, by what is set: `a`, or `a + b` for a joint intervention."""
         first = self.chunks.get(0, {})
@@ -127,6 +145,12 @@ class Taking:
             name: Shown(parts["factual"], wanted[name], parts["answered"], parts.get("truth"))
             for name, parts in found.items()
         }
+
+
+def _judges(metric: Metric, question: Question) -> bool:
+    if question.kind == "null" and metric.null_cycles is not None and question.cycle > metric.null_cycles:
+        return False
+    return question.kind in metric.asks or (question.kind == "single" and bool(metric.asks & {"return", "pair"}))
 
 
 def key_of(exam: Exam, contestant: Contestant | None) -> str:

@@ -16,7 +16,7 @@ from counterbench.leaderboard.order import Order, order
 from counterbench.leaderboard.paired import Difference
 from counterbench.leaderboard.scored import ScoredRecord
 from counterbench.records import totals
-from counterbench.records.record import UNSTEADY, Estimate, Number, Record
+from counterbench.records.record import NOT_SHOWN, UNSTEADY, Estimate, Number, Record
 from counterbench.records.row_skill import CHANGE_SKILL, ESTIMATED_SKILL
 from counterbench.records.totals import Key
 
@@ -144,7 +144,11 @@ def _scored(comparable: Sequence[NamedRecord]) -> tuple[list[ScoredRecord], list
 
 def _unsteady(record: Record) -> str:
     """The flag of a model whose answers are not answers to the question alone; empty if there is none."""
-    return next((flag for flag in record.flags if flag.startswith(UNSTEADY)), "")
+    return _flag(record, UNSTEADY)
+
+
+def _flag(record: Record, begins: str) -> str:
+    return next((flag for flag in record.flags if flag.startswith(begins)), "")
 
 
 def _bar_other_temperatures(rows: Sequence[ScoredRecord], barred: Mapping[str, dict[Key, str]]) -> None:
@@ -181,7 +185,10 @@ def why_not(record: Record, number: Number | None) -> str:
 
 
 def _gate(record: Record, number: Number) -> str:
-    """Why a number that doing nothing wins says nothing of this row: it does not make the change that it should make elsewhere."""
+    """Why a number that doing nothing wins says nothing of this row: nobody knows whether its answers earned it, or it does not make the
+    change that it should make elsewhere."""
+    if flag := _flag(record, NOT_SHOWN):
+        return flag
     if not number.intervened:
         skill: Estimate | None = record.row_skill
         return _not_above_zero(skill, "row skill")

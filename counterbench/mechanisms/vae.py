@@ -46,6 +46,8 @@ class VAE(LikelihoodImage):
         ((2, 3), (2, 1, 8, 8))
     """
 
+    decodes_alike = True
+
     def __init__(
         self,
         variable: Variable,

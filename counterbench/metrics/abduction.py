@@ -58,6 +58,7 @@ class Abduction(Metric):
     needs_image = False
     needs_noise = True
     asks = frozenset({"null"})
+    null_cycles = 1
     formula = r"accuracy of a classifier on $u \sim q(u \mid x)$ against $u \sim p(u)$; $1 - \text{error of } pa \text{ from } u \,/\, \text{error without } u$"
     definition = (
         "prior_test: accuracy of a classifier that tells abducted noise from prior noise (0.5: it cannot); leak: how much of a "

@@ -180,6 +180,8 @@ class Metric(TorchMetric):
     title: ClassVar[str]
     asks: ClassVar[frozenset[str]]
     """The kinds of question it judges: null, single, return, pair, joint."""
+    null_cycles: ClassVar[int | None] = None
+    """How many compositions of the null intervention it judges; None for as many as there are."""
     definition: ClassVar[str]
     """One sentence: what is computed."""
     formula: ClassVar[str] = ""

@@ -43,7 +43,10 @@ class Commutativity(DistanceMetric):
     definition = (
         "Mean distance between the images of do(a) then do(b) and of do(b) then do(a), each on the model's own answer."
     )
-    blind_to = "Whether the interventions do anything: a model that always gives the same answer is perfect."
+    blind_to = (
+        "Whether the interventions do anything: a model that always gives the same answer is perfect. So is one with a memory, or a code in "
+        "low bits; a record in which they are found has no rank here."
+    )
     source = "Monteiro et al., ICLR 2023, identifiability tests of their code."
 
     def make_cells(self) -> list[Cell]:

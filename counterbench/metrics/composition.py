@@ -45,7 +45,8 @@ class Composition(DistanceMetric):
     definition = "Mean distance between an image and its m-fold null counterfactual, attributes fed back as well, for m = 1, 2, ..."
     blind_to = (
         "Whether the model changes anything when asked to: returning the input is perfect, and so is copying the residual of "
-        "a blurred reconstruction (compare only models with the same pixel-noise temperature). Read it beside effectiveness."
+        "a blurred reconstruction (compare only models with the same pixel-noise temperature). Read it beside effectiveness. A memory and a code "
+        "in low bits would be perfect too; a record in which they are found has no rank here."
     )
     source = "Monteiro et al., ICLR 2023, axiom of composition; Melistas et al., NeurIPS 2024."
 

@@ -35,6 +35,7 @@ class Estimate(SampleMetric):
     title = "Estimated skill"
     needs_judges = True
     asks = frozenset({"null", "single", "return"})
+    null_cycles = 1
     formula = (
         r"$1 - E / D$ with $E = C + D\,(1 - R)$; $C = \max\big(\mathbb{E} d(x, f_\varnothing(x)),\ \mathbb{E} d(x, f_{k = x_k}(x^*))\big)$; "
         r"$R = 1 - \sum e / \sum e_\text{identity}$, where an answer that is not recognised counts $\max(e, e_\text{identity})$"

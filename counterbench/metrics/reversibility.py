@@ -44,7 +44,8 @@ class Reversibility(DistanceMetric):
     )
     blind_to = (
         "Whether the first intervention did anything: returning the input is perfect. It catches what composition cannot: "
-        "information that is lost on the way to another value."
+        "information that is lost on the way to another value. A memory and a code in low bits would be perfect too; a record in which "
+        "they are found has no rank here."
     )
     source = "Monteiro et al., ICLR 2023."
 

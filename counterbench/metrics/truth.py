@@ -78,6 +78,7 @@ class Truth(DistanceMetric):
 
     title = "Truth"
     asks = frozenset({"null", *ALONE})
+    null_cycles = 1
     needs_image = False
     formula = (
         r"$1 - \sum d(x^*, x_\text{true}) / \sum d(x, x_\text{true})$; change skill "

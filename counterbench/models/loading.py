@@ -130,6 +130,7 @@ def foreign(name: str, model: Model, *, code: object = None) -> Contestant:
         parameters=sum(weight.numel() for network in modules_of(code or model) for weight in network.parameters()),
         **_pixel_noise(name, model if code is None else code),
         notes=notes,
+        code=code,
     )
 
 

@@ -143,6 +143,8 @@ class Contestant:
     """What a reader of the record must know about this model."""
     coverage: Mapping[str, Any] | None = None
     """Which questions it answers, where it is answers from files."""
+    code: object = None
+    """What was given, where `model` wraps it."""
 
     def __post_init__(self) -> None:
         if self.pixel_temperature is not None:

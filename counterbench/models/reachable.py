@@ -88,30 +88,64 @@ def state_hash(model: object) -> tuple[str, str]:
     return digest.hexdigest(), unseen
 
 
+def held_by_code(model: object) -> dict[str, str]:
+    """What the code that came with a model holds beside the model itself: in closures, defaults, global variables, class attributes.
+
+    Returns:
+        Place -> hexadecimal SHA-256 of what lies there; without code, objects of this package, and what has no content that could be seen.
+    """
+    held = {}
+    for place, value, parts in _visit(model, enter_networks=True):
+        for name, part in (parts or ()) if isinstance(value, (types.FunctionType, type)) else ():
+            digest, unseen = ("", "code") if _is_code(part) or _is_ours(part) else state_hash(part)
+            if not unseen:
+                held[f"{place}.{name}".lstrip(".")] = digest
+    return held
+
+
+def _is_code(part: object) -> bool:
+    return isinstance(part, (types.FunctionType, types.MethodType, type))
+
+
+def _is_ours(part: object) -> bool:
+    """Whether it is an object of this package, such as an exam or a dataset, which may have a cache of its own."""
+    return isinstance(part, _ELSEWHERE) or (_package(part) == "counterbench" and not isinstance(part, nn.Module))
+
+
+def shared_by(model: object) -> list[object]:
+    """What a copy of a model shares with it: data, registries, loggers, modules, locks."""
+    return [value for _, value, _ in _visit(model, enter_networks=True) if isinstance(value, _ELSEWHERE)]
+
+
 def _walk(model: object, enter_networks: bool) -> Iterator[tuple[str, object]]:
     """(path, part) of everything that has content: numbers, words, tensors, networks; each object once, in a fixed order."""
+    for place, value, parts in _visit(model, enter_networks):
+        if parts is None and not isinstance(value, _ELSEWHERE):
+            yield place, value
+
+
+def _visit(model: object, enter_networks: bool) -> Iterator[tuple[str, object, list[tuple[str, object]] | None]]:
+    """(path, object, what it is made of or None) of everything that can be reached; each object once, in a fixed order."""
     home, met = _package(model), {}
     home = "" if home in _LIBRARIES else home
     waiting: deque[tuple[str, object]] = deque([("", model)])
     while waiting:
         place, value = waiting.popleft()
         if isinstance(value, _PLAIN):
-            yield place, value
+            yield place, value, None
             continue
-        if isinstance(value, _ELSEWHERE) or id(value) in met:
+        if id(value) in met:
             continue
         met[id(value)] = value  # kept, so that no other object gets its identity
         if len(met) > _MOST:
-            yield place, _Unseen()
+            yield place, _Unseen(), None
             return
-        if isinstance(value, nn.Module) and not enter_networks:
-            yield place, value
+        if isinstance(value, _ELSEWHERE) or (isinstance(value, nn.Module) and not enter_networks):
+            yield place, value, None
             continue
         parts = _parts(value, home)
-        if parts is None:
-            yield place, value
-        else:
-            waiting.extend((f"{place}.{name}", part) for name, part in parts)
+        yield place, value, parts
+        waiting.extend((f"{place}.{name}", part) for name, part in parts or ())
 
 
 class _Unseen:
@@ -164,7 +198,9 @@ def _of_code(code: types.FunctionType | type, home: str) -> list[tuple[str, obje
         ]
     cells = zip(code.__code__.co_freevars, code.__closure__ or (), strict=False)
     held = [(name, cell.cell_contents) for name, cell in cells if _filled(cell)]
-    return [*held, ("defaults", code.__defaults__), *((name, code.__globals__[name]) for name in _globals(code))]
+    defaults: list[tuple[str, object]] = [("defaults", code.__defaults__)]
+    defaults += [("keyword defaults", code.__kwdefaults__)] * bool(code.__kwdefaults__)
+    return [*held, *vars(code).items(), *defaults, *((name, code.__globals__[name]) for name in _globals(code))]
 
 
 def _filled(cell: types.CellType) -> bool:

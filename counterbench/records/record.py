@@ -30,6 +30,10 @@ real images with their own attributes."""
 UNSTEADY = "answers depend on"
 """How the flag of a record begins whose model answers otherwise when it is asked in another way: it has no rank."""
 
+NOT_SHOWN = "preservation is not shown"
+"""How the flags of a record begin of whose numbers of preservation a copy, noise or another question says something else: those have no
+rank."""
+
 TARGETS = {"one": 1.0, "zero": 0.0, "half": 0.5}
 """The best value of a number that is best in the middle, by its direction."""
 

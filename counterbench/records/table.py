@@ -310,4 +310,4 @@ def footnotes(record: Record, detail: bool = False) -> Sequence[str]:
         dependent = dict.fromkeys(n.metric.replace("_", " ") for n in record.numbers if n.depends_on_temperature)
         only = f": compare {', '.join(dependent)} only at the same one" if dependent else ""
         notes.append(f"pixel-noise temperature {record.pixel_temperature:g}{only}")
-    return [*notes, *record.notes]
+    return [*notes, *record.flags, *record.notes]

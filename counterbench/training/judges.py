@@ -22,6 +22,7 @@ from counterbench.judges.network import build, columns, normalised, outputs_for,
 from counterbench.judges.sensitivity import sensitivity
 from counterbench.networks.classifiers import ARCHITECTURES
 from counterbench.plugins import registry
+from counterbench.plugins.factory import make
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import require_writable, write_text
 from counterbench.storage.weights import save_weights
@@ -220,7 +221,9 @@ def _described(
 
 def _as_judge(entry: Mapping[str, Any], variable: Variable, weights: Path, *, channels: int) -> Judge:
     family = registry.judges.get(entry["judge"])
-    judge: Judge = family(variable, **entry["options"], channels=channels, weights=weights)
+    judge: Judge = make(
+        f"The judge of {variable.name!r}", family, (variable,), {**entry["options"], "channels": channels, "weights": weights}
+    )
     return judge
 
 

@@ -1,5 +1,7 @@
 """What `counterbench check` says: nothing against our own components, and the right thing against broken ones."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 from click.testing import CliRunner
@@ -120,6 +122,20 @@ class Uneven(Grey):
         return {"a": {"e": torch.zeros(count, 3)}}
 
 
+class Unique(Grey):
+    def __init__(self):
+        super().__init__()
+        self.pages = (page for page in ())
+
+
+class Noting(Grey):
+    asked: ClassVar[list[int]] = []
+
+    def counterfactual(self, factual, interventions, generator=None):
+        self.asked.append(factual.count)
+        return super().counterfactual(factual, interventions)
+
+
 @pytest.mark.parametrize(
     ("model", "title", "words"),
     [
@@ -131,6 +147,8 @@ class Uneven(Grey):
         (Deaf, "answers an intervention on each variable, and returns what was set", "do(a)"),
         (Loud, "answers the null intervention with a value of every variable", "IndexError: of mine (" + __file__),
         (Refusing, "images are grey levels from 0 to 255", "says no to everything"),
+        (Unique, "a copy can be made of it that has seen no question", "it cannot be copied (TypeError"),
+        (Noting, "a copy can be made of it that has seen no question", "Noting.asked"),
         (Uneven, "abducted noise and noise of the prior have the same names and sizes", "must be alike"),
     ],
 )

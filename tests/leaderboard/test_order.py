@@ -9,13 +9,14 @@ from counterbench.evaluation import results_folder
 from counterbench.evaluation import row_skill as made_row_skill
 from counterbench.leaderboard import formats
 from counterbench.leaderboard.order import order
+from counterbench.leaderboard.ranking import why_not
 from counterbench.leaderboard.scored import ScoredRecord
 from counterbench.models.baselines import BASELINES
 from counterbench.models.model import Contestant
 from counterbench.records import row_skill, totals
 from counterbench.records.intervals import Ratios
 from counterbench.records.plausibility import problems
-from counterbench.records.record import Record
+from counterbench.records.record import NOT_SHOWN, Record
 
 METRICS = ["composition", "reversibility", "commutativity", "effectiveness", "truth"]
 
@@ -114,7 +115,10 @@ def test_who_knows_the_truth_is_flagged(board):
     (flag,) = rows["plain truth"].record.flags
     assert flag.startswith("answers equal the truth to the last pixel in 100% of the rows")
     assert flag in rows["plain truth"].marks
-    assert not any(row.record.flags for row in board.rows if row.name != "plain truth")
+    others = {row.name: row.record.flags for row in board.rows if row.name != "plain truth" and row.record.flags}
+    # Where nothing is asked, these return their input.
+    assert others.keys() == {"good for a, identity else", "negative, null its input"}
+    assert all(flag.startswith(f"{NOT_SHOWN}: asked for nothing, its answer is 0 grey") for (flag,) in others.values())
 
 
 def test_the_order_is_that_of_the_row_skills(board):
@@ -170,10 +174,13 @@ def test_preservation_ranks_only_who_makes_the_change(board):
     assert composition in rows["good"].ranks
     assert reversal in rows["good"].ranks
     mixed = rows["good for a, identity else"]
-    assert composition in mixed.ranks
-    assert reversal not in mixed.ranks
     pair = next(key for key in rows["good"].ranks if key[0] == "commutativity" and "a + " in key[2])
-    assert pair not in mixed.ranks
+    assert not mixed.ranks.keys() & {composition, reversal, pair}
+    assert mixed.barred[composition] == mixed.record.flags[0]
+    unflagged = mixed.record.model_copy(update={"flags": []})
+    reasons = [why_not(unflagged, unflagged.by_key[key]) for key in (composition, reversal, pair)]
+    assert reasons[:2] == ["", "its change skill under do(b) is not above 0"]
+    assert reasons[2].startswith("its change skill under do(")
 
 
 def test_change_skill_does_not_mind_blur(board):

@@ -1,9 +1,14 @@
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from counterbench.causal.variables import Continuous, Image
+from counterbench.causal.chance import SampleNoise
+from counterbench.causal.graph import CausalGraph
+from counterbench.causal.variables import Binary, Continuous, Image
 from counterbench.errors import ConfigError
+from counterbench.models.scm import StructuralCausalModel
 from counterbench.networks.likelihood import discretised_gaussian_log_prob
 from counterbench.plugins import registry
 
@@ -169,3 +174,59 @@ def test_far_pixels_keep_digits_and_gradients():
     found = torch.autograd.grad(exact.sum(), (mean, log_scale))
     assert all(part.isfinite().all() for part in found)
     assert torch.autograd.gradcheck(lambda m, s: discretised_gaussian_log_prob(image, m, s), (mean, log_scale))
+
+
+@contextmanager
+def decodings(vae):
+    """How often the decoder ran inside the block, one entry a time."""
+    ran = []
+    handle = vae.decoder.register_forward_hook(lambda *_: ran.append(1))
+    try:
+        yield ran
+    finally:
+        handle.remove()
+
+
+@torch.no_grad()
+def test_what_abduction_decoded_is_not_decoded_again_and_no_bit_moves(batch):
+    vae = small()
+    value, parents = batch
+    with decodings(vae) as ran:
+        noise = vae.abduct(value, parents, torch.Generator().manual_seed(1))
+        null = vae.generate(noise, {name: value.clone() for name, value in parents.items()})
+        assert len(ran) == 1
+        assert torch.equal(null, vae.generate(dict(noise), parents))
+        assert len(ran) == 2
+
+
+@torch.no_grad()
+def test_other_parents_other_noise_and_other_models_are_decoded(batch):
+    vae, other = small(), small(latent_temperature=0.5)
+    with torch.no_grad():
+        other.decoder.load_state_dict({k: v + 0.1 for k, v in other.decoder.state_dict().items()})
+    value, parents = batch
+    changed = {"p": parents["p"] + 1e-6}
+    noise = vae.abduct(value, parents)
+    assert torch.equal(vae.generate(noise, changed), vae.generate(dict(noise), changed))
+    assert torch.equal(other.generate(noise, parents), other.generate(dict(noise), parents))
+    noise["latent"][:, 0] += 1
+    assert torch.equal(vae.generate(noise, parents), vae.generate(dict(noise), parents))
+    with decodings(vae) as ran:
+        vae.generate(vae.abduct(value[:2], {"p": parents["p"][:2]}), parents | {"p": parents["p"][:2] + 1})
+        assert len(ran) == 2
+
+
+def test_ten_null_interventions_of_classes_decode_ten_times(batch):
+    """Before, twenty times: once in abduction and once more for the answer."""
+    smile, image = Binary("smile"), Image("x", 1, 16, 16)
+    vae = registry.mechanisms.get("vae")(image, (smile,), **SMALL)
+    graph = CausalGraph({"smile": [], "x": ["smile"]})
+    scm = StructuralCausalModel(graph, [registry.mechanisms.get("bernoulli")(smile, []), vae]).eval()
+    given = {"smile": torch.tensor([0, 1, 1, 0, 1]), "x": image.decode(batch[0])}
+    with decodings(vae) as ran, torch.no_grad():
+        values = given
+        for cycle in range(10):
+            values = scm.counterfactual(values, {}, SampleNoise(0, [f"{cycle}/{row}" for row in range(5)]))
+        assert len(ran) == 10
+        scm.counterfactual(given, {"smile": 1 - given["smile"]}, SampleNoise(0, range(5)))
+        assert len(ran) == 12
