@@ -17,6 +17,7 @@ from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, RecordError
 from counterbench.evaluation import results_folder
 from counterbench.evaluation.evaluation import Evaluation
+from counterbench.evaluation.kept_answers import Keeping
 from counterbench.models.model import Contestant, Model
 from counterbench.pictures import gallery
 from counterbench.records import table as tables
@@ -178,6 +179,7 @@ def evaluate(
     device: str = "auto",
     batch_size: int | None = None,
     name: str | None = None,
+    keep_answers: bool = False,
 ) -> Result:
     """Evaluate a model, given by name, as an object that answers, or as a function.
 
@@ -193,6 +195,7 @@ def evaluate(
         device: auto, cpu, cuda, mps.
         batch_size: changes the speed, and a network's answers in their last digits.
         name: of the model in the record; None for its own.
+        keep_answers: hold all answers in memory, one byte a pixel, until `save` stores them for `counterbench rejudge`.
 
     Raises:
         ConfigError: for something that cannot answer.
@@ -215,7 +218,8 @@ def evaluate(
         contestant = model
     else:
         contestant = _contestant(model, name)
-    return Result(evaluation.evaluate(contestant, exam, batch_size=batch_size), exam.dataset)
+    keeping = Keeping(image=exam.dataset.card.image) if keep_answers else None
+    return Result(evaluation.evaluate(contestant, exam, batch_size=batch_size, keeping=keeping), exam.dataset)
 
 
 def _values(record: Record) -> list[tuple[Any, float]]:

@@ -194,19 +194,43 @@ def put_table(build: Callable[[int, bool], Any], width: int) -> None:
 
 
 def evaluate_into(
-    folder: Path, contestant: Any, exam: Any, *, batch_size: int | None = None, afresh: bool = False
+    folder: Path,
+    contestant: Any,
+    exam: Any,
+    *,
+    batch_size: int | None = None,
+    afresh: bool = False,
+    keep_answers: bool = False,
+    before: Any = None,
 ) -> Any:
-    """Evaluate, and keep everything in a folder, chunks first; returns the record."""
+    """Evaluate, and keep everything in a folder, chunks first; returns the record.
+
+    Args:
+        folder: of the evaluation.
+        contestant: who is asked.
+        exam: the questions.
+        batch_size: samples at a time.
+        afresh: forget what an interrupted run has finished.
+        keep_answers: store the answers too.
+        before: of answers that are judged again, what only asking could tell.
+    """
     from counterbench import evaluation
     from counterbench.evaluation import results_folder
+    from counterbench.evaluation.kept_answers import Keeping, room
     from counterbench.pictures import gallery
     from counterbench.storage.files import UNFINISHED, claimed
 
     keep(folder, UNFINISHED)
+    keeping = Keeping(folder, image=exam.dataset.card.image) if keep_answers else None
+    if keeping is not None:
+        say(room(exam, contestant, folder))
     with claimed(folder):
         if afresh:
             results_folder.discard_chunks(folder)
-        completed = evaluation.evaluate(contestant, exam, batch_size=batch_size, folder=folder / UNFINISHED)
+        unfinished = folder / UNFINISHED
+        completed = evaluation.evaluate(
+            contestant, exam, batch_size=batch_size, folder=unfinished, keeping=keeping, before=before
+        )
         results_folder.save(completed, folder, picture=gallery.evaluation_figure(completed, exam.dataset))
     return completed.record
 

@@ -54,6 +54,9 @@ from counterbench.errors import RecordError
     show_default=True,
     help="If this very evaluation was made before: stop, show it, or make it again.",
 )
+@click.option(
+    "--keep-answers", is_flag=True, help="Store all answers beside the record, so that `rejudge` needs no model."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
 @click.option("--detail", is_flag=True, help="Print every number, not only the headline ones.")
 @quiet_option
@@ -71,6 +74,7 @@ def evaluate(
     batch_size: int | None,
     output: Path,
     overwrite: str,
+    keep_answers: bool,
     as_json: bool,
     detail: bool,
     quiet: bool,
@@ -78,6 +82,7 @@ def evaluate(
     """Ask a model all questions of a suite and print a table with intervals, floors and ceilings."""
     from counterbench import evaluation, models
     from counterbench.evaluation import results_folder
+    from counterbench.evaluation.kept_answers import is_kept
 
     show_progress(quiet)
     names = [name.strip() for name in metrics.split(",") if name.strip()] if metrics is not None else None
@@ -100,13 +105,66 @@ def evaluate(
         raise RecordError(
             f"This evaluation was made before: {folder}. Use --overwrite missing to show it, or always to make it again."
         )
+    if record is not None and keep_answers and not is_kept(folder, record.kept_answers):
+        say("This evaluation was made before, without its answers; it is made again to keep them.")
+        record = None
     if record is None:
-        record = evaluate_into(folder, contestant, exam, batch_size=batch_size, afresh=overwrite == "always")
+        record = evaluate_into(
+            folder,
+            contestant,
+            exam,
+            batch_size=batch_size,
+            afresh=overwrite == "always",
+            keep_answers=keep_answers,
+        )
     else:
         say("This evaluation was made before; showing it (--overwrite always makes it again).")
     print_record(record, as_json, detail)
     if not as_json:
         say(f"\nrecord, scores per sample and picture: {folder}  ({record.seconds['total']:.0f} s on {record.device})")
+
+
+@main.command()
+@click.argument("record", type=click.Path(path_type=Path))
+@click.option("--metric", "metrics", multiple=True, help="Only this metric; may be repeated. Default: the record's.")
+@click.option("--suite", default=None, help="Whose options the metrics get: a name or a file; default: the record's.")
+@click.option("--dataset", default=None, help="Its card, if it is not in the catalogue or has other judges.")
+@click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
+@click.option("--device", default="auto", show_default=True, help="Of the judges.")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), default=None, help="Samples at a time; changes the speed alone."
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder for records."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
+@click.option("--detail", is_flag=True, help="Print every number, not only the headline ones.")
+@quiet_option
+def rejudge(
+    record: Path,
+    metrics: tuple[str, ...],
+    suite: str | None,
+    dataset: str | None,
+    data_dir: Path | None,
+    device: str,
+    batch_size: int | None,
+    output: Path,
+    as_json: bool,
+    detail: bool,
+    quiet: bool,
+) -> None:
+    """Judge the answers again that RECORD (a folder of `evaluate --keep-answers`) has kept, without asking the model."""
+    from counterbench.evaluation import rejudging, results_folder
+
+    show_progress(quiet)
+    again = rejudging.ready(
+        record, metrics=metrics or None, suite=suite, dataset=dataset, data_dir=data_dir, device=device
+    )
+    folder = results_folder.folder_of(again.exam.inputs(again.contestant), output)
+    judged = evaluate_into(folder, again.contestant, again.exam, batch_size=batch_size, before=again.before)
+    print_record(judged, as_json, detail)
+    if not as_json:
+        say(f"\nrecord, scores per sample and picture: {folder}  ({judged.seconds['total']:.0f} s on {judged.device})")
 
 
 @main.group()

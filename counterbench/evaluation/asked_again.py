@@ -31,11 +31,11 @@ def depends(contestant: Contestant, exam: Exam, shown: Mapping[str, Shown]) -> b
     """Whether the answers about the first samples change when they are asked about alone, reversed, in a larger batch, or again.
 
     Args:
-        contestant: who was examined; answers from files are never asked.
+        contestant: who was examined; answers that are looked up are never asked for again.
         exam: the questions.
         shown: intervened variable -> the answers that were judged, of the same samples.
     """
-    if contestant.coverage is not None:
+    if contestant.looked_up:
         return False
     again = _Again(contestant, exam)
     questions = [question for question in exam.plan.questions if question.kind == "single" or question.cycle == 1]

@@ -129,6 +129,7 @@ class Exam:
             plan=self.plan.hash,
             judges=self.judge_fingerprints,
             features={name: space.fingerprint for name, space in sorted(self.spaces.loaded.items())},
+            answers=contestant.kept or None,
             plugins=registry.plugin_hashes(),
             counterbench=counterbench.__version__,
         )
@@ -209,7 +210,15 @@ class Exam:
             ConfigError: for an option that a metric does not have.
         """
         setting = self.setting(_noise_widths(contestant))
-        return [_make(name, setting, options) for name, options in self.metrics.items()]
+        return [_make(name, setting, options) for name, options in self.metrics.items() if _watches(name, contestant)]
+
+
+def _watches(name: str, contestant: Contestant | None) -> bool:
+    """Whether a metric has something to look at: nobody is at work where answers are looked up, and noise is not kept with them."""
+    family = registry.metrics.get(name)
+    if contestant is None or not contestant.looked_up:
+        return True
+    return not family.needs_model and not (contestant.kept and family.needs_noise)
 
 
 def _make(name: str, setting: Setting, options: Mapping[str, Any]) -> Metric:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ from counterbench.metrics.base import Column, Metric
 from counterbench.models.model import Contestant
 from counterbench.models.reachable import modules_of
 from counterbench.runtime.versions import source_hash, versions
+
+if TYPE_CHECKING:
+    from counterbench.evaluation.kept_answers import Keeping
 
 REAL = "real"
 REACH = "reach"
@@ -53,6 +57,8 @@ class Taking:
         metrics: what judges it.
         folder: where its chunks are kept; None for memory only.
         key: hash of everything that decides its results.
+        optional: whether its chunks may be lost: those of a baseline only save time.
+        keeping: keeps its answers; None where they are judged and forgotten.
     """
 
     name: str
@@ -62,19 +68,21 @@ class Taking:
     key: str
     chunks: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     optional: bool = False
-    """Whether its chunks may be lost: those of a baseline only save time."""
+    keeping: Keeping | None = None
 
     @property
     def asks(self) -> set[str]:
-        """Kinds of question that its metrics judge."""
-        return {kind for metric in self.metrics if metric.cells for kind in metric.asks}
+        """Kinds of question that it is asked."""
+        return kinds_asked(self.metrics)
+
+    def chunk(self, start: int, rows: Tensor) -> str:
+        """Name of the chunk that begins at position `start` of the plan: another one wherever its content may differ."""
+        digest = hashlib.sha256(f"{self.key} {rows.tolist()}".encode()).hexdigest()
+        return f"{start:06d}-{digest[:24]}"
 
     def path(self, start: int, rows: Tensor) -> Path | None:
-        """Where the chunk that begins at position `start` of the plan is kept."""
-        if self.folder is None:
-            return None
-        digest = hashlib.sha256(f"{self.key} {rows.tolist()}".encode()).hexdigest()
-        return self.folder / f"chunk-{start:06d}-{digest[:24]}.safetensors"
+        """Where that chunk is kept."""
+        return None if self.folder is None else self.folder / f"chunk-{self.chunk(start, rows)}.safetensors"
 
     def columns(self) -> list[Column]:
         """All numbers, from all chunks in their order."""
@@ -120,6 +128,12 @@ class Taking:
                 _, variable, part = key.split("/")
                 found.setdefault(variable, {})[part] = value
         return {name: Shown(**{"truth": None, **parts}) for name, parts in found.items()}  # type: ignore[arg-type]
+
+
+def kinds_asked(metrics: Sequence[Metric]) -> set[str]:
+    """Kinds of question that some metrics judge, and what those begin with."""
+    kinds: set[str] = {kind for metric in metrics if metric.cells for kind in metric.asks}
+    return kinds | {"single"} if kinds & {"return", "pair"} else kinds
 
 
 def key_of(exam: Exam, contestant: Contestant | None) -> str:

@@ -317,6 +317,8 @@ def _marks(record: Record) -> tuple[str, ...]:
     if record.coverage is not None:
         usable, asked = (sum(counts.get(name, 0) for counts in record.coverage.rounds) for name in ("usable", "asked"))
         marks.append(f"answers from files: {usable:,} of {asked:,} can be used")
+    if record.origin == "kept":
+        marks.append("judged again from the answers that were kept")
     if record.row_skill is not None:
         silent = [part.intervened for part in record.row_skill.parts if part.skill is None and not part.left_out]
         marks += [f"no answer to {', '.join(f'do({name})' for name in silent)}, which counts -1"] * bool(silent)

@@ -143,6 +143,13 @@ class Contestant:
     """What a reader of the record must know about this model."""
     coverage: Mapping[str, Any] | None = None
     """Which questions it answers, where it is answers from files."""
+    kept: str = ""
+    """SHA-256 of the kept answers that it is; empty where it is none."""
+
+    @property
+    def looked_up(self) -> bool:
+        """Whether its answers were made before and are looked up, so that nobody can be asked anything else."""
+        return self.coverage is not None or bool(self.kept)
 
     def __post_init__(self) -> None:
         if self.pixel_temperature is not None:
