@@ -151,6 +151,16 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def exam_seed_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--exam-seed`."""
+    return click.option(
+        "--exam-seed",
+        type=SEED,
+        default=None,
+        help="Draw new test individuals with this seed; default: the public ones.",
+    )(command)
+
+
 def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--quiet`, to be handed to :func:`show_progress`."""
     return click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")(command)

@@ -12,6 +12,7 @@ from counterbench.cli.base import (
     SEED,
     data_options,
     evaluate_into,
+    exam_seed_option,
     main,
     print_record,
     put,
@@ -31,6 +32,7 @@ from counterbench.errors import RecordError
 @click.option("--metrics", default=None, metavar="A,B", help="Only these metrics; default: the suite's.")
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="Ask about the first N test images only.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the questions and of the noise.")
+@exam_seed_option
 @click.option(
     "--plan",
     type=click.Path(path_type=Path),
@@ -69,6 +71,7 @@ def evaluate(
     metrics: str | None,
     limit: int | None,
     seed: int,
+    exam_seed: int | None,
     plan: Path | None,
     device: str,
     batch_size: int | None,
@@ -96,6 +99,7 @@ def evaluate(
         limit=limit,
         device=device,
         plan=plan,
+        exam_seed=exam_seed,
     )
     contestant = models.load(model, exam.dataset, device=exam.device, references=exam.suite.references)
     inputs = exam.inputs(contestant)
@@ -173,15 +177,13 @@ def plan() -> None:
 
 
 def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(
-        [
-            click.option("--suite", default="standard", show_default=True, help="Name of a suite, or a suite file."),
-            click.option("--seed", type=SEED, default=0, show_default=True),
-            click.option(
-                "--limit", type=click.IntRange(min=1), default=None, help="About the first N test images only."
-            ),
-        ]
-    ):
+    options: list[Callable[..., Any]] = [
+        click.option("--suite", default="standard", show_default=True, help="Name of a suite, or a suite file."),
+        click.option("--seed", type=SEED, default=0, show_default=True),
+        exam_seed_option,
+        click.option("--limit", type=click.IntRange(min=1), default=None, help="About the first N test images only."),
+    ]
+    for option in reversed(options):
         command = option(command)
     return data_options(command)
 
@@ -190,13 +192,24 @@ def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_plan_options
 @quiet_option
 def plan_show(
-    dataset: str, source: str | None, data_dir: Path | None, suite: str, seed: int, limit: int | None, quiet: bool
+    dataset: str,
+    source: str | None,
+    data_dir: Path | None,
+    suite: str,
+    seed: int,
+    exam_seed: int | None,
+    limit: int | None,
+    quiet: bool,
 ) -> None:
     """Show how many questions a suite asks, what they set, and the plan's hash."""
     from counterbench.cli import describe
 
     show_progress(quiet)
-    put(describe.describe_plan(dataset, source, data_dir=data_dir, suite=suite, seed=seed, limit=limit))
+    put(
+        describe.describe_plan(
+            dataset, source, data_dir=data_dir, suite=suite, seed=seed, exam_seed=exam_seed, limit=limit
+        )
+    )
 
 
 @plan.command("export")
@@ -215,6 +228,7 @@ def plan_export(
     data_dir: Path | None,
     suite: str,
     seed: int,
+    exam_seed: int | None,
     limit: int | None,
     output: Path,
     quiet: bool,
@@ -227,7 +241,15 @@ def plan_export(
     show_progress(quiet)
     if not output.suffix.removeprefix(".").isalpha():  # exam, exam.v1; but plan.txt is a mistake
         exam = evaluation.prepare(
-            dataset, suite, source=source, data_dir=data_dir, metrics=None, seed=seed, limit=limit, device="cpu"
+            dataset,
+            suite,
+            source=source,
+            data_dir=data_dir,
+            metrics=None,
+            seed=seed,
+            exam_seed=exam_seed,
+            limit=limit,
+            device="cpu",
         )
         count = questions.export(exam, output)
         put(exam.plan.hash)
@@ -236,7 +258,8 @@ def plan_export(
         )
         return
     plans.require_format(output)
-    drawn = plans.draw(datasets.load(dataset, source, data_dir=data_dir), find_suite(suite), seed, limit=limit)
+    loaded = datasets.load(dataset, source, data_dir=data_dir, exam_seed=exam_seed)
+    drawn = plans.draw(loaded, find_suite(suite), seed, limit=limit)
     plans.save(drawn, output)
     put(drawn.hash)
     say(f"{len(drawn)} questions: {output}")

@@ -121,6 +121,7 @@ class Exam:
             source=self.dataset.source,
             suite=self.suite.name,
             seed=self.seed,
+            exam_seed=self.dataset.exam_seed,
             limit=self.limit,
             metrics={name: dict(options) for name, options in self.metrics.items()},
             references=self.suite.references,
@@ -267,6 +268,7 @@ def prepare(
     limit: int | None = None,
     device: str = "auto",
     plan: Path | None = None,
+    exam_seed: int | None = None,
 ) -> Exam:
     """Fix the questions, the judges and the metrics.
 
@@ -280,13 +282,19 @@ def prepare(
         limit: ask about the first test samples only.
         device: auto, cpu, cuda, cuda:N or mps.
         plan: ask the questions in this file, instead of drawing them.
+        exam_seed: draws test individuals that are in no public split; None for the public ones.
 
     Raises:
         UnknownNameError: for an unknown dataset, source, suite or metric.
-        ConfigError: if the metrics can judge none of the questions.
+        ConfigError: if the metrics can judge none of the questions, or nobody can draw new individuals.
     """
     suite = find_suite(suite) if isinstance(suite, str) else suite
-    dataset = datasets.load(dataset, source, data_dir=data_dir) if isinstance(dataset, str) else dataset
+    if isinstance(dataset, str):
+        dataset = datasets.load(dataset, source, data_dir=data_dir, exam_seed=exam_seed)
+    elif exam_seed not in (None, dataset.exam_seed):
+        raise ConfigError(
+            f"The dataset was loaded with the exam seed {dataset.exam_seed}, and {exam_seed} is asked for; load it with that one."
+        )
     options = {name: suite.metrics.get(name, {}) for name in (suite.metrics if metrics is None else metrics)}
     if not options:
         raise ConfigError(f"No metric is given; choose some of: {', '.join(registry.metrics.names())}.")

@@ -55,6 +55,7 @@ def exam_of(
         data_dir=data_dir,
         metrics=list(inputs.metrics if metrics is None else metrics),
         seed=inputs.seed,
+        exam_seed=inputs.exam_seed,
         limit=limit or inputs.limit,
         device=device,
     )

@@ -184,7 +184,7 @@ class RowSkillNumber(Estimate):
     references: dict[str, Estimate] = Field(description="the same of the baselines")
 
 
-_SELDOM = ("answers",)
+_SELDOM = ("exam_seed", "answers")
 
 
 class Inputs(_Part):
@@ -197,6 +197,12 @@ class Inputs(_Part):
     source: str
     suite: str
     seed: int = Field(ge=0)
+    exam_seed: int | None = Field(
+        None,
+        ge=0,
+        le=2**32 - 1,
+        description="draws test individuals that are in no public split; null for the public ones. Records are comparable only where it is the same",
+    )
     limit: int | None = Field(ge=1)
     metrics: dict[str, dict[str, Any]] = Field(description="metric -> its options")
     references: int = Field(ge=1, description="real training images that answers are compared with")
