@@ -92,7 +92,7 @@ def wrong_rows(record: Path, test_images: int, *, of_sets: Collection[Key] = ())
     Args:
         record: the record's file.
         test_images: how many rows the test split has.
-        of_sets: numbers of whole sets, in which an image may have several answers.
+        of_sets: numbers in which an image may have several answers: those of whole sets, and costs.
 
     Raises:
         RecordError: if the scores are damaged.

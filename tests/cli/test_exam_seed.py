@@ -2,34 +2,46 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
 
 from counterbench.cli import main
 
-ELLIPSE = ("--dataset", "ellipse", "--suite", "mechanisms")
+ELLIPSE = ("--dataset", "ellipse", "--suite", "mechanisms", "--limit", 300)
+
+
+def invoke(*words):
+    return CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-    def invoke(*words):
-        return CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
-
     return invoke
 
 
-@pytest.fixture
-def evaluated(run, tmp_path):
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
     """Records about the public points and those of two exam seeds."""
-    for words in ((), ("--exam-seed", 3), ("--exam-seed", 4)):
-        for model in ("identity", "flow") if words == ("--exam-seed", 3) else ("flow",):
-            result = run("evaluate", "--model", model, *ELLIPSE, *words, "--device", "cpu", "-q")
-            assert result.exit_code == 0, result.output
+    folder = tmp_path_factory.mktemp("results")
+    for model, *words in (
+        ["flow"],
+        ["flow", "--exam-seed", 3],
+        ["flow", "--exam-seed", 4],
+        ["identity", "--exam-seed", 3],
+    ):
+        result = invoke("evaluate", "--model", model, *ELLIPSE, *words, "--device", "cpu", "-q", "--output", folder)
+        assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture
+def evaluated(results, tmp_path):
+    """(model, exam seed) -> the folder of its evaluation, in `results`."""
     records = {}
-    for path in sorted(tmp_path.rglob("record.json")):
+    for path in sorted(shutil.copytree(results, tmp_path / "results").rglob("record.json")):
         inputs = json.loads(path.read_text())["inputs"]
         records[inputs["model"], inputs["exam_seed"]] = path.parent
     return records
