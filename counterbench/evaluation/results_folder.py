@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterbench import plans
 from counterbench.errors import RecordError
+from counterbench.evaluation import kept_answers
 from counterbench.evaluation.evaluation import Evaluation
 from counterbench.records import totals
 from counterbench.records.record import RECORD, SAMPLES, TOTALS, Inputs, Record, read_record, write_record
@@ -45,7 +46,9 @@ def stored(folder: Path, inputs: Inputs) -> Record | None:
 
 
 def save(evaluation: Evaluation, folder: Path, *, pictures: Mapping[str, Figure] | None = None) -> None:
-    """Write the scores, the questions and the pictures, then the record: where there is a record, everything else is there too.
+    """Write the scores, the questions, the pictures and the answers, then the record: where there is a record, everything else is there too.
+
+    Answers that were kept by an earlier run are removed: they are not those of this record.
 
     Args:
         evaluation: what is stored.
@@ -57,6 +60,11 @@ def save(evaluation: Evaluation, folder: Path, *, pictures: Mapping[str, Figure]
     plans.save(evaluation.plan, folder / PLAN)
     for name, picture in (pictures or {}).items():
         save_figure(picture, folder / name)
+    if evaluation.kept is None:
+        kept_answers.discard(folder)
+    else:
+        keeping, manifest = evaluation.kept
+        keeping.save(manifest, folder)
     write_record(evaluation.record, folder / RECORD)
     discard_chunks(folder)
 
