@@ -130,7 +130,9 @@ def evaluate(
             columns[name] = known[name] if name in known else _kept(fresh[name])
         seconds["metrics"] = time.perf_counter() - begun
         group = exam.dataset.split(SPLIT).group
-        record = _record(exam, taking, columns, group, {**seconds, "start": started}, switched, [*doubts, *before.flags])
+        record = _record(
+            exam, taking, columns, group, {**seconds, "start": started}, switched, [*doubts, *before.flags]
+        )
     kept = None
     if keeping is not None:
         notes = [*contestant.notes, *_oddities(taking, switched)]

@@ -222,7 +222,10 @@ def _described(
 def _as_judge(entry: Mapping[str, Any], variable: Variable, weights: Path, *, channels: int) -> Judge:
     family = registry.judges.get(entry["judge"])
     judge: Judge = make(
-        f"The judge of {variable.name!r}", family, (variable,), {**entry["options"], "channels": channels, "weights": weights}
+        f"The judge of {variable.name!r}",
+        family,
+        (variable,),
+        {**entry["options"], "channels": channels, "weights": weights},
     )
     return judge
 
