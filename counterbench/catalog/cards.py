@@ -283,6 +283,8 @@ class Card(Declaration):
         """
         if entry.weights is None:
             return None
+        if Path(entry.weights).is_absolute():
+            return Path(entry.weights)
         if self.path is None:
             raise ConfigError(f"Card {self.name!r} names weights but was not read from a file; set its `path`.")
         return Path(self.path).parent / entry.weights

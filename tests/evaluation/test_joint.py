@@ -30,6 +30,15 @@ class Singly:
         return {**self.exact.counterfactual(factual, first), **interventions}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def unshaken():
+    """The toy's patterns are read off exactly: here a perturbed answer is the answer itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("counterbench.evaluation.batches.SHAKE_LEVELS", 0.0)
+        patch.setattr("counterbench.evaluation.batches.SHAKE_PIXELS", 0.0)
+        yield
+
+
 @pytest.fixture(scope="module")
 def card(toy) -> Card:
     return toy.CARD.model_copy(update={"joint": JOINT})

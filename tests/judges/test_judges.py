@@ -153,7 +153,7 @@ def test_a_judge_with_a_network_names_the_device(name):
 def test_options_of_a_judge_are_checked_and_may_be_written_with_an_exponent(morphomnist, tmp_path):
     def card(slope):
         (tmp_path / "mine.yaml").write_text(
-            f"extends: morphomnist\nname: mine\njudges:\n  digit: null\n  thickness: [{{judge: thickness, options: {{slope: {slope}}}}}]\n"
+            f"extends: morphomnist\nname: mine\njudges:\n  digit: null\n  intensity: null\n  thickness: [{{judge: thickness, options: {{slope: {slope}}}}}]\n"
         )
         return read_card(tmp_path / "mine.yaml")
 

@@ -264,7 +264,7 @@ def rows_with(shares, clusters=60, noise=0.3, seed=0):
 
     rng = np.random.default_rng(seed)
     nothing = 1 + rng.random((clusters, 1))
-    part = SimpleNamespace(intervened="a", skill=0.5, left_out="")
+    part = SimpleNamespace(intervened="a", by="truth", skill=0.5, left_out="")
     record = SimpleNamespace(row_skill=SimpleNamespace(parts=[part]))
     key = (*row_skill.TRUTH_SKILL, "a", "", 0, "")
     rows = []

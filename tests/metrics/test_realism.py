@@ -260,7 +260,8 @@ def test_each_question_has_its_own_references_and_enough_answers(toy):
         if answers.kind == "single":
             (name,) = answers.intervened
             seen, real = (space.extract(view.images) for view in (answers.view, answers.batch.matched(name)))
-            assert found[name, "kid"] == pytest.approx(float(distributions.kid(seen, real).mean()))
+            unit = answers.batch.view.group
+            assert found[name, "kid"] == pytest.approx(float(distributions.kid(seen, real, unit=unit).mean()))
     few = asked.computed("realism", known, asked.answers(dataset, asked.true, [torch.arange(5)]), spaces=["pixel"])
     assert few == []
 
