@@ -29,7 +29,7 @@ SOURCES = (
     ("celeba-simple", "portraits"),
     ("celeba-complex", "portraits"),
 )
-IMAGES = 300
+IMAGES = 100
 BLURS_AND_NOISES = ((0, 0), (0, 0), (0, 0), (0.3, 0), (0.5, 3), (0.7, 0), (0.9, 5), (0, 5), (0, 10), (0.4, 8))
 """What the profile is fitted on: sharp images three times, then blurred and noisy ones."""
 

@@ -273,6 +273,14 @@ def between(text: str, begin: str, end: str, content: str) -> str:
     return f"{before}{begin}\n{content}\n{end}{after}"
 
 
+def attack(member: dict[str, Any]) -> str:
+    """What an attack makes of a judge's error, and whether it was made against another one."""
+    told = next((item for item in member["sensitivity"].items() if item[0].startswith("attack")), None)
+    if told is None:
+        return "-"
+    return f"{told[1]}{' (transferred)' if 'transferred' in told[0] else ''}"
+
+
 def skills() -> str:
     """Row skills of the shipped models on the boards that have an order, negative where they are."""
     lines = ["| dataset / source | " + " | ".join(MODELS) + " |", "|---|" + "---|" * len(MODELS)]
@@ -297,6 +305,9 @@ def pages() -> dict[Path, str]:
         PAGES / "README.md": render("metrics", metrics=metrics),
         DOCS / "datasets.md": dataset_page(),
         DOCS / "fooled.md": fooled(record),
+        DOCS / "judges.md": render(
+            "judges", judges=json.loads((DOCS / "judges.json").read_text("utf-8")), attack=attack
+        ),
         DOCS / "intervals.md": render("intervals", it=json.loads((DOCS / "coverage.json").read_text("utf-8"))),
         DOCS / "results.md": render("results", model=SHOWN, record=record, table=as_text(record, True)),
         DOCS / "comparison.md": comparison(),

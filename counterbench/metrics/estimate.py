@@ -48,10 +48,10 @@ class Estimate(SampleMetric):
         "card. 0 is doing nothing."
     )
     blind_to = (
-        "Change where nothing should change, as long as the judges and the recogniser look through it. How well it follows the truth is "
-        "measured on rendered data (see docs/order.md)."
+        "Change where nothing should change, as long as the judges and the recogniser look through it. How well its order follows that of the "
+        "truth, with these judges and recognisers, is still to be measured on rendered data; there both stand in every record."
     )
-    source = "This project; the simulation behind it compares it with the truth on four rendered datasets."
+    source = "This project."
 
     def __init__(self, setting: Setting, recogniser: str = RECOGNISER):
         self.recogniser = recogniser

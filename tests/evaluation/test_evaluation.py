@@ -8,6 +8,16 @@ from counterbench.errors import ConfigError, ModelError, UnknownNameError
 from counterbench.models.model import Contestant
 
 
+@pytest.fixture(scope="module", autouse=True)
+def unshaken(tmp_path_factory):
+    """The toy's patterns are read off exactly: here a perturbed answer is the answer itself, and baselines have a cache of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COUNTERBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr("counterbench.evaluation.batches.SHAKE_LEVELS", 0.0)
+        patch.setattr("counterbench.evaluation.batches.SHAKE_PIXELS", 0.0)
+        yield
+
+
 @pytest.fixture(scope="module")
 def dataset(toy):
     return toy.Toy()
@@ -25,15 +35,6 @@ def numbers(made):
 @pytest.fixture(scope="module")
 def exact(toy, exam):
     return numbers(evaluation.evaluate(Contestant("exact", toy.ExactModel()), exam))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def unshaken():
-    """The toy's patterns are read off exactly: here a perturbed answer is the answer itself."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("counterbench.evaluation.batches.SHAKE_LEVELS", 0.0)
-        patch.setattr("counterbench.evaluation.batches.SHAKE_PIXELS", 0.0)
-        yield
 
 
 def test_the_true_model_gets_perfect_scores(exact):

