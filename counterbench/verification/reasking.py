@@ -26,7 +26,7 @@ DEVIATIONS = 3.5
 """How many standard errors of the sample a claimed number may be away: rarer than once in two thousand by chance."""
 FEWEST = 10
 """Units that must carry what a skill is relative to, for a part of the images to say something about all of them."""
-_TOLERANCE = 1e-4
+_TOLERANCE = 1e-3
 """Relative; what devices and libraries may change in a number."""
 
 
