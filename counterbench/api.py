@@ -17,6 +17,7 @@ from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, RecordError
 from counterbench.evaluation import results_folder
 from counterbench.evaluation.evaluation import Evaluation
+from counterbench.evaluation.kept_answers import Keeping
 from counterbench.models.model import Contestant, Model
 from counterbench.pictures import gallery
 from counterbench.records import table as tables
@@ -145,14 +146,16 @@ class Wrapped:
         return self.answer(factual, interventions, generator)
 
 
-def load_dataset(name: str, source: str | None = None, *, data_dir: Path | str | None = None) -> Dataset:
+def load_dataset(
+    name: str, source: str | None = None, *, data_dir: Path | str | None = None, exam_seed: int | None = None
+) -> Dataset:
     """A dataset of the catalogue, or of a card file; see :func:`counterbench.datasets.load`.
 
     Examples:
         >>> sorted(load_dataset("ellipse").variables)
         ['t', 'x', 'y', 'z']
     """
-    return datasets.load(name, source, data_dir=data_dir)
+    return datasets.load(name, source, data_dir=data_dir, exam_seed=exam_seed)
 
 
 def load_model(name: str, dataset: Dataset, *, device: str = "cpu") -> Contestant:
@@ -178,6 +181,8 @@ def evaluate(
     device: str = "auto",
     batch_size: int | None = None,
     name: str | None = None,
+    keep_answers: bool = False,
+    exam_seed: int | None = None,
 ) -> Result:
     """Evaluate a model, given by name, as an object that answers, or as a function.
 
@@ -193,6 +198,8 @@ def evaluate(
         device: auto, cpu, cuda, mps.
         batch_size: changes the speed, and a network's answers in their last digits.
         name: of the model in the record; None for its own.
+        keep_answers: hold all answers in memory, one byte a pixel, until `save` stores them for `counterbench rejudge`.
+        exam_seed: draws test individuals that are in no public split; None for the public ones.
 
     Raises:
         ConfigError: for something that cannot answer.
@@ -207,7 +214,15 @@ def evaluate(
     if isinstance(metrics, str):
         raise ConfigError(f"metrics is {metrics!r}; give a list of names, e.g. [{metrics!r}].")
     exam = evaluation.prepare(
-        dataset, suite, source=source, data_dir=data_dir, metrics=metrics, seed=seed, limit=limit, device=device
+        dataset,
+        suite,
+        source=source,
+        data_dir=data_dir,
+        metrics=metrics,
+        seed=seed,
+        limit=limit,
+        device=device,
+        exam_seed=exam_seed,
     )
     if isinstance(model, str):
         contestant = models.load(model, exam.dataset, device=exam.device, references=exam.suite.references)
@@ -215,7 +230,8 @@ def evaluate(
         contestant = model
     else:
         contestant = _contestant(model, name)
-    return Result(evaluation.evaluate(contestant, exam, batch_size=batch_size), exam.dataset)
+    keeping = Keeping(image=exam.dataset.card.image) if keep_answers else None
+    return Result(evaluation.evaluate(contestant, exam, batch_size=batch_size, keeping=keeping), exam.dataset)
 
 
 def _values(record: Record) -> list[tuple[Any, float]]:

@@ -151,6 +151,16 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def exam_seed_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--exam-seed`."""
+    return click.option(
+        "--exam-seed",
+        type=SEED,
+        default=None,
+        help="Draw new test individuals with this seed; default: the public ones.",
+    )(command)
+
+
 def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--quiet`, to be handed to :func:`show_progress`."""
     return click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")(command)
@@ -194,19 +204,43 @@ def put_table(build: Callable[[int, bool], Any], width: int) -> None:
 
 
 def evaluate_into(
-    folder: Path, contestant: Any, exam: Any, *, batch_size: int | None = None, afresh: bool = False
+    folder: Path,
+    contestant: Any,
+    exam: Any,
+    *,
+    batch_size: int | None = None,
+    afresh: bool = False,
+    keep_answers: bool = False,
+    before: Any = None,
 ) -> Any:
-    """Evaluate, and keep everything in a folder, chunks first; returns the record."""
+    """Evaluate, and keep everything in a folder, chunks first; returns the record.
+
+    Args:
+        folder: of the evaluation.
+        contestant: who is asked.
+        exam: the questions.
+        batch_size: samples at a time.
+        afresh: forget what an interrupted run has finished.
+        keep_answers: store the answers too.
+        before: of answers that are judged again, what only asking could tell.
+    """
     from counterbench import evaluation
     from counterbench.evaluation import results_folder
+    from counterbench.evaluation.kept_answers import Keeping, room
     from counterbench.pictures import gallery
     from counterbench.storage.files import UNFINISHED, claimed
 
     keep(folder, UNFINISHED)
+    keeping = Keeping(folder, image=exam.dataset.card.image) if keep_answers else None
+    if keeping is not None:
+        say(room(exam, contestant, folder))
     with claimed(folder):
         if afresh:
             results_folder.discard_chunks(folder)
-        completed = evaluation.evaluate(contestant, exam, batch_size=batch_size, folder=folder / UNFINISHED)
+        unfinished = folder / UNFINISHED
+        completed = evaluation.evaluate(
+            contestant, exam, batch_size=batch_size, folder=unfinished, keeping=keeping, before=before
+        )
         results_folder.save(completed, folder, picture=gallery.evaluation_figure(completed, exam.dataset))
     return completed.record
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from counterbench.cli.base import SEED, data_options, main, put, quiet_option, say, show_progress
+from counterbench.cli.base import SEED, data_options, exam_seed_option, main, put, quiet_option, say, show_progress
 
 
 @main.group()
@@ -18,15 +18,22 @@ def data() -> None:
 @data_options
 @click.option("--split", multiple=True, help="Only these splits; default: all.")
 @click.option("--download", is_flag=True, help="Fetch the published files first, where that is allowed.")
+@exam_seed_option
 @quiet_option
 def prepare(
-    dataset: str, source: str | None, data_dir: Path | None, split: tuple[str, ...], download: bool, quiet: bool
+    dataset: str,
+    source: str | None,
+    data_dir: Path | None,
+    split: tuple[str, ...],
+    download: bool,
+    exam_seed: int | None,
+    quiet: bool,
 ) -> None:
     """Render or read a dataset once, so that later commands start at once; prints each split's SHA-256."""
     from counterbench import datasets
 
     show_progress(quiet)
-    loaded = datasets.load(dataset, source, data_dir=data_dir)
+    loaded = datasets.load(dataset, source, data_dir=data_dir, exam_seed=exam_seed)
     if download:
         loaded.download()
     for name in split or loaded.splits:
@@ -40,10 +47,18 @@ def prepare(
 @data_options
 @click.option("--count", default=64, show_default=True, help="How many test images.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Which ones.")
+@exam_seed_option
 @click.option("--out", type=click.Path(path_type=Path), default=Path("samples.png"), show_default=True)
 @quiet_option
 def draw(
-    dataset: str, source: str | None, data_dir: Path | None, count: int, seed: int, out: Path, quiet: bool
+    dataset: str,
+    source: str | None,
+    data_dir: Path | None,
+    count: int,
+    seed: int,
+    exam_seed: int | None,
+    out: Path,
+    quiet: bool,
 ) -> None:
     """Draw samples and, where the process is known, true counterfactuals of each intervention."""
     from counterbench import datasets
@@ -52,7 +67,8 @@ def draw(
 
     require_picture(out)
     show_progress(quiet)
-    gallery.draw_dataset(datasets.load(dataset, source, data_dir=data_dir), count, seed, out)
+    loaded = datasets.load(dataset, source, data_dir=data_dir, exam_seed=exam_seed)
+    gallery.draw_dataset(loaded, count, seed, out)
     put(out)
 
 

@@ -228,15 +228,23 @@ def _describe_component(kind: registry.Registry[Any], name: str) -> str:
 
 
 def describe_plan(
-    dataset: str, source: str | None, *, data_dir: Path | None, suite: str, seed: int, limit: int | None
+    dataset: str,
+    source: str | None,
+    *,
+    data_dir: Path | None,
+    suite: str,
+    seed: int,
+    exam_seed: int | None = None,
+    limit: int | None,
 ) -> str:
     """How many questions of each kind, what they set, and the hash."""
     from counterbench import plans
 
-    loaded = datasets.load(dataset, source, data_dir=data_dir)
+    loaded = datasets.load(dataset, source, data_dir=data_dir, exam_seed=exam_seed)
+    exam = "" if exam_seed is None else f", exam seed {exam_seed}"
     drawn = plans.draw(loaded, find_suite(suite), seed, limit=limit)
     lines = [
-        f"{loaded.card.name}/{loaded.source}, suite {suite}, seed {seed}: {len(drawn)} questions about {len(drawn.index)} images",
+        f"{loaded.card.name}/{loaded.source}, suite {suite}, seed {seed}{exam}: {len(drawn)} questions about {len(drawn.index)} images",
         f"plan {drawn.hash}",
         "",
     ]

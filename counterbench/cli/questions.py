@@ -12,6 +12,7 @@ from counterbench.cli.base import (
     SEED,
     data_options,
     evaluate_into,
+    exam_seed_option,
     main,
     print_record,
     put,
@@ -31,6 +32,7 @@ from counterbench.errors import RecordError
 @click.option("--metrics", default=None, metavar="A,B", help="Only these metrics; default: the suite's.")
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="Ask about the first N test images only.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the questions and of the noise.")
+@exam_seed_option
 @click.option(
     "--plan",
     type=click.Path(path_type=Path),
@@ -54,6 +56,9 @@ from counterbench.errors import RecordError
     show_default=True,
     help="If this very evaluation was made before: stop, show it, or make it again.",
 )
+@click.option(
+    "--keep-answers", is_flag=True, help="Store all answers beside the record, so that `rejudge` needs no model."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
 @click.option("--detail", is_flag=True, help="Print every number, not only the headline ones.")
 @quiet_option
@@ -66,11 +71,13 @@ def evaluate(
     metrics: str | None,
     limit: int | None,
     seed: int,
+    exam_seed: int | None,
     plan: Path | None,
     device: str,
     batch_size: int | None,
     output: Path,
     overwrite: str,
+    keep_answers: bool,
     as_json: bool,
     detail: bool,
     quiet: bool,
@@ -78,6 +85,7 @@ def evaluate(
     """Ask a model all questions of a suite and print a table with intervals, floors and ceilings."""
     from counterbench import evaluation, models
     from counterbench.evaluation import results_folder
+    from counterbench.evaluation.kept_answers import is_kept
 
     show_progress(quiet)
     names = [name.strip() for name in metrics.split(",") if name.strip()] if metrics is not None else None
@@ -91,6 +99,7 @@ def evaluate(
         limit=limit,
         device=device,
         plan=plan,
+        exam_seed=exam_seed,
     )
     contestant = models.load(model, exam.dataset, device=exam.device, references=exam.suite.references)
     inputs = exam.inputs(contestant)
@@ -100,13 +109,66 @@ def evaluate(
         raise RecordError(
             f"This evaluation was made before: {folder}. Use --overwrite missing to show it, or always to make it again."
         )
+    if record is not None and keep_answers and not is_kept(folder, record.kept_answers):
+        say("This evaluation was made before, without its answers; it is made again to keep them.")
+        record = None
     if record is None:
-        record = evaluate_into(folder, contestant, exam, batch_size=batch_size, afresh=overwrite == "always")
+        record = evaluate_into(
+            folder,
+            contestant,
+            exam,
+            batch_size=batch_size,
+            afresh=overwrite == "always",
+            keep_answers=keep_answers,
+        )
     else:
         say("This evaluation was made before; showing it (--overwrite always makes it again).")
     print_record(record, as_json, detail)
     if not as_json:
         say(f"\nrecord, scores per sample and picture: {folder}  ({record.seconds['total']:.0f} s on {record.device})")
+
+
+@main.command()
+@click.argument("record", type=click.Path(path_type=Path))
+@click.option("--metric", "metrics", multiple=True, help="Only this metric; may be repeated. Default: the record's.")
+@click.option("--suite", default=None, help="Whose options the metrics get: a name or a file; default: the record's.")
+@click.option("--dataset", default=None, help="Its card, if it is not in the catalogue or has other judges.")
+@click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
+@click.option("--device", default="auto", show_default=True, help="Of the judges.")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), default=None, help="Samples at a time; changes the speed alone."
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder for records."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
+@click.option("--detail", is_flag=True, help="Print every number, not only the headline ones.")
+@quiet_option
+def rejudge(
+    record: Path,
+    metrics: tuple[str, ...],
+    suite: str | None,
+    dataset: str | None,
+    data_dir: Path | None,
+    device: str,
+    batch_size: int | None,
+    output: Path,
+    as_json: bool,
+    detail: bool,
+    quiet: bool,
+) -> None:
+    """Judge the answers again that RECORD (a folder of `evaluate --keep-answers`) has kept, without asking the model."""
+    from counterbench.evaluation import rejudging, results_folder
+
+    show_progress(quiet)
+    again = rejudging.ready(
+        record, metrics=metrics or None, suite=suite, dataset=dataset, data_dir=data_dir, device=device
+    )
+    folder = results_folder.folder_of(again.exam.inputs(again.contestant), output)
+    judged = evaluate_into(folder, again.contestant, again.exam, batch_size=batch_size, before=again.before)
+    print_record(judged, as_json, detail)
+    if not as_json:
+        say(f"\nrecord, scores per sample and picture: {folder}  ({judged.seconds['total']:.0f} s on {judged.device})")
 
 
 @main.group()
@@ -115,15 +177,13 @@ def plan() -> None:
 
 
 def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(
-        [
-            click.option("--suite", default="standard", show_default=True, help="Name of a suite, or a suite file."),
-            click.option("--seed", type=SEED, default=0, show_default=True),
-            click.option(
-                "--limit", type=click.IntRange(min=1), default=None, help="About the first N test images only."
-            ),
-        ]
-    ):
+    options: list[Callable[..., Any]] = [
+        click.option("--suite", default="standard", show_default=True, help="Name of a suite, or a suite file."),
+        click.option("--seed", type=SEED, default=0, show_default=True),
+        exam_seed_option,
+        click.option("--limit", type=click.IntRange(min=1), default=None, help="About the first N test images only."),
+    ]
+    for option in reversed(options):
         command = option(command)
     return data_options(command)
 
@@ -132,13 +192,24 @@ def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_plan_options
 @quiet_option
 def plan_show(
-    dataset: str, source: str | None, data_dir: Path | None, suite: str, seed: int, limit: int | None, quiet: bool
+    dataset: str,
+    source: str | None,
+    data_dir: Path | None,
+    suite: str,
+    seed: int,
+    exam_seed: int | None,
+    limit: int | None,
+    quiet: bool,
 ) -> None:
     """Show how many questions a suite asks, what they set, and the plan's hash."""
     from counterbench.cli import describe
 
     show_progress(quiet)
-    put(describe.describe_plan(dataset, source, data_dir=data_dir, suite=suite, seed=seed, limit=limit))
+    put(
+        describe.describe_plan(
+            dataset, source, data_dir=data_dir, suite=suite, seed=seed, exam_seed=exam_seed, limit=limit
+        )
+    )
 
 
 @plan.command("export")
@@ -157,6 +228,7 @@ def plan_export(
     data_dir: Path | None,
     suite: str,
     seed: int,
+    exam_seed: int | None,
     limit: int | None,
     output: Path,
     quiet: bool,
@@ -169,7 +241,15 @@ def plan_export(
     show_progress(quiet)
     if not output.suffix.removeprefix(".").isalpha():  # exam, exam.v1; but plan.txt is a mistake
         exam = evaluation.prepare(
-            dataset, suite, source=source, data_dir=data_dir, metrics=None, seed=seed, limit=limit, device="cpu"
+            dataset,
+            suite,
+            source=source,
+            data_dir=data_dir,
+            metrics=None,
+            seed=seed,
+            exam_seed=exam_seed,
+            limit=limit,
+            device="cpu",
         )
         count = questions.export(exam, output)
         put(exam.plan.hash)
@@ -178,7 +258,8 @@ def plan_export(
         )
         return
     plans.require_format(output)
-    drawn = plans.draw(datasets.load(dataset, source, data_dir=data_dir), find_suite(suite), seed, limit=limit)
+    loaded = datasets.load(dataset, source, data_dir=data_dir, exam_seed=exam_seed)
+    drawn = plans.draw(loaded, find_suite(suite), seed, limit=limit)
     plans.save(drawn, output)
     put(drawn.hash)
     say(f"{len(drawn)} questions: {output}")

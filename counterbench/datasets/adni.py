@@ -13,7 +13,7 @@ from torch import Tensor
 from counterbench.causal.variables import Continuous, Image, Variable
 from counterbench.datasets.dataset import Dataset, plausible_range
 from counterbench.datasets.files import adni
-from counterbench.datasets.source import SPLITS, Contents, Draws, FileSource, RenderedSource, Source
+from counterbench.datasets.source import Contents, Draws, FileSource, RenderedSource, Source
 from counterbench.plugins.registry import datasets
 from counterbench.processes.phantom import SCANNERS, SHOT, SLICES, TRAITS, lesion_boxes, parts, render
 from counterbench.storage.tensors import sha256_of_tensors
@@ -42,6 +42,8 @@ def ventricular_volume_of(age: Tensor, brain_volume: Tensor, noise: Tensor) -> T
 class Phantom(RenderedSource):
     """The analytic phantom."""
 
+    redraws = "subjects who are in no public split"
+
     @property
     def side(self) -> int:
         """Of the pictures, in pixels."""
@@ -49,7 +51,7 @@ class Phantom(RenderedSource):
 
     def draw(self, split: str) -> Draws:
         """Subjects, their visits some years apart, and some slices of every visit."""
-        rng = np.random.default_rng([_SEED, SPLITS.index(split)])
+        rng = np.random.default_rng([_SEED, *self.entropy(split)])
         count = SUBJECTS[split]
         per_subject = VISITS * SLICES_PER_VISIT
         subject = np.repeat(np.arange(count), per_subject)
@@ -83,7 +85,7 @@ class Phantom(RenderedSource):
         scanner = torch.from_numpy(rng.integers(0, len(SCANNERS), count * VISITS)[visit])
         lesion = torch.from_numpy((rng.random(count) < 0.2).astype(np.int64)[subject])
         hidden = {"traits": traits, "shot": shot, "scanner": scanner, "lesion": lesion}
-        return Draws(values, torch.from_numpy(subject), noise, hidden).take(order)
+        return Draws(values, self.numbered(split, torch.from_numpy(subject)), noise, hidden).take(order)
 
     def key(self, split: str) -> str:
         draws = self.draws(split)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from counterbench.datasets.dataset import Dataset
 from counterbench.datasets.files import celeba
-from counterbench.datasets.source import SPLITS, Contents, Draws, FileSource, RenderedSource, Source
+from counterbench.datasets.source import Contents, Draws, FileSource, RenderedSource, Source
 from counterbench.plugins.registry import datasets
 from counterbench.processes.portraits import ATTRIBUTES, TRAITS, render
 from counterbench.storage.tensors import sha256_of_tensors
@@ -53,8 +53,10 @@ class Portraits(RenderedSource):
     They follow from all six attributes, whichever of them a card declares: the others are part of who somebody is.
     """
 
+    redraws = "people who are in no public split"
+
     def draw(self, split: str) -> Draws:
-        rng = np.random.default_rng([_SEED, SPLITS.index(split)])
+        rng = np.random.default_rng([_SEED, *self.entropy(split)])
         count = SIZES[split]
         attributes = {
             cause: torch.from_numpy((rng.random(count) < share).astype(np.int64)) for cause, share in FREQUENCY.items()
@@ -62,7 +64,8 @@ class Portraits(RenderedSource):
         luck = {name: torch.from_numpy(rng.random(count)) for name in ("no_beard", "bald")}
         attributes.update(consequences(attributes["young"], attributes["male"], luck))
         traits = torch.from_numpy(rng.random((count, len(TRAITS)), dtype=np.float32))
-        return Draws(attributes, torch.arange(count), luck, {"traits": traits})  # everybody has one picture
+        people = self.numbered(split, torch.arange(count))  # everybody has one picture
+        return Draws(attributes, people, luck, {"traits": traits})
 
     def key(self, split: str) -> str:
         """The same for every card."""

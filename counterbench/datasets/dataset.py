@@ -94,6 +94,15 @@ class Dataset:
         """What a reader of a record must know about this source as it was found."""
         return self.behind.notes
 
+    @property
+    def exam_seed(self) -> int | None:
+        """Seed of an unseen test split; None for the public one."""
+        return self.behind.exam_seed
+
+    def take_exam_seed(self, seed: int) -> None:
+        """Draw the test split anew, before anything is read; see :meth:`counterbench.datasets.source.Source.take_exam_seed`."""
+        self.behind.take_exam_seed(seed)
+
     def download(self) -> None:
         """Fetch the published files into the data folder, where they may be fetched by a program.
 

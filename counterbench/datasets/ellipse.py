@@ -6,11 +6,12 @@ import math
 from collections.abc import Collection, Mapping
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from counterbench.datasets.dataset import Dataset
-from counterbench.datasets.source import SPLITS, Draws, RenderedSource, Source
+from counterbench.datasets.source import Draws, RenderedSource, Source
 from counterbench.plugins.registry import datasets
 
 SIZES = {"train": 20_000, "validation": 2_000, "judge": 2_000, "test": 5_000}
@@ -45,8 +46,10 @@ def angle(z: Tensor, turn: Tensor) -> Tensor:
 class Formula(RenderedSource):
     """The published generator; everything follows from the confounder, the angle and the noise."""
 
+    redraws = "points that are in no public split"
+
     def draw(self, split: str) -> Draws:
-        generator = torch.Generator().manual_seed(_SEED + SPLITS.index(split))
+        generator = torch.Generator().manual_seed(self._seed(split))
         drawn = torch.rand(4, SIZES[split], generator=generator, dtype=torch.float64)
         noise = {
             "z": drawn[0] - 0.5,
@@ -54,7 +57,11 @@ class Formula(RenderedSource):
             "elongation": -torch.log1p(-drawn[2]),
             "size": drawn[3],
         }
-        return Draws(_values(noise, {}), torch.arange(SIZES[split]), noise)
+        return Draws(_values(noise, {}), self.numbered(split, torch.arange(SIZES[split])), noise)
+
+    def _seed(self, split: str) -> int:
+        number, *exam = self.entropy(split)
+        return int(np.random.SeedSequence([_SEED, number, *exam]).generate_state(1)[0]) if exam else _SEED + number
 
     def knows_truth(self, intervened: Collection[str]) -> bool:
         return set(intervened) <= {"z", "t"}

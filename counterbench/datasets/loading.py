@@ -49,13 +49,19 @@ def card(name: str) -> Card:
     raise UnknownNameError("dataset", name, [*paths, *plugged])
 
 
-def load(name: str, source: str | None = None, *, data_dir: Path | str | None = None) -> Dataset:
+def load(
+    name: str, source: str | None = None, *, data_dir: Path | str | None = None, exam_seed: int | None = None
+) -> Dataset:
     """The dataset `name` from one of its sources.
 
     Args:
         name: of a card.
         source: None for the card's default.
         data_dir: where published data lies; default `$COUNTERBENCH_DATA`.
+        exam_seed: draws the test individuals, which are in no public package then; None for the public ones.
+
+    Raises:
+        ConfigError: for an exam seed where nobody can draw new individuals.
     """
     data_folder = data_dir or os.environ.get("COUNTERBENCH_DATA")
     folder = Path(data_folder).expanduser() if data_folder else None
@@ -65,4 +71,6 @@ def load(name: str, source: str | None = None, *, data_dir: Path | str | None = 
         )
     declared = card(name)
     dataset: Dataset = registry.datasets.get(declared.reader)(declared, source, folder)
+    if exam_seed is not None:
+        dataset.take_exam_seed(exam_seed)
     return dataset

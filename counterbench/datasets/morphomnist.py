@@ -18,7 +18,7 @@ from counterbench.catalog.cards import Card
 from counterbench.datasets.cache import remembered
 from counterbench.datasets.dataset import Dataset
 from counterbench.datasets.files import glyphs
-from counterbench.datasets.source import SPLITS, Draws, RenderedSource, Source
+from counterbench.datasets.source import Draws, RenderedSource, Source
 from counterbench.errors import DataError
 from counterbench.plugins.registry import datasets
 from counterbench.processes.strokes import render, upsample
@@ -69,7 +69,7 @@ class _Handwriting(RenderedSource):
     def key(self, split: str) -> str:
         """What the pixels follow from: the rendering, the draws, and the handwriting."""
         draws = self.draws(split)
-        inputs = {**draws.attributes, **draws.hidden, "base": draws.group, "glyphs": self.writing(split).images}
+        inputs = {**draws.attributes, "base": draws.group, **draws.hidden, "glyphs": self.writing(split).images}
         digest = hashlib.sha256(f"{RENDERING} {sha256_of_tensors(inputs)}".encode()).hexdigest()
         return f"{self.card.name}-{self.name}-{digest[:16]}"
 
@@ -100,7 +100,12 @@ def _unmeasured(count: int) -> Tensor:
 
 
 class OpticalDigits(_Handwriting):
-    """The optical digits of scikit-learn, traced once and turned, slanted, scaled and shifted a little."""
+    """The optical digits of scikit-learn, traced once and turned, slanted, scaled and shifted a little.
+
+    There are no others to draw, so those of an unseen test split are the public ones, bent smoothly, each in a way of its own.
+    """
+
+    redraws = "the public test drawings, each smoothly deformed, with a new pose, thickness and intensity"
 
     def __init__(self, card: Card, name: str, data_dir: Path | None):
         super().__init__(card, name, data_dir)
@@ -116,24 +121,36 @@ class OpticalDigits(_Handwriting):
     def outline(self, split: str, rows: Tensor) -> Tensor:
         draws = self.draws(split).take(rows)
         bases, strokes = remembered(self._strokes, split, lambda: self._trace(split))
-        return glyphs.posed(strokes[torch.searchsorted(bases, draws.group)].double() / 255, draws.hidden["pose"])
+        drawn = strokes[torch.searchsorted(bases, draws.hidden["base"])].double() / 255
+        return glyphs.posed(drawn, draws.hidden["pose"])
 
     def _trace(self, split: str) -> tuple[Tensor, Tensor]:
         """(base digits of the split, sorted; their traced strokes as uint8)."""
-        bases = self.draws(split).group.unique()
-        return bases, (glyphs.trace(self._optical.images[bases]) * 255).round().to(torch.uint8)
+        hidden = self.draws(split).hidden
+        bases = hidden["base"].unique()
+        strokes = glyphs.trace(self._optical.images[bases])
+        if "bend" in hidden:
+            first = (hidden["base"] == bases[:, None]).long().argmax(1)  # all drawings of a base are bent alike
+            strokes = glyphs.bent(strokes, hidden["bend"][first])
+        return bases, (strokes * 255).round().to(torch.uint8)
 
     def draw(self, split: str) -> Draws:
         total = len(self._optical.labels)
         order = np.random.default_rng(_SEED).permutation(total)
         reserved = np.split(order, np.cumsum(list(_BASES.values())))
         bases = dict(zip([*_BASES, "train"], reserved, strict=True))[split]
-        rng = np.random.default_rng([_SEED, SPLITS.index(split)])
+        rng = np.random.default_rng([_SEED, *self.entropy(split)])
         base = torch.from_numpy(rng.permutation(np.repeat(bases, _DRAWS[split])))
         thickness, intensity = _draw_attributes(rng, len(base))
         pose = torch.from_numpy(rng.standard_normal((len(base), 5)) * _POSE_SPREAD)
         attributes = {"thickness": thickness, "intensity": intensity, "digit": self._optical.labels[base]}
-        return Draws(attributes, base, hidden={"pose": pose})
+        hidden = {"pose": pose, "base": base}
+        if len(self.entropy(split)) > 1:
+            bends = torch.from_numpy(
+                rng.standard_normal((total, *glyphs.BEND))
+            )  # of a test base, whatever else is a base
+            hidden["bend"] = bends[base]
+        return Draws(attributes, self.numbered(split, base), hidden=hidden)
 
 
 class MNIST(_Handwriting):

@@ -15,13 +15,15 @@ from torch import Tensor
 from counterbench.catalog.cards import Card
 from counterbench.datasets.cache import cached, is_cached, remembered
 from counterbench.datasets.split import Split
-from counterbench.errors import DataError
+from counterbench.errors import ConfigError, DataError, short
 from counterbench.plugins.registry import source_hash_of
 from counterbench.runtime.progress import bar
 from counterbench.storage.tensors import sha256_of_tensors
 
 SPLITS = ("train", "validation", "judge", "test")
 """What every dataset is divided into."""
+_GROUPS = 1 << 24
+"""How many numbers of groups an exam seed has to itself; those below are of the public splits."""
 
 
 class Source(ABC):
@@ -33,14 +35,46 @@ class Source(ABC):
         data_dir: where the user keeps published data.
     """
 
+    redraws: ClassVar[str] = ""
+    """What an exam seed makes of the test split, in words; empty where nobody can draw new individuals."""
+
     def __init__(self, card: Card, name: str, data_dir: Path | None):
         self.card, self.name, self.data_dir = card, name, data_dir
         self.variables = card.build_variables()
+        self.exam_seed: int | None = None
 
     @property
     def notes(self) -> list[str]:
         """What a reader of a record must know about this source as it was found."""
-        return []
+        if self.exam_seed is None:
+            return []
+        return [f"the test split is not the public one: {self.redraws}, drawn with the exam seed {self.exam_seed}"]
+
+    def take_exam_seed(self, seed: int) -> None:
+        """From now on, the test split is drawn anew, so that its truth is in no public package. The other splits stay.
+
+        Raises:
+            ConfigError: where nobody can draw new individuals, or for what is no seed.
+        """
+        if not 0 <= seed < 1 << 32:
+            raise ConfigError(f"The exam seed is {short(seed)}; give a whole number from 0 to {2**32 - 1}.")
+        if not self.redraws:
+            raise ConfigError(
+                f"The exam seed {seed} asks for new individuals, and nobody can draw new ones of {self.card.name}/{self.name}: its images "
+                "were made elsewhere. Leave it out, or take a source that is rendered here from numbers that are drawn."
+            )
+        self.exam_seed = seed
+
+    def entropy(self, split: str) -> list[int]:
+        """What a split's draws are seeded with, beside the source's own seed: its number, and of an unseen test split the exam seed."""
+        number = SPLITS.index(split)
+        # The 1 in between: numbers at the end that are 0 are none to numpy.
+        return [number, 1, self.exam_seed] if split == "test" and self.exam_seed is not None else [number]
+
+    def numbered(self, split: str, group: Tensor) -> Tensor:
+        """Groups of a split, (N,): as they are, or of an unseen test split with numbers that no other split and no other exam seed has."""
+        unseen = split == "test" and self.exam_seed is not None
+        return group + (1 + (self.exam_seed or 0)) * _GROUPS if unseen else group
 
     def download(self) -> None:
         """Fetch the published files into the data folder, where they may be fetched by a program.

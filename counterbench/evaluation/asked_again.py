@@ -31,11 +31,11 @@ def depends(contestant: Contestant, exam: Exam, judged: Mapping[str, Values]) ->
     """Whether the answers about a few observed samples change when they are asked about alone, reversed, in a larger batch, or again.
 
     Args:
-        contestant: who was examined; answers from files are never asked.
+        contestant: who was examined; answers that are looked up are never asked for again.
         exam: the questions.
         judged: question -> the answers that were judged, of the same samples. Only these questions are asked again.
     """
-    if contestant.coverage is not None:
+    if contestant.looked_up:
         return False
     again = _Again(contestant.model, exam)
     asked = [question for question in exam.plan.questions if question.follows is None and question.name in judged]

@@ -100,6 +100,9 @@ class Asking:
                 seconds = time.perf_counter() - begun
                 # A question costs what it would cost alone: the shared abduction counts in every one.
                 self._judge(question, values, seconds + (abduction.seconds if abduction else 0.0))
+        if self.taking.keeping is not None:
+            _ = self.batch.null_values  # whoever judges again may compare with the answer to nothing
+            self.taking.keeping.add(self.shared.rows, self.answers)
 
     def answer(self, question: Question) -> Mapping[str, Tensor]:
         """The answer to a question, checked; asked once.
@@ -116,7 +119,7 @@ class Asking:
     def _asked(self, contestant: Contestant, question: Question) -> Answer:
         given, variables, model = self._given(question), self.exam.dataset.variables, contestant.model
         with self.shared.shared.timed("model"):
-            if contestant.coverage is not None and isinstance(model, AnswersByQuestion):
+            if contestant.looked_up and isinstance(model, AnswersByQuestion):
                 values = checked_answer(model.answer_question(question, given), variables, question.held, given.count)
             else:
                 abduction = self._abduction if question.follows is None else None

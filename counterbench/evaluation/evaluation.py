@@ -17,6 +17,7 @@ from counterbench.evaluation.asked_again import DEPENDS, depends
 from counterbench.evaluation.asking import unanswered
 from counterbench.evaluation.baseline_cache import load_columns, prune, save_columns, touch
 from counterbench.evaluation.exam import SPLIT, Exam, prepare
+from counterbench.evaluation.kept_answers import Keeping, Manifest
 from counterbench.evaluation.missing import Incomplete, penalised
 from counterbench.evaluation.preservation import not_shown
 from counterbench.evaluation.row_skill import equal_to_truth, row_skill
@@ -41,6 +42,19 @@ MODEL = "model"
 
 
 @dataclass(frozen=True)
+class AskedBefore:
+    """What only asking a model tells, of one whose kept answers are judged again.
+
+    Args:
+        columns: scores of metrics that watch a model at work.
+        flags: what came of asking it again.
+    """
+
+    columns: Sequence[Column] = ()
+    flags: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """A record with what is behind it.
 
@@ -50,6 +64,7 @@ class Evaluation:
         group: (N,), cluster of each row of the test split.
         plan: the questions.
         shown: intervened variable -> the first answers, as they were judged.
+        kept: all answers and their list; None where they were not kept.
     """
 
     record: Record
@@ -57,10 +72,17 @@ class Evaluation:
     group: Tensor
     plan: Plan
     shown: dict[str, Shown]
+    kept: tuple[Keeping, Manifest] | None = None
 
 
 def evaluate(
-    contestant: Contestant, exam: Exam, *, batch_size: int | None = None, folder: Path | None = None
+    contestant: Contestant,
+    exam: Exam,
+    *,
+    batch_size: int | None = None,
+    folder: Path | None = None,
+    keeping: Keeping | None = None,
+    before: AskedBefore | None = None,
 ) -> Evaluation:
     """Ask one model all questions, beside the baselines, and judge the answers; then ask it about a few samples again.
 
@@ -69,12 +91,21 @@ def evaluate(
         exam: the questions and the judges.
         batch_size: how many samples at a time, None to choose; changes the speed, and the last digits of what a network answers.
         folder: where finished chunks are kept until the end, so that an interrupted run goes on; None for memory only.
+        keeping: keeps all answers, so that they can be judged again; None to forget them.
+        before: of answers that are judged again, what only asking could tell.
 
     Raises:
         ModelError: for an answer that is none. ConfigError: if the model answers none of the questions.
     """
     started = time.perf_counter()
-    taking = Taking(contestant.name, contestant, exam.make_metrics(contestant), folder, key_of(exam, contestant))
+    taking = Taking(
+        contestant.name,
+        contestant,
+        exam.make_metrics(contestant),
+        folder,
+        key_of(exam, contestant),
+        keeping=keeping,
+    )
     if not any(metric.cells for metric in taking.metrics):
         reasons = "; ".join(f"{what}: {why}" for what, why in _unavailable(taking).items())
         raise ConfigError(f"Nothing can be computed. {reasons}.")
@@ -86,7 +117,8 @@ def evaluate(
         doubts = [DEPENDS] if depends(contestant, exam, judged) else not_shown(contestant, untouched, exam, judged)
     begun = time.perf_counter()
     with one_thread(), threadpool_limits(1):  # another number of threads is another order of summation
-        columns = {MODEL: _with_failures(taking)}
+        before = before or AskedBefore()
+        columns = {MODEL: _in_order(exam, [*_with_failures(taking), *before.columns])}
         if not columns[MODEL]:
             raise ConfigError(f"{contestant.name} answered no question that {', '.join(exam.metrics)} could judge.")
         fresh = {reference.name: reference for reference in waiting}
@@ -94,8 +126,21 @@ def evaluate(
             columns[name] = known[name] if name in known else _kept(fresh[name])
         seconds["metrics"] = time.perf_counter() - begun
         group = exam.dataset.split(SPLIT).group
-        record = _record(exam, taking, columns, group, {**seconds, "start": started}, switched, doubts)
-    return Evaluation(record, columns[MODEL], group, exam.plan, taking.shown())
+        record = _record(
+            exam, taking, columns, group, {**seconds, "start": started}, switched, [*doubts, *before.flags]
+        )
+    kept = None
+    if keeping is not None:
+        notes = [*contestant.notes, *_oddities(taking, switched)]
+        kept = keeping, keeping.manifest(exam, contestant, notes=notes)
+        record = record.model_copy(update={"kept_answers": kept[1].hash})
+    return Evaluation(record, columns[MODEL], group, exam.plan, taking.shown(), kept)
+
+
+def _in_order(exam: Exam, columns: Sequence[Column]) -> list[Column]:
+    """Columns in the order of the exam's metrics."""
+    order = list(exam.metrics)
+    return sorted(columns, key=lambda column: order.index(column.metric))
 
 
 def _with_failures(taking: Taking) -> list[Column]:
@@ -179,7 +224,8 @@ def _record(
     notes = [*exam.dataset.notes, *_notes(exam, contestant), *_oddities(taking, switched)]
     return Record(
         title=contestant.title,
-        origin="model" if contestant.coverage is None else "answers",
+        origin="kept" if contestant.kept else "model" if contestant.coverage is None else "answers",
+        kept_answers=contestant.kept or None,
         coverage=None if contestant.coverage is None else Answered(**contestant.coverage),
         trained_on=None if source is None else str(source),
         inputs=exam.inputs(contestant),
@@ -254,6 +300,9 @@ def _untold(exam: Exam) -> dict[str, str]:
 
 def _oddities(taking: Taking, switched: bool) -> list[str]:
     """Frequent mistakes that no score names: images on another scale than grey levels, or out of range; a network left in training mode."""
+    assert taking.contestant is not None
+    if taking.contestant.kept:
+        return []  # its notes say what was seen when the model was asked
     reach, outside = taking.reach, taking.outside
     odd = "" if reach is None else wrong_scale(reach.tolist())
     clamped = (
@@ -274,6 +323,8 @@ def _unanswered(exam: Exam, taking: Taking, columns: list[Column]) -> dict[str, 
     assert contestant is not None
     reasons = unanswered(exam, contestant)
     answered = {column.metric for column in columns}
+    for name in exam.metrics.keys() - answered - {metric.name for metric in taking.metrics}:
+        reasons[name] = "it watches a model at work, and the record of these answers has none of its numbers"
     for metric in taking.metrics:
         name = metric.name
         if name not in answered and not metric.skipped:

@@ -124,6 +124,7 @@ class Exam:
             source=self.dataset.source,
             suite=self.suite.name,
             seed=self.seed,
+            exam_seed=self.dataset.exam_seed,
             limit=self.limit,
             metrics={name: dict(options) for name, options in self.metrics.items()},
             references=self.suite.references,
@@ -132,6 +133,7 @@ class Exam:
             plan=self.plan.hash,
             judges=self.judge_fingerprints,
             features={name: space.fingerprint for name, space in sorted(self.spaces.loaded.items())},
+            answers=contestant.kept or None,
             plugins=registry.plugin_hashes(),
             counterbench=counterbench.__version__,
         )
@@ -218,7 +220,15 @@ class Exam:
             ConfigError: for an option that a metric does not have.
         """
         setting = self.setting(_noise_widths(contestant))
-        return [_make(name, setting, options) for name, options in self.metrics.items()]
+        return [_make(name, setting, options) for name, options in self.metrics.items() if _watches(name, contestant)]
+
+
+def _watches(name: str, contestant: Contestant | None) -> bool:
+    """Whether a metric has something to look at: nobody is at work where answers are looked up, and noise is not kept with them."""
+    family = registry.metrics.get(name)
+    if contestant is None or not contestant.looked_up:
+        return True
+    return not family.needs_model and not (contestant.kept and family.needs_noise)
 
 
 def _make(name: str, setting: Setting, options: Mapping[str, Any]) -> Metric:
@@ -267,6 +277,7 @@ def prepare(
     limit: int | None = None,
     device: str = "auto",
     plan: Path | None = None,
+    exam_seed: int | None = None,
 ) -> Exam:
     """Fix the questions, the judges and the metrics.
 
@@ -280,13 +291,19 @@ def prepare(
         limit: ask about the first test samples only.
         device: auto, cpu, cuda, cuda:N or mps.
         plan: ask the questions in this file, instead of drawing them.
+        exam_seed: draws test individuals that are in no public split; None for the public ones.
 
     Raises:
         UnknownNameError: for an unknown dataset, source, suite or metric.
-        ConfigError: if the metrics can judge none of the questions.
+        ConfigError: if the metrics can judge none of the questions, or nobody can draw new individuals.
     """
     suite = find_suite(suite) if isinstance(suite, str) else suite
-    dataset = datasets.load(dataset, source, data_dir=data_dir) if isinstance(dataset, str) else dataset
+    if isinstance(dataset, str):
+        dataset = datasets.load(dataset, source, data_dir=data_dir, exam_seed=exam_seed)
+    elif exam_seed not in (None, dataset.exam_seed):
+        raise ConfigError(
+            f"The dataset was loaded with the exam seed {dataset.exam_seed}, and {exam_seed} is asked for; load it with that one."
+        )
     options = {name: suite.metrics.get(name, {}) for name in (suite.metrics if metrics is None else metrics)}
     if not options:
         raise ConfigError(f"No metric is given; choose some of: {', '.join(registry.metrics.names())}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from counterbench import datasets
@@ -19,6 +20,8 @@ def exam_of(
     device: str = "cpu",
     limit: int | None = None,
     dataset: Dataset | str | None = None,
+    suite: str | None = None,
+    metrics: Sequence[str] | None = None,
 ) -> Exam:
     """The exam that a record says it took.
 
@@ -28,6 +31,8 @@ def exam_of(
         device: where judges compute.
         limit: ask about the first samples only; None for as many as the record did.
         dataset: loaded already, or where its card is; None to look it up by the name in the record.
+        suite: a name or a file; None to look it up by the name in the record.
+        metrics: names; None for those of the record.
 
     Raises:
         RecordError: for a suite that this version does not have, or a dataset that is not in the catalogue: a path in a record is
@@ -39,15 +44,18 @@ def exam_of(
         raise RecordError(f"{error} If its card is in a file, give it with --dataset")
     if isinstance(dataset, str) and (declared := datasets.card(dataset).name) != inputs.dataset:
         raise RecordError(f"the card {dataset} declares {declared!r}; the record is about {inputs.dataset!r}")
-    if inputs.suite not in suite_paths():
-        raise RecordError(f"the suite {inputs.suite!r} is none of {', '.join(suite_paths())}")
+    if suite is None and inputs.suite not in suite_paths():
+        raise RecordError(
+            f"the suite {inputs.suite!r} is none of {', '.join(suite_paths())}. If it is in a file, give it with --suite"
+        )
     return prepare(
         dataset or inputs.dataset,
-        inputs.suite,
+        suite or inputs.suite,
         source=inputs.source,
         data_dir=data_dir,
-        metrics=list(inputs.metrics),
+        metrics=list(inputs.metrics if metrics is None else metrics),
         seed=inputs.seed,
+        exam_seed=inputs.exam_seed,
         limit=limit or inputs.limit,
         device=device,
     )

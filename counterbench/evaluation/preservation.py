@@ -46,6 +46,8 @@ def not_shown(contestant: Contestant, untouched: Untouched, exam: Exam, judged: 
         judged: question -> the answers that were judged, of the samples that are asked about again.
     """
     again = _Again(contestant, untouched, exam, judged)
+    if contestant.kept:
+        return []  # what was found when they were asked for stands in their record
     if contestant.coverage is not None:
         return [f"{NOT_SHOWN}: {_FILES}"] if again.followed else []
     with torch.no_grad():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterbench import plans
 from counterbench.errors import RecordError
+from counterbench.evaluation import kept_answers
 from counterbench.evaluation.evaluation import Evaluation
 from counterbench.records import totals
 from counterbench.records.record import RECORD, SAMPLES, TOTALS, Inputs, Record, read_record, write_record
@@ -44,12 +45,18 @@ def stored(folder: Path, inputs: Inputs) -> Record | None:
 
 
 def save(evaluation: Evaluation, folder: Path, *, picture: Figure | None = None) -> None:
-    """Write the scores, the questions and the picture, then the record: where there is a record, everything else is there too."""
+    """Write the scores, the questions, the picture and the answers, then the record: where there is a record, everything else is there too.
+    Answers that were kept by an earlier run are removed: they are not those of this record."""
     scores = write_samples(evaluation, folder / SAMPLES)
     totals.write(totals.of_table(scores, merge=True), folder / TOTALS)
     plans.save(evaluation.plan, folder / PLAN)
     if picture is not None:
         save_figure(picture, folder / GRID)
+    if evaluation.kept is None:
+        kept_answers.discard(folder)
+    else:
+        keeping, manifest = evaluation.kept
+        keeping.save(manifest, folder)
     write_record(evaluation.record, folder / RECORD)
     discard_chunks(folder)
 

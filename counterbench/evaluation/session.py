@@ -70,9 +70,9 @@ def _load(exam: Exam, takings: Sequence[Taking], positions: Sequence[Tensor]) ->
         start, rows = int(part[0]), exam.plan.index[part]
         waiting = []
         for taking in takings:
-            path = taking.path(start, rows)
+            path, keeping = taking.path(start, rows), taking.keeping
             stored = None if path is None else read_tensors(path)
-            if stored is None:
+            if stored is None or (keeping is not None and not keeping.has(start, taking.chunk(start, rows))):
                 waiting.append(taking)
             else:
                 taking.chunks[start], _ = stored
@@ -94,6 +94,8 @@ class _Session:
             for taking in waiting:
                 for metric in taking.metrics:
                     metric.reset()
+                if taking.keeping is not None:
+                    taking.keeping.forget()
             if self.exam.device.type == "cuda":
                 torch.cuda.empty_cache()
         start, rows = int(part[0]), self.exam.plan.index[part]
@@ -101,6 +103,8 @@ class _Session:
             for metric in taking.metrics:
                 tensors |= {f"{metric.name}/{state}": value.contiguous() for state, value in metric.dump().items()}
                 metric.reset()
+            if taking.keeping is not None:  # before its chunk: what is judged is kept
+                taking.keeping.store(start, taking.chunk(start, rows))
             path = taking.path(start, rows)
             if path is not None:
                 write_tensors(path, tensors, optional=taking.optional)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,9 @@ from counterbench.models.model import Contestant
 from counterbench.models.reachable import modules_of
 from counterbench.plans.question import Question
 from counterbench.runtime.versions import source_hash, versions
+
+if TYPE_CHECKING:
+    from counterbench.evaluation.kept_answers import Keeping
 
 REAL = "real"
 REACH = "reach"
@@ -56,6 +60,8 @@ class Taking:
         metrics: what judges it.
         folder: where its chunks are kept; None for memory only.
         key: hash of everything that decides its results.
+        optional: whether its chunks may be lost: those of a baseline only save time.
+        keeping: keeps its answers; None where they are judged and forgotten.
     """
 
     name: str
@@ -65,18 +71,23 @@ class Taking:
     key: str
     chunks: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     optional: bool = False
-    """Whether its chunks may be lost: those of a baseline only save time."""
+    keeping: Keeping | None = None
 
     def needs(self, question: Question) -> bool:
-        """Whether a metric judges the answer to this question, or to one that begins with it."""
+        """Whether a metric judges the answer to this question, or to one that begins with it; where answers are kept, another metric of
+        the same kinds of question may judge them later."""
+        if self.keeping is not None and question.kind in kinds_asked(self.metrics):
+            return True
         return any(_judges(metric, question) for metric in self.metrics if metric.cells)
 
-    def path(self, start: int, rows: Tensor) -> Path | None:
-        """Where the chunk that begins at position `start` of the plan is kept."""
-        if self.folder is None:
-            return None
+    def chunk(self, start: int, rows: Tensor) -> str:
+        """Name of the chunk that begins at position `start` of the plan: another one wherever its content may differ."""
         digest = hashlib.sha256(f"{self.key} {rows.tolist()}".encode()).hexdigest()
-        return self.folder / f"chunk-{start:06d}-{digest[:24]}.safetensors"
+        return f"{start:06d}-{digest[:24]}"
+
+    def path(self, start: int, rows: Tensor) -> Path | None:
+        """Where that chunk is kept."""
+        return None if self.folder is None else self.folder / f"chunk-{self.chunk(start, rows)}.safetensors"
 
     def columns(self) -> list[Column]:
         """All numbers, from all chunks in their order."""
@@ -144,6 +155,12 @@ def _judges(metric: Metric, question: Question) -> bool:
     if question.kind == "null" and metric.null_cycles is not None and question.cycle > metric.null_cycles:
         return False
     return question.kind in metric.asks or (question.kind == "single" and bool(metric.asks & {"return", "pair"}))
+
+
+def kinds_asked(metrics: Sequence[Metric]) -> set[str]:
+    """Kinds of question that some metrics judge, and what those begin with."""
+    kinds: set[str] = {kind for metric in metrics if metric.cells for kind in metric.asks}
+    return kinds | {"single"} if kinds & {"return", "pair"} else kinds
 
 
 def key_of(exam: Exam, contestant: Contestant | None) -> str:

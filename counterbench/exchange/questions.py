@@ -80,6 +80,7 @@ class ExamInputs(Declaration):
     source: str
     suite: Suite
     seed: int = Field(ge=0)
+    exam_seed: int | None = Field(None, ge=0, le=2**32 - 1)
     limit: int | None = Field(ge=1)
     plan: str
     """SHA-256 of all questions."""
@@ -158,6 +159,7 @@ def export(exam: Exam, folder: Path) -> int:
         source=dataset.source,
         suite=exam.suite,
         seed=exam.seed,
+        exam_seed=dataset.exam_seed,
         limit=exam.limit,
         plan=exam.plan.hash,
         pixels=dataset.split(SPLIT).fingerprint,

@@ -78,6 +78,7 @@ def ready(
         data_dir=data_dir,
         metrics=None,
         seed=inputs.seed,
+        exam_seed=inputs.exam_seed,
         limit=inputs.limit,
         device=device,
     )

@@ -107,7 +107,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Board:
-    """All records of one dataset, source and suite.
+    """All records of one dataset, source and suite, about the same test individuals.
 
     Args:
         dataset: of all records.
@@ -119,6 +119,7 @@ class Board:
         ends: baseline -> number -> its estimate, floors first.
         notes: what a reader must know.
         ranking: the paired differences behind the ranks.
+        exam_seed: of all records; None where they are about the public test individuals.
     """
 
     dataset: str
@@ -130,11 +131,18 @@ class Board:
     ends: Mapping[str, Mapping[Key, Estimate]]
     notes: tuple[str, ...] = ()
     ranking: Ranking = Ranking()  # noqa: RUF009 - frozen
+    exam_seed: int | None = None
 
     @property
     def name(self) -> str:
         """Of its files: whatever a record says, they stay in their folder."""
-        return slug(f"{self.dataset}-{self.source}-{self.suite}")
+        exam = "" if self.exam_seed is None else f"-exam-{self.exam_seed}"
+        return slug(f"{self.dataset}-{self.source}-{self.suite}{exam}")
+
+    @property
+    def exam(self) -> str:
+        """The suite, and the exam seed where there is one."""
+        return self.suite + ("" if self.exam_seed is None else f", exam seed {self.exam_seed}")
 
     def best_rank(self, key: Key) -> int | None:
         """The best rank of a model in one number: more than 1 where a baseline is better."""
@@ -174,7 +182,7 @@ def build(paths: Sequence[Path], resamples: int = RESAMPLES) -> list[Board]:
     Raises:
         RecordError: if none is left.
     """
-    boards: dict[tuple[str, str, str], list[tuple[Path, Record]]] = {}
+    boards: dict[tuple[str, str, str, int], list[tuple[Path, Record]]] = {}
     refused = []
     for path in paths:
         try:
@@ -183,12 +191,17 @@ def build(paths: Sequence[Path], resamples: int = RESAMPLES) -> list[Board]:
             refused.append(str(error))
             continue
         inputs = record.inputs
-        boards.setdefault((inputs.dataset, inputs.source, inputs.suite), []).append((path, record))
+        exam = _PUBLIC if inputs.exam_seed is None else inputs.exam_seed
+        boards.setdefault((inputs.dataset, inputs.source, inputs.suite, exam), []).append((path, record))
     if not boards:
         raise RecordError(f"There is nothing to show: {refused[0] if refused else 'no record was given.'}")
     for why in refused:
         warnings.warn(one_line(f"left out of the boards: {why}"), RecordWarning, stacklevel=2)
     return [_board(*names, given, resamples) for names, given in sorted(boards.items())]
+
+
+_PUBLIC = -1
+"""Stands for no exam seed where boards are sorted."""
 
 
 def _plausible(path: Path) -> Record:
@@ -200,8 +213,15 @@ def _plausible(path: Path) -> Record:
     return record
 
 
-def _board(dataset: str, source: str, suite: str, given: Sequence[tuple[Path, Record]], resamples: int) -> Board:
+def _board(
+    dataset: str, source: str, suite: str, exam: int, given: Sequence[tuple[Path, Record]], resamples: int
+) -> Board:
     given, notes = _once(given)
+    exam_seed = None if exam == _PUBLIC else exam
+    if exam_seed is not None:
+        notes.append(
+            f"the test individuals are in no public split: the exam seed {exam_seed} draws them (evaluate --exam-seed {exam_seed})"
+        )
     names = _names([record for _, record in given])
     every = [NamedRecord(name, record, path) for name, (path, record) in zip(names, given, strict=True)]
     every, others = _of_one_meaning(every)
@@ -219,7 +239,7 @@ def _board(dataset: str, source: str, suite: str, given: Sequence[tuple[Path, Re
     )
     told = tuple(one_line(without_folders(note)) for note in (*notes, *ranking.notes, *more))
     lines = _lines(rows, [one for one in every if one not in records], ranking)
-    return Board(dataset, source, suite, columns, tuple(rows), lines, ends, told, ranking)
+    return Board(dataset, source, suite, columns, tuple(rows), lines, ends, told, ranking, exam_seed)
 
 
 def _from_the_top(skill: Estimate | None) -> tuple[bool, float]:
@@ -317,6 +337,8 @@ def _marks(record: Record) -> tuple[str, ...]:
     if record.coverage is not None:
         usable, asked = (sum(counts.get(name, 0) for counts in record.coverage.rounds) for name in ("usable", "asked"))
         marks.append(f"answers from files: {usable:,} of {asked:,} can be used")
+    if record.origin == "kept":
+        marks.append("judged again from the answers that were kept")
     if record.row_skill is not None:
         silent = [part.intervened for part in record.row_skill.parts if part.skill is None and not part.left_out]
         marks += [f"no answer to {', '.join(f'do({name})' for name in silent)}, which counts -1"] * bool(silent)

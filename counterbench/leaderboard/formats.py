@@ -54,7 +54,7 @@ def markdown(board: Board) -> str:
     """One table per metric: numbers in rows, models in columns, floors and ceilings apart."""
     ends = list(board.ends)
     lines = [
-        f"# {_plain_text(f'{board.dataset} / {board.source}, suite {board.suite}')}",
+        f"# {_plain_text(f'{board.dataset} / {board.source}, suite {board.exam}')}",
         "",
         *_summary(board),
         "",
@@ -135,7 +135,7 @@ def to_csv(boards: Iterable[Board]) -> str:
     writer.writeheader()
     for board in boards:
         for line in _lines(board):
-            line = {"dataset": board.dataset, "source": board.source, "suite": board.suite, **line}
+            line = {"dataset": board.dataset, "source": board.source, "suite": board.exam, **line}
             writer.writerow({name: _no_formula(cell) if isinstance(cell, str) else cell for name, cell in line.items()})
     return text.getvalue()
 
@@ -198,6 +198,7 @@ def _board(board: Board) -> dict[str, Any]:
         "dataset": board.dataset,
         "source": board.source,
         "suite": board.suite,
+        **({} if board.exam_seed is None else {"exam_seed": board.exam_seed}),
         "notes": list(board.notes),
         "order": [
             {

@@ -45,7 +45,7 @@ BETTER = {
 
 def title(board: Board) -> str:
     """What a board is about."""
-    return one_line(f"{board.dataset} / {board.source}, suite {board.suite}")
+    return one_line(f"{board.dataset} / {board.source}, suite {board.exam}")
 
 
 def index(boards: Sequence[Board]) -> dict[str, Any]:
@@ -238,6 +238,7 @@ def _facts(record: Record) -> list[tuple[str, str]]:
         ),
         ("plan", f"SHA-256 {inputs.plan}"),
         ("seed", str(inputs.seed)),
+        *([] if inputs.exam_seed is None else [("exam seed", str(inputs.exam_seed))]),
         (
             "trained on",
             ", ".join(f"{key} {value}" for key, value in training.items() if value not in (None, [], {})) or "-",

@@ -14,7 +14,7 @@ from counterbench.records.intervals import Ratios, value_of
 from counterbench.records.record import SAMPLES, Record, called, file_of, read_record
 from counterbench.records.totals import Key, Totals
 
-_SAME = ("dataset", "source", "plan", "data", "judges", "features", "counterbench")
+_SAME = ("dataset", "source", "exam_seed", "plan", "data", "judges", "features", "counterbench")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def require_comparable(first: Record, second: Record, one: Path, other: Path) ->
             a, b = ({key: value for key, value in given.items() if key != "card"} for given in (a, b))
         if a != b:
             raise RecordError(
-                f"{one} and {other} cannot be compared: the field {field!r} differs ({short(a)} against {short(b)}). Evaluate both with the same dataset, source, suite, seed and limit."
+                f"{one} and {other} cannot be compared: the field {field!r} differs ({short(a)} against {short(b)}). Evaluate both with the same dataset, source, suite, seeds and limit."
             )
 
 

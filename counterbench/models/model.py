@@ -145,6 +145,13 @@ class Contestant:
     """Which questions it answers, where it is answers from files."""
     code: object = None
     """What was given, where `model` wraps it."""
+    kept: str = ""
+    """SHA-256 of the kept answers that it is; empty where it is none."""
+
+    @property
+    def looked_up(self) -> bool:
+        """Whether its answers were made before and are looked up, so that nobody can be asked anything else."""
+        return self.coverage is not None or bool(self.kept)
 
     def __post_init__(self) -> None:
         if self.pixel_temperature is not None:

@@ -66,9 +66,9 @@ def draw_all(
     """
     albums: dict[str, Album] = {}
     own = {_weights_in(path): path for path in trained}
-    loaded: dict[tuple[str, str], Dataset] = {}  # what a dataset has worked out serves all of its boards
+    loaded: dict[tuple[str, str, int | None], Dataset] = {}  # what a dataset has worked out serves all of its boards
     for board in boards:
-        key = board.dataset, board.source
+        key = board.dataset, board.source, board.exam_seed
         for row in board.rows:  # the first whose exam can be taken here decides what is shown
             try:
                 exam = exam_of(

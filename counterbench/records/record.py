@@ -188,6 +188,9 @@ class RowSkillNumber(Estimate):
     references: dict[str, Estimate] = Field(description="the same of the baselines")
 
 
+_SELDOM = ("exam_seed", "answers")
+
+
 class Inputs(_Part):
     """Everything that decides the numbers. Two records with equal inputs answer the same questions with the same model."""
 
@@ -198,6 +201,12 @@ class Inputs(_Part):
     source: str
     suite: str
     seed: int = Field(ge=0)
+    exam_seed: int | None = Field(
+        None,
+        ge=0,
+        le=2**32 - 1,
+        description="draws test individuals that are in no public split; null for the public ones. Records are comparable only where it is the same",
+    )
     limit: int | None = Field(ge=1)
     metrics: dict[str, dict[str, Any]] = Field(description="metric -> its options")
     references: int = Field(ge=1, description="real training images that answers are compared with")
@@ -208,13 +217,17 @@ class Inputs(_Part):
     plan: str = Field(description="SHA-256 of all questions")
     judges: dict[str, list[str]] = Field(description="variable -> what decides each judge's answers")
     features: dict[str, str] = Field(description="feature space -> what decides its vectors")
+    answers: str | None = Field(
+        None, description="SHA-256 of the kept answers that were judged; null where the model was asked"
+    )
     plugins: dict[str, str] = Field(description="plug-in components in use -> SHA-256 of their source")
     counterbench: str
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the canonical JSON."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """SHA-256 of the canonical JSON; what is null in most records is left out where it is."""
+        content = {k: v for k, v in self.model_dump(mode="json").items() if v is not None or k not in _SELDOM}
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -234,8 +247,11 @@ class Record(_Part):
 
     schema_version: Literal[5] = SCHEMA_VERSION
     title: str
-    origin: Literal["model", "answers"] = Field(
-        description="whether a model was asked, or answers from files were judged"
+    origin: Literal["model", "answers", "kept"] = Field(
+        description="whether a model was asked, answers from files were judged, or a model's kept answers were judged again"
+    )
+    kept_answers: str | None = Field(
+        None, description="SHA-256 of the model's answers that were kept beside this record, or that it was judged from"
     )
     coverage: Answered | None = Field(
         description="of answers from files: which questions they answer; null for a model"

@@ -148,9 +148,10 @@ def _heading(record: Record) -> Text:
     what = "test images" if _has_images(record) else "test samples"
     sample = f"all {record.images} {what}" if whole else f"{record.images} of {record.test_images} {what}"
     asked = ", ".join(f"{count} {kind}" for kind, count in record.questions.items())
+    exam = "" if inputs.exam_seed is None else f", exam seed {inputs.exam_seed}"
     return Text.assemble(
         (printable(record.title), "bold"),
-        f"\n{inputs.dataset}/{inputs.source}, suite {inputs.suite}, {sample}, seed {inputs.seed}\n",
+        f"\n{inputs.dataset}/{inputs.source}, suite {inputs.suite}, {sample}, seed {inputs.seed}{exam}\n",
         f"questions: {asked}; {record.clusters} independent units\n\n",
         *_head_line(record),
     )

@@ -73,13 +73,26 @@ def units_of(path: Path) -> np.ndarray:
     return units
 
 
+def scores_of(path: Path, metrics: Collection[str]) -> dict[Key, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Number -> (rows, scores, what they are relative to), of some metrics, from the scores per sample in a file.
+
+    Raises:
+        RecordError: if it is missing or damaged.
+    """
+    scores = table(path, ("row", "score", "relative_to"))
+    numbers, keys = _numbered(scores)
+    columns = [scores[name].to_numpy() for name in ("row", "score", "relative_to")]
+    found = {key: numbers == number for number, key in keys.items() if key[0] in metrics}
+    return {key: (columns[0][lines], columns[1][lines], columns[2][lines]) for key, lines in found.items()}
+
+
 def wrong_rows(record: Path, test_images: int, *, of_sets: Collection[Key] = ()) -> Iterator[str]:
     """What cannot be in the scores per sample beside a record, if there are any: rows that do not exist, or twice in one number.
 
     Args:
         record: the record's file.
         test_images: how many rows the test split has.
-        of_sets: numbers of whole sets, in which an image may have several answers.
+        of_sets: numbers in which an image may have several answers: those of whole sets, and costs.
 
     Raises:
         RecordError: if the scores are damaged.

@@ -142,8 +142,9 @@ def scores(path: Path, record: Record) -> tuple[list[str], list[str]]:
     """Whether the scores beside a record give its numbers and its intervals: (problems, notes)."""
     try:
         stored = totals.read(path, merge=True)
-        of_sets = {number.key for number in record.numbers if number.statistic != "mean"}
-        rows = list(totals.wrong_rows(path, record.test_images, of_sets=of_sets))
+        # Sets may hold an image several times, and so do costs: of every question about it.
+        several = {n.key for n in record.numbers if n.statistic != "mean" or n.role == "resource"}
+        rows = list(totals.wrong_rows(path, record.test_images, of_sets=several))
     except RecordError as error:
         missing = not any(totals.beside(path, name).exists() for name in (SAMPLES, TOTALS))
         return ([], ["no scores beside it"]) if missing else ([str(error)], [])

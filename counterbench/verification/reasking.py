@@ -197,7 +197,8 @@ def _carried_by_few(made: Evaluation) -> set[Key]:
     few = set()
     for column in made.columns:
         if column.cell.kind == "skill":
-            errors = np.bincount(made.group[column.index].numpy(), column.reference.numpy())
+            _, unit = np.unique(made.group[column.index].numpy(), return_inverse=True)
+            errors = np.bincount(unit, column.reference.numpy())
             if errors.sum() ** 2 < FEWEST * (errors**2).sum():
                 few.add(column.cell.key_of(column.metric))
     return few

@@ -614,3 +614,24 @@ def test_no_name_leads_out_of_the_output(tmp_path):
     folder = results_folder.folder_of(inputs, tmp_path)
     assert folder.parents[2] == tmp_path
     assert folder.resolve().is_relative_to(tmp_path.resolve())
+
+
+def test_answers_are_kept_and_judged_again_without_the_model(run, tmp_path):
+    """A record that was made without its answers is made again; a second time it is shown."""
+    result = run(*EVALUATE)
+    (folder,) = (tmp_path / "results" / "toy-formula" / "quick").iterdir()
+    assert run("rejudge", str(folder)).stderr.startswith("counterbench: There are no kept answers in")
+    result = run(*EVALUATE, "--keep-answers")
+    assert "Keeping the answers needs about" in result.stderr
+    assert "made again to keep them" in result.stderr
+    assert (folder / "answers.json").is_file()
+    assert "was made before; showing it" in run(*EVALUATE, "--keep-answers").stderr
+    before = json.loads((folder / "record.json").read_text())
+    result = run("rejudge", str(folder), "--json", "-q", "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    judged = json.loads(result.stdout)
+    assert (judged["origin"], judged["numbers"]) == ("kept", before["numbers"])
+    assert json.loads((folder / "record.json").read_text()) == before
+    result = run("rejudge", str(folder / "record.json"), "--metric", "composition", "--output", "elsewhere", "-q")
+    assert "judged again from the answers" in result.stdout
+    assert [path.name for path in tmp_path.rglob("elsewhere/*/*/*/record.json")] == ["record.json"]

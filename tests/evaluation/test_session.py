@@ -45,6 +45,7 @@ def own_cache(tmp_path, monkeypatch):
 def asked_once(monkeypatch):
     """Calls are counted here, so nobody is asked again at the end; tests/evaluation/test_asking.py is about that."""
     monkeypatch.setattr("counterbench.evaluation.evaluation.depends", lambda *_: False)
+    monkeypatch.setattr("counterbench.evaluation.evaluation.not_shown", lambda *_: [])
 
 
 @pytest.fixture

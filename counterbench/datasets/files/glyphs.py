@@ -90,6 +90,36 @@ def _without_specks(ink: np.ndarray) -> np.ndarray:
     return np.isin(parts, 1 + np.flatnonzero(areas > 0.08 * areas.max()))
 
 
+BEND = (2, 4, 4)
+"""Shape of a bend: how far the knots of a grid move to the right and down, in standard deviations."""
+_BEND_SPREAD, _BEND_MOST = 0.06, 2.0  # standard deviation in half sides of the picture, and where draws are cut
+
+
+def bent(strokes: Tensor, bend: Tensor) -> Tensor:
+    """Deform traced strokes smoothly, and so that they can be deformed back: no line is torn, and none crosses another.
+
+    Args:
+        strokes: (N, S, S).
+        bend: (N, 2, 4, 4), standard normal draws.
+
+    Returns:
+        (N, S, S), float64.
+    """
+    grid = displaced(bend, strokes.shape[-1])
+    sampled = functional.grid_sample(
+        strokes[:, None].double(), grid, mode="bilinear", padding_mode="zeros", align_corners=True
+    )
+    return sampled[:, 0]
+
+
+def displaced(bend: Tensor, side: int) -> Tensor:
+    """Where every sample of a bent picture comes from: (N, side, side, 2), right and down, from -1 to 1."""
+    knots = _BEND_SPREAD * bend.double().clamp(-_BEND_MOST, _BEND_MOST)
+    shift = functional.interpolate(knots, (side, side), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+    at = torch.linspace(-1, 1, side, dtype=torch.float64)
+    return torch.stack(torch.meshgrid(at, at, indexing="xy"), -1) + shift
+
+
 def posed(strokes: Tensor, pose: Tensor) -> Tensor:
     """Rotate, slant, scale and shift traced strokes onto the 4x outline grid.
 
