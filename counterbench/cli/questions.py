@@ -123,9 +123,7 @@ def evaluate(
         )
     else:
         say("This evaluation was made before; showing it (--overwrite always makes it again).")
-    print_record(record, as_json, detail)
-    if not as_json:
-        say(f"\nrecord, scores per sample and picture: {folder}  ({record.seconds['total']:.0f} s on {record.device})")
+    _tell(record, folder, as_json, detail)
 
 
 @main.command()
@@ -166,9 +164,14 @@ def rejudge(
     )
     folder = results_folder.folder_of(again.exam.inputs(again.contestant), output)
     judged = evaluate_into(folder, again.contestant, again.exam, batch_size=batch_size, before=again.before)
-    print_record(judged, as_json, detail)
+    _tell(judged, folder, as_json, detail)
+
+
+def _tell(record: Any, folder: Path, as_json: bool, detail: bool) -> None:
+    """A record that was made, and where it lies."""
+    print_record(record, as_json, detail)
     if not as_json:
-        say(f"\nrecord, scores per sample and picture: {folder}  ({judged.seconds['total']:.0f} s on {judged.device})")
+        say(f"\nrecord, scores per sample and picture: {folder}  ({record.seconds['total']:.0f} s on {record.device})")
 
 
 @main.group()

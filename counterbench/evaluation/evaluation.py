@@ -112,7 +112,7 @@ def evaluate(
         raise ConfigError(f"Nothing can be computed. {reasons}.")
     known, waiting = _references(exam)
     with evaluation_mode(contestant.model) as switched, exact_convolutions():
-        untouched = Untouched(contestant.model, code=contestant.code)
+        untouched = None if contestant.looked_up else Untouched(contestant.model, code=contestant.code)
         seconds = examine(exam, [taking, *waiting], batch_size=batch_size)
         judged = taking.judged()
         doubts = [DEPENDS] if depends(contestant, exam, judged) else not_shown(contestant, untouched, exam, judged)

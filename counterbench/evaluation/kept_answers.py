@@ -15,13 +15,12 @@ from torch import Tensor
 
 from counterbench import models
 from counterbench.catalog.reading import Declaration
-from counterbench.causal.chance import Generator
 from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Image
-from counterbench.errors import DataError, ModelError, RecordError
+from counterbench.errors import DataError, RecordError
 from counterbench.evaluation.exam import Exam
 from counterbench.evaluation.taking import kinds_asked
-from counterbench.models.model import Contestant
+from counterbench.models.model import Contestant, LookedUp
 from counterbench.plans.plan import Plan
 from counterbench.plans.question import Question
 from counterbench.runtime.progress import bar
@@ -220,7 +219,7 @@ def is_kept(folder: Path, sha256: str | None) -> bool:
         return False
 
 
-class KeptAnswers:
+class KeptAnswers(LookedUp):
     """A model that knows the answers that were kept, and no others.
 
     Args:
@@ -230,6 +229,8 @@ class KeptAnswers:
         variables: names of all variables.
         image: that which is an image; "" where there is none.
     """
+
+    what = "Kept answers"
 
     def __init__(self, folder: Path, manifest: Manifest, plan: Plan, *, variables: Collection[str], image: str):
         self.folder, self.manifest, self.variables, self.image = folder, manifest, tuple(variables), image
@@ -303,13 +304,3 @@ class KeptAnswers:
         begun = int(self._ends[number]) - self.manifest.shards[number].images
         values = {variable: self._loaded[1][f"{name}/{variable}"][positions - begun] for variable in self.variables}
         return {key: value.float() if key == self.image else value for key, value in values.items()}
-
-    def counterfactual(
-        self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
-    ) -> dict[str, Tensor]:
-        """Only the questions of the plan were answered; see :meth:`answer_question`.
-
-        Raises:
-            ModelError: always.
-        """
-        raise ModelError("Kept answers are looked up question by question; they answer nothing else.")

@@ -36,20 +36,22 @@ _MOVED = 1e-3
 _FILES = "answers from files cannot be asked for again from somebody who had not seen the photographs"
 
 
-def not_shown(contestant: Contestant, untouched: Untouched, exam: Exam, judged: Mapping[str, Values]) -> list[str]:
+def not_shown(
+    contestant: Contestant, untouched: Untouched | None, exam: Exam, judged: Mapping[str, Values]
+) -> list[str]:
     """Why numbers of preservation tell nothing of a model, as flags of its record; nothing where they do.
 
     Args:
         contestant: who was examined; answers from files cannot be asked for again.
-        untouched: the model as it was before.
+        untouched: the model as it was before; None for answers that are looked up, whom nobody can ask.
         exam: the questions.
         judged: question -> the answers that were judged, of the samples that are asked about again.
     """
+    if untouched is None:
+        # Of kept answers, what was found when they were asked for stands in their record.
+        followed = any(one.follows is not None and one.name in judged for one in exam.plan.questions)
+        return [f"{NOT_SHOWN}: {_FILES}"] if followed and not contestant.kept else []
     again = _Again(contestant, untouched, exam, judged)
-    if contestant.kept:
-        return []  # what was found when they were asked for stands in their record
-    if contestant.coverage is not None:
-        return [f"{NOT_SHOWN}: {_FILES}"] if again.followed else []
     with torch.no_grad():
         reasons = [reason for check in (again.remembers, again.carries, again.shortens) if (reason := check())]
     return [f"{NOT_SHOWN}: {without_folders(reason)}" for reason in reasons]

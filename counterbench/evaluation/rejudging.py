@@ -19,7 +19,7 @@ from counterbench.evaluation.taking import kinds_asked
 from counterbench.metrics.base import Cell, Column
 from counterbench.models.model import Contestant
 from counterbench.records import totals
-from counterbench.records.record import SAMPLES, UNSTEADY, Number, Record, file_of, read_record
+from counterbench.records.record import FOUND_BY_ASKING, SAMPLES, Number, Record, file_of, read_record
 
 _NOTE = (
     "judged again from the answers that were kept when the model was asked; what only asking tells (costs, the metric abduction, whether "
@@ -130,7 +130,7 @@ def _before(record: Record, path: Path, exam: Exam, metrics: Collection[str]) ->
         fields = {name: getattr(number, name) for name in Cell.__dataclass_fields__ if name in Number.model_fields}
         cell = cells.get(number.key) or Cell(**fields)  # numbers of a model's own noise cannot be listed without it
         columns.append(Column(number.metric, cell, rows, score, reference=relative_to))
-    return AskedBefore(columns, [flag for flag in record.flags if flag.startswith(UNSTEADY)])
+    return AskedBefore(columns, [flag for flag in record.flags if flag.startswith(FOUND_BY_ASKING)])
 
 
 def _contestant(record: Record, answers: KeptAnswers, manifest: Manifest) -> Contestant:

@@ -80,7 +80,7 @@ class Taking:
         the same kinds of question may judge them later."""
         if self.keeping is not None and question.kind in kinds_asked(self.metrics):
             return True
-        return any(_judges(metric, question) for metric in self.metrics if metric.cells)
+        return any(_judges(metric, question) for metric in self.metrics)
 
     def chunk(self, start: int, rows: Tensor) -> str:
         """Name of the chunk that begins at position `start` of the plan: another one wherever its content may differ."""
@@ -161,7 +161,7 @@ class Taking:
 def _judges(metric: Metric, question: Question) -> bool:
     if question.kind == "null" and metric.null_cycles is not None and question.cycle > metric.null_cycles:
         return False
-    return question.kind in metric.asks or (question.kind == "single" and bool(metric.asks & {"return", "pair"}))
+    return question.kind in kinds_asked([metric])
 
 
 def kinds_asked(metrics: Sequence[Metric]) -> set[str]:

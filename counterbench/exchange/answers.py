@@ -16,10 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterbench.causal.chance import Generator
 from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Image
-from counterbench.errors import DataError, ModelError
+from counterbench.errors import DataError
 from counterbench.evaluation.exam import SPLIT, Exam
 from counterbench.exchange.questions import (
     BEGUN,
@@ -31,6 +30,7 @@ from counterbench.exchange.questions import (
     read_value,
 )
 from counterbench.models.baselines import Identity
+from counterbench.models.model import LookedUp
 from counterbench.plans.question import Question, all_of
 from counterbench.runtime.progress import bar
 from counterbench.storage.files import read_bounded, require_inside, require_regular, sha256_of_file
@@ -82,7 +82,7 @@ class Coverage:
         return summary + (f" ({', '.join(wrong)})" if wrong else "") + extra
 
 
-class AnswerFolder:
+class AnswerFolder(LookedUp):
     """A model that lies in a folder: it knows the questions that were asked, and no others.
 
     Args:
@@ -92,6 +92,8 @@ class AnswerFolder:
     Raises:
         DataError: for a list of claims that cannot be, when it is read.
     """
+
+    what = "Answers from files"
 
     def __init__(self, exam: Exam, folder: Path):
         self.exam, self.folder = exam, folder
@@ -311,16 +313,6 @@ class AnswerFolder:
         }
         held = {name: value.to(dtypes[name]) for name, value in question.held.items()}
         return {**values, **held, self.image.name: torch.from_numpy(images)}
-
-    def counterfactual(
-        self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
-    ) -> dict[str, Tensor]:
-        """Only the questions of the plan were answered; see :meth:`answer_question`.
-
-        Raises:
-            ModelError: always.
-        """
-        raise ModelError("Answers from files are looked up question by question; they answer nothing else.")
 
     def pixels(self, name: str) -> np.ndarray:
         """The image of an answer, (C, H, W), float32, as it was written."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -73,6 +73,23 @@ class Fingerprinted(Protocol):
     def fingerprint(self) -> str | None:
         """Text or a hash; None where there is nothing to say."""
         ...
+
+
+class LookedUp:
+    """Answers that were made before: they are looked up question by question, and nobody can be asked anything else."""
+
+    what: ClassVar[str]
+    """What they are, in words."""
+
+    def counterfactual(
+        self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
+    ) -> dict[str, Tensor]:
+        """Only the questions of the plan were answered.
+
+        Raises:
+            ModelError: always.
+        """
+        raise ModelError(f"{self.what} are looked up question by question; they answer nothing else.")
 
 
 def can_answer(model: Model, intervened: Collection[str]) -> bool:

@@ -33,6 +33,8 @@ UNSTEADY = "answers depend on"
 NOT_SHOWN = "preservation is not shown"
 """How the flags of a record begin of whose numbers of preservation a copy, noise or another question says something else: those have no
 rank."""
+FOUND_BY_ASKING = (UNSTEADY, NOT_SHOWN)
+"""How the flags begin that only asking a model again can find."""
 
 TARGETS = {"one": 1.0, "zero": 0.0, "half": 0.5}
 """The best value of a number that is best in the middle, by its direction."""

@@ -10,7 +10,7 @@ from counterbench.errors import ConfigError, DataError, RecordError
 from counterbench.evaluation import kept_answers, rejudging, results_folder, session
 from counterbench.evaluation.kept_answers import ANSWERS, MANIFEST, Keeping, read_manifest
 from counterbench.models.model import Contestant
-from counterbench.records.record import UNSTEADY, read_record
+from counterbench.records.record import NOT_SHOWN, UNSTEADY, read_record
 from counterbench.storage.files import UNFINISHED
 from counterbench.storage.tensors import read_tensors, write_tensors
 from counterbench.verification import consistency
@@ -112,6 +112,18 @@ def test_flags_and_costs_are_those_of_the_record(toy, tmp_path):
     costs = [[n for n in record.numbers if n.metric == "cost"] for record in (made, judged)]
     assert costs[0]
     assert costs[0] == costs[1]
+
+
+def test_what_is_not_shown_of_preservation_stays_so(toy, tmp_path):
+    """Nobody can be asked again, so what asking had found goes with the answers."""
+
+    class Shortcut(Scm):
+        def counterfactual(self, factual, interventions, generator=None):
+            return super().counterfactual(factual, interventions, generator) if interventions else dict(factual)
+
+    made = take(toy, tmp_path / "m", who=Contestant("m", Shortcut(toy))).record
+    assert any(flag.startswith(NOT_SHOWN) for flag in made.flags)
+    assert again(tmp_path / "m").record.flags == made.flags
 
 
 def test_another_judge_gives_what_it_gives_when_the_model_is_asked(toy, tmp_path, monkeypatch):
