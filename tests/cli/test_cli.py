@@ -185,8 +185,8 @@ def test_a_suite_that_asks_too_little_says_what_is_skipped(run, tmp_path):
         (("--plugin", "nothing.py", "list"), "no such file"),
         (("train", "--model", "vae", "--device", "warp"), "Unknown device 'warp'"),
         (
-            ("train-judges", "--variable", "thickness", "--output", "o"),
-            "choose a categorical variable of morphomnist: digit",
+            ("train-judges", "--variable", "thikness", "--output", "o"),
+            "choose a variable of morphomnist: thickness, intensity, digit",
         ),
         (("data", "prepare", "--split", "tests"), "Did you mean 'test'?"),
     ],
