@@ -17,6 +17,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from counterbench import datasets
+from counterbench.catalog.agreement import SHORTCUT, measured_agreement
 from counterbench.leaderboard import board, formats
 from counterbench.leaderboard.pages import BETTER
 from counterbench.plugins import registry
@@ -71,6 +72,8 @@ SHEETS = {"celeba-simple": "portraits", "celeba-complex": "portraits", "adni": "
 """Datasets whose samples are drawn for the documentation: card -> source."""
 GRIDS = {"adni": ("hvae", {"ventricular_volume": "90"}), "celeba-complex": ("hvae", {"male": "1", "young": "0"})}
 """card -> the model and the intervention of a grid of answers."""
+AGREEMENT, EXACT_AGREEMENT = 0.8, 0.6
+"""Kendall's tau that the estimate should reach over all rows, and among those that lose nothing."""
 BEGIN, END = "<!-- table: made by docs/make.py -->", "<!-- end of table -->"
 SKILLS, SKILLS_END = "<!-- row skills: made by docs/make.py -->", "<!-- end of row skills -->"
 TEMPLATES = Environment(
@@ -293,6 +296,28 @@ def skills() -> str:
     return "\n".join(lines)
 
 
+def estimate_page() -> str:
+    """How well the estimate orders rows, on every rendered source."""
+    known = measured_agreement()
+    below = [name for name, one in known.items() if one.tau[0] < AGREEMENT]
+    worse = [name for name, one in known.items() if one.exact[0] < EXACT_AGREEMENT]
+    told = [
+        f"Asked for are tau of {AGREEMENT} over all rows and {EXACT_AGREEMENT} among exact ones.",
+        f"Reached by all: {AGREEMENT}." if not below else f"Below {AGREEMENT}: {', '.join(below)}.",
+        f"Reached by all exact rows: {EXACT_AGREEMENT}."
+        if not worse
+        else f"Exact rows below {EXACT_AGREEMENT}: {', '.join(worse)}.",
+    ]
+    return render(
+        "estimate",
+        agreements=known,
+        compared=max(sum(SHORTCUT not in row for row in one.rows) for one in known.values()),
+        interval=lambda tau: "{:.2f} [{:.2f}, {:.2f}]".format(*tau),
+        ordered=lambda rows: sorted(rows.items(), key=lambda row: -row[1][0]),
+        verdict=" ".join(told),
+    )
+
+
 def pages() -> dict[Path, str]:
     """Every generated page: file -> text."""
     import asked
@@ -305,6 +330,7 @@ def pages() -> dict[Path, str]:
         PAGES / "README.md": render("metrics", metrics=metrics),
         DOCS / "datasets.md": dataset_page(),
         DOCS / "fooled.md": fooled(record),
+        DOCS / "estimate.md": estimate_page(),
         DOCS / "judges.md": render(
             "judges", judges=json.loads((DOCS / "judges.json").read_text("utf-8")), attack=attack
         ),

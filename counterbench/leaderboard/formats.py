@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from counterbench.catalog.agreement import SHORTCUT, Agreement, measured_agreement
 from counterbench.leaderboard.board import BOARDS, Board, Row
 from counterbench.leaderboard.order import Place
 from counterbench.records.record import CEILINGS, Estimate
@@ -229,10 +230,31 @@ def about_order(board: Board) -> list[str]:
         return ["This board has no order: no record says how near to the true counterfactuals its answers are."]
     told = "Rows are ordered by row skill: 0 for doing nothing, 1 for the true counterfactuals, below 0 what is farther from them."
     resolution = board.ranking.order.resolution
+    first = told + (
+        "" if resolution is None else f" Neighbouring rows closer than {show(resolution)} cannot be told apart."
+    )
+    return [first, *_about_estimate(board)]
+
+
+def _about_estimate(board: Board) -> list[str]:
+    """Which part of the order is an estimate, and how far to believe it."""
+    skills = [row.record.row_skill for row in board.rows if row.record.row_skill is not None]
+    names = {part.intervened for skill in skills for part in skill.parts if part.by == "estimate" and not part.left_out}
+    if not names:
+        return []
+    told = f"Of {', '.join(f'do({name})' for name in sorted(names))} nobody knows the true counterfactuals: there the row skill is estimated."
+    known = measured_agreement().get(board.dataset)
+    if known is None:
+        return [f"{told} How well the estimate orders rows of this dataset has not been measured."]
+    value, low, high = known.tau
     return [
-        told
-        + ("" if resolution is None else f" Neighbouring rows closer than {show(resolution)} cannot be told apart.")
+        f"{told} On {board.dataset} / {known.source}, where the truth is known, the order by the estimate agrees with the order by the truth with "
+        f"Kendall's tau {value:.2f} [{low:.2f}, {high:.2f}] over {_compared(known)} rows, and {known.exact[0]:.2f} among learned rows that lose nothing."
     ]
+
+
+def _compared(known: Agreement) -> int:
+    return sum(SHORTCUT not in row for row in known.rows)
 
 
 def latex(board: Board) -> str:

@@ -48,8 +48,8 @@ class Estimate(SampleMetric):
         "card. 0 is doing nothing."
     )
     blind_to = (
-        "Change where nothing should change, as long as the judges and the recogniser look through it. How well its order follows that of the "
-        "truth, with these judges and recognisers, is still to be measured on rendered data; there both stand in every record."
+        "Change where nothing should change, as long as the judges and the recogniser look through it. docs/estimate.md shows how well its order "
+        "follows that of the truth on rendered data, where both stand in every record."
     )
     source = "This project."
 

@@ -33,7 +33,8 @@ class Untouched:
         self._held = held_by_code(self._code)
         self._copy, self._uncopied = None, ""
         try:
-            self._copy = _copied(model)
+            self._shared = shared_by(model)
+            self._copy = self._copied(model)
         except Exception as error:  # anybody's object: whatever its own code raises
             self._uncopied = f"it cannot be copied ({type(error).__name__}: {short(str(error))})"
 
@@ -51,8 +52,8 @@ class Untouched:
     def copy(self) -> Model:
         """A copy that has seen nothing; call it where there is no problem."""
         assert self._copy is not None
-        return _copied(self._copy)
+        return self._copied(self._copy)
 
-
-def _copied(model: Model) -> Model:
-    return copy.deepcopy(model, {id(one): one for one in shared_by(model)})
+    def _copied(self, model: Model) -> Model:
+        # What is shared is the same object in every copy.
+        return copy.deepcopy(model, {id(one): one for one in self._shared})
