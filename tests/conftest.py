@@ -30,6 +30,16 @@ def toy():
     return toy_module
 
 
+@pytest.fixture(scope="module")
+def unshaken(tmp_path_factory):
+    """The toy's patterns are read off exactly: here a perturbed answer is the answer itself, and baselines have a cache of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COUNTERBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr("counterbench.evaluation.batches.SHAKE_LEVELS", 0.0)
+        patch.setattr("counterbench.evaluation.batches.SHAKE_PIXELS", 0.0)
+        yield
+
+
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)

@@ -7,15 +7,7 @@ from counterbench import evaluation, models
 from counterbench.errors import ConfigError, ModelError, UnknownNameError
 from counterbench.models.model import Contestant
 
-
-@pytest.fixture(scope="module", autouse=True)
-def unshaken(tmp_path_factory):
-    """The toy's patterns are read off exactly: here a perturbed answer is the answer itself, and baselines have a cache of their own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COUNTERBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr("counterbench.evaluation.batches.SHAKE_LEVELS", 0.0)
-        patch.setattr("counterbench.evaluation.batches.SHAKE_PIXELS", 0.0)
-        yield
+pytestmark = pytest.mark.usefixtures("unshaken")
 
 
 @pytest.fixture(scope="module")

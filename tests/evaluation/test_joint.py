@@ -16,6 +16,8 @@ from counterbench.pictures.gallery import evaluation_figure
 from counterbench.records.plausibility import problems
 from counterbench.records.record import Record
 
+pytestmark = pytest.mark.usefixtures("unshaken")
+
 JOINT = asked.JOINT
 
 
@@ -28,16 +30,6 @@ class Singly:
     def counterfactual(self, factual, interventions, generator=None):
         first = dict(list(interventions.items())[:1])
         return {**self.exact.counterfactual(factual, first), **interventions}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def unshaken(tmp_path_factory):
-    """The toy's patterns are read off exactly: here a perturbed answer is the answer itself, and baselines have a cache of their own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COUNTERBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr("counterbench.evaluation.batches.SHAKE_LEVELS", 0.0)
-        patch.setattr("counterbench.evaluation.batches.SHAKE_PIXELS", 0.0)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ def exam(dataset):
 
 
 @pytest.fixture(scope="module")
-def found(exam, dataset):
+def found(unshaken, exam, dataset):
     return {
         name: {number.key: number for number in evaluation.evaluate(models.load(name, dataset), exam).record.numbers}
         for name in available(dataset.card, dataset.behind)
