@@ -83,7 +83,7 @@ class Asking:
 
     def takes(self, question: Question) -> bool:
         """Whether this contestant is asked: it answers such questions, and has answered what this one begins with. Real images
-        with their own attributes stand for answers to single and joint questions."""
+        with the counterfactual attributes stand for answers to single and joint questions."""
         contestant = self.taking.contestant
         if contestant is None:
             return question.kind in ALONE
@@ -112,7 +112,7 @@ class Asking:
         """
         if question.name not in self.answers:
             contestant = self.taking.contestant
-            values = self.shared.factual if contestant is None else self._asked(contestant, question)
+            values = self.shared.real(question) if contestant is None else self._asked(contestant, question)
             self.answers[question.name] = values
         return self.answers[question.name]
 
@@ -188,7 +188,7 @@ class Asking:
         if question.kind in ALONE:
             targets = self.shared.targets(question)
             if real:
-                return Answers(batch, question, values, targets, own=factual)
+                return Answers(batch, question, values, targets, own=values)
             return Answers(batch, question, values, targets, self.shared.truth(question), cost=self._cost(seconds))
         if question.kind == "return":
             return Answers(batch, question, values)

@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from counterbench.causal.chance import SampleNoise
+from counterbench.causal.samples import Samples
 from counterbench.datasets.matching import Matcher
 from counterbench.evaluation.exam import SPLIT, Exam
 from counterbench.judges import Reading, measure_all
 from counterbench.metrics.answers import Instruments, View, picture
 from counterbench.models.baselines import Identity
-from counterbench.plans.question import Question
+from counterbench.plans.question import Question, words_of
 
 SHAKE_LEVELS, SHAKE_PIXELS = 3.0, 0.5
 """Standard deviation of the noise in grey levels, and how far an image is moved at most in each direction, in pixels: what no reading
@@ -82,7 +83,8 @@ class SharedBatch:
         self.view = View(picture(self.factual, self.image), shared.instruments, group=split.group[self.rows])
         self._targets: dict[str, dict[str, Tensor]] = {}
         self._truths: dict[str, dict[str, Tensor] | None] = {}
-        self._matched: dict[str, View] = {}
+        self._matched: dict[str, tuple[Samples, Tensor]] = {}
+        self._matched_views: dict[str, View] = {}
 
     def targets(self, question: Question) -> dict[str, Tensor]:
         """What attributes should be under a single or joint intervention; the image unchanged."""
@@ -115,12 +117,22 @@ class SharedBatch:
         matrix = torch.cat([torch.eye(2).expand(len(step), 2, 2), step[:, :, None]], 2)
         return noise, functional.affine_grid(matrix, list(shape), align_corners=False)
 
+    def real(self, question: Question) -> Samples:
+        """Real images, one of each row, with the attributes that a single or joint intervention leads to, and their own attributes."""
+        return self._alike(question)[0]
+
     def matched(self, variable: str) -> View:
         """Real images with the counterfactual attributes."""
-        if variable not in self._matched:
-            keys = [f"matched/{variable}/{row}" for row in self.rows.tolist()]
+        if variable not in self._matched_views:
+            real, group = self._alike(self._single[variable])
+            self._matched_views[variable] = View(real[self.image], self.shared.instruments, group=group)
+        return self._matched_views[variable]
+
+    def _alike(self, question: Question) -> tuple[Samples, Tensor]:
+        if question.name not in self._matched:
+            keys = [f"matched/{words_of(question.intervened)}/{row}" for row in self.rows.tolist()]
             drawn = SampleNoise(self.exam.seed, keys).uniform(1)[:, 0]
-            rows = self.shared.matcher.random(self.targets(self._single[variable]), drawn)
+            rows = self.shared.matcher.random(self.targets(question), drawn)
             real = self.exam.dataset.reference(self.exam.suite.references)
-            self._matched[variable] = View(real.take(rows)[self.image], self.shared.instruments, group=real.group[rows])
-        return self._matched[variable]
+            self._matched[question.name] = real.take(rows), real.group[rows]
+        return self._matched[question.name]

@@ -58,7 +58,7 @@ class Taking:
 
     Args:
         name: of the row.
-        contestant: the model; None for `real`, which are the factual images with their own attributes.
+        contestant: the model; None for `real`, which are real images with the counterfactual attributes.
         metrics: what judges it.
         folder: where its chunks are kept; None for memory only.
         key: hash of everything that decides its results.

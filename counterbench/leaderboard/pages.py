@@ -34,7 +34,7 @@ WORDS = {
     "truth": "the true counterfactual",
     "oracle": "the counterfactual rendered exactly, with the luck that no image shows drawn from its law",
     "oracle_median": "the median of 20 answers of the oracle, pixel by pixel",
-    "real": "real images with their own attributes",
+    "real": "real images with the counterfactual attributes, held against those",
 }
 BETTER = {
     "lower": "lower is better",

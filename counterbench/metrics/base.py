@@ -195,7 +195,7 @@ class Metric(TorchMetric):
     needs_judges: ClassVar[bool] = False
     """Whether it has nothing to say of a source for which the card pins no judge."""
     judges_real: ClassVar[bool] = False
-    """Whether real images with their own attributes have a row in it."""
+    """Whether real images with the counterfactual attributes have a row in it."""
     needs_noise: ClassVar[bool] = False
     """Whether its numbers are those of a model's own exogenous noise, which nobody can list without the model."""
     needs_model: ClassVar[bool] = False

@@ -51,7 +51,9 @@ class Estimate(SampleMetric):
         "Change where nothing should change, as long as the judges and the recogniser look through it. docs/estimate.md shows how well its order "
         "follows that of the truth on rendered data, where both stand in every record."
     )
-    source = "This project; the loss of going there and back is the axiom of reversibility (Monteiro et al., ICLR 2023)."
+    source = (
+        "This project; the loss of going there and back is the axiom of reversibility (Monteiro et al., ICLR 2023)."
+    )
 
     def __init__(self, setting: Setting, recogniser: str = RECOGNISER):
         self.recogniser = recogniser

@@ -25,7 +25,7 @@ FLOORS = ("identity", "noise", "retrieve", "resample")
 """Baselines without learning: what they win is shown to be won by them."""
 CEILINGS = ("truth", "oracle", "oracle_median", "real")
 """What nobody can be better than: the true counterfactual; the same with the luck drawn that no image shows, and the median of such draws;
-real images with their own attributes."""
+real images with the counterfactual attributes."""
 
 UNSTEADY = "answers depend on"
 """How the flag of a record begins whose model answers otherwise when it is asked in another way: it has no rank."""
@@ -117,7 +117,7 @@ class Number(Estimate):
     leaked: bool = Field(False, description="a judge behind this number was a training signal of the model")
     references: dict[str, Estimate] = Field(
         description="the same number for the baselines identity (floor), noise, retrieve, resample, truth, oracle and oracle_median (where a source "
-        "can draw what no image shows), and for real images with their own attributes (ceiling)"
+        "can draw what no image shows), and for real images with the counterfactual attributes (ceiling)"
     )
 
     @property

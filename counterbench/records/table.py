@@ -285,7 +285,7 @@ def footnotes(record: Record, detail: bool = False) -> Sequence[str]:
     """What a reader must know beside the numbers."""
     notes = [
         "identity: the image unchanged; noise: white noise added; retrieve, resample: a real training image with the wanted attributes,",
-        "the nearest or a random one; ceiling: the true counterfactual or, where there is none, real images with their own attributes",
+        "the nearest or a random one; ceiling: the true counterfactual or, where there is none, real images that have the wanted attributes",
     ]
     if not _has_images(record):
         notes = ["identity: nothing changed but what is set; ceiling: the true counterfactual"]

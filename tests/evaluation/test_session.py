@@ -246,6 +246,20 @@ def test_matched_images_have_the_counterfactual_attributes(toy, exam):
         raise AssertionError("do(c) was not asked")
 
 
+def test_the_ceiling_is_read_at_the_counterfactual_law_of_attributes(toy, exam):
+    spy = Spy(exam.setting())
+    session.examine(exam, [taking_module.Taking(taking_module.REAL, None, [spy], None, "key")], batch_size=60)
+    of_c = next(answers for answers in spy.seen if answers.intervened == ("c",))
+    assert torch.equal(of_c.values["c"], of_c.wanted["c"])
+    assert torch.equal(of_c.view.measured["c"].value.argmax(1), of_c.wanted["c"])
+    train = exam.dataset.split("train").take(slice(0, None))
+    for one in (of_c, next(answers for answers in spy.seen if answers.intervened == ("a",))):
+        assert one.expected is one.values  # a real image shows its own attributes
+        same = (one.values["image"][:, None] == train["image"][None]).flatten(2).all(2)
+        assert torch.equal(train["a"][same.int().argmax(1)], one.values["a"])
+        assert same.any(1).all()
+
+
 def test_null_answers_are_fed_back_with_their_attributes(toy, exam):
     given, answered = [], []
 
