@@ -148,6 +148,25 @@ class Number(Estimate):
         return self.references.get("truth") or self.references.get("real")
 
 
+def judges_disagree(record: Record, number: Number) -> bool:
+    """Whether the judges behind a number are more than twice as far apart as on the true answers (else on real images), and classes in
+    more than one image of twenty: what they say together then hangs on which of them are asked."""
+    if number.metric != "effectiveness" or not number.measured or number.quantity.startswith(("judges", "attribute")):
+        return False
+    metric, _, *about = number.key
+    agreement = record.by_key.get((metric, "judges_agreement", *about))  # type: ignore[arg-type]
+    apart = record.by_key.get((metric, "judges_spread", *about))  # type: ignore[arg-type]
+    told = agreement or apart
+    if told is None or told.ceiling is None:
+        return False
+    if agreement is None:
+        return told.value > _FARTHER * told.ceiling.value
+    return 1 - told.value > max(_FARTHER * (1 - told.ceiling.value), _RARE)
+
+
+_FARTHER, _RARE = 2.0, 0.05
+
+
 def beaten_by_nothing(record: Record) -> tuple[int, int]:
     """(numbers in which doing nothing is better, headline numbers in which it is not perfect by definition)."""
     compared = [
@@ -331,6 +350,11 @@ class Record(_Part):
     def by_key(self) -> dict[tuple[str, str, str, str, int, str], Number]:
         """Every number by what it is about."""
         return {number.key: number for number in self.numbers}
+
+    @property
+    def disputed(self) -> list[Number]:
+        """Headline numbers whose judges disagree."""
+        return [number for number in self.numbers if not number.detail and judges_disagree(self, number)]
 
     @property
     def leaked(self) -> list[Number]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, Group
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from counterbench.records.record import FLOORS, Estimate, Number, Record, beaten_by_nothing, regret
+from counterbench.records.totals import Key
 from counterbench.runtime.terminal import printable
 
 ARROWS = {"lower": "↓", "higher": "↑", "one": "→1", "zero": "→0", "half": "→½"}
@@ -127,7 +128,8 @@ def build(record: Record, detail: bool = False, *, width: int = WIDTH, symbols: 
     """
     numbers = shown_numbers(record, detail)
     arrows = ARROWS if symbols else ASCII_ARROWS
-    layout = Layout.of(numbers, floors_of(record), width, arrows)
+    disputed = {number.key for number in record.disputed}
+    layout = Layout.of(numbers, floors_of(record), width, arrows, disputed)
     parts: list[Text | Table] = [layout.table(header=True)]
     above = ""
     for number in numbers:
@@ -183,16 +185,26 @@ class Layout:
         widths: heading -> characters, in the order of the table; "" is the label.
         hidden: references without a column.
         arrows: direction -> how it is shown.
+        disputed: numbers whose judges disagree.
     """
 
     widths: Mapping[str, int]
     hidden: Sequence[str]
     arrows: Mapping[str, str]
+    disputed: Collection[Key] = ()
 
     @classmethod
-    def of(cls, numbers: Sequence[Number], floors: Sequence[str], room: int, arrows: Mapping[str, str]) -> Layout:
+    def of(
+        cls,
+        numbers: Sequence[Number],
+        floors: Sequence[str],
+        room: int,
+        arrows: Mapping[str, str],
+        disputed: Collection[Key] = (),
+    ) -> Layout:
         """The columns that fit: label and value always, then unit, interval and references in the order of their weight."""
-        label_width = min(max((len(_named(number, arrows)) for number in numbers), default=20), _LABEL)
+        named = [_named(number, arrows, number.key in disputed) for number in numbers]
+        label_width = min(max(map(len, named), default=20), _LABEL)
         references, units = [*floors, CEILING], {number.unit for number in numbers}
         facts = {
             _VALUE: max([9, *(len(show(number.value)) for number in numbers)]),
@@ -211,7 +223,7 @@ class Layout:
         wanted[_UNIT] = min(max(map(len, units), default=0), wanted[_UNIT] + max(0, left - label_width))
         order = [name for name in (_VALUE, _INTERVAL, *references, _UNIT) if name in fitting]
         widths = {"": label_width, **{name: wanted[name] for name in order}}
-        return cls(widths, [name for name in references if name not in fitting], arrows)
+        return cls(widths, [name for name in references if name not in fitting], arrows, disputed)
 
     def table(self, header: bool = False) -> Table:
         """An empty table."""
@@ -230,7 +242,7 @@ class Layout:
     def row(self, number: Number) -> list[str | Text]:
         """The cells of a number."""
         cells: dict[str, str | Text] = {
-            "": _named(number, self.arrows),
+            "": _named(number, self.arrows, number.key in self.disputed),
             _VALUE: Text(show(number.value), style="bold"),
             _INTERVAL: interval(number),
             CEILING: show(number.ceiling.value) if number.ceiling else "-",
@@ -270,8 +282,8 @@ def fit(wanted: Mapping[str, int], room: int) -> list[str]:
     return fitting
 
 
-def _named(number: Number, arrows: Mapping[str, str]) -> str:
-    mark = " LEAKED" if number.leaked else ""
+def _named(number: Number, arrows: Mapping[str, str], disputed: bool) -> str:
+    mark = " LEAKED" * number.leaked + " DISPUTED" * disputed
     return f"  {label(number)} {arrows[number.direction]}{mark}"
 
 
@@ -295,6 +307,10 @@ def footnotes(record: Record, detail: bool = False) -> Sequence[str]:
         notes.append("attribute errors have no star: baselines are told the true attributes")
     if record.leaked:
         notes.append("LEAKED: the model was trained against a judge behind this number; it is no evidence")
+    disputed = dict.fromkeys(f"{number.measured} under {where(number)}" for number in record.disputed)
+    if disputed:
+        told = "more than twice as far apart as on the true answers, or on real images where there are none"
+        notes.append(f"DISPUTED: the judges disagree on {', '.join(disputed)}: they are {told}; look at the answers")
     if record.row_skill is not None:
         notes += [
             f"do({part.intervened}) is not in the row skill: {part.left_out}"

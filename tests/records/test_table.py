@@ -10,6 +10,7 @@ from counterbench.causal.samples import Samples
 from counterbench.cli.base import print_record
 from counterbench.errors import ConfigError
 from counterbench.leaderboard import comparison_report
+from counterbench.leaderboard.board import _marks
 from counterbench.leaderboard.comparison import Comparison
 from counterbench.leaderboard.paired import Difference
 from counterbench.models.model import Contestant
@@ -191,6 +192,34 @@ def test_what_a_baseline_wins_is_marked_and_what_was_leaked_as_well(record):
     assert "0*" in text
     assert "LEAKED: the model was trained against a judge" in text
     assert "does at least as well as the model" in text
+
+
+def disputed(record, share, of_truth, quantity="judges_agreement"):
+    """The record, with judges who are so far apart on c under do(a)."""
+    cell = next(n for n in record.numbers if (n.quantity, n.intervened, n.measured) == ("accuracy", "a", "c"))
+    ends = {"truth": cell.references["identity"].model_copy(update={"value": of_truth})}
+    told = {"quantity": quantity, "value": share, "role": "detail", "references": ends}
+    return record.model_copy(update={"numbers": [*record.numbers, cell.model_copy(update=told)]})
+
+
+@pytest.mark.parametrize(
+    ("share", "of_truth", "quantity", "marked"),
+    [
+        (0.9, 0.97, "judges_agreement", True),
+        (0.95, 0.97, "judges_agreement", False),
+        (0.96, 1.0, "judges_agreement", False),  # one image of twenty-five
+        (0.3, 0.14, "judges_spread", True),
+        (0.3, 0.16, "judges_spread", False),
+    ],
+)
+def test_numbers_whose_judges_disagree_are_marked(record, share, of_truth, quantity, marked):
+    doubtful = disputed(record, share, of_truth, quantity)
+    found = {(number.quantity, number.intervened, number.measured) for number in doubtful.disputed}
+    assert found == ({("accuracy", "a", "c")} if marked else set())
+    text = " ".join(rendered(doubtful).split())
+    assert ("c: accuracy ↑ DISPUTED" in text) == marked
+    assert ("DISPUTED: the judges disagree on c under do(a)" in text) == marked
+    assert ("its judges disagree on c under do(a)" in _marks(doubtful)) == marked
 
 
 def test_the_worst_cell_is_the_lowest_skill(record):
