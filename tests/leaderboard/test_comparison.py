@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from counterbench import evaluation, models
 from counterbench.errors import RecordError
 from counterbench.evaluation import results_folder
 from counterbench.leaderboard import comparison, paired, scored
+from counterbench.leaderboard.paired import Difference
 from counterbench.models.model import Contestant
 from counterbench.records import totals
 from counterbench.records.intervals import Differences, Ratios, holm, p_values, spread_of
@@ -83,6 +85,15 @@ def test_equal_models_are_tied_everywhere(folders):
     made = comparison.compare(scored.load([folders["good"], folders["twin"]]), resamples=500)
     assert all(one.value == 0 and one.better is None and one.p_bootstrap == 1 for one in made.differences)
     assert all(ranks == [1, 1] for ranks in made.ranks.values())
+
+
+def test_chance_names_no_winner():
+    told = {"key": ("truth", "l1", "a", "", 0, "l1"), "first": "x", "second": "y", "value": 1.0, "advantage": -1.0}
+    apart = Difference(**told, low=-1.0, high=3.0, effect=(0.1, -0.1, 0.3), p_bootstrap=0.3, p_wilcoxon=0.3)
+    assert apart.better is None
+    assert replace(apart, p_bootstrap=0.001).better == "y"
+    assert replace(apart, p_bootstrap=0.001, margin=5.0).better is None
+    assert replace(apart, p_bootstrap=0.001, advantage=1.0).better == "x"
 
 
 def test_a_target_of_one_is_approached_from_both_sides():
@@ -407,6 +418,16 @@ def test_totals_are_enough(folders, tmp_path):
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(RecordError, match="is damaged"):
         scored.load(homes)
+
+
+def test_stored_totals_keep_six_digits(tmp_path):
+    key = ("truth", "l1", "a", "", 0, "l1")
+    sums = np.random.default_rng(0).uniform(1, 1000, (250, 1))
+    stored = totals.Totals(np.arange(250), {key: Ratios(sums, sums + 1)}, merged=True)
+    totals.write(stored, tmp_path / "t.totals.safetensors")
+    (again,) = totals.read(tmp_path / "t.json", merge=True).numbers.values()
+    np.testing.assert_allclose(again.numerator, sums, rtol=1e-6)
+    np.testing.assert_allclose(again.denominator, sums + 1, rtol=1e-6)
 
 
 def test_many_clusters_are_put_together_and_keep_their_sums(tmp_path):

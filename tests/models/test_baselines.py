@@ -68,6 +68,17 @@ def test_a_stranger_with_the_right_attributes_is_effective_but_not_true(found):
     assert nearest < random
 
 
+def test_what_was_set_before_stays_set(dataset):
+    """b hangs on a; once it was set, it does not follow a any more."""
+    factual = dataset.split("test").take(torch.arange(5))
+    first = {"b": factual["b"] + 1}
+    given = Samples({**factual, **first}, factual.index, done=first)
+    answer = Identity(dataset).counterfactual(given, {"a": factual["a"] + 2})
+    assert torch.equal(answer["b"], first["b"])
+    alone = Identity(dataset).counterfactual(factual, {"a": factual["a"] + 2})
+    assert torch.allclose(alone["b"], factual["b"] + 1, atol=1e-5)
+
+
 def test_noise_is_as_large_as_it_says_and_adds_up(found):
     first = found["noise"]["composition", "l1", "", "", 1, "l1"].value
     assert first == pytest.approx(10 * math.sqrt(2 / math.pi), rel=0.03)
