@@ -17,7 +17,7 @@ from counterbench.metrics.answers import L1
 from counterbench.records import totals
 from counterbench.records.intervals import value_of
 from counterbench.records.plausibility import problems
-from counterbench.records.record import SAMPLES, Estimate, Number, Record, file_of, read_record
+from counterbench.records.record import FOUND_BY_ASKING, SAMPLES, Estimate, Number, Record, file_of, read_record
 from counterbench.records.table import heading
 from counterbench.records.totals import BY, Key
 from counterbench.verification.consistency import differences, scores, standard_error
@@ -136,6 +136,7 @@ def verify(
         again.pop(key, None)
     checks = [_check(number, again[number.key], stored, share) for number in record.numbers if number.key in again]
     wrong += [*_lacking(record, evaluated.record), *_baselines(record, again, share)]
+    wrong += _unflagged(record, evaluated.record)
     return Verification(record, asked, bool(stored), tuple(checks), tuple(wrong))
 
 
@@ -147,6 +148,14 @@ def _lacking(record: Record, again: Record) -> list[str]:
         for key, number in again.by_key.items()
         if key not in record.by_key and number.space in spaces
     ]
+
+
+def _unflagged(record: Record, again: Record) -> Iterator[str]:
+    """What asking the model again found, and the record keeps silent about."""
+    for begins in FOUND_BY_ASKING:
+        found = [flag for flag in again.flags if flag.startswith(begins)]
+        if found and not any(flag.startswith(begins) for flag in record.flags):
+            yield f"the record does not say that {found[0]}"
 
 
 def _baselines(record: Record, again: Mapping[Key, Number], share: float) -> Iterator[str]:

@@ -21,7 +21,9 @@ from counterbench.errors import ConfigError, DataError, ModelError
 from counterbench.exchange import questions
 from counterbench.exchange.answers import AnswerFolder, nothing, read_image
 from counterbench.exchange.scoring import ready
+from counterbench.leaderboard.ranking import why_not
 from counterbench.models.model import Contestant
+from counterbench.records.record import NOT_SHOWN
 
 SUITE = """
 name: letters
@@ -116,6 +118,12 @@ def test_answers_from_files_get_the_numbers_of_the_model_itself(exported):
     assert "answers from files, round 1: 36 of 36 answers can be used" in by_letter.notes
     assert (by_letter.origin, by_letter.left_out) == ("answers", [])
     assert (native.origin, native.coverage) == ("model", None)
+    assert [flag for flag in by_letter.flags if flag.startswith(NOT_SHOWN)] == [
+        f"{NOT_SHOWN}: answers from files cannot be asked for again from somebody who had not seen the photographs"
+    ]
+    assert all(why_not(by_letter, number) for number in by_letter.numbers if number.preserves)
+    barred = {number.metric for number in by_letter.numbers if "from files" in why_not(by_letter, number)}
+    assert {"reversibility", "commutativity"} <= barred
 
 
 def test_a_round_that_is_not_answered_yet_is_not_judged(exported):

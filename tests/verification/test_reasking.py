@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -54,6 +55,30 @@ def test_a_false_claim_is_found(home, tmp_path):
     assert done.exit_code == 1
     assert "DIFFERS  composition: l1 after 1 cycle" in done.output
     assert "could not be verified" in done.stderr
+
+
+class Tiring:
+    """Answers a little darker every time it is asked."""
+
+    def __init__(self, model):
+        self.model, self.asked = model, 0
+
+    def counterfactual(self, factual, interventions, generator=None):
+        self.asked += 1
+        answer = dict(self.model.counterfactual(factual, interventions, generator))
+        return {**answer, "image": answer["image"] - self.asked}
+
+
+def test_a_record_that_keeps_silent_about_what_asking_again_finds(home, monkeypatch):
+    load = reasking.models.load
+
+    def tiring(*words, **options):
+        contestant = load(*words, **options)
+        return replace(contestant, model=Tiring(contestant.model))
+
+    monkeypatch.setattr(reasking.models, "load", tiring)
+    found = verify(home, 20, device="cpu")
+    assert any(problem.startswith("the record does not say that answers depend on") for problem in found.problems)
 
 
 def falsified(home, tmp_path, change):
