@@ -43,6 +43,20 @@ def robust_errors(answers: Answers, variable: Variable, target: Tensor) -> Tenso
     """How far the judges' reading is from the target, in the answer or after a small perturbation of it, whichever is farther, (N,).
 
     What an image shows survives a little noise and a shift by part of a pixel; what only a network sees in it does not.
+
+    Examples:
+        >>> import torch
+        >>> from counterbench.causal.samples import Samples
+        >>> from counterbench.judges import Reading
+        >>> from counterbench.metrics.answers import Batch, Instruments
+        >>> from counterbench.plans.question import Question
+        >>> see = Instruments(lambda images: {"width": Reading(images.amax((1, 2, 3))[None])})  # the brightest pixel
+        >>> factual = Samples({"width": torch.zeros(1), "image": torch.zeros(1, 1, 2, 2)}, torch.tensor([0]))
+        >>> batch = Batch(factual, "image", instruments=see, shake=lambda images: images + 2)
+        >>> question, brighter = Question("single", batch.index, "width"), {"image": factual["image"] + 4}
+        >>> answers = Answers(batch, question, brighter, targets={"width": torch.tensor([5.0])})
+        >>> robust_errors(answers, Continuous("width", 0, 8), answers.targets["width"]).tolist()  # 4 is read, then 6
+        [1.0]
     """
     error = error_per_sample(variable, answers.view.measured[variable.name].value, target)
     if answers.shaken is None:
@@ -51,7 +65,22 @@ def robust_errors(answers: Answers, variable: Variable, target: Tensor) -> Tenso
 
 
 def robust_errors_of_nothing(answers: Answers, variable: Variable) -> Tensor:
-    """The same of doing nothing: of the factual image, against the target of the answer."""
+    """The same of doing nothing: of the factual image, against the target of the answer.
+
+    Examples:
+        >>> import torch
+        >>> from counterbench.causal.samples import Samples
+        >>> from counterbench.judges import Reading
+        >>> from counterbench.metrics.answers import Batch, Instruments
+        >>> from counterbench.plans.question import Question
+        >>> see = Instruments(lambda images: {"width": Reading(images.amax((1, 2, 3))[None])})  # the brightest pixel
+        >>> factual = Samples({"width": torch.zeros(1), "image": torch.zeros(1, 1, 2, 2)}, torch.tensor([0]))
+        >>> batch = Batch(factual, "image", instruments=see, shake=lambda images: images + 2)
+        >>> question, brighter = Question("single", batch.index, "width"), {"image": factual["image"] + 4}
+        >>> answers = Answers(batch, question, brighter, targets={"width": torch.tensor([5.0])})
+        >>> robust_errors_of_nothing(answers, Continuous("width", 0, 8)).tolist()  # 0 is read, then 2
+        [5.0]
+    """
     return robust_errors(replace(answers, values=answers.factual), variable, answers.targets[variable.name])
 
 

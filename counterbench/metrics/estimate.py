@@ -15,7 +15,7 @@ from counterbench.plugins.registry import metrics
 
 
 @metrics.register()
-class Estimate(SampleMetric):
+class EstimatedSkill(SampleMetric):
     """Loss of going there and back, and what judges say of answers that are recognised, as one estimate of the truth skill.
 
     Args:
@@ -28,7 +28,7 @@ class Estimate(SampleMetric):
         ...     graph.CausalGraph({"width": [], "image": ["width"]}), {}, image="image", intervenable=("width",), judged=("width",),
         ...     cycles=1, with_truth=(),
         ... )
-        >>> Estimate(setting).skipped
+        >>> EstimatedSkill(setting).skipped
         {'estimate do(width)': 'the card pins no typical change; `counterbench typical-change` writes it'}
     """
 

@@ -20,6 +20,22 @@ def is_recognised(setting: Setting, answers: Answers, recogniser: str) -> Tensor
         setting: with the recogniser among its spaces, and the dataset's references.
         answers: to a question.
         recogniser: its name.
+
+    Examples:
+        >>> import torch
+        >>> from types import SimpleNamespace
+        >>> from counterbench.causal.samples import Samples
+        >>> from counterbench.features.pixel import Pixel
+        >>> from counterbench.metrics.answers import Batch, Instruments
+        >>> from counterbench.plans.question import Question
+        >>> everybody = torch.eye(2).view(2, 1, 1, 2) * 255
+        >>> hung = SimpleNamespace(gallery=lambda space: (space.extract(everybody), torch.tensor([4, 5])))
+        >>> setting = SimpleNamespace(references=hung, spaces={"pixel": Pixel()})
+        >>> factual, instruments = Samples({"image": everybody}, torch.arange(2)), Instruments(spaces=setting.spaces)
+        >>> batch = Batch(factual, "image", view=View(everybody, instruments, group=torch.tensor([4, 5])), instruments=instruments)
+        >>> answers = Answers(batch, Question("single", batch.index, "width"), {"image": everybody[:1].expand(2, -1, -1, -1)})
+        >>> is_recognised(setting, answers, "pixel").tolist()
+        [True, False]
     """
     assert setting.references is not None
     assert answers.batch.view.group is not None

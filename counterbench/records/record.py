@@ -151,7 +151,7 @@ class Number(Estimate):
 def judges_disagree(record: Record, number: Number) -> bool:
     """Whether the judges behind a number are more than twice as far apart as on the true answers (else on real images), and classes in
     more than one image of twenty: what they say together then hangs on which of them are asked."""
-    if number.metric != "effectiveness" or not number.measured or number.quantity.startswith(("judges", "attribute")):
+    if not number.measured or number.quantity.startswith(("judges", "attribute")):
         return False
     metric, _, *about = number.key
     agreement = record.by_key.get((metric, "judges_agreement", *about))  # type: ignore[arg-type]

@@ -129,7 +129,7 @@ def build(record: Record, detail: bool = False, *, width: int = WIDTH, symbols: 
     numbers = shown_numbers(record, detail)
     arrows = ARROWS if symbols else ASCII_ARROWS
     disputed = {number.key for number in record.disputed}
-    layout = Layout.of(numbers, floors_of(record), width, arrows, disputed)
+    layout = Layout.of(numbers, floors_of(record), width, arrows, disputed=disputed)
     parts: list[Text | Table] = [layout.table(header=True)]
     above = ""
     for number in numbers:
@@ -200,6 +200,7 @@ class Layout:
         floors: Sequence[str],
         room: int,
         arrows: Mapping[str, str],
+        *,
         disputed: Collection[Key] = (),
     ) -> Layout:
         """The columns that fit: label and value always, then unit, interval and references in the order of their weight."""

@@ -109,12 +109,12 @@ def test_without_the_way_back_the_null_answer_counts_alone(dataset, known):
 
 def test_why_nothing_is_estimated(dataset):
     bare = asked.setting(dataset, typical_change={"a": 3.0}, changes_individual=("c",), judged=("a",))
-    from counterbench.metrics.estimate import Estimate
+    from counterbench.metrics.estimate import EstimatedSkill
 
-    assert Estimate(bare).skipped == {
+    assert EstimatedSkill(bare).skipped == {
         "estimate do(b)": "no judge measures what it changes",
         "estimate do(c)": "it changes who it is",
     }
-    unpinned = Estimate(asked.setting(dataset, typical_change={}))
+    unpinned = EstimatedSkill(asked.setting(dataset, typical_change={}))
     assert "typical-change" in unpinned.skipped["estimate do(a)"]
     assert unpinned.cells == []
