@@ -1,6 +1,6 @@
 """How well the order by the estimate follows the order by the truth, on every rendered source of images.
 
-python docs/estimate.py [DATASET ...]  # writes benchmarks/estimate.json, which boards and docs/estimate.md quote; about an hour for all four
+python docs/estimate.py [DATASET ...]  # writes benchmarks/estimate.json, which boards and docs/estimate.md quote; some twenty minutes for all four
 
 Honest models, the same with their change put on the photograph, baselines, and mixtures are asked like any model. The truth scores them,
 and the estimate does that never looks at the truth; Kendall's tau compares the two orders, over the interventions that have both.
@@ -22,6 +22,8 @@ from torch.nn import functional
 
 from counterbench import datasets, evaluation, models
 from counterbench.causal.samples import Samples
+from counterbench.evaluation.session import examine
+from counterbench.evaluation.taking import Taking
 from counterbench.models import baselines
 from counterbench.models.model import Contestant
 from counterbench.records.row_skill import LEAST_CHANGE, bounded
@@ -29,10 +31,10 @@ from counterbench.storage.files import write_text
 
 RESULT = Path(__file__).parents[1] / "benchmarks" / "estimate.json"
 SOURCES = {
-    "morphomnist": ("digits", 400),
-    "adni": ("phantom", 300),
-    "celeba-simple": ("portraits", 300),
-    "celeba-complex": ("portraits", 300),
+    "morphomnist": ("digits", 300),
+    "adni": ("phantom", 200),
+    "celeba-simple": ("portraits", 200),
+    "celeba-complex": ("portraits", 200),
 }
 """Dataset -> its rendered source, and how many test images are asked about."""
 LEARNED = ("vae", "hvae", "gan")
@@ -137,11 +139,14 @@ Sums = dict[str, dict[str, np.ndarray]]
 
 def sums_of(exam: Any, name: str, answer: Answering) -> Sums:
     """Everything that both skills are made of."""
-    made = evaluation.evaluate(Contestant(name, Asked(answer), pixel_noise="none"), exam)
-    groups, code = made.group[exam.plan.index].unique(return_inverse=True)
+    contestant = Contestant(name, Asked(answer), pixel_noise="none")
+    taking = Taking(name, contestant, exam.make_metrics(contestant), None, name)
+    with torch.no_grad():
+        examine(exam, [taking])
+    groups, code = exam.dataset.split(evaluation.SPLIT).group[exam.plan.index].unique(return_inverse=True)
     place = {int(row): int(code[at]) for at, row in enumerate(exam.plan.index)}
     found: Sums = {}
-    for column in made.columns:
+    for column in taking.columns():
         cell = column.cell
         cluster = [place[int(row)] for row in column.index]
 
