@@ -17,7 +17,7 @@ import torch
 from counterbench import evaluation
 from counterbench.causal.variables import Continuous
 from counterbench.metrics.abduction import readable, two_sample_test
-from counterbench.metrics.dose_response import BINS, quantity_of
+from counterbench.metrics.statistics.dose_bins import BINS, quantity_of
 from counterbench.models.cost import counted_passes
 from counterbench.models.model import Contestant
 from counterbench.plugins import registry

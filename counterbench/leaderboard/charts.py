@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from counterbench.leaderboard.dose_figure import dose_figure
 from counterbench.records.record import Record
 from counterbench.storage.figures import own_style
 
@@ -31,6 +32,21 @@ def cycles(record: Record) -> str:
         axis.plot(*zip(*points, strict=True), marker="o", markersize=3, color=_COLOURS[name], label=name)
     axis.set(xlabel="null interventions composed", ylabel=f"L1, {numbers[0].unit}", ylim=(0, None))
     axis.legend(frameon=False, labelcolor=_INK)
+    return _svg(figure)
+
+
+@own_style()
+def doses(records: Mapping[str, Record]) -> str:
+    """Effect and effect error against the size of an intervention, a curve for each record; empty where none has them."""
+    figure = dose_figure(records)
+    if figure is None:
+        return ""
+    for axis in figure.axes:
+        _ink(axis)
+        axis.title.set_color(_INK)
+    for legend in figure.legends:
+        for words in legend.get_texts():
+            words.set_color(_INK)
     return _svg(figure)
 
 
@@ -61,14 +77,19 @@ def _figure() -> tuple[Any, Any]:
 
     figure = Figure(figsize=(5.2, 3), layout="constrained")
     axis = figure.subplots()
-    axis.set_facecolor("none")
     axis.spines[["top", "right"]].set_visible(False)
+    _ink(axis)
+    return figure, axis
+
+
+def _ink(axis: Any) -> None:
+    """Let an axis take the page's colours."""
+    axis.set_facecolor("none")
     axis.tick_params(colors=_INK)
     for part in axis.spines.values():
         part.set_color(_INK)
     axis.xaxis.label.set_color(_INK)
     axis.yaxis.label.set_color(_INK)
-    return figure, axis
 
 
 def _svg(figure: Any) -> str:

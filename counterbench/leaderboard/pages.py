@@ -76,6 +76,7 @@ def board(given: Board) -> dict[str, Any]:
         "order": about_order(given),
         "summary": [_summary(line) for line in given.lines],
         "tables": [_table(given, metric) for metric in given.metrics],
+        "doses": charts.doses({row.name: row.record for row in given.rows}),
         "baselines": [{"name": name, "words": WORDS[name]} for name in given.ends],
         "images": max((row.record.images for row in given.rows), default=0),
     }
@@ -216,6 +217,7 @@ def model(given: Board, row: Row, album: Album | None) -> dict[str, Any]:
         "ends": [name for name in (*FLOORS, *CEILINGS) if any(name in number.references for number in record.numbers)],
         "heat": _heat(record),
         "cycles": charts.cycles(record),
+        "doses": charts.doses({row.name: record}),
         "curves": charts.training(pictured.curves) if pictured is not None and pictured.curves else "",
         "extremes": list(pictured.extremes) if pictured is not None else [],
         "missing": "" if pictured is not None else _why(row, album),

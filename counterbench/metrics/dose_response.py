@@ -10,14 +10,11 @@ from torch import Tensor
 from counterbench.causal.variables import Continuous
 from counterbench.metrics.answers import Answers
 from counterbench.metrics.base import NOT_NEGATIVE, Cell, SampleMetric, Setting
+from counterbench.metrics.statistics.dose_bins import BINS, SIDES, quantity_of
 from counterbench.metrics.statistics.doses import ENOUGH, WITHIN, Support, size_edges
 from counterbench.metrics.truth import tea
 from counterbench.plugins.registry import metrics
 
-BINS = 5
-"""Sizes that are told apart."""
-SIDES = ("in", "out")
-"""Of the support of the training split."""
 _WORST = 255.0
 
 
@@ -111,16 +108,6 @@ class DoseResponse(SampleMetric):
                 self.add(effect, index, zw, relative_to=z)
                 self.add(error, index, (zw - z).abs(), relative_to=z)
                 self.add(size, index, sizes[rows] / spread)
-
-
-def quantity_of(what: str, side: str, number: int) -> str:
-    """The name of the number: `effect`, `effect_error` or `size`, `in` or `out` of support, in a bin from 0.
-
-    Examples:
-        >>> quantity_of("effect", "in", 0)
-        'effect_in_1'
-    """
-    return f"{what}_{side}_{number + 1}"
 
 
 def _cell(

@@ -18,9 +18,9 @@ from counterbench.datasets.dataset import Dataset, Split
 from counterbench.errors import ConfigError, DataError, suggestion
 from counterbench.evaluation.evaluation import SPLIT, Evaluation
 from counterbench.evaluation.results_folder import DOSES, GRID
+from counterbench.leaderboard.dose_figure import dose_figure
 from counterbench.models.model import Contestant, ask, can_answer
 from counterbench.models.reachable import evaluation_mode
-from counterbench.pictures.dose_response import dose_figure
 from counterbench.pictures.grid import InterventionColumns, captions, captions_of, draw_grid, grid_figure
 from counterbench.pictures.sheet import draw_sheet
 from counterbench.records.record import called

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from counterbench.causal.variables import Continuous
-from counterbench.metrics.dose_response import BINS, DoseResponse, quantity_of
+from counterbench.metrics.dose_response import DoseResponse
 from counterbench.metrics.references import References
 from counterbench.metrics.statistics import doses
+from counterbench.metrics.statistics.dose_bins import BINS, quantity_of
 from counterbench.plans import drawing
 
 

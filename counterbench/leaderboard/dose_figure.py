@@ -1,11 +1,11 @@
-"""Curves of effect and effect error against the size of an intervention, one per model."""
+"""Curves of effect and effect error against the size of an intervention, one per model. Imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from counterbench.metrics.dose_response import BINS, quantity_of
+from counterbench.metrics.statistics.dose_bins import BINS, quantity_of
 from counterbench.records.record import Number, Record
 from counterbench.storage.figures import own_style
 

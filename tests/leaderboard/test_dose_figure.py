@@ -3,8 +3,9 @@
 import pytest
 
 from counterbench import evaluation
+from counterbench.leaderboard import charts
+from counterbench.leaderboard.dose_figure import dose_figure
 from counterbench.models.model import Contestant
-from counterbench.pictures.dose_response import dose_figure
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +31,13 @@ def test_a_column_per_variable_and_a_curve_per_model_and_side(record):
 def test_without_such_numbers_there_is_no_figure(record):
     others = [number for number in record.numbers if number.metric == "cost"]
     assert dose_figure({"m": record.model_copy(update={"numbers": others})}) is None
+
+
+def test_pages_get_it_in_their_own_colours(record):
+    drawn = charts.doses({"exact": record})
+    assert drawn.startswith("<svg")
+    assert drawn == charts.doses({"exact": record})
+    assert "currentColor" in drawn
+    assert "do(a)" in drawn
+    others = [number for number in record.numbers if number.metric != "dose_response"]
+    assert charts.doses({"m": record.model_copy(update={"numbers": others})}) == ""
