@@ -20,6 +20,9 @@ from counterbench.records.record import NOT_SHOWN, UNSTEADY, Estimate, Number, R
 from counterbench.records.row_skill import CHANGE_SKILL, ESTIMATED_SKILL
 from counterbench.records.totals import Key
 
+EXACT = 1.0
+"""The pixel-noise temperature at which a null intervention returns its input, whatever the model has learned."""
+
 
 @dataclass(frozen=True)
 class NamedRecord:
@@ -153,7 +156,7 @@ def _flag(record: Record, begins: str) -> str:
 
 def _bar_other_temperatures(rows: Sequence[ScoredRecord], barred: Mapping[str, dict[Key, str]]) -> None:
     """Numbers that depend on the pixel-noise temperature rank only where all models have the same one."""
-    temperatures = {row.record.pixel_temperature for row in rows if row.record.pixel_temperature is not None}
+    temperatures = {row.record.pixel_temperature for row in rows} - {None, EXACT}
     if len(temperatures) < 2:
         return
     for row in rows:
@@ -179,6 +182,8 @@ def why_not(record: Record, number: Number | None) -> str:
         return number.no_rank
     if number.depends_on_temperature and record.pixel_noise == "unknown":
         return "how much pixel noise the model puts back is not known"
+    if number.depends_on_temperature and record.pixel_temperature == EXACT:
+        return "it is exact by construction: all abducted pixel noise is put back"
     if number.given and (unclaimed or record.is_baseline):
         return "attributes were not claimed" if unclaimed else "baselines are told the attributes"
     return _gate(record, number) if number.preserves else ""

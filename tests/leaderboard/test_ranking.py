@@ -132,3 +132,26 @@ def test_a_number_that_says_it_cannot_be_ranked_has_no_rank(home):
     assert {key[0] for key in barred} == {"effectiveness"}
     assert not barred.keys() & found.ranks["fair"].keys()
     assert any(key[0] == "effectiveness" for key in found.ranks["good"])
+
+
+def test_what_is_exact_by_construction_has_no_rank_and_costs_nobody_theirs(home):
+    def declared(one, temperature):
+        path = home / one.name / "record.json"
+        record = json.loads(path.read_text())
+        record |= {"pixel_temperature": temperature, "pixel_noise": "declared"}
+        path.write_text(json.dumps(record))
+        return replace(one, record=read_record(path))
+
+    temperatures = {"good": 1.0, "fair": 0.1, "bad": 0.1, "identity": None}
+    rows = [
+        one if temperatures[one.name] is None else declared(one, temperatures[one.name]) for one in named_records(home)
+    ]
+    found = ranking.rank(rows, 300)
+    key = ("composition", "l1", "", "", 1, "l1")
+    assert "exact by construction" in found.barred["good"][key]
+    assert key not in found.ranks["good"]
+    assert {found.ranks["fair"][key], found.ranks["bad"][key]} == {1, 2}
+    two = [rows[0], rows[1], declared(rows[2], 0.3)]
+    assert all(
+        "temperatures differ" in barred[key] for name, barred in ranking.rank(two, 300).barred.items() if name != "good"
+    )
