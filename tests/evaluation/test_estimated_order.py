@@ -5,8 +5,11 @@ import torch
 from toy import Toy
 
 from counterbench import evaluation
+from counterbench.catalog.agreement import Agreement
+from counterbench.evaluation import results_folder
 from counterbench.evaluation.batches import SHAKE_LEVELS, Shared, SharedBatch
 from counterbench.evaluation.typical_change import typical_change
+from counterbench.leaderboard import board, formats
 from counterbench.leaderboard.order import order
 from counterbench.leaderboard.scored import ScoredRecord
 from counterbench.models.model import Contestant
@@ -97,6 +100,30 @@ def test_a_board_without_truth_is_in_that_order(made):
     assert list(ranked.skills) == ["exact", "blurred"]
     assert ranked.places["exact"].rank == 1
     assert ranked.places["blurred"].rank == 2
+
+
+def test_a_board_that_rests_on_the_estimate_says_how_well_it_orders(made, tmp_path, monkeypatch):
+    for name, one in made.items():
+        results_folder.save(one, tmp_path / name)
+    (built,) = board.build(board.find(tmp_path))
+    monkeypatch.setattr(formats, "measured_agreement", dict)
+    told = " ".join(formats.about_order(built))
+    assert "Of do(a), do(b), do(c) nobody knows the true counterfactuals" in told
+    assert "has not been measured" in told
+    rows = {"x": (1.0, 1.0), "y": (0.0, 0.0), "x, null = input": (1.0, 0.0)}
+    taus = {
+        "tau": (0.5, 0.25, 0.75),
+        "exact": (0.6, 0.0, 1.0),
+        "half": 0.4,
+        "double": 0.4,
+        "null_loss_only": 0.4,
+        "with_shortcuts": 0.3,
+    }
+    known = Agreement(source="formula", images=10, interventions=["a"], rows=rows, **taus)
+    monkeypatch.setattr(formats, "measured_agreement", lambda: {"toy": known})
+    told = " ".join(formats.about_order(built))
+    assert "On toy / formula" in told
+    assert "Kendall's tau 0.50 [0.25, 0.75] over 2 rows" in told
 
 
 def test_with_the_truth_the_estimate_stands_beside_it(toy, exam):
