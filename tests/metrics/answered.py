@@ -89,16 +89,23 @@ def whole(image):
     return image.round().clamp(0, 255)
 
 
+def of_another(image, who):
+    """Some images with their noise a row further: the same a, b and c, and somebody else."""
+    moved = torch.cat([half.roll(1, 2) for half in image.split(4, 2)], 2)
+    return torch.where(who.view(-1, 1, 1, 1), moved, image)
+
+
 def grainy(given, held, truth):
     """The truth under noise, with claims that are a little wrong, for some samples more than for others."""
     rough = (given["a"].abs() * 9).view(-1, 1, 1, 1)
+    image = truth["image"] + rough * torch.sin(given["image"] * 3.1)
     wrong = (given["b"] * 12).round().long() % 5 == 0
     claims = {
         "a": truth["a"] + 0.1 * torch.sin(5 * given["b"]),
         "b": truth["b"] + 0.25 * torch.cos(7 * given["a"]),
         "c": torch.where(wrong, (truth["c"] + 1) % 3, truth["c"]),
     }
-    return {**claims, **held, "image": whole(truth["image"] + rough * torch.sin(given["image"] * 3.1))}
+    return {**claims, **held, "image": whole(of_another(image, given["c"] == 1))}
 
 
 def blurred(image):
@@ -113,10 +120,16 @@ def timid(given, held, truth):
 
 
 def bold(given, held, truth):
-    """Half too much of the change, a shift of brightness, and the class one too far for the dark half."""
+    """Half too much of the change, a shift of brightness, a stripe for some, and the class one too far for the dark half."""
     image = given["image"] + 1.5 * (truth["image"] - given["image"]) + 3 * torch.sign(given["b"]).view(-1, 1, 1, 1)
+    image[..., 6:] += 12 * (given["b"] > 1.5).view(-1, 1, 1, 1)
     claims = {name: 1.5 * truth[name] - 0.5 * given[name] for name in ("a", "b")}
-    return {**claims, "c": (truth["c"] + (given["a"] < 0)) % 3, **held, "image": whole(image)}
+    return {
+        **claims,
+        "c": (truth["c"] + (given["a"] < 0)) % 3,
+        **held,
+        "image": whole(of_another(image, given["a"] > 1)),
+    }
 
 
 def read(images):
@@ -157,15 +170,35 @@ def toy_world(dataset):
     )
 
 
-def of_toy(answer, judged=asked.NAMES):
+def of_toy(answer):
     """The toy, answered by a function, with costs that differ from question to question and from batch to batch."""
     dataset = toy.Toy()
     answers = [
-        replace(one, cost={key: value + number * math.sqrt(value) for key, value in one.cost.items()})
+        replace(
+            one,
+            cost={key: value + number * math.sqrt(value + ord(answer.__name__[0])) for key, value in one.cost.items()},
+        )
         for number, one in enumerate(asked.answers(dataset, answer, BATCHES, joint=asked.JOINT, shake=shake))
     ]
-    setting = asked.setting(dataset, judged=judged, joint=asked.JOINT, joint_with_truth=asked.JOINT)
-    return Run(setting, answers, replace(toy_world(dataset), judged=judged))
+    setting = asked.setting(dataset, joint=asked.JOINT, joint_with_truth=asked.JOINT)
+    return Run(setting, answers, toy_world(dataset))
+
+
+def of_unseen():
+    """The toy, as if no image showed a, and b and c followed from it: c should become the next class."""
+    run, judged = of_toy(grainy), ("b", "c")
+    edges = {**run.world.parents, "c": ("a",)}
+    answers = [
+        replace(one, targets={**one.targets, "c": (one.factual["c"] + 1) % 3})
+        if one.question.name == "single/a"
+        else one
+        for one in run.answers
+    ]
+    return Run(
+        replace(run.setting, judged=judged, graph=CausalGraph(edges)),
+        answers,
+        replace(run.world, judged=judged, parents=edges),
+    )
 
 
 # A binary variable and panels of three judges

@@ -111,12 +111,13 @@ def recognised(one: Asked, world: World) -> Array:
 def recognition(asked: Sequence[Asked], world: World) -> Numbers:
     numbers: Numbers = {}
     for one in of_kind(asked, "single"):
-        own, made, true = (
-            world.features("embedding", values["image"]) for values in (one.factual, one.answer, one.truth)
-        )
         numbers["rate", one.words, "", 0, ""] = recognised(one, world).mean()
-        beyond = np.maximum(0, cosine(made, own) - cosine(true, own))
-        numbers["distance_beyond_truth", one.words, "", 0, ""] = beyond.mean()
+        if one.truth:
+            own, made, true = (
+                world.features("embedding", values["image"]) for values in (one.factual, one.answer, one.truth)
+            )
+            beyond = np.maximum(0, cosine(made, own) - cosine(true, own))
+            numbers["distance_beyond_truth", one.words, "", 0, ""] = beyond.mean()
     return numbers
 
 

@@ -16,7 +16,7 @@ RUNS = {
     "grainy": lambda: answered.of_toy(answered.grainy),
     "timid": lambda: answered.of_toy(answered.timid),
     "bold": lambda: answered.of_toy(answered.bold),
-    "a unseen": lambda: answered.of_toy(answered.grainy, judged=("b", "c")),
+    "a unseen": answered.of_unseen,
     "panels": lambda: answered.of_panels(0),
     "other panels": lambda: answered.of_panels(1),
     "table": lambda: answered.of_table(0),
