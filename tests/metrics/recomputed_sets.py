@@ -152,6 +152,7 @@ def balls(x: Array, y: Array, k: int = 5) -> dict[str, float]:
 
 
 def realism(asked: Sequence[Asked], world: World, space: str) -> Numbers:
+    """Against the real images that are matched with the questions, one each."""
     numbers: Numbers = {}
     for one in of_kind(asked, "single"):
         made, real = (world.features(space, images) for images in (one.answer["image"], one.matched))
@@ -163,6 +164,12 @@ def realism(asked: Sequence[Asked], world: World, space: str) -> Numbers:
         }
         numbers |= {(quantity, one.words, "", 0, space): value for quantity, value in found.items()}
     return numbers
+
+
+def published_realism(asked: Sequence[Asked], world: World, space: str) -> Numbers:
+    """Answers to all questions together against the whole training split."""
+    made = np.concatenate([world.features(space, one.answer["image"]) for one in of_kind(asked, "single")])
+    return {("frechet_distance_to_train", "all", "", 0, space): frechet(made, world.features(space, world.real))}
 
 
 # The law, apart from the individual

@@ -8,8 +8,15 @@ from pathlib import Path
 
 import asked
 import pytest
+import torch
 from metrics import answered, recomputed, recomputed_sets  # tests/metrics, a folder beside tests/asked.py
 
+from counterbench.causal.graph import CausalGraph
+from counterbench.causal.samples import Samples
+from counterbench.causal.variables import Categorical, Continuous
+from counterbench.metrics.answers import Answers, Batch, NoiseSample
+from counterbench.metrics.base import Setting
+from counterbench.plans.question import Question
 from counterbench.plugins import registry
 
 RUNS = {
@@ -52,7 +59,15 @@ CASES = {
     "percentage_error": [Case(recomputed.percentage_error, TABLES)],
     "minimality": [Case(recomputed_sets.minimality)],
     "recognition": [Case(recomputed_sets.recognition)],
-    "realism": [Case(recomputed_sets.realism, known={"space": "judge"}, absolute=ROOTS)],
+    "realism": [
+        Case(recomputed_sets.realism, known={"space": "judge"}, absolute=ROOTS),
+        Case(
+            recomputed_sets.published_realism,
+            options={"spaces": ["posterior"], "reference": "train", "pooled": True},
+            known={"space": "posterior"},
+            absolute=ROOTS,
+        ),
+    ],
     "estimate": [Case(recomputed_sets.estimate, [*TOY, "a unseen"])],
     "dose_response": [Case(recomputed_sets.dose_response)],
     "rung2": [
@@ -90,6 +105,7 @@ def computed(name, run, case):
 @pytest.mark.parametrize("name", registry.metrics.builtins())
 def test_numbers_are_those_of_the_definition(name, runs):
     """All that a metric gives, neither more nor fewer."""
+    assert name in CASES, "write it once more from its definition in words, in recomputed.py, and name it in CASES"
     compared = 0
     for case in CASES[name]:
         for word in case.runs:
@@ -113,3 +129,29 @@ def test_the_recomputation_imports_nothing_of_the_package(module):
     imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     known = {*sys.stdlib_module_names, "numpy", "scipy", "sklearn"}
     assert {name for name in imported if name.partition(".")[0] not in known} <= {"metrics.recomputed"}
+
+
+def noise_numbers(abducted, prior, classes):
+    """Numbers of the noise u of x, whose parent is the class k: which noise is which, and what of k is in it."""
+    rows = torch.arange(len(classes))
+    values = {"k": classes, "x": torch.zeros(len(classes))}
+    variables = {"k": Categorical("k", ("one", "two", "three")), "x": Continuous("x", -1, 1)}
+    setting = Setting(
+        CausalGraph({"k": (), "x": ("k",)}), variables, "", ("k",), (), 1, (), noise={"x.u": abducted.shape[1]}
+    )
+    sample = NoiseSample({"x.u": abducted}, {"x.u": prior})
+    batch = Batch(Samples(values, rows), "", noise=lambda: sample)
+    columns = asked.computed("abduction", setting, [Answers(batch, Question("null", rows, cycle=1), values)])
+    return {column.cell.quantity: column.point() for column in columns}
+
+
+def test_what_is_in_noise_where_it_has_a_closed_form():
+    """What a classifier finds in noise has a closed form at the ends alone; between them, tests of abduction know Bayes' rate."""
+    classes = torch.arange(120) % 3
+    prior = torch.randn(120, 3, generator=torch.Generator().manual_seed(0))
+    apart = noise_numbers(prior + 100, prior, classes)
+    assert apart["prior_test"] == 1
+    told = noise_numbers(20 * torch.nn.functional.one_hot(classes).float(), prior, classes)
+    assert told["leak"] == 1
+    silent = noise_numbers(torch.zeros(120, 3), torch.zeros(120, 3), classes)
+    assert silent["prior_test"] == 0.5
