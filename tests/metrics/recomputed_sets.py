@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from itertools import product
 
 import numpy as np
-from metrics.recomputed import Asked, Numbers, World, cosine, effects, grey_levels, of_kind, worse_error
+from metrics.recomputed import Asked, Numbers, World, cosine, effects, grey_levels, of_kind
+from metrics.recomputed_judges import worse_error
 from numpy import ndarray as Array
 from scipy.spatial.distance import cdist
 

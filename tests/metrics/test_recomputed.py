@@ -9,7 +9,12 @@ from pathlib import Path
 import asked
 import pytest
 import torch
-from metrics import answered, recomputed, recomputed_sets  # tests/metrics, a folder beside tests/asked.py
+from metrics import (  # tests/metrics, a folder beside tests/asked.py
+    answered,
+    recomputed,
+    recomputed_judges,
+    recomputed_sets,
+)
 
 from counterbench.causal.graph import CausalGraph
 from counterbench.causal.samples import Samples
@@ -53,8 +58,8 @@ CASES = {
     "composition": [Case(recomputed.composition, options=SPACES.options, known=SPACES.known)],
     "reversibility": [Case(recomputed.reversibility, options=SPACES.options, known=SPACES.known)],
     "commutativity": [Case(recomputed.commutativity, options=SPACES.options, known=SPACES.known)],
-    "effectiveness": [Case(recomputed.effectiveness, [*TOY, "panels", "other panels"])],
-    "off_target": [Case(recomputed.off_target, [*TOY, "panels", "other panels"])],
+    "effectiveness": [Case(recomputed_judges.effectiveness, [*TOY, "panels", "other panels"])],
+    "off_target": [Case(recomputed_judges.off_target, [*TOY, "panels", "other panels"])],
     "truth": [Case(recomputed.truth, options=SPACES.options, known=SPACES.known), Case(recomputed.truth, TABLES)],
     "percentage_error": [Case(recomputed.percentage_error, TABLES)],
     "minimality": [Case(recomputed_sets.minimality)],
@@ -122,13 +127,16 @@ def test_numbers_are_those_of_the_definition(name, runs):
     assert compared >= 10
 
 
-@pytest.mark.parametrize("module", [recomputed, recomputed_sets])
+@pytest.mark.parametrize("module", [recomputed, recomputed_judges, recomputed_sets])
 def test_the_recomputation_imports_nothing_of_the_package(module):
     tree = ast.parse(Path(module.__file__).read_text())
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     known = {*sys.stdlib_module_names, "numpy", "scipy", "sklearn"}
-    assert {name for name in imported if name.partition(".")[0] not in known} <= {"metrics.recomputed"}
+    assert {name for name in imported if name.partition(".")[0] not in known} <= {
+        "metrics.recomputed",
+        "metrics.recomputed_judges",
+    }
 
 
 def noise_numbers(abducted, prior, classes):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import toy
-from metrics import answered, recomputed, recomputed_sets
+from metrics import answered, recomputed, recomputed_judges, recomputed_sets
 
 from counterbench import evaluation
 from counterbench.causal.samples import Samples
@@ -139,7 +139,7 @@ def key(number):
 
 @pytest.mark.parametrize("name", METRICS)
 def test_values_of_a_record(name, results, asked, world):
-    again = getattr(recomputed, name, None) or getattr(recomputed_sets, name)
+    (again,) = (getattr(part, name) for part in (recomputed, recomputed_judges, recomputed_sets) if hasattr(part, name))
     if name in ("truth", "dose_response", "rung2"):
         asked = [one for one in asked if one.kind != "single" or one.truth]
     known = {"realism": {"space": "pixel"}, "rung2": {"spaces": ["pixel"]}}.get(name, {})
