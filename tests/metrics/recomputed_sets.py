@@ -29,7 +29,7 @@ def dose_response(asked: Sequence[Asked], world: World, bins: int = 5) -> Number
         (name,) = one.names
         if world.kinds[name] != "continuous":
             continue
-        size = np.abs(one.held[name] - one.factual[name]) / world.spread(name)
+        size = np.abs(one.held[name] - one.factual[name])
         edges = np.quantile(likely_sizes(world, name), np.arange(1, bins) / bins)
         number, common = np.searchsorted(edges, size, side="right"), in_support(one, world, name)
         along, length, _ = effects(one)
@@ -41,16 +41,16 @@ def dose_response(asked: Sequence[Asked], world: World, bins: int = 5) -> Number
             numbers |= {
                 (f"effect_{word}_{k + 1}", name, "", 0, ""): along[b].sum() / total,
                 (f"effect_error_{word}_{k + 1}", name, "", 0, ""): np.abs(along - length)[b].sum() / total,
-                (f"size_{word}_{k + 1}", name, "", 0, ""): size[b].mean(),
+                (f"size_{word}_{k + 1}", name, "", 0, ""): size[b].mean() / world.spread(name),
             }
     return numbers
 
 
 def likely_sizes(world: World, name: str) -> Array:
-    """|v - k| in standard deviations for all pairs of training values from different tenths of their range, as plans draw them."""
+    """|v - k| for all pairs of training values from different tenths of their range, as plans draw them."""
     values = world.train[name].astype(float)
     cell = np.searchsorted(np.linspace(values.min(), values.max(), 11)[1:-1], values, side="right")
-    apart = np.abs(values[:, None] - values[None]) / world.spread(name)
+    apart = np.abs(values[:, None] - values[None])
     return apart[cell[:, None] != cell[None]]
 
 
