@@ -70,7 +70,7 @@ def setting(dataset: Toy, **changes) -> Setting:
     return Setting(**{**known, **changes})
 
 
-def answers(dataset: Toy, answer, order, noise: bool = True, joint=()):
+def answers(dataset: Toy, answer, order, noise: bool = True, joint=(), shake=None):
     """Every kind of answer for some rows, by a function (given, held, truth) -> values.
 
     Args:
@@ -79,6 +79,7 @@ def answers(dataset: Toy, answer, order, noise: bool = True, joint=()):
         order: batches of rows.
         noise: whether the model gives access to its noise.
         joint: pairs of variables that are set at once.
+        shake: a small perturbation of images; none without it.
     """
     panels = judges.load(dataset.card, dataset.source)
     instruments = Instruments(lambda images: judges.measure_all(panels, images), SPACES)
@@ -96,7 +97,8 @@ def answers(dataset: Toy, answer, order, noise: bool = True, joint=()):
 
         def matched(name, rows=rows, factual=factual, wanted=wanted):
             nearest = matcher.nearest(identity.counterfactual(factual, {name: wanted(name)}))[:, 0]
-            return View(dataset.split("train").take(nearest)["image"], instruments)
+            real = dataset.split("train")
+            return View(real.take(nearest)["image"], instruments, group=real.group[nearest])
 
         def sampled(rows=rows, factual=factual):
             abducted = scm.abduct(factual)
@@ -113,6 +115,7 @@ def answers(dataset: Toy, answer, order, noise: bool = True, joint=()):
             view=View(factual["image"], instruments, group=split.group[rows]),
             matched=matched,
             noise=sampled if noise else None,
+            shake=shake,
         )
         given, null = factual, None
         for cycle in (1, 2):

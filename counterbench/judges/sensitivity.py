@@ -110,11 +110,9 @@ def sensitivity(judge: Judge, images: Tensor, truth: Tensor, *, beside: Sequence
 
 
 def error_of(judge: Judge, images: Tensor, truth: Tensor) -> Tensor:
-    """(N,): absolute error, or 1 for a wrong class, of whole grey levels."""
+    """(N,): distance in the variable's unit, or 1 for a wrong class, of whole grey levels."""
     read = judge.measure(images.round().clamp(0, 255))
-    if isinstance(judge.variable, Continuous):
-        return (read.double() - truth.double()).abs()
-    return (read.argmax(1) != truth).double()
+    return judge.variable.distance(read if isinstance(judge.variable, Continuous) else read.argmax(1), truth)
 
 
 def attacked(judge: NetworkJudge, images: Tensor, truth: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class Abduction(Metric):
     definition = (
         "prior_test: accuracy of a classifier that tells abducted noise from prior noise (0.5: it cannot); leak: how much of a "
         "parent can be read off the noise, 1 - error / error without it (0: nothing); round_trip: error of an attribute after "
-        "one null intervention. At most 1,000 images. A network sees noise of more than 32 numbers along 32 random directions; beside it, a "
+        "one null intervention, as truth counts errors of attributes. At most 1,000 images. A network sees noise of more than 32 numbers along 32 random directions; beside it, a "
         "linear reader sees all numbers (for the prior test, their squares too), and whichever is better on images set aside is asked."
     )
     blind_to = (
@@ -165,8 +165,7 @@ class Abduction(Metric):
                 columns.append(Column(self.name, cell, rows[order], error, reference=blind))
             else:
                 before, after = state(f"factual_{cell.measured}"), state(f"null_{cell.measured}")
-                continuous = cell.quantity == "round_trip_error"
-                error = (after.double() - before.double()).abs()
-                score = rounded(error, before) if continuous else (after == before).double()
+                error = self.setting.variables[cell.measured].distance(after, before)
+                score = rounded(error, before) if cell.quantity == "round_trip_error" else 1 - error
                 columns.append(Column(self.name, cell, rows[order], score))
         return columns

@@ -39,8 +39,8 @@ class DoseResponse(SampleMetric):
     )
     definition = (
         f"Effect and effect error (see Truth) of interventions do(k = v) on a continuous variable k, in {BINS} bins of the size |v - k| in "
-        "standard deviations of the training split, whose edges are quantiles of the sizes that the training split's values lead to, so "
-        "that the bins are about equally full and the same for every plan. Bins are divided by support: the value set is in "
+        "standard deviations of the training split, whose edges are quantiles of |v - k| over all pairs of training values from different "
+        "tenths of their range (equally wide, as plans draw v), so that the bins are about equally full and the same for every plan. Bins are divided by support: the value set is in "
         f"support where at least {ENOUGH} training samples have k within {WITHIN:g} standard deviations of it and all parents of k in the "
         "same group as the sample (same class, or same tenth of the training values by their count). `size` is the mean size in a bin, "
         "for curves."

@@ -27,16 +27,14 @@ def error_per_sample(variable: Variable, measured: Tensor, target: Tensor) -> Te
         target: (N,), natural values.
 
     Returns:
-        (N,), float64: absolute error in the variable's unit, or 0 / 1 for a right / wrong class.
+        (N,), float64: absolute error in the variable's unit, of a periodic one the shorter way round, or 0 / 1 for a right / wrong class.
 
     Examples:
         >>> width = Continuous("width", 0, 8, "px")
         >>> error_per_sample(width, torch.tensor([2.0, 3.5]), torch.tensor([2.5, 3.5])).tolist()
         [0.5, 0.0]
     """
-    if isinstance(variable, Continuous):
-        return (measured.double() - target.double()).abs()
-    return (measured.argmax(1) != target).double()
+    return variable.distance(measured if isinstance(variable, Continuous) else measured.argmax(1), target)
 
 
 def robust_errors(answers: Answers, variable: Variable, target: Tensor) -> Tensor:
@@ -116,14 +114,15 @@ class Effectiveness(SampleMetric):
     formula = r"$\mathbb{E}_x\, \ell\big(\mathrm{judge}_j(x^*), t_j\big)$; skill $= 1 - \text{error} / \text{error of identity}$"
     definition = (
         "Judge's measurement of the counterfactual image against the target t, for every intervened and every measured variable: mean "
-        "absolute error, accuracy, and for binary variables balanced accuracy, area under the ROC curve and F1, each over the whole "
+        "absolute error (of a periodic quantity, the shorter way round), accuracy, and for binary variables balanced accuracy, area under the ROC curve and F1, each over the whole "
         "set. The target of what is set is the value set; of its descendants, the true value where it is known, else that of the "
         "dataset's reference SCM, else the factual value; of everything else, the factual value. What the model itself claims does "
         "not count; where a reference SCM is the target, attribute error says how far the claim is from it. skill = 1 - error / error of "
         "the baseline `identity`, for what is set and its descendants; there an answer counts with the larger of two errors, of the answer "
         "itself and of the answer after a small perturbation (noise of 3 grey levels, a shift of up to half a pixel, the same for "
-        "everybody), and perturbation drop says how much that adds. Where several judges measure, their median counts; spread and "
-        "agreement say how far they are apart."
+        "everybody), and perturbation drop says how much that adds. Where several judges measure, their median counts; spread "
+        "(standard deviation; of classes, total variation from their mean) and agreement (how often all name the same class) say how far they "
+        "are apart."
     )
     blind_to = (
         "Whether it is still the same individual: another image with the right attributes is perfect. Where there is neither truth nor "
@@ -204,8 +203,8 @@ class Effectiveness(SampleMetric):
             return
         for name in self.setting.assumed.get(intervened, ()) if answers.own is None else ():
             cell, claim, target = self._claim(intervened, name), answers.values[name], answers.targets[name]
-            difference = (claim.double() - target.double()).abs()
-            self.add(cell, answers.index, difference if cell.direction == "lower" else (difference == 0).double())
+            difference = self.setting.variables[name].distance(claim, target)
+            self.add(cell, answers.index, difference if cell.direction == "lower" else 1 - difference)
         for measured in self.setting.judged:
             variable, target = self.setting.variables[measured], answers.expected[measured]
             reading = answers.view.measured[measured]

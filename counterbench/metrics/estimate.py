@@ -42,10 +42,10 @@ class EstimatedSkill(SampleMetric):
     )
     definition = (
         "An estimate of truth skill without the truth. C: how much of the image is lost by answering nothing, or by going there and back, "
-        "whichever is more. R, the recognised skill: the judges' error of what is set against that of doing nothing, where an answer "
-        "that is not recognised as its own individual counts at least as much as doing nothing; of variables that the image does not "
-        "show, the mean over the descendants that judges measure. D: the size of the change that pinned models make, a constant of the "
-        "card. 0 is doing nothing."
+        "whichever is more. R, the recognised skill: the judges' error of what is set (the larger one with or without a small "
+        "perturbation, as in effectiveness) against that of doing nothing, where an answer that is not recognised as its own individual "
+        "counts at least as much as doing nothing; of variables that the image does not show, the mean over the descendants that judges "
+        "measure. D: the size of the change that pinned models make, a constant of the card. 0 is doing nothing."
     )
     blind_to = (
         "Change where nothing should change, as long as the judges and the recogniser look through it. docs/estimate.md shows how well its order "

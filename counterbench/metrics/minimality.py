@@ -147,9 +147,9 @@ class Minimality(SampleMetric):
         "from x to real training images that share the factual or the counterfactual value of the intervened variable (same "
         "tenth of the training images for quantities; images without any such are left out; a suite says how many training images there "
         "are to compare with, 10,000 drawn at random by default), D = KL between the posteriors of a "
-        "pinned unconditional autoencoder. saturated: share of answers that are nearer than every real image (P1 = 0, P2 = 1), of which "
+        "pinned unconditional autoencoder; distances within 1e-5 (1 + div) of div count as equal to it. saturated: share of answers that are nearer than every real image (P1 = 0, P2 = 1), of which "
         "CLD says no more than that; where they are most, or where the truth scores no better than doing nothing, CLD is not "
-        "ranked. excess_change: mean of | |x* - x| - |truth - x| |, in grey levels, so that too much for one does not make up for too "
+        "ranked. excess_change: mean of |d(x*, x) - d(truth, x)|, d the mean absolute difference of two images in grey levels, so that too much for one does not make up for too "
         "little for another."
     )
     blind_to = (

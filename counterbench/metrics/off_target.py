@@ -5,30 +5,30 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from counterbench.causal.variables import Variable
 from counterbench.judges import Reading
 from counterbench.metrics.answers import Answers
 from counterbench.metrics.base import NOT_NEGATIVE, Cell, SampleMetric, width
 from counterbench.plugins.registry import metrics
 
 
-def change(before: Reading, after: Reading, spread: float) -> Tensor:
+def change(variable: Variable, before: Reading, after: Reading, spread: float) -> Tensor:
     """How much a measurement moved, (N,), in standard deviations of the attribute; a class moves by 0 or 1 / spread.
 
     Args:
+        variable: that is measured.
         before: what the judges read in the factual images.
         after: what they read in the answers.
         spread: standard deviation in the training split; of a class, sqrt((1 - sum p^2) / 2).
 
     Examples:
+        >>> from counterbench.causal.variables import Continuous
         >>> before, after = Reading(torch.tensor([[2.0, 3.0]])), Reading(torch.tensor([[2.5, 3.0]]))
-        >>> change(before, after, spread=0.5).tolist()
+        >>> change(Continuous("width", 0, 8, "px"), before, after, spread=0.5).tolist()
         [1.0, 0.0]
     """
-    if before.discrete:
-        moved = (before.value.argmax(1) != after.value.argmax(1)).double()
-    else:
-        moved = (before.value.double() - after.value.double()).abs()
-    return moved / spread
+    first, second = (seen.value.argmax(1) if seen.discrete else seen.value for seen in (before, after))
+    return variable.distance(first, second) / spread
 
 
 @metrics.register()
@@ -61,7 +61,9 @@ class OffTarget(SampleMetric):
     formula = r"$\mathbb{E}_x\, |\mathrm{judge}_j(x^*) - \mathrm{judge}_j(x)| / \mathrm{std}_j$ for $j \notin \{k\} \cup \mathrm{de}(k)$"
     definition = (
         "How far the judges' measurements of attributes move that the intervention must leave alone, in standard deviations of "
-        "the training split; per pair of variables, and the mean over them. A variable that is constant there is left out."
+        "the training split; per pair of variables, and the mean over them. A class moves by 0 or 1, whatever the judges' probabilities, "
+        "and its standard deviation is sqrt((1 - sum p^2) / 2), p the shares of its classes; a periodic quantity moves the shorter way "
+        "round. A variable that is constant in the training split is left out."
     )
     blind_to = (
         "Whether the intended change was made: returning the input is perfect. It trusts the judges: what no judge measures "
@@ -120,7 +122,7 @@ class OffTarget(SampleMetric):
         moved = []
         for name in others:
             before, after = answers.batch.view.measured[name], answers.view.measured[name]
-            moved.append(change(before, after, self.setting.spread[name]))
+            moved.append(change(self.setting.variables[name], before, after, self.setting.spread[name]))
             self.add(self._cell(intervened, name, len(others) == 1), answers.index, moved[-1])
         if moved:
             self.add(self._mean(intervened), answers.index, torch.stack(moved).mean(0))

@@ -40,8 +40,8 @@ class PercentageError(SampleMetric):
     definition = (
         "Absolute difference between the answered and the true counterfactual value, in percent of the true one, of every "
         "outcome: a continuous variable that the intervention changes and that nobody sets (where there is none: every continuous "
-        "variable that it changes). First the mean over all outcomes, "
-        "which is the published figure, then each of them. Outcomes whose true value is 0 are left out."
+        "variable that it changes); of a periodic one, the difference is the shorter way round. First the mean over all samples of each "
+        "one's mean over its outcomes, which is the published figure, then each outcome. Outcomes whose true value is 0 are left out of both."
     )
     blind_to = "Small errors of small values weigh as much as large errors of large ones; it means nothing for values around 0."
     source = "Nasr-Esfahany et al., ICML 2023, table 1; De Sousa Ribeiro et al., NeurIPS 2025."
@@ -82,7 +82,7 @@ class PercentageError(SampleMetric):
         errors = {}
         for name in self.outcomes(intervened):
             truth = answers.truth[name].double()
-            error = 100 * (answers.values[name].double() - truth).abs() / truth.abs()
+            error = 100 * self.setting.variables[name].distance(answers.values[name], truth) / truth.abs()
             errors[name] = torch.where(truth == 0, torch.nan, error)
         for cell in (cell for cell in self.cells if cell.intervened == intervened):
             found = errors[cell.measured] if cell.measured else torch.stack(list(errors.values())).nanmean(0)

@@ -69,7 +69,7 @@ class Realism(Metric):
     asks = frozenset({"single"})
     formula = r"$\|m - m_r\|^2 + \mathrm{tr}\big(C + C_r - 2 (C C_r)^{1/2}\big)$; $\mathrm{MMD}^2$ with kernel $(x \cdot y / D + 1)^3$; shares of $k$-nearest-neighbour balls"
     definition = (
-        "Squared Frechet distance, unbiased kernel distance (KID; pairs of questions about one unit, or matched with one, are left out), precision, recall, density and coverage (k = 5) between the "
+        "Squared Frechet distance, unbiased kernel distance (KID; pairs of questions about one unit, or matched with one, are left out), precision, recall, density and coverage (k = 5; who lies within a millionth of a ball's rim is inside) between the "
         "answers and real training images that were matched with the plan's counterfactual attributes, one for each question (one of "
         "the 16 with the same classes and the nearest quantities), "
         "in a named feature space."

@@ -70,9 +70,9 @@ class Recognition(SampleMetric):
         r"$\mathbb{E}_x \max\big(0, d(x^*, x) - d(x_\text{true}, x)\big)$"
     )
     definition = (
-        "Rate: share of answers whose nearest neighbour, among the observed image and one test image of everybody, shows the individual "
+        "Rate: share of answers whose nearest neighbour, among the observed image and the first test image of everybody, shows the individual "
         "that was asked about, in a space that was trained to tell individuals apart whatever else about them changes. Distance beyond the truth: how "
-        "much farther the answer is from the observed image there than the true counterfactual is. Interventions of which the card says "
+        "much farther the answer is from the observed image there (1 - cosine) than the true counterfactual is. Interventions of which the card says "
         "that they change who it is are left out."
     )
     blind_to = (

@@ -67,7 +67,7 @@ class Rung2(Metric):
     )
     definition = (
         "The second rung of the ladder: the law of attributes and images under do(k = v), v as in the plan, against the true law. Energy "
-        "distance of all attributes together (quantities in standard deviations of the training split, periodic ones on the circle, classes "
+        "distance of all attributes together (quantities in standard deviations of the training split, periodic ones on a circle of radius 1, classes "
         "one-hot; over pairs of different units, unbiased, so that it may be a little below 0), and squared Frechet distance of images in "
         "a named feature space, each together with the value set (scaled to vary as much as all features of true images), so that images must "
         "be right at each value. Individuals are divided into random halves, and answers about one half are held against true counterfactuals of the "

@@ -92,8 +92,8 @@ class Truth(DistanceMetric):
         "distance of doing nothing (0 doing nothing, 1 the truth, below 0 farther than doing nothing); change skill: the same of the "
         "model's change, from its own answer to the null intervention. Without images, distances are those of the descendants of what "
         "is set, in robust standard deviations. Effect: share of the true change that is made, and effect error, where too little here "
-        "does not make up for too much there; amplification: size of the change beside it. Errors of an attribute below single "
-        "precision count as none."
+        "does not make up for too much there; amplification: size of the change beside it. Differences of periodic attributes are the "
+        "shorter way round; errors of an attribute below single precision (a millionth of the value) count as none."
     )
     blind_to = "Interventions whose true counterfactual nobody knows: they have no row here."
     source = "Effect and amplification: this project; a decomposition of the change along and across the true one."
@@ -175,11 +175,16 @@ class Truth(DistanceMetric):
             if cell.space:
                 self.add(cell, answers.index, answers.view.distance(cell.space, answers.true_view))
             elif cell.measured:
-                error = _attribute_score(cell, answers.values[cell.measured], answers.truth[cell.measured])
-                self.add(cell, answers.index, error)
+                self.add(cell, answers.index, self._attribute_score(answers, cell))
             elif cell.quantity in scores:
                 score, relative_to = scores[cell.quantity]
                 self.add(cell, answers.index, score, relative_to=relative_to)
+
+    def _attribute_score(self, answers: Answers, cell: Cell) -> Tensor:
+        assert answers.truth is not None
+        answer, truth = answers.values[cell.measured], answers.truth[cell.measured]
+        error = self.setting.variables[cell.measured].distance(answer, truth)
+        return rounded(error, truth) if cell.quantity == "attribute_error" else 1 - error
 
     def _scores(self, answers: Answers, intervened: Cause) -> dict[str, tuple[Tensor, Tensor]]:
         """Quantity -> (scores, what they are relative to)."""
@@ -238,12 +243,6 @@ def _skill(quantity: str, intervened: Cause, farthest: float) -> Cell:
         intervenes=True,
         worst=farthest,
     )
-
-
-def _attribute_score(cell: Cell, answer: Tensor, truth: Tensor) -> Tensor:
-    if cell.quantity == "attribute_error":
-        return rounded((answer.double() - truth.double()).abs(), truth)
-    return (answer == truth).double()
 
 
 def rounded(error: Tensor, scale: Tensor) -> Tensor:

@@ -1,0 +1,268 @@
+"""The metrics a second time, from their definitions: numpy, scipy and scikit-learn on plain arrays, and nothing of the package."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy import ndarray as Array
+
+Key = tuple[str, str, str, int, str]
+"""Quantity, what is set, what is measured, cycles, space."""
+Numbers = dict[Key, float]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question about N samples, and what was answered; images are (N, C, H, W) in grey levels."""
+
+    kind: str
+    names: tuple[str, ...]
+    cycle: int
+    unit: Array
+    factual: Mapping[str, Array]
+    answer: Mapping[str, Array]
+    null: Mapping[str, Array] = field(default_factory=dict)
+    held: Mapping[str, Array] = field(default_factory=dict)
+    targets: Mapping[str, Array] = field(default_factory=dict)
+    truth: Mapping[str, Array] = field(default_factory=dict)
+    other: Mapping[str, Array] = field(default_factory=dict)
+    matched: Array | None = None
+    matched_unit: Array | None = None
+    cost: Mapping[str, Array] = field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        return " + ".join(self.names)
+
+
+@dataclass(frozen=True)
+class World:
+    """What is known beside the answers.
+
+    `kinds` are continuous, periodic (with a length of the `turns`), class or binary, of all attributes. `read` gives each variable's
+    readings, (J, N) or (J, N, K) with one row per judge, of several judges for the `panels`; `features` the vectors of a space, (N, D);
+    `real` are the training images, `everybody` one test image of each unit, with the units.
+    """
+
+    kinds: Mapping[str, str]
+    parents: Mapping[str, Sequence[str]]
+    train: Mapping[str, Array]
+    judged: Sequence[str] = ()
+    panels: Sequence[str] = ()
+    intervenable: Sequence[str] = ()
+    turns: Mapping[str, float] = field(default_factory=dict)
+    read: Callable[[Array], Mapping[str, Array]] = lambda images: {}
+    features: Callable[[str, Array], Array] = lambda space, images: images
+    shake: Callable[[Array], Array] | None = None
+    real: Array | None = None
+    everybody: tuple[Array, Array] | None = None
+    typical_change: Mapping[str, float] = field(default_factory=dict)
+    first_half: Callable[[Array], Array] | None = None
+
+    def descendants(self, names: Sequence[str]) -> set[str]:
+        """Of any of the variables, without these themselves."""
+        below: set[str] = set()
+        for _ in self.parents:
+            below |= {child for child, parents in self.parents.items() if {*parents} & {*names, *below}}
+        return below - {*names}
+
+    def spread(self, name: str) -> float:
+        """Standard deviation in the training split; of a class, that of a binary one: sqrt((1 - sum p^2) / 2)."""
+        values = self.train[name].astype(float)
+        if self.kinds[name] in ("continuous", "periodic"):
+            return float(values.std(ddof=1))
+        share = np.unique(values, return_counts=True)[1] / len(values)
+        return math.sqrt((1 - np.square(share).sum()) / 2)
+
+    def scale(self, name: str) -> float:
+        """Interquartile range in the training split / 1.349, which is 1 for a standard normal; of classes, 1."""
+        if self.kinds[name] in ("class", "binary"):
+            return 1.0
+        low, high = np.quantile(self.train[name].astype(float), (0.25, 0.75))
+        return float(high - low) / 1.349
+
+    def median_reading(self, images: Array) -> dict[str, Array]:
+        """Of all judges; class probabilities add up to 1 again."""
+        readings = {name: np.median(members, axis=0) for name, members in self.read(images).items()}
+        return {n: r / r.sum(1, keepdims=True) if r.ndim == 2 else r for n, r in readings.items()}
+
+
+def of_kind(asked: Sequence[Asked], *kinds: str) -> Iterator[Asked]:
+    return (one for one in asked if one.kind in kinds)
+
+
+def grey_levels(first: Array, second: Array) -> Array:
+    """Mean absolute difference per image."""
+    return np.abs(first - second).mean((1, 2, 3))
+
+
+def cosine(first: Array, second: Array) -> Array:
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return 1 - (first * second).sum(1) / lengths
+
+
+def attribute_distance(name: str, first: Array, second: Array, world: World) -> Array:
+    """Of natural values: 0 or 1 for classes, the shorter way round for periodic ones."""
+    if world.kinds[name] in ("class", "binary"):
+        return (first != second).astype(float)
+    way = np.abs(first - second)
+    if world.kinds[name] == "continuous":
+        return way
+    return np.minimum(way % world.turns[name], world.turns[name] - way % world.turns[name])
+
+
+def without_rounding(error: Array, value: Array) -> Array:
+    """What single precision loses, a millionth of the value, is no error."""
+    return np.where(error <= 1e-6 * (1 + np.abs(value)), 0, error)
+
+
+def named(reading: Array) -> Array:
+    """A measurement as it is; of probabilities, the likeliest class."""
+    return reading.argmax(1) if reading.ndim == 2 else reading
+
+
+# Distances between images
+
+
+def distances(one: Asked, first: Array, second: Array, world: World, spaces: Sequence[str]) -> Numbers:
+    """Of images, on average: in grey levels, and in spaces by the cosine of their vectors."""
+    numbers = {("l1", one.words, "", one.cycle, "l1"): grey_levels(first, second).mean()}
+    for space in spaces:
+        apart = cosine(world.features(space, first), world.features(space, second))
+        numbers["distance", one.words, "", one.cycle, space] = apart.mean()
+    return numbers
+
+
+def composition(asked: Sequence[Asked], world: World, spaces: Sequence[str] = ()) -> Numbers:
+    numbers: Numbers = {}
+    for one in of_kind(asked, "null"):
+        numbers |= distances(one, one.factual["image"], one.answer["image"], world, spaces)
+    return numbers
+
+
+def reversibility(asked: Sequence[Asked], world: World, spaces: Sequence[str] = ()) -> Numbers:
+    numbers: Numbers = {}
+    for one in of_kind(asked, "return"):
+        numbers |= distances(one, one.factual["image"], one.answer["image"], world, spaces)
+    return numbers
+
+
+def commutativity(asked: Sequence[Asked], world: World, spaces: Sequence[str] = ()) -> Numbers:
+    numbers: Numbers = {}
+    for one in of_kind(asked, "pair"):
+        numbers |= distances(one, one.answer["image"], one.other["image"], world, spaces)
+    return numbers
+
+
+# Against the true counterfactual
+
+
+def effects(one: Asked) -> tuple[Array, Array, Array]:
+    """<z, w>, |z|^2 and |w - its part along z|^2 of true changes z and answered changes w, each (N,)."""
+    z, w = (
+        (values["image"] - one.factual["image"]).reshape(len(one.unit), -1).astype(float)
+        for values in (one.truth, one.answer)
+    )
+    along, size = (z * w).sum(1), np.square(z).sum(1)
+    share = np.divide(along, size, out=np.zeros_like(along), where=size > 0)
+    return along, size, np.square(w - share[:, None] * z).sum(1)
+
+
+def truth(asked: Sequence[Asked], world: World, spaces: Sequence[str] = ()) -> Numbers:
+    numbers: Numbers = {}
+    for one in of_kind(asked, "single", "joint"):
+        numbers |= attribute_errors(one, world)
+        if "image" not in one.answer:
+            numbers |= skills_of_descendants(one, world)
+            continue
+        x, answer, true = (values["image"] for values in (one.factual, one.answer, one.truth))
+        error, nothing = grey_levels(answer, true), grey_levels(x, true)
+        change = grey_levels(answer - one.null["image"], true - x)
+        along, size, beside = effects(one)
+        numbers |= {
+            ("truth_skill", one.words, "", 0, ""): 1 - error.sum() / nothing.sum(),
+            ("change_skill", one.words, "", 0, ""): 1 - change.sum() / nothing.sum(),
+            **distances(one, answer, true, world, spaces),
+            ("effect", one.words, "", 0, ""): along.sum() / size.sum(),
+            ("effect_error", one.words, "", 0, ""): np.abs(along - size).sum() / size.sum(),
+            ("amplification", one.words, "", 0, ""): math.sqrt(beside.sum() / size.sum()),
+        }
+    return numbers
+
+
+def skills_of_descendants(one: Asked, world: World) -> Numbers:
+    """Without images: over what follows from what is set, in robust standard deviations."""
+    error, change, nothing = (np.zeros(len(one.unit)) for _ in range(3))
+    for name in world.descendants(one.names) & {*world.kinds}:
+        x, answer, true, null = (values[name] for values in (one.factual, one.answer, one.truth, one.null))
+        scale = world.scale(name)
+        error += attribute_distance(name, answer, true, world) / scale
+        nothing += attribute_distance(name, x, true, world) / scale
+        change += attribute_distance(name, answer - null, true - x, world) / scale
+    if not nothing.any():
+        return {}
+    return {
+        ("truth_skill", one.words, "", 0, ""): 1 - error.sum() / nothing.sum(),
+        ("change_skill", one.words, "", 0, ""): 1 - change.sum() / nothing.sum(),
+    }
+
+
+def attribute_errors(one: Asked, world: World) -> Numbers:
+    """Of what the model claims, for every attribute that is not set."""
+    others = sorted({*world.kinds} - {*one.names})
+    return {
+        (f"attribute_{word}", one.words, name, 0, ""): value
+        for name in others
+        for word, value in [claim_error(name, one.answer[name], one.truth[name], world)]
+    }
+
+
+def claim_error(name: str, claim: Array, true: Array, world: World) -> tuple[str, float]:
+    error = attribute_distance(name, claim, true, world)
+    if world.kinds[name] in ("class", "binary"):
+        return "accuracy", 1 - error.mean()
+    return "error", without_rounding(error, true).mean()
+
+
+def percentage_error(asked: Sequence[Asked], world: World) -> Numbers:
+    numbers: Numbers = {}
+    for one in of_kind(asked, "single"):
+        changed = [n for n in sorted(world.descendants(one.names)) if world.kinds.get(n) in ("continuous", "periodic")]
+        outcomes = [name for name in changed if name not in world.intervenable] or changed
+        percent = []
+        for name in outcomes:
+            answer, true = one.answer[name], np.where(one.truth[name] == 0, np.nan, one.truth[name])
+            percent.append(100 * attribute_distance(name, answer, true, world) / np.abs(true))
+            numbers["percentage_error", one.words, name, 0, ""] = np.nanmean(percent[-1])
+        if outcomes:
+            of_sample = np.array(percent)[:, ~np.isnan(percent).all(0)]
+            numbers["percentage_error", one.words, "", 0, ""] = np.nanmean(of_sample, axis=0).mean()
+    return numbers
+
+
+# Of the model
+
+
+def abduction(asked: Sequence[Asked], world: World) -> Numbers:
+    """The round trip alone: what a classifier finds in noise has no closed form."""
+    (once,) = (one for one in of_kind(asked, "null") if one.cycle == 1)
+    return {
+        (f"round_trip_{word}", "", name, 0, ""): value
+        for name in world.kinds
+        for word, value in [claim_error(name, once.answer[name], once.factual[name], world)]
+    }
+
+
+def cost(asked: Sequence[Asked], world: World) -> Numbers:
+    """Means over all samples of all single questions; of memory, the largest."""
+    single = list(of_kind(asked, "single"))
+    costs = {name: np.concatenate([one.cost[name] for one in single]) for name in single[0].cost}
+    return {(name, "", "", 0, ""): v.max() if name == "peak_memory" else v.mean() for name, v in costs.items()}
+
+
+def row_skill(errors: Mapping[str, float], nothing: Mapping[str, float], card: Sequence[str]) -> float:
+    """Mean over a card's interventions of (E0 - E) / (E0 + E); one that is not answered counts -1."""
+    return float(np.mean([(nothing[k] - errors[k]) / (nothing[k] + errors[k]) if k in errors else -1 for k in card]))
