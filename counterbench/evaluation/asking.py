@@ -104,6 +104,11 @@ class Asking:
             _ = self.batch.null_values  # whoever judges again may compare with the answer to nothing
             self.taking.keeping.add(self.shared.rows, self.answers)
 
+    def release(self) -> None:
+        """Let go of all answers, and of what was seen in them. They know who gave them, and would stay until the next garbage collection."""
+        self.answers.clear()
+        del self.batch
+
     def answer(self, question: Question) -> Mapping[str, Tensor]:
         """The answer to a question, checked; asked once.
 

@@ -119,7 +119,9 @@ class _Session:
             for positions in part.split(self.batch_size):
                 batch = SharedBatch(self.shared, positions)
                 for taking, tensors in zip(waiting, taken, strict=True):
-                    Asking(batch, taking, tensors).ask()
+                    asking = Asking(batch, taking, tensors)
+                    asking.ask()
+                    asking.release()
                     advance(len(positions))
         except RuntimeError as error:
             if not out_of_memory(error) or self.batch_size == 1:

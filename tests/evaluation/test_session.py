@@ -1,11 +1,13 @@
 """The engine: chunks, resuming, memory, sharing."""
 
+import gc
 import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -233,6 +235,26 @@ def spied(exam, model, batch_size=None):
         exam, [taking_module.Taking("m", Contestant("m", model), [spy], None, "key")], batch_size=batch_size
     )
     return spy.seen
+
+
+def test_no_answers_are_left_of_a_batch_that_is_done(toy, exam, monkeypatch):
+    """Without a garbage collection: answers to many questions about many large images are gigabytes."""
+    alive = []
+
+    class Watched(asking.Asking):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            alive.append(weakref.ref(self.batch))
+
+    monkeypatch.setattr(session, "Asking", Watched)
+    gc.collect()
+    gc.disable()
+    try:
+        examined(toy, exam, Counting(toy), 20)
+    finally:
+        gc.enable()
+    assert len(alive) >= 3
+    assert not any(batch() for batch in alive)
 
 
 def test_matched_images_have_the_counterfactual_attributes(toy, exam):
