@@ -332,9 +332,8 @@ def _marks(record: Record) -> tuple[str, ...]:
         marks.append(f"partial: {record.partial}")
     if record.leaked:
         marks.append(f"leaked: {len(record.leaked)} numbers come from judges that it was trained against")
-    disputed = dict.fromkeys(f"{number.measured} under do({number.intervened})" for number in record.disputed)
-    if disputed:
-        marks.append(f"its judges disagree on {', '.join(disputed)}")
+    if disputed := record.disputed_in_words:
+        marks.append(f"its judges disagree on {disputed}")
     if record.inputs.plugins:
         marks.append(f"plug-in: {', '.join(record.inputs.plugins)}")
     if record.coverage is not None:

@@ -357,6 +357,17 @@ class Record(_Part):
         return [number for number in self.numbers if not number.detail and judges_disagree(self, number)]
 
     @property
+    def disputed_in_words(self) -> str:
+        """On which variables judges disagree, and where; empty if on none."""
+        places: dict[str, dict[str, None]] = {}
+        for number in self.disputed:
+            places.setdefault(number.measured, {})[f"do({number.intervened})"] = None
+        return ", ".join(
+            f"{name} under {' and '.join(where) if len(where) < 3 else f'{len(where)} interventions'}"
+            for name, where in places.items()
+        )
+
+    @property
     def leaked(self) -> list[Number]:
         """Numbers of judges that the model was trained against."""
         return [number for number in self.numbers if number.leaked]

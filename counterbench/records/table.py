@@ -308,10 +308,9 @@ def footnotes(record: Record, detail: bool = False) -> Sequence[str]:
         notes.append("attribute errors have no star: baselines are told the true attributes")
     if record.leaked:
         notes.append("LEAKED: the model was trained against a judge behind this number; it is no evidence")
-    disputed = dict.fromkeys(f"{number.measured} under {where(number)}" for number in record.disputed)
-    if disputed:
+    if disputed := record.disputed_in_words:
         told = "more than twice as far apart as on the true answers, or on real images where there are none"
-        notes.append(f"DISPUTED: the judges disagree on {', '.join(disputed)}: they are {told}; look at the answers")
+        notes.append(f"DISPUTED: the judges disagree on {disputed}: they are {told}; look at the answers")
     if record.row_skill is not None:
         notes += [
             f"do({part.intervened}) is not in the row skill: {part.left_out}"
