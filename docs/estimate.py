@@ -33,8 +33,8 @@ RESULT = Path(__file__).parents[1] / "benchmarks" / "estimate.json"
 SOURCES = {
     "morphomnist": ("digits", 300),
     "adni": ("phantom", 200),
-    "celeba-simple": ("portraits", 200),
-    "celeba-complex": ("portraits", 200),
+    "celeba-simple": ("portraits", 100),
+    "celeba-complex": ("portraits", 100),
 }
 """Dataset -> its rendered source, and how many test images are asked about."""
 LEARNED = ("vae", "hvae", "gan")
