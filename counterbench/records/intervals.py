@@ -208,12 +208,16 @@ def spread_of(statistics: Influenced, resamples: int, seed: int) -> Spread:
     return Spread(point, np.where(known, error, np.nan), freedom, _studentised(influence, resamples, seed))
 
 
+SCARCE = 1e-3
+"""A resample that has less than this share of the spread has drawn none of the few clusters that say anything: it tells no error."""
+
+
 def _studentised(influence: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """(resamples, K), sums of influences over standard errors on bootstrap samples of whole clusters."""
     clusters = len(influence)
     rng = np.random.default_rng([seed, clusters])
     uniform, squares = np.full(clusters, 1 / clusters), np.square(influence)
-    least = 1e-12 * squares.sum(0)
+    least = SCARCE * squares.sum(0)
     blocks = []
     for start in range(0, resamples, _BLOCK):
         weights = rng.multinomial(clusters, uniform, min(_BLOCK, resamples - start)).astype(np.float64)

@@ -74,6 +74,18 @@ def test_limits_are_those_of_student_where_errors_are_not_skewed():
     assert [low[0], high[0]] == pytest.approx([expected.low, expected.high])
 
 
+def test_what_is_rare_in_clusters_of_unequal_size_has_an_end():
+    """Resamples without any of the three events have no error to speak of: their spread is that of the sizes of clusters."""
+    sizes = np.where(np.arange(256) % 5 == 0, 7.0, 8.0)[:, None]
+    events = np.zeros((256, 1))
+    events[[10, 100, 200]] = 1
+    uneven, even = (
+        limits(spread_of(Ratios(events, one), 2000, 0)) for one in (sizes, np.full_like(sizes, sizes.mean()))
+    )
+    assert uneven[1][0] == pytest.approx(even[1][0], rel=0.2)
+    assert uneven[1][0] < 0.01
+
+
 def test_a_long_tail_makes_its_end_longer():
     """Studentised resamples that reach further than t on one side."""
     drawn = np.linspace(-6, 1, 1001)[:, None]
