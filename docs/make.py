@@ -17,7 +17,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from counterbench import datasets
-from counterbench.catalog.agreement import SHORTCUT, measured_agreement
+from counterbench.catalog.agreement import measured_agreement
 from counterbench.leaderboard import board, formats
 from counterbench.leaderboard.pages import BETTER
 from counterbench.plugins import registry
@@ -311,7 +311,7 @@ def estimate_page() -> str:
     return render(
         "estimate",
         agreements=known,
-        compared=max(sum(SHORTCUT not in row for row in one.rows) for one in known.values()),
+        compared=max(one.compared for one in known.values()),
         interval=lambda tau: "{:.2f} [{:.2f}, {:.2f}]".format(*tau),
         ordered=lambda rows: sorted(rows.items(), key=lambda row: -row[1][0]),
         verdict=" ".join(told),

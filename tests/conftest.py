@@ -31,10 +31,17 @@ def toy():
 
 
 @pytest.fixture(scope="module")
-def unshaken(tmp_path_factory):
-    """The toy's patterns are read off exactly: here a perturbed answer is the answer itself, and baselines have a cache of their own."""
+def cache_of_module(tmp_path_factory):
+    """A cache that no other module fills."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COUNTERBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def unshaken(cache_of_module):
+    """The toy's patterns are read off exactly: here a perturbed answer is the answer itself, and baselines have a cache of their own."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("counterbench.evaluation.batches.SHAKE_LEVELS", 0.0)
         patch.setattr("counterbench.evaluation.batches.SHAKE_PIXELS", 0.0)
         yield

@@ -44,6 +44,11 @@ class Agreement(Declaration):
     with_shortcuts: float
     """tau with the rows that answer null with their input."""
 
+    @property
+    def compared(self) -> int:
+        """How many rows tau is over."""
+        return sum(SHORTCUT not in row for row in self.rows)
+
 
 _FILE = TypeAdapter(dict[str, Agreement])
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from counterbench.catalog.agreement import SHORTCUT, Agreement, measured_agreement
+from counterbench.catalog.agreement import measured_agreement
 from counterbench.leaderboard.board import BOARDS, Board, Row
 from counterbench.leaderboard.order import Place
 from counterbench.records.record import CEILINGS, Estimate
@@ -249,12 +249,8 @@ def _about_estimate(board: Board) -> list[str]:
     value, low, high = known.tau
     return [
         f"{told} On {board.dataset} / {known.source}, where the truth is known, the order by the estimate agrees with the order by the truth with "
-        f"Kendall's tau {value:.2f} [{low:.2f}, {high:.2f}] over {_compared(known)} rows, and {known.exact[0]:.2f} among learned rows that lose nothing."
+        f"Kendall's tau {value:.2f} [{low:.2f}, {high:.2f}] over {known.compared} rows, and {known.exact[0]:.2f} among learned rows that lose nothing."
     ]
-
-
-def _compared(known: Agreement) -> int:
-    return sum(SHORTCUT not in row for row in known.rows)
 
 
 def latex(board: Board) -> str:

@@ -37,10 +37,13 @@ def error_per_sample(variable: Variable, measured: Tensor, target: Tensor) -> Te
     return variable.distance(measured if isinstance(variable, Continuous) else measured.argmax(1), target)
 
 
-def robust_errors(answers: Answers, variable: Variable, target: Tensor) -> Tensor:
-    """How far the judges' reading is from the target, in the answer or after a small perturbation of it, whichever is farther, (N,).
+def robust_errors(answers: Answers, variable: Variable) -> tuple[Tensor, Tensor]:
+    """How far the judges' reading is from what it should be, in the answer or after a small perturbation of it, whichever is farther.
 
     What an image shows survives a little noise and a shift by part of a pixel; what only a network sees in it does not.
+
+    Returns:
+        ((N,) of the answers, (N,) of doing nothing: of the factual images, against the targets of the answers).
 
     Examples:
         >>> import torch
@@ -53,33 +56,22 @@ def robust_errors(answers: Answers, variable: Variable, target: Tensor) -> Tenso
         >>> batch = Batch(factual, "image", instruments=see, shake=lambda images: images + 2)
         >>> question, brighter = Question("single", batch.index, "width"), {"image": factual["image"] + 4}
         >>> answers = Answers(batch, question, brighter, targets={"width": torch.tensor([5.0])})
-        >>> robust_errors(answers, Continuous("width", 0, 8), answers.targets["width"]).tolist()  # 4 is read, then 6
-        [1.0]
+        >>> error, nothing = robust_errors(answers, Continuous("width", 0, 8))
+        >>> error.tolist(), nothing.tolist()  # 4 is read, then 6; without an answer 0, then 2
+        ([1.0], [5.0])
     """
+    unchanged = replace(answers, values=answers.factual)
+    return (
+        _worst_errors(answers, variable, answers.expected[variable.name]),
+        _worst_errors(unchanged, variable, answers.targets[variable.name]),
+    )
+
+
+def _worst_errors(answers: Answers, variable: Variable, target: Tensor) -> Tensor:
     error = error_per_sample(variable, answers.view.measured[variable.name].value, target)
     if answers.shaken is None:
         return error
     return torch.maximum(error, error_per_sample(variable, answers.shaken.measured[variable.name].value, target))
-
-
-def robust_errors_of_nothing(answers: Answers, variable: Variable) -> Tensor:
-    """The same of doing nothing: of the factual image, against the target of the answer.
-
-    Examples:
-        >>> import torch
-        >>> from counterbench.causal.samples import Samples
-        >>> from counterbench.judges import Reading
-        >>> from counterbench.metrics.answers import Batch, Instruments
-        >>> from counterbench.plans.question import Question
-        >>> see = Instruments(lambda images: {"width": Reading(images.amax((1, 2, 3))[None])})  # the brightest pixel
-        >>> factual = Samples({"width": torch.zeros(1), "image": torch.zeros(1, 1, 2, 2)}, torch.tensor([0]))
-        >>> batch = Batch(factual, "image", instruments=see, shake=lambda images: images + 2)
-        >>> question, brighter = Question("single", batch.index, "width"), {"image": factual["image"] + 4}
-        >>> answers = Answers(batch, question, brighter, targets={"width": torch.tensor([5.0])})
-        >>> robust_errors_of_nothing(answers, Continuous("width", 0, 8)).tolist()  # 0 is read, then 2
-        [5.0]
-    """
-    return robust_errors(replace(answers, values=answers.factual), variable, answers.targets[variable.name])
 
 
 @metrics.register()
@@ -212,7 +204,7 @@ class Effectiveness(SampleMetric):
             cell, skill = self._cell(intervened, measured), self._skill(intervened, measured)
             self.add(cell, answers.index, error if cell.direction == "lower" else 1 - error)
             if skill in self.cells:
-                worst, unchanged = robust_errors(answers, variable, target), robust_errors_of_nothing(answers, variable)
+                worst, unchanged = robust_errors(answers, variable)
                 self.add(skill, answers.index, worst, relative_to=unchanged)
                 if answers.shaken is not None:
                     self.add(self._drop(intervened, measured), answers.index, worst - error)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from counterbench.metrics.answers import Answers, l1
 from counterbench.metrics.base import GREY, Cell, Column, SampleMetric, Setting, width
-from counterbench.metrics.effectiveness import robust_errors, robust_errors_of_nothing
+from counterbench.metrics.effectiveness import robust_errors
 from counterbench.metrics.recognition import RECOGNISER, is_recognised
 from counterbench.plugins.registry import metrics
 
@@ -125,8 +125,7 @@ class EstimatedSkill(SampleMetric):
         known = is_recognised(self.setting, answers, self.recogniser)
         for measured in self._shown(intervened):
             variable = self.setting.variables[measured]
-            error = robust_errors(answers, variable, answers.targets[measured])
-            nothing = robust_errors_of_nothing(answers, variable)
+            error, nothing = robust_errors(answers, variable)
             counted = torch.where(known, error, torch.maximum(error, nothing))
             self.add(self._error(intervened, measured), answers.index, counted, relative_to=nothing)
 

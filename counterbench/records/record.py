@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -148,23 +149,28 @@ class Number(Estimate):
         return self.references.get("truth") or self.references.get("real")
 
 
-def judges_disagree(record: Record, number: Number) -> bool:
+_FARTHER, _RARE = 2.0, 0.05
+
+
+def judges_disagree(number: Number, known: Mapping[tuple[str, str, str, str, int, str], Number]) -> bool:
     """Whether the judges behind a number are more than twice as far apart as on the true answers (else on real images), and classes in
-    more than one image of twenty: what they say together then hangs on which of them are asked."""
+    more than one image of twenty: what they say together then hangs on which of them are asked.
+
+    Args:
+        number: of a record.
+        known: all numbers of the record, by what they are about.
+    """
     if not number.measured or number.quantity.startswith(("judges", "attribute")):
         return False
     metric, _, *about = number.key
-    agreement = record.by_key.get((metric, "judges_agreement", *about))  # type: ignore[arg-type]
-    apart = record.by_key.get((metric, "judges_spread", *about))  # type: ignore[arg-type]
+    agreement = known.get((metric, "judges_agreement", *about))  # type: ignore[arg-type]
+    apart = known.get((metric, "judges_spread", *about))  # type: ignore[arg-type]
     told = agreement or apart
     if told is None or told.ceiling is None:
         return False
     if agreement is None:
         return told.value > _FARTHER * told.ceiling.value
     return 1 - told.value > max(_FARTHER * (1 - told.ceiling.value), _RARE)
-
-
-_FARTHER, _RARE = 2.0, 0.05
 
 
 def beaten_by_nothing(record: Record) -> tuple[int, int]:
@@ -354,7 +360,8 @@ class Record(_Part):
     @property
     def disputed(self) -> list[Number]:
         """Headline numbers whose judges disagree."""
-        return [number for number in self.numbers if not number.detail and judges_disagree(self, number)]
+        known = self.by_key
+        return [number for number in self.numbers if not number.detail and judges_disagree(number, known)]
 
     @property
     def disputed_in_words(self) -> str:

@@ -16,6 +16,8 @@ from counterbench.models.model import Contestant
 from counterbench.records.intervals import Ratios
 from counterbench.records.plausibility import problems
 
+pytestmark = pytest.mark.usefixtures("cache_of_module")
+
 RECOGNISED = {"recogniser": "toy-residual"}
 
 
@@ -24,13 +26,6 @@ class Hidden(Toy):
 
     def knows_truth(self, intervened):
         return not intervened
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COUNTERBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")

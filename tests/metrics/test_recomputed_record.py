@@ -13,6 +13,8 @@ from counterbench.causal.samples import Samples
 from counterbench.evaluation.batches import Shared, SharedBatch
 from counterbench.models.model import Contestant
 
+pytestmark = pytest.mark.usefixtures("cache_of_module")
+
 RECOGNISED = {"recogniser": "toy-residual"}
 METRICS = {
     "composition": {},
@@ -52,13 +54,6 @@ class Loud:
 class Silent(Loud):
     def can_answer(self, intervened):
         return "c" not in intervened
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COUNTERBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")
