@@ -113,12 +113,13 @@ def declares_what_it_is(family: type[Mechanism]) -> None:
 
 def options_have_defaults_and_words(family: type[Mechanism]) -> None:
     """every option has a default and a line in the docstring."""
+    words = "\n".join(part.__doc__ or "" for part in family.__mro__)
     for option, default in options_of(family, 2).items():
         require(
             default is not inspect.Parameter.empty, f"give the option {option!r} a default: a recipe may leave it out"
         )
         require(
-            re.search(rf"^\s+(\w+, )*{option}(, \w+)*:", family.__doc__ or "", re.MULTILINE),
+            re.search(rf"^\s+(\w+, )*{option}(, \w+)*:", words, re.MULTILINE),
             f"say under Args: in the class's docstring what the option {option!r} means ('{option}: ...')",
         )
 

@@ -39,11 +39,11 @@ class Mechanism(nn.Module, ABC):
 
     kinds: ClassVar[tuple[str, ...]]
     """The kinds of variable that this family can model."""
-    invertible: ClassVar[bool]
+    invertible: bool
     """Whether generate(abduct(x)) gives back x up to rounding."""
     has_likelihood: ClassVar[bool] = True
     """Whether :meth:`loss` is a negative log-likelihood, or an upper bound of it."""
-    stochastic_abduction: ClassVar[bool]
+    stochastic_abduction: bool
     """Whether abduction draws from a posterior, and so needs a generator."""
 
     def __init__(self, variable: Variable, parents: Sequence[Variable]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -89,6 +89,71 @@ class HasPixelTemperature(Protocol):
 
     pixel_temperature: float
     """The share, 0 to 1."""
+
+
+@runtime_checkable
+class Matches(Protocol):
+    """A field that is regressed on paths between noise and data."""
+
+    def standardised(self, value: Tensor) -> Tensor:
+        """Encoded values (N, ...) on the scale of the noise."""
+        ...
+
+    def matching_loss(
+        self, value: Tensor, noise: Tensor, time: Tensor, parents: Parents, generator: Generator = None
+    ) -> Tensor:
+        """Error of the field at times (N,) on the paths between encoded values and noises, (N, ...) each; (N,)."""
+        ...
+
+
+@runtime_checkable
+class HasVelocity(Protocol):
+    """A generative ODE whose field can be asked at any state and time."""
+
+    @property
+    def token_names(self) -> list[str]:
+        """What its conditions are, in their order."""
+        ...
+
+    def velocity(self, value: Tensor, time: Tensor, parents: Parents, *, told: Tensor | None = None) -> Tensor:
+        """The field at states (N, ...) and times (N,), where it is told only the conditions of `told`, (N, conditions); None for all."""
+        ...
+
+    def predicted_noise(self, value: Tensor, time: Tensor, parents: Parents, *, told: Tensor | None = None) -> Tensor:
+        """The noise that it takes to be in states (N, ...) at times (N,), (N, ...)."""
+        ...
+
+
+@runtime_checkable
+class HasNoiseDensity(Protocol):
+    """Knows the density of its noise under the prior."""
+
+    def noise_log_prob(self, noise: Noise) -> Tensor:
+        """log p(noise), (N,), in nats."""
+        ...
+
+
+@runtime_checkable
+class Attends(Protocol):
+    """Looks at its conditions by attention."""
+
+    @property
+    def token_names(self) -> list[str]:
+        """What the tokens stand for, in their order."""
+        ...
+
+    def attention(self, value: Tensor, time: Tensor, parents: Parents) -> dict[str, Tensor]:
+        """Where it looks for each token, at states (N, ...) and times (N,): layer -> (N, heads, tokens, *sides)."""
+        ...
+
+
+@runtime_checkable
+class HasBlocks(Protocol):
+    """Made of named parts that can be opened or frozen one by one."""
+
+    def blocks(self) -> Mapping[str, nn.Module]:
+        """Name -> module; together they hold every parameter exactly once."""
+        ...
 
 
 def methods_of(capability: type) -> list[str]:

@@ -167,7 +167,7 @@ def _importing(what: str) -> Iterator[None]:
 
 
 mechanisms: Registry[type[Mechanism]] = Registry(
-    "mechanism", "counterbench.mechanisms", besides={"base", "capabilities", "image_likelihood"}
+    "mechanism", "counterbench.mechanisms", besides={"base", "capabilities", "generative_ode", "image_likelihood"}
 )
 datasets: Registry[type[Dataset]] = Registry(
     "dataset", "counterbench.datasets", besides={"cache", "dataset", "files", "loading", "matching", "source", "split"}

@@ -17,12 +17,20 @@ VARIABLES = {
     "image": Image("v", 1, 16, 16),
 }
 LEVELS = {"levels": [[1, 1, 8], [4, 2, 8], [16, 1, 4]], "latent": 2}
+FIELD = {"width": 8, "channels": [8, 8], "attention": [1], "heads": 2, "steps": 3}
 SMALL = {
     "vae": {"latent": 3, "encoder_channels": [4, 8], "decoder_channels": [8, 4], "hidden": 16},
     "hvae": LEVELS,
     "gan": {"latent": 3, "encoder_channels": [4, 8], "decoder_channels": [8, 4], "hidden": 16},
+    "flow_matching": FIELD,
+    "diffusion": FIELD,
 }
 EXTRA = {
+    "flow_matching": [
+        {**FIELD, "solver": "reversible-heun", "smoothing": 0.01},
+        {**FIELD, "solver": "leapfrog", "guidance": 2.0},
+    ],
+    "diffusion": [{**FIELD, "predicts": "noise", "exact": False}],
     "hvae": [
         {**LEVELS, "conditional_prior": True, "kept": 0.5},
         {"levels": [[2, 1, 8], [4, 1, 8]], "latent": 2},  # patches of 4 x 4 pixels

@@ -1,0 +1,372 @@
+"""The common base of mechanisms that carry noise to data along a learned velocity field (`flow_matching`, `diffusion`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, ClassVar
+
+import pyro
+import torch
+from pyro import distributions as dist
+from torch import Tensor, nn
+
+from counterbench.causal.chance import Generator, normal, uniform
+from counterbench.causal.variables import Image, Variable
+from counterbench.errors import ConfigError
+from counterbench.mechanisms.base import Mechanism, Noise, Parents
+from counterbench.networks.attention import CrossAttention, Tokens
+from counterbench.networks.convolutional import Encoder
+from counterbench.networks.normal import normal_divergence
+from counterbench.networks.paths import Path
+from counterbench.networks.residual import ResidualMLP
+from counterbench.networks.solvers import CORRECTION, PRIMARY, Field, make_solver
+from counterbench.networks.unet import UNet
+
+SEMANTIC = "semantic"
+VELOCITY, NOISE = "velocity", "noise"
+FAINT = 0.02
+"""Time at which a path has some signal."""
+
+
+class GenerativeODE(Mechanism):
+    """dx/dt = field(x, t, parents) from standard normal noise at time 0 to the value at time 1.
+
+    Abduction integrates back under the factual parents, prediction forwards under the counterfactual ones. The noise has the parts
+    `u`, the state at time 0, to which prior and likelihood belong; with an exact solver `correction`, what the solver
+    misses (zero for drawn noise); with semantic abduction `semantic`, the latent of an encoder.
+
+    Args:
+        width: of the embedding of time and of every token; for a quantity, of the hidden layers too.
+        channels: of the U-Net's levels, fine to coarse; every level halves the sides.
+        blocks: residual blocks per level, on the way down and on the way up.
+        patch: side of the squares (cubes) of pixels that are one position of the finest level.
+        attention: levels, the finest being 0, whose positions look at the tokens.
+        heads: of that attention.
+        dropout: share of training samples for which a condition is kept back, and of those for which all are; guidance needs it.
+        smoothing: standard deviation of the noise that is added to the data in training, on the scale [-1, 1]; pixels that never vary have
+            no density otherwise.
+        predicts: what the network says: `velocity`, or `noise`.
+        solver: midpoint, heun or euler; leapfrog or reversible-heun, whose steps can be undone.
+        steps: of the solver, each way.
+        exact: whether the noise keeps what the solver misses on its way back and forth, so that a null intervention returns its input; the
+            last two solvers always do.
+        guidance: weight of what an intervention reaches (what is set, and its descendants), as in classifier-free guidance; 1 for none.
+        guidance_rest: weight of the other parents.
+        semantic: length of the latent of an encoder of images, one more condition that abduction infers; 0 for none.
+        semantic_weight: of its divergence from the prior.
+    """
+
+    kinds = ("image", "continuous")
+    invertible = True
+    stochastic_abduction = False
+    has_likelihood = False
+    path: ClassVar[Path]
+    """Between noise and data."""
+
+    def __init__(
+        self,
+        variable: Variable,
+        parents: Sequence[Variable],
+        *,
+        width: int = 128,
+        channels: Sequence[int] = (48, 96, 128),
+        blocks: int = 1,
+        patch: int = 2,
+        attention: Sequence[int] = (1, 2),
+        heads: int = 4,
+        dropout: float = 0.1,
+        smoothing: float = 0.0,
+        predicts: str = "velocity",
+        solver: str = "midpoint",
+        steps: int = 3,
+        exact: bool = True,
+        guidance: float = 1.0,
+        guidance_rest: float = 1.0,
+        semantic: int = 0,
+        semantic_weight: float = 1.0,
+    ):
+        super().__init__(variable, parents)
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"{variable.name}: dropout is {dropout}; it must lie in [0, 1).")
+        if predicts not in (VELOCITY, NOISE):
+            raise ConfigError(f"{variable.name}: predicts is {predicts!r}; give {VELOCITY} or {NOISE}.")
+        self.dropout, self.smoothing, self.predicts = dropout, smoothing, predicts
+        self.guidance, self.guidance_rest = guidance, guidance_rest
+        self.semantic, self.semantic_weight = semantic, semantic_weight
+        # A predicted noise says nothing of the value where there is no signal.
+        self.solver = make_solver(solver, steps, start=FAINT if predicts == NOISE else 0.0, exact=exact)
+        self.invertible = self.solver.exact
+        self.stochastic_abduction = semantic > 0
+        self.encoder: nn.Module | None = None
+        if isinstance(variable, Image):
+            self.network: nn.Module = UNet(
+                variable.shape,
+                width,
+                channels=channels,
+                blocks=blocks,
+                patch=patch,
+                attention=attention,
+                heads=heads,
+            )
+            if semantic:
+                self.encoder = Encoder(variable.shape, self.context_size, channels, 2 * semantic)
+        else:
+            if semantic:
+                raise ConfigError(
+                    f"{variable.name}: semantic abduction encodes images; {variable.name} is {variable.kind}."
+                )
+            self.network = ResidualMLP(variable.size, width, hidden=width, blocks=max(2, blocks))
+        sizes = [parent.size for parent in self.parents] + [semantic] * bool(semantic)
+        self.tokens = Tokens(sizes, width)
+        # Quantities are standardised, so that noise and data have one scale; images already are.
+        self.mean: Tensor
+        self.spread: Tensor
+        self.register_buffer("mean", torch.zeros(1 if isinstance(variable, Image) else variable.size))
+        self.register_buffer("spread", torch.ones_like(self.mean))
+
+    # --- the field ------------------------------------------------------------------------------------------------
+
+    def as_velocity(self, predicted: Tensor, state: Tensor, time: Tensor) -> Tensor:
+        """The velocity that a prediction stands for at states (N, ...) and times (N,)."""
+        return self.path.velocity_from_noise(state, predicted, time) if self.predicts == NOISE else predicted
+
+    def target(self, value: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+        """What the network is trained to predict, (N, ...)."""
+        return noise if self.predicts == NOISE else self.path.velocity(value, noise, time)
+
+    def conditions(self, parents: Parents, like: Tensor, semantic: Tensor | None = None) -> list[Tensor]:
+        """What the tokens are made of: every parent, (N, size), then the semantic latent where there is one."""
+        told = [parents[parent.name].flatten(1).to(dtype=like.dtype, device=like.device) for parent in self.parents]
+        return told if semantic is None else [*told, semantic]
+
+    @property
+    def token_names(self) -> list[str]:
+        """What the tokens stand for, in their order."""
+        names = [parent.name for parent in self.parents] + [SEMANTIC] * bool(self.semantic)
+        return names or ["(nothing)"]
+
+    def velocity(self, value: Tensor, time: Tensor, parents: Parents, *, told: Tensor | None = None) -> Tensor:
+        """The field at encoded values (N, ...) and times (N,), in units of the standardised value.
+
+        Args:
+            value: states on the path.
+            time: 0 (noise) to 1 (data).
+            parents: encoded.
+            told: (N, tokens), which conditions the field is told; default: all.
+        """
+        latent = value.new_zeros(len(value), self.semantic) if self.semantic else None
+        conditions = self.conditions(parents, value, latent)
+        tokens = self.tokens(conditions, self._told(value) if told is None else told)
+        return self.as_velocity(self.network(value, time, tokens), value, time)
+
+    def predicted_noise(self, value: Tensor, time: Tensor, parents: Parents, *, told: Tensor | None = None) -> Tensor:
+        """The noise that the field takes to be in states (N, ...) at times (N,), (N, ...)."""
+        return self.path.noise_from_velocity(value, self.velocity(value, time, parents, told=told), time)
+
+    def _told(self, like: Tensor, without: frozenset[str] | None = None) -> Tensor:
+        """(N, tokens): everything, but for what is named; with None, everything."""
+        names = self.token_names
+        row = torch.tensor([without is None or name not in without for name in names], device=like.device)
+        return row.expand(len(like), -1)
+
+    def _field(self, conditions: list[Tensor], like: Tensor, reached: frozenset[str] = frozenset()) -> Field:
+        """The field under some conditions, guided where an intervention reaches some of them."""
+        branches, weights = self._branches(like, reached)
+        tokens = torch.cat([self.tokens(conditions, told) for told in branches])
+        count = len(branches)
+
+        def field(state: Tensor, time: float) -> Tensor:
+            # All branches in one pass.
+            states = state.repeat(count, *[1] * (state.ndim - 1)) if count > 1 else state
+            times = state.new_full((len(states),), time)
+            velocity = self.as_velocity(self.network(states, times, tokens), states, times)
+            parts = [weight * part for weight, part in zip(weights, velocity.chunk(count), strict=True)]
+            return velocity if count == 1 else torch.stack(parts).sum(0)
+
+        return field
+
+    def _branches(self, like: Tensor, reached: frozenset[str]) -> tuple[list[Tensor], list[float]]:
+        """What the field is told in each of its evaluations, and the weights of these.
+
+        v = v(nothing) + rest (v(untouched) - v(nothing)) + guidance (v(all) - v(untouched)): classifier-free guidance with a weight of its own
+        for what the intervention reaches. Evaluations whose weight is zero are left out: with weights of 1 only v(all) remains.
+        """
+        names = frozenset(self.token_names)
+        touched = names & reached
+        if not touched:
+            return [self._told(like)], [1.0]
+        rest = self.guidance_rest if touched != names else self.guidance
+        parts = [(names, 1 - rest), (touched, rest - self.guidance), (frozenset[str](), self.guidance)]
+        kept = [(self._told(like, without), weight) for without, weight in parts if weight]
+        return [told for told, _ in kept], [weight for _, weight in kept]
+
+    # --- the mechanism --------------------------------------------------------------------------------------------
+
+    def prepare(self, value: Tensor, parents: Parents) -> None:
+        if not isinstance(self.variable, Image):
+            self.mean.copy_(value.mean(0))
+            self.spread.copy_(value.std(0).clamp(min=1e-6))
+
+    def standardised(self, value: Tensor) -> Tensor:
+        """Encoded values (N, ...) on the scale of the noise; images already are."""
+        return value if isinstance(self.variable, Image) else (value - self.mean) / self.spread
+
+    def _natural(self, state: Tensor) -> Tensor:
+        return state.clamp(-1, 1) if isinstance(self.variable, Image) else state * self.spread + self.mean
+
+    def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:
+        semantic = None
+        if self.encoder is not None:
+            mean, log_scale = self.posterior(value, parents)
+            semantic = mean + log_scale.exp() * normal(tuple(mean.shape), generator, mean)
+        noise = self.solver.back(
+            self.standardised(value), self._field(self.conditions(parents, value, semantic), value)
+        )
+        return noise if semantic is None else {**noise, SEMANTIC: semantic}
+
+    def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
+        state = noise[PRIMARY]
+        conditions = self.conditions(parents, state, noise.get(SEMANTIC))
+        return self._natural(self.solver.forth(noise, self._field(conditions, state, intervened)))
+
+    def sample_noise(self, count: int, generator: Generator = None) -> Noise:
+        shape = (count, *(self.variable.shape if isinstance(self.variable, Image) else (self.variable.size,)))
+        noise = {PRIMARY: normal(shape, generator, self.reference)}
+        if CORRECTION in self.solver.parts:
+            noise[CORRECTION] = torch.zeros_like(noise[PRIMARY])
+        if self.semantic:
+            noise[SEMANTIC] = normal((count, self.semantic), generator, self.reference)
+        return noise
+
+    def noise_log_prob(self, noise: Noise) -> Tensor:
+        """log p of a noise under its prior, (N,), in nats: of `u`, and of the semantic latent; the solver's correction has none."""
+        parts = [noise[name].flatten(1) for name in (PRIMARY, SEMANTIC) if name in noise]
+        logs: Tensor = dist.Normal(0.0, 1.0).log_prob(torch.cat(parts, 1)).sum(1)
+        return logs
+
+    def posterior(self, value: Tensor, parents: Parents) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation of the semantic latent, (N, semantic) each."""
+        assert self.encoder is not None
+        mean, log_scale = self.encoder(value, self.context(parents, value)).chunk(2, dim=1)
+        return mean, log_scale.clamp(-6, 2)
+
+    # --- training -------------------------------------------------------------------------------------------------
+
+    def matching_loss(
+        self, value: Tensor, noise: Tensor, time: Tensor, parents: Parents, generator: Generator = None
+    ) -> Tensor:
+        """Mean squared error of the prediction on the path between a value and a noise, (N,).
+
+        Args:
+            value: encoded, (N, ...).
+            noise: of the same shape.
+            time: (N,).
+            parents: encoded.
+            generator: chance, of the conditions that are not told and of the semantic latent.
+        """
+        value = self.standardised(value)
+        if self.smoothing:
+            value = value + self.smoothing * normal(tuple(value.shape), generator, value)
+        semantic, divergence = None, value.new_zeros(len(value))
+        if self.encoder is not None:
+            mean, log_scale = self.posterior(value, parents)
+            semantic = mean + log_scale.exp() * normal(tuple(mean.shape), generator, mean)
+            divergence = self.semantic_weight * normal_divergence(mean, log_scale) / value[0].numel()
+        tokens = self.tokens(self.conditions(parents, value, semantic), self._dropped(value, generator))
+        predicted = self.network(self.path.at(value, noise, time), time, tokens)
+        error: Tensor = (predicted - self.target(value, noise, time)).square().flatten(1).mean(1)
+        return error + divergence
+
+    def _dropped(self, value: Tensor, generator: Generator) -> Tensor:
+        """Which conditions are told in training, (N, tokens): each is kept back now and then, and all of them together as often."""
+        count = len(self.token_names)
+        drawn = uniform((len(value), count + 1), generator).to(value.device) >= self.dropout
+        return drawn[:, :count] & drawn[:, count:]
+
+    def loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
+        noise = normal(tuple(value.shape), generator, value)
+        time = uniform((len(value),), generator).to(dtype=value.dtype, device=value.device)
+        return self.matching_loss(value, noise, time, parents, generator)
+
+    # --- likelihood, attention, blocks ----------------------------------------------------------------------------
+
+    def log_likelihood(
+        self, value: Tensor, parents: Parents, *, generator: Generator = None, probes: int = 0
+    ) -> Tensor:
+        """log p(value | parents), (N,), in nats, by the change of variables along the ODE (Chen et al., NeurIPS 2018).
+
+        Args:
+            value: encoded, (N, ...).
+            parents: encoded.
+            generator: chance, of the probes.
+            probes: random directions in which the divergence is measured (Hutchinson); 0 for all of them, exactly.
+
+        Raises:
+            ConfigError: for a mechanism with semantic abduction, which has no density of the value alone.
+        """
+        if self.encoder is not None:
+            raise ConfigError(f"{self.variable.name}: with semantic abduction the density of a value is not known.")
+        state = self.standardised(value)
+        field = self._field(self.conditions(parents, value), value)
+        change = value.new_zeros(len(value))
+        times = self.solver.times
+        for until, time in zip(times[-2::-1], times[:0:-1], strict=True):
+            # Midpoint rule for state and divergence alike.
+            half = (until - time) / 2
+            middle = state + half * field(state, time)
+            velocity, divergence = _with_divergence(field, middle, time + half, generator, probes)
+            state, change = state + 2 * half * velocity, change - 2 * half * divergence
+        logs = self.noise_log_prob({PRIMARY: state}) - change
+        return logs if isinstance(self.variable, Image) else logs - self.spread.log().sum()
+
+    def attention(self, value: Tensor, time: Tensor, parents: Parents) -> dict[str, Tensor]:
+        """Where the network looks for each token, at states (N, ...) and times (N,): layer -> (N, heads, tokens, *sides).
+
+        The tokens are those of :attr:`token_names`; the weights of a position sum to 1 over them.
+        """
+        layers = {name: part for name, part in self.network.named_modules() if isinstance(part, CrossAttention)}
+        with ExitStack() as stack:
+            seen = {name: stack.enter_context(layer.watched()) for name, layer in layers.items()}
+            self.velocity(value, time, parents)
+        return {name: maps[0] for name, maps in seen.items()}
+
+    def blocks(self) -> Mapping[str, nn.Module]:
+        """The parts that can be opened or frozen one by one: name -> module; together they hold every parameter once."""
+        parts: dict[str, nn.Module] = {}
+        for name, module in self.network.named_children():
+            if isinstance(module, nn.ModuleList):
+                parts |= {f"{name}.{number}": part for number, part in enumerate(module)}
+            else:
+                parts[name] = module
+        parts["tokens"] = self.tokens
+        return parts if self.encoder is None else {**parts, "encoder": self.encoder}
+
+    def pyro_sample(self, name: str, parents: Parents, count: int) -> Tensor:
+        drawn: dict[str, Any] = {}
+        for part, noise in self.sample_noise(count).items():
+            zero = torch.zeros_like(noise)
+            law = dist.Delta(zero) if part == CORRECTION else dist.Normal(zero, 1.0)
+            drawn[part] = pyro.sample(f"{name}_{part}", law.to_event(noise.ndim - 1))
+        value: Tensor = pyro.deterministic(name, self.variable.decode(self.generate(drawn, parents)))
+        return value
+
+
+def _with_divergence(
+    field: Field, state: Tensor, time: float, generator: Generator, probes: int
+) -> tuple[Tensor, Tensor]:
+    """(velocity, its divergence (N,)) at a state."""
+    with torch.enable_grad():
+        state = state.detach().requires_grad_(True)
+        velocity = field(state, time)
+        flat = velocity.flatten(1)
+        if probes:
+            directions = [normal(tuple(state.shape), generator, state) for _ in range(probes)]
+        else:
+            unit = torch.eye(flat.shape[1], dtype=state.dtype, device=state.device)
+            directions = [row.expand_as(flat).view_as(state) for row in unit]
+        total = state.new_zeros(len(state))
+        for direction in directions:
+            (pulled,) = torch.autograd.grad(velocity, state, direction, retain_graph=True)
+            total = total + (pulled * direction).flatten(1).sum(1)
+    return velocity.detach(), total / max(1, probes)
