@@ -19,7 +19,7 @@ REFERENCE = (
     "counterbench.models.model",
     "counterbench.models.scm",
     "counterbench.mechanisms.base",
-    "counterbench.mechanisms.flow",
+    "counterbench.mechanisms.spline_flow",
     "counterbench.mechanisms.categorical",
     "counterbench.mechanisms.bernoulli",
     "counterbench.mechanisms.empirical",

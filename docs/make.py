@@ -182,7 +182,7 @@ def comparison() -> str:
 
 def beside(records: dict[str, Any], source: str) -> dict[str, Any] | None:
     """Published numbers, ours and the baselines', row by row; None where there is no record of ours."""
-    shown = [model for model in (*MODELS, "flow", "affine") if model in records]
+    shown = [model for model in (*MODELS, "spline", "affine") if model in records]
     if not shown:
         return None
     first = records[shown[0]]

@@ -112,9 +112,14 @@ def test_the_objective_of_the_page_on_training_trains(toy, tmp_path):
 
     (block,) = (body for page, body in blocks("python") if page.name == "training.md")
     stage = {"objective": "hardest", "options": {"temperature": 2}, "fit": {"epochs": 2, "batch_size": 50}}
-    plain = {"family": "flow", "options": {"bins": 0}, "fit": {"epochs": 1}}
+    plain = {"family": "spline_flow", "options": {"bins": 0}, "fit": {"epochs": 1}}
     picture = {"family": "vae", "options": {"latent": 2, "encoder_channels": [4]}, "fit": {"epochs": 1}}
-    entries = {"a": {"family": "flow", "stages": [stage]}, "b": plain, "c": {"family": "empirical"}, "image": picture}
+    entries = {
+        "a": {"family": "spline_flow", "stages": [stage]},
+        "b": plain,
+        "c": {"family": "empirical"},
+        "image": picture,
+    }
     recipe = Recipe.model_validate({"name": "r", "title": "R", "dataset": "toy", "mechanisms": entries})
     with registry.objectives.temporarily("hardest"):
         exec(compile(block, "hardest.py", "exec"), {"__name__": "hardest"})

@@ -67,6 +67,15 @@ class MechanismEntry(Declaration):
         return self.stages or (Stage(fit=self.fit or Fit()),)
 
 
+class AnswerEntry(Declaration):
+    """How predictions become answers; see :class:`counterbench.models.answering.Answering`."""
+
+    residual: float = Field(0.0, ge=0, le=1)
+    """Share of the pixel residual that is put back, in grey levels; 1 makes the change on the photograph itself."""
+    local: float | None = Field(None, gt=0, lt=1)
+    """Share of an image's largest change from which on a change is kept; null to let changes act everywhere."""
+
+
 class WeightsEntry(Declaration):
     """Trained weights for one source."""
 
@@ -88,6 +97,8 @@ class Recipe(Declaration):
     citation: str = ""
     seed: int = Field(0, ge=0, le=2**32 - 1)
     mechanisms: dict[VariableName, MechanismEntry]
+    answer: AnswerEntry | None = None
+    """How predictions become answers; null for predictions as they are."""
     weights: dict[Name, WeightsEntry] = Field(default_factory=dict)
     """source -> weights; paths are relative to the recipe."""
 
@@ -98,7 +109,7 @@ class Recipe(Declaration):
 
     def content(self) -> dict[str, Any]:
         """Plain data that defines the model, without where its weights lie."""
-        return self.model_dump(mode="json", exclude={"weights"})
+        return self.model_dump(mode="json", exclude={"weights"} | ({"answer"} if self.answer is None else set()))
 
 
 def recipe_paths(dataset: str | None = None) -> dict[tuple[str, str], Path]:

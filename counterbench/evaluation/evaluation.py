@@ -239,6 +239,7 @@ def _record(
         clusters=len(asked_about.unique()),
         pixel_temperature=contestant.pixel_temperature,
         pixel_noise=contestant.pixel_noise,
+        exact=contestant.exact,
         parameters=contestant.parameters,
         training=contestant.training,
         row_skill=None if isinstance(skill, str) else skill,

@@ -144,6 +144,7 @@ def _contestant(record: Record, answers: KeptAnswers, manifest: Manifest) -> Con
         parameters=record.parameters,
         pixel_temperature=record.pixel_temperature,
         pixel_noise=record.pixel_noise,
+        exact=record.exact,
         training=record.training,
         notes=(*manifest.notes, _NOTE),
         kept=manifest.hash,

@@ -182,8 +182,8 @@ def why_not(record: Record, number: Number | None) -> str:
         return number.no_rank
     if number.depends_on_temperature and record.pixel_noise == "unknown":
         return "how much pixel noise the model puts back is not known"
-    if number.depends_on_temperature and record.pixel_temperature == EXACT:
-        return "it is exact by construction: all abducted pixel noise is put back"
+    if number.depends_on_temperature and (record.exact or record.pixel_temperature == EXACT):
+        return "it is exact by construction"
     if number.given and (unclaimed or record.is_baseline):
         return "attributes were not claimed" if unclaimed else "baselines are told the attributes"
     return _gate(record, number) if number.preserves else ""

@@ -31,8 +31,8 @@ class Mechanism(nn.Module, ABC):
 
     Examples:
         >>> from counterbench.causal.variables import Continuous
-        >>> from counterbench.mechanisms.flow import Flow
-        >>> flow = Flow(Continuous("intensity", 0, 255), [Continuous("thickness", 1, 6)])
+        >>> from counterbench.mechanisms.spline_flow import SplineFlow
+        >>> flow = SplineFlow(Continuous("intensity", 0, 255), [Continuous("thickness", 1, 6)])
         >>> (flow.variable.name, flow.context_size, flow.invertible, flow.stochastic_abduction)
         ('intensity', 1, True, False)
     """
@@ -70,13 +70,13 @@ class Mechanism(nn.Module, ABC):
         """Infer the exogenous noise behind an observed value: Pearl's first step."""
 
     @abstractmethod
-    def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
+    def generate(self, noise: Noise, parents: Parents, reached: frozenset[str] = frozenset()) -> Tensor:
         """The value that this noise gives under these parents: Pearl's third step.
 
         Args:
             noise: from :meth:`abduct` or :meth:`sample_noise`.
             parents: encoded values, possibly counterfactual ones.
-            intervened: names of all variables of the model that are held by an intervention, for mechanisms that steer by it.
+            reached: names of the variables that an intervention holds, and of all their descendants, for mechanisms that steer by it.
         """
 
     @abstractmethod

@@ -67,7 +67,7 @@ class Bernoulli(Mechanism):
         noise = torch.where(sign > 0, torch.maximum(noise, limit), torch.minimum(noise, limit))
         return {"logistic": noise.to(value.dtype).to(device)}
 
-    def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
+    def generate(self, noise: Noise, parents: Parents, reached: frozenset[str] = frozenset()) -> Tensor:
         return (self.logit(parents, noise["logistic"]) + noise["logistic"] > 0).to(noise["logistic"].dtype)
 
     def sample_noise(self, count: int, generator: Generator = None) -> Noise:

@@ -94,7 +94,7 @@ class CategoricalMechanism(Mechanism):
         observed = self.classes.decode(value)
         return {"gumbel": truncated_gumbels(self.logits(parents, value), observed, generator)}
 
-    def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
+    def generate(self, noise: Noise, parents: Parents, reached: frozenset[str] = frozenset()) -> Tensor:
         classes = (self.logits(parents, noise["gumbel"]) + noise["gumbel"]).argmax(1)
         return self.classes.encode(classes, noise["gumbel"].dtype)
 

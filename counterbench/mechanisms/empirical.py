@@ -62,7 +62,7 @@ class Empirical(Mechanism):
     def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:
         return {"value": value}
 
-    def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
+    def generate(self, noise: Noise, parents: Parents, reached: frozenset[str] = frozenset()) -> Tensor:
         return noise["value"]
 
     def sample_noise(self, count: int, generator: Generator = None) -> Noise:

@@ -96,7 +96,7 @@ class GAN(Mechanism):
     def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:
         return {"latent": self.encode(value, self.context(parents, value))}
 
-    def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
+    def generate(self, noise: Noise, parents: Parents, reached: frozenset[str] = frozenset()) -> Tensor:
         return self.decode(noise["latent"], self.context(parents, noise["latent"]))
 
     def sample_noise(self, count: int, generator: Generator = None) -> Noise:

@@ -225,10 +225,10 @@ class GenerativeODE(Mechanism):
         )
         return noise if semantic is None else {**noise, SEMANTIC: semantic}
 
-    def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
+    def generate(self, noise: Noise, parents: Parents, reached: frozenset[str] = frozenset()) -> Tensor:
         state = noise[PRIMARY]
         conditions = self.conditions(parents, state, noise.get(SEMANTIC))
-        return self._natural(self.solver.forth(noise, self._field(conditions, state, intervened)))
+        return self._natural(self.solver.forth(noise, self._field(conditions, state, reached)))
 
     def sample_noise(self, count: int, generator: Generator = None) -> Noise:
         shape = (count, *(self.variable.shape if isinstance(self.variable, Image) else (self.variable.size,)))

@@ -99,7 +99,7 @@ class LikelihoodImage(Mechanism):
         _, negative, divergences = self.explain(value, parents, generator)
         return negative, divergences
 
-    def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
+    def generate(self, noise: Noise, parents: Parents, reached: frozenset[str] = frozenset()) -> Tensor:
         known = noise.pixels_of(self, parents) if isinstance(noise, _Decoded) else None
         mean, log_scale = self.pixels(noise, parents) if known is None else known
         return (mean + self.pixel_temperature * log_scale.exp() * noise["pixel"]).clamp(-1, 1)

@@ -12,6 +12,7 @@ from counterbench.causal.graph import CausalGraph
 from counterbench.causal.variables import Variable
 from counterbench.errors import ConfigError, suggestion
 from counterbench.mechanisms.base import Mechanism
+from counterbench.models.answering import Answering
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins import registry
 from counterbench.plugins.factory import make
@@ -38,6 +39,8 @@ def build(recipe: Recipe, graph: CausalGraph, variables: Mapping[str, Variable])
         parents = [variables[parent] for parent in graph.parents(name)]
         what = f"Recipe {recipe.name!r}: the mechanism {entry.family!r} of {name!r}"
         mechanisms.append(make(what, family, (variables[name], parents), entry.options))
+    if recipe.answer is not None:
+        return Answering(graph, mechanisms, residual=recipe.answer.residual, local=recipe.answer.local)
     return StructuralCausalModel(graph, mechanisms)
 
 

@@ -13,18 +13,26 @@ import torch
 from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
 from counterbench.datasets.dataset import REFERENCES, Dataset
 from counterbench.errors import CheckpointError, ConfigError, UnknownNameError, short
+from counterbench.mechanisms.base import Mechanism
 from counterbench.mechanisms.capabilities import HasPixelTemperature
 from counterbench.models import baselines
+from counterbench.models.answering import Answering
 from counterbench.models.building import build
 from counterbench.models.model import Contestant, DeclaresPixelNoise, Fingerprinted, Model
 from counterbench.models.reachable import modules_of, state_hash
+from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins import registry
+from counterbench.runtime import progress
 from counterbench.storage.weights import load_weights
 
 
 def names(dataset: str) -> list[str]:
     """Every model that can be named for a dataset."""
     return sorted({*(name for _, name in recipe_paths(dataset)), *baselines.BASELINES, *registry.models.names()})
+
+
+RENAMED = {("ellipse", "flow"): "spline"}
+"""What recipes were once called: (dataset, old name) -> name."""
 
 
 def find_recipe(name: str, dataset: str) -> tuple[Recipe, Path]:
@@ -40,6 +48,9 @@ def find_recipe(name: str, dataset: str) -> tuple[Recipe, Path]:
             raise ConfigError(f"{path} is a recipe for the dataset {recipe.dataset!r}, not for {dataset!r}.")
         return recipe, path
     known = recipe_paths(dataset)
+    if (dataset, name) not in known and (dataset, name) in RENAMED:
+        progress.say(f"The model {name!r} is now called {RENAMED[dataset, name]!r}; the old name still works.")
+        name = RENAMED[dataset, name]
     if (dataset, name) not in known and name in (*baselines.BASELINES, *registry.models.names()):
         raise ConfigError(f"{name} has no recipe, so there is nothing to train; evaluate it as it is.")
     if (dataset, name) not in known:
@@ -209,9 +220,16 @@ def _contestant(
         recipe=recipe.content(),
         weights_sha256=weights_hash,
         parameters=sum(parameter.numel() for parameter in scm.parameters()),
-        pixel_temperature=mechanism.pixel_temperature if isinstance(mechanism, HasPixelTemperature) else None,
+        pixel_temperature=_temperature(scm, mechanism),
+        exact=mechanism is not None and mechanism.invertible,
         pixel_noise="none"
         if type(mechanism).__module__.startswith("counterbench.") or mechanism is None
         else "unknown",
         training=training,
     )
+
+
+def _temperature(scm: StructuralCausalModel, mechanism: Mechanism | None) -> float | None:
+    """How much of the pixels' residual an answer puts back, by the mechanism or by the way of answering; None where there is no such noise."""
+    own = mechanism.pixel_temperature if isinstance(mechanism, HasPixelTemperature) else None
+    return max(own or 0.0, scm.residual) if isinstance(scm, Answering) else own

@@ -154,6 +154,8 @@ class Contestant:
     pixel_temperature: float | None = None
     pixel_noise: Literal["declared", "none", "unknown"] = "unknown"
     """Whether its pixel-noise temperature is declared, it has no pixel noise, or nothing is known; follows from a temperature."""
+    exact: bool = False
+    """Whether a null intervention returns its input by construction."""
     training: dict[str, Any] = field(default_factory=dict)
     """What the manifest of the training says: source, seed, epochs, limit, data."""
     notes: tuple[str, ...] = ()
@@ -173,6 +175,8 @@ class Contestant:
     def __post_init__(self) -> None:
         if self.pixel_temperature is not None:
             object.__setattr__(self, "pixel_noise", "declared")
+        if self.pixel_temperature == 1:
+            object.__setattr__(self, "exact", True)
 
 
 def checked_answer(answer: object, variables: Mapping[str, Variable], interventions: Values, count: int) -> Answer:

@@ -132,6 +132,7 @@ class StructuralCausalModel(nn.Module):
         """
         where = where or {}
         everywhere = frozenset(name for name in held if name not in where)
+        reached = everywhere | self.graph.descendants(everywhere)
         encoded: dict[str, Tensor] = {}
         for name, mechanism in self.mechanisms.items():
             if name in everywhere:
@@ -140,7 +141,7 @@ class StructuralCausalModel(nn.Module):
             if name not in noise:
                 continue
             parents = self._parents(name, encoded)
-            value = mechanism.generate(noise[name], parents, everywhere)
+            value = mechanism.generate(noise[name], parents, reached)
             if factual is not None:
                 value = _by_sample(_differ(parents, factual, value), value, factual[name])
             encoded[name] = _by_sample(where[name], held[name], value) if name in held else value

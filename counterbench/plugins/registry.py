@@ -15,7 +15,7 @@ import inspect
 import pkgutil
 import sys
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from counterbench.errors import ConfigError, UnknownNameError
 from counterbench.plugins import summaries
+from counterbench.runtime import progress
 
 if TYPE_CHECKING:
     from counterbench.datasets.dataset import Dataset
@@ -44,10 +45,19 @@ class Registry(Generic[T]):
         kind: the singular, as it appears in messages ("mechanism").
         package: the package whose modules are the built-ins, or None where there are none in Python.
         besides: modules of the package that are no component.
+        renamed: what a component was once called -> its name.
     """
 
-    def __init__(self, kind: str, package: str | None = None, *, besides: Collection[str] = ()):
+    def __init__(
+        self,
+        kind: str,
+        package: str | None = None,
+        *,
+        besides: Collection[str] = (),
+        renamed: Mapping[str, str] | None = None,
+    ):
         self.kind, self.package, self.besides = kind, package, frozenset(besides)
+        self.renamed = dict(renamed or {})
         self._loaded: dict[str, T] = {}
 
     @cached_property
@@ -128,6 +138,9 @@ class Registry(Generic[T]):
         Raises:
             UnknownNameError: with the closest match and the list. ConfigError: for a plug-in that cannot be imported.
         """
+        if name in self.renamed and name not in {*self._loaded, *self._plugins}:
+            progress.say(f"The {self.kind} {name!r} is now called {self.renamed[name]!r}; the old name still works.")
+            name = self.renamed[name]
         if name not in self._loaded:
             if name in self._builtins:
                 importlib.import_module(self._builtins[name])
@@ -167,7 +180,10 @@ def _importing(what: str) -> Iterator[None]:
 
 
 mechanisms: Registry[type[Mechanism]] = Registry(
-    "mechanism", "counterbench.mechanisms", besides={"base", "capabilities", "generative_ode", "image_likelihood"}
+    "mechanism",
+    "counterbench.mechanisms",
+    besides={"base", "capabilities", "generative_ode", "image_likelihood"},
+    renamed={"flow": "spline_flow"},
 )
 datasets: Registry[type[Dataset]] = Registry(
     "dataset", "counterbench.datasets", besides={"cache", "dataset", "files", "loading", "matching", "source", "split"}

@@ -309,6 +309,7 @@ class Record(_Part):
         "unknown",
         description="whether pixel_temperature is declared, the model has no pixel noise, or nothing is known",
     )
+    exact: bool = Field(False, description="whether a null intervention returns the model's input by construction")
     parameters: int
     training: dict[str, Any] = Field(description="what the model's manifest says: source, seed, epochs, limit, data")
     row_skill: RowSkillNumber | None = Field(

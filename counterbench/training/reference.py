@@ -31,7 +31,7 @@ _FIT = Fit(
     patience=30,
     ema_decay=0.9,
 )
-_FAMILIES = {"continuous": "flow", "binary": "bernoulli", "categorical": "categorical", "ordinal": "categorical"}
+_FAMILIES = {"continuous": "spline_flow", "binary": "bernoulli", "categorical": "categorical", "ordinal": "categorical"}
 
 
 def fit_reference(

@@ -122,7 +122,7 @@ def verify(
     contestant = models.load(model or inputs.model, whole.dataset, device=whole.device, references=inputs.references)
     if contestant.weights_sha256 != inputs.weights_sha256:
         wrong.append(f"other weights: {_short(inputs.weights_sha256)}, here {_short(contestant.weights_sha256)}")
-    for name in ("parameters", "pixel_temperature", "pixel_noise"):
+    for name in ("parameters", "pixel_temperature", "pixel_noise", "exact"):
         if (said := getattr(record, name)) != (ours := getattr(contestant, name)):
             wrong.append(f"other {name.replace('_', ' ')}: {said}, here {ours}")
     exam = exam_of(record, data_dir, device=device, limit=asked, dataset=whole.dataset)

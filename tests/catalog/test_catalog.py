@@ -215,7 +215,7 @@ def write(folder, **files):
 
 def test_all_declarations_extend_alike(tmp_path):
     """From the same folder, through a chain, from the catalogue; a part that is null is left out, further down as well."""
-    family, other = {"family": "flow", "options": {"bins": 4, "bounded": True}}, {"family": "bernoulli"}
+    family, other = {"family": "spline_flow", "options": {"bins": 4, "bounded": True}}, {"family": "bernoulli"}
     write(
         tmp_path,
         _parts={"seed": 3, "citation": "c", "mechanisms": {"a": family, "b": other, "c": other}},
@@ -333,7 +333,7 @@ def told(content, kind, tmp_path):
 def test_names_that_are_no_names_are_refused_where_they_enter(name, tmp_path):
     variable = {"kind": "binary"}
     suite = {"name": name, "title": "t", "metrics": ["cost"]}
-    recipe = {"name": "r", "title": "t", "dataset": "d", "mechanisms": {"a": {"family": "flow"}}}
+    recipe = {"name": "r", "title": "t", "dataset": "d", "mechanisms": {"a": {"family": "spline_flow"}}}
     for content, kind in (
         (toy_card(name=name), Card),
         (toy_card(sources=[name], default_source=name), Card),
@@ -345,7 +345,7 @@ def test_names_that_are_no_names_are_refused_where_they_enter(name, tmp_path):
         assert "cannot be a name; give 1 to 64 letters" in told(content, kind, tmp_path)
     for content, kind in (
         (toy_card(variables={name: variable}), Card),
-        ({**recipe, "mechanisms": {name: {"family": "flow"}}}, Recipe),
+        ({**recipe, "mechanisms": {name: {"family": "spline_flow"}}}, Recipe),
     ):
         assert "cannot be the name of a variable; give 1 to 64 letters" in told(content, kind, tmp_path)
 

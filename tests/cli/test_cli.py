@@ -284,9 +284,9 @@ def test_a_cache_that_cannot_be_written_is_said_once(tmp_path):
 
 def test_list_and_show(run):
     everything = run("list").stdout
-    for word in ("models", "vae", "identity", "morphomnist", "composition", "standard", "flow", "thickness"):
+    for word in ("models", "vae", "identity", "morphomnist", "composition", "standard", "spline_flow", "thickness"):
         assert word in everything
-    for name in ("morphomnist", "vae", "composition", "standard", "flow", "truth", "classifier", "identity"):
+    for name in ("morphomnist", "vae", "composition", "standard", "spline_flow", "truth", "classifier", "identity"):
         assert run("show", name).exit_code == 0
     card = run("show", "morphomnist").stdout
     for word in ("thickness, intensity, digit -> image", "licence", "27,104 train", "Castro"):

@@ -27,9 +27,9 @@ def results(tmp_path_factory):
     """Records about the public points and those of two exam seeds."""
     folder = tmp_path_factory.mktemp("results")
     for model, *words in (
-        ["flow"],
-        ["flow", "--exam-seed", 3],
-        ["flow", "--exam-seed", 4],
+        ["spline"],
+        ["spline", "--exam-seed", 3],
+        ["spline", "--exam-seed", 4],
         ["identity", "--exam-seed", 3],
     ):
         result = invoke("evaluate", "--model", model, *ELLIPSE, *words, "--device", "cpu", "-q", "--output", folder)
@@ -48,24 +48,24 @@ def evaluated(results, tmp_path):
 
 
 def test_the_seed_stands_in_the_record_and_whoever_reads_it_takes_the_same_exam(run, evaluated):
-    assert set(evaluated) == {("flow", None), ("flow", 3), ("flow", 4), ("identity", 3)}
-    record = json.loads((evaluated["flow", 3] / "record.json").read_text())
+    assert set(evaluated) == {("spline", None), ("spline", 3), ("spline", 4), ("identity", 3)}
+    record = json.loads((evaluated["spline", 3] / "record.json").read_text())
     assert any("drawn with the exam seed 3" in note for note in record["notes"])
-    result = run("validate", "--data", evaluated["flow", 3])
+    result = run("validate", "--data", evaluated["spline", 3])
     assert "other" not in result.output
-    result = run("verify", evaluated["flow", 3], "--device", "cpu", "-q")
+    result = run("verify", evaluated["spline", 3], "--device", "cpu", "-q")
     assert result.exit_code == 0, result.output
     shown = run("plan", "show", *ELLIPSE, "--exam-seed", 3, "-q").output
     assert "seed 0, exam seed 3:" in shown
     assert record["inputs"]["plan"] in shown
-    again = run("evaluate", "--model", "flow", *ELLIPSE, "--exam-seed", 3, "--device", "cpu", "-q")
+    again = run("evaluate", "--model", "spline", *ELLIPSE, "--exam-seed", 3, "--device", "cpu", "-q")
     assert "was made before; showing it" in again.stderr
     assert "seed 0, exam seed 3" in again.stdout
-    assert "exam seed" not in run("evaluate", "--model", "flow", *ELLIPSE, "--device", "cpu", "-q").stdout
+    assert "exam seed" not in run("evaluate", "--model", "spline", *ELLIPSE, "--device", "cpu", "-q").stdout
 
 
 def test_a_record_that_lies_about_its_seed_is_found_out(run, evaluated):
-    path = evaluated["flow", 3] / "record.json"
+    path = evaluated["spline", 3] / "record.json"
     path.write_text(
         path.read_text().replace('"exam_seed": 3', '"exam_seed": 5').replace('"exam_seed":3', '"exam_seed":5')
     )
@@ -75,10 +75,10 @@ def test_a_record_that_lies_about_its_seed_is_found_out(run, evaluated):
 
 
 def test_boards_compare_equal_seeds_alone(run, evaluated, tmp_path):
-    result = run("compare", evaluated["flow", 3], evaluated["flow", 4])
+    result = run("compare", evaluated["spline", 3], evaluated["spline", 4])
     assert result.exit_code == 1
     assert "the field 'exam_seed' differs (3 against 4)" in result.stderr
-    assert run("compare", evaluated["flow", 3], evaluated["identity", 3], "--json").exit_code == 0
+    assert run("compare", evaluated["spline", 3], evaluated["identity", 3], "--json").exit_code == 0
     assert run("leaderboard", "build", "--no-pictures", "-q").exit_code == 0
     page = (tmp_path / "leaderboard" / "ellipse-formula-mechanisms-exam-3.md").read_text()
     assert page.startswith("# ellipse / formula, suite mechanisms, exam seed 3\n")

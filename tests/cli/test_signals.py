@@ -17,8 +17,8 @@ ENDLESS = {
     "title": "Endless",
     "dataset": "toy",
     "mechanisms": {
-        "a": {"family": "flow", "options": {"bins": 0}, "fit": {"epochs": 100_000, "patience": 100_000}},
-        "b": {"family": "flow"},
+        "a": {"family": "spline_flow", "options": {"bins": 0}, "fit": {"epochs": 100_000, "patience": 100_000}},
+        "b": {"family": "spline_flow"},
         "c": {"family": "empirical"},
         "image": {"family": "vae"},
     },

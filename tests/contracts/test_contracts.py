@@ -38,7 +38,7 @@ def broken(findings):
         ("noise", "model"),
         ("retrieve", "model"),
         ("truth", "model"),
-        ("flow", "mechanism"),
+        ("spline_flow", "mechanism"),
         ("categorical", "mechanism"),
         ("toy", "dataset"),
         ("composition", "metric"),
@@ -475,9 +475,9 @@ def test_the_command_speaks_and_fails():
 
 
 def test_unknown_names_and_kinds(monkeypatch):
-    with pytest.raises(UnknownNameError, match="Did you mean 'flow'"):
+    with pytest.raises(UnknownNameError, match="Did you mean 'spline_flow'"):
         checking.kinds_of("flwo", "toy")
-    said = CliRunner().invoke(main, ["check", "flow", "--kind", "metric"])
+    said = CliRunner().invoke(main, ["check", "spline_flow", "--kind", "metric"])
     assert (said.exit_code, said.output) == (1, "counterbench: --kind metric: flow is mechanism.\n")
     assert checking.kinds_of("truth", "toy") == ["model", "metric"]
 

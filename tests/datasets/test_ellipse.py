@@ -88,7 +88,7 @@ def test_percentage_error_is_that_of_scikit_learn(ellipse):
 
 def test_what_looks_at_images_is_left_out_aloud(ellipse):
     prepared = exam.prepare(ellipse, "standard", limit=12, device="cpu")
-    record = evaluation.evaluate(models.load("flow", ellipse), prepared).record
+    record = evaluation.evaluate(models.load("spline", ellipse), prepared).record
     for name in ("composition", "effectiveness", "realism", "minimality"):
         assert record.skipped[name] == "the dataset has no images"
     assert {n.metric for n in record.numbers} == {"truth", "rung2", "abduction", "cost"}
@@ -105,7 +105,7 @@ def test_flows_find_the_point_and_know_better_than_location_and_scale(ellipse):
         record = evaluation.evaluate(models.load(name, ellipse), prepared).record
         return next(n.value for n in record.numbers if n.intervened == "t" and not n.measured)
 
-    flow, affine = error("flow"), error("affine")
+    flow, affine = error("spline"), error("affine")
     assert flow < 2.5
     assert flow < affine
 

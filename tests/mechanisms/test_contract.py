@@ -35,7 +35,7 @@ EXTRA = {
         {**LEVELS, "conditional_prior": True, "kept": 0.5},
         {"levels": [[2, 1, 8], [4, 1, 8]], "latent": 2},  # patches of 4 x 4 pixels
     ],
-    "flow": [{"bounded": True}, {"bins": 0}, {"spline_context": False}],
+    "spline_flow": [{"bounded": True}, {"bins": 0}, {"spline_context": False}],
 }
 COUNT = 6
 

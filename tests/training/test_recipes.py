@@ -34,8 +34,8 @@ def recipe(epochs=4, ema=0.5, patience=20):
             "title": "Tiny",
             "dataset": "toy",
             "mechanisms": {
-                "a": {"family": "flow", "options": {"bins": 0}, "fit": fit},
-                "b": {"family": "flow", "fit": fit},
+                "a": {"family": "spline_flow", "options": {"bins": 0}, "fit": fit},
+                "b": {"family": "spline_flow", "fit": fit},
                 "c": {"family": "empirical"},
                 "image": {"family": "vae", "options": VAE, "fit": fit},
             },
@@ -435,9 +435,9 @@ class _Jobs:
 def jobs(monkeypatch):
     watched = _Jobs()
     monkeypatch.setattr(loop, "run", watched.run)
-    prepare = registry.mechanisms.get("flow").prepare
+    prepare = registry.mechanisms.get("spline_flow").prepare
     monkeypatch.setattr(
-        registry.mechanisms.get("flow"),
+        registry.mechanisms.get("spline_flow"),
         "prepare",
         lambda self, value, parents: (
             watched.prepared.append((self.variable.name, value)),
@@ -465,7 +465,7 @@ def test_a_limit_limits_both_splits(jobs, dataset, tmp_path):
 
 def test_a_mechanism_looks_at_the_training_data_once_before_its_first_stage(jobs, dataset, tmp_path):
     plan = recipe().model_dump()
-    plan["mechanisms"]["b"] = {"family": "flow", "stages": [{}, {}]}
+    plan["mechanisms"]["b"] = {"family": "spline_flow", "stages": [{}, {}]}
     recipes.train(Recipe.model_validate(plan), dataset, output=tmp_path / "r", hardware=CPU)
     assert [name for name, _ in jobs.prepared] == ["a", "b"]
     values = dataset.split("train").values["b"]

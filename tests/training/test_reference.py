@@ -266,7 +266,7 @@ def test_what_is_written_is_what_a_card_says(tmp_path):
         "reference-formula.safetensors"
     ]
     families = {name: one["family"] for name, one in entry["formula"]["mechanisms"].items()}
-    assert families == {"a": "flow", "b": "flow", "c": "categorical"}
+    assert families == {"a": "spline_flow", "b": "spline_flow", "c": "categorical"}
     assert load_reference(pinned(toy_module.CARD, entry, tmp_path), "formula") is not None
     assert load_reference(toy_module.CARD, "formula") is None
 

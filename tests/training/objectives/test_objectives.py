@@ -34,7 +34,7 @@ SHAPE = {"encoder_channels": [4], "decoder_channels": [4], "hidden": 8}
 
 
 def recipe(image, **more):
-    plain = {"family": "flow", "options": {"bins": 0}, "fit": {"epochs": 3, "learning_rate": 0.02}}
+    plain = {"family": "spline_flow", "options": {"bins": 0}, "fit": {"epochs": 3, "learning_rate": 0.02}}
     entries = {"a": plain, "b": plain, "c": {"family": "categorical", "fit": {"epochs": 1}}, "image": image, **more}
     return Recipe.model_validate({"name": "staged", "title": "Staged", "dataset": "toy", "mechanisms": entries})
 
@@ -235,7 +235,9 @@ def of_p(seed=0):
     torch.manual_seed(seed)
     graph = CausalGraph({"p": (), "x": ("p",)})
     options = {"latent": 1, "encoder_channels": [8], "decoder_channels": [8], "hidden": 32}
-    return StructuralCausalModel(graph, [registry.mechanisms.get("flow")(P, [], bins=0), GAN(PICTURE, [P], **options)])
+    return StructuralCausalModel(
+        graph, [registry.mechanisms.get("spline_flow")(P, [], bins=0), GAN(PICTURE, [P], **options)]
+    )
 
 
 def circumstances(train, validation, folder):

@@ -12,7 +12,7 @@ OPTIONS = [{}, {"bounded": True}, {"bins": 0}, {"spline_context": False}, {"bins
 
 def random_flow(options, parents=(C,)):
     torch.manual_seed(1)
-    flow = registry.mechanisms.get("flow")(X, parents, **options)
+    flow = registry.mechanisms.get("spline_flow")(X, parents, **options)
     for parameter in flow.parameters():
         parameter.data.add_(0.3 * torch.randn_like(parameter))
     return flow.double()
@@ -54,7 +54,7 @@ def test_monotone_in_its_noise(options):
 
 
 def test_starts_as_the_standard_normal_and_prepare_fits_the_moments():
-    flow = registry.mechanisms.get("flow")(X, ())
+    flow = registry.mechanisms.get("spline_flow")(X, ())
     u = torch.linspace(-3, 3, 9)[:, None]
     assert torch.allclose(flow.generate({"u": u}, {}), u, atol=1e-3)
     data = 0.4 + 0.05 * torch.randn(500, 1, generator=torch.Generator().manual_seed(0))
@@ -79,7 +79,7 @@ def test_prepare_makes_the_noise_of_the_data_standard_and_parents_matter_little(
 
 
 def test_bounded_flow_survives_values_at_its_bounds():
-    flow = registry.mechanisms.get("flow")(X, (), bounded=True)
+    flow = registry.mechanisms.get("spline_flow")(X, (), bounded=True)
     edge = torch.tensor([[-1.0], [1.0]])
     noise = flow.abduct(edge, {})["u"]
     assert noise.isfinite().all()
@@ -93,7 +93,7 @@ def test_fits_a_known_conditional():
     c = 2 * torch.rand(3000, 1, generator=generator) - 1
     x = torch.tanh(c + 0.4 * torch.randn(3000, 1, generator=generator))
     torch.manual_seed(0)
-    flow = registry.mechanisms.get("flow")(X, (C,), bounded=True, spline_context=False)
+    flow = registry.mechanisms.get("spline_flow")(X, (C,), bounded=True, spline_context=False)
     flow.prepare(x, {"c": c})
     optimizer = torch.optim.Adam(flow.parameters(), 1e-2)
     for _ in range(300):

@@ -75,7 +75,7 @@ class Affine(nn.Module):
 
 
 @mechanisms.register()
-class Flow(Mechanism):
+class SplineFlow(Mechanism):
     """A conditional flow u -> x with standard normal noise (Deep SCM, Pawlowski et al. 2020, section 3).
 
     Rational splines (Dolatabadi et al. 2020; Durkan et al. 2019) shape the noise, an affine map whose coefficients depend on
@@ -88,7 +88,7 @@ class Flow(Mechanism):
         bounded: whether the range of the variable is a hard limit.
 
     Examples:
-        >>> flow = Flow(Continuous("intensity", 0, 255), [Continuous("thickness", 1, 6)])
+        >>> flow = SplineFlow(Continuous("intensity", 0, 255), [Continuous("thickness", 1, 6)])
         >>> value, parents = torch.tensor([[0.5]]), {"thickness": torch.tensor([[-0.2]])}
         >>> bool(torch.allclose(flow.generate(flow.abduct(value, parents), parents), value, atol=1e-5))
         True
@@ -157,7 +157,7 @@ class Flow(Mechanism):
             noise = transform.inv(noise)
         return {"u": noise}
 
-    def generate(self, noise: Noise, parents: Parents, intervened: frozenset[str] = frozenset()) -> Tensor:
+    def generate(self, noise: Noise, parents: Parents, reached: frozenset[str] = frozenset()) -> Tensor:
         value = noise["u"]
         for transform in self._transforms(self.context(parents, value)):
             value = transform(value)
