@@ -12,7 +12,7 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 
 from counterbench.causal.chance import Generator, normal, uniform
-from counterbench.causal.variables import Image, Variable
+from counterbench.causal.variables import Continuous, Image, Variable
 from counterbench.errors import ConfigError
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
 from counterbench.networks.attention import CrossAttention, Tokens
@@ -27,6 +27,8 @@ SEMANTIC = "semantic"
 VELOCITY, NOISE = "velocity", "noise"
 FAINT = 0.02
 """Time at which a path has some signal."""
+TINY = 1e-9
+"""Smallest number of which a logarithm is taken."""
 
 
 class GenerativeODE(Mechanism):
@@ -55,6 +57,7 @@ class GenerativeODE(Mechanism):
         guidance_rest: weight of the other parents.
         semantic: length of the latent of an encoder of images, one more condition that abduction infers; 0 for none.
         semantic_weight: of its divergence from the prior.
+        logarithm: of a positive quantity: whether the field moves its logarithm, so that factors become shifts.
     """
 
     kinds = ("image", "continuous")
@@ -85,6 +88,7 @@ class GenerativeODE(Mechanism):
         guidance_rest: float = 1.0,
         semantic: int = 0,
         semantic_weight: float = 1.0,
+        logarithm: bool = False,
     ):
         super().__init__(variable, parents)
         if not 0 <= dropout < 1:
@@ -94,6 +98,9 @@ class GenerativeODE(Mechanism):
         self.dropout, self.smoothing, self.predicts = dropout, smoothing, predicts
         self.guidance, self.guidance_rest = guidance, guidance_rest
         self.semantic, self.semantic_weight = semantic, semantic_weight
+        if logarithm and not (isinstance(variable, Continuous) and variable.low >= 0):
+            raise ConfigError(f"{variable.name}: logarithm needs a quantity whose range begins at 0 or above.")
+        self.logarithm = logarithm
         # A predicted noise says nothing of the value where there is no signal.
         self.solver = make_solver(solver, steps, start=FAINT if predicts == NOISE else 0.0, exact=exact)
         self.invertible = self.solver.exact
@@ -117,7 +124,7 @@ class GenerativeODE(Mechanism):
                     f"{variable.name}: semantic abduction encodes images; {variable.name} is {variable.kind}."
                 )
             self.network = ResidualMLP(variable.size, width, hidden=width, blocks=max(2, blocks))
-        sizes = [parent.size for parent in self.parents] + [semantic] * bool(semantic)
+        sizes = [2 if _turns(parent) else parent.size for parent in self.parents] + [semantic] * bool(semantic)
         self.tokens = Tokens(sizes, width)
         # Quantities are standardised, so that noise and data have one scale; images already are.
         self.mean: Tensor
@@ -136,8 +143,11 @@ class GenerativeODE(Mechanism):
         return noise if self.predicts == NOISE else self.path.velocity(value, noise, time)
 
     def conditions(self, parents: Parents, like: Tensor, semantic: Tensor | None = None) -> list[Tensor]:
-        """What the tokens are made of: every parent, (N, size), then the semantic latent where there is one."""
-        told = [parents[parent.name].flatten(1).to(dtype=like.dtype, device=like.device) for parent in self.parents]
+        """What the tokens are made of: every parent, (N, size), an angle as its sine and cosine; then the semantic latent where there is one."""
+        told = []
+        for parent in self.parents:
+            value = parents[parent.name].flatten(1).to(dtype=like.dtype, device=like.device)
+            told.append(torch.cat([(torch.pi * value).sin(), (torch.pi * value).cos()], 1) if _turns(parent) else value)
         return told if semantic is None else [*told, semantic]
 
     @property
@@ -205,15 +215,24 @@ class GenerativeODE(Mechanism):
 
     def prepare(self, value: Tensor, parents: Parents) -> None:
         if not isinstance(self.variable, Image):
-            self.mean.copy_(value.mean(0))
-            self.spread.copy_(value.std(0).clamp(min=1e-6))
+            moved = self._moved(value)
+            self.mean.copy_(moved.mean(0))
+            self.spread.copy_(moved.std(0).clamp(min=1e-6))
+
+    def _moved(self, value: Tensor) -> Tensor:
+        """What the field moves: encoded values, or the logarithm of natural ones."""
+        return self.variable.decode(value)[:, None].clamp(min=TINY).log() if self.logarithm else value
 
     def standardised(self, value: Tensor) -> Tensor:
         """Encoded values (N, ...) on the scale of the noise; images already are."""
-        return value if isinstance(self.variable, Image) else (value - self.mean) / self.spread
+        return value if isinstance(self.variable, Image) else (self._moved(value) - self.mean) / self.spread
 
     def _natural(self, state: Tensor) -> Tensor:
-        return state.clamp(-1, 1) if isinstance(self.variable, Image) else state * self.spread + self.mean
+        """Back from there to encoded values."""
+        if isinstance(self.variable, Image):
+            return state.clamp(-1, 1)
+        moved = state * self.spread + self.mean
+        return self.variable.encode(moved[:, 0].exp(), moved.dtype) if self.logarithm else moved
 
     def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:
         semantic = None
@@ -318,7 +337,15 @@ class GenerativeODE(Mechanism):
             velocity, divergence = _with_divergence(field, middle, time + half, generator, probes)
             state, change = state + 2 * half * velocity, change - 2 * half * divergence
         logs = self.noise_log_prob({PRIMARY: state}) - change
-        return logs if isinstance(self.variable, Image) else logs - self.spread.log().sum()
+        if isinstance(self.variable, Image):
+            return logs
+        # The density of the encoded value, not of its standardised logarithm.
+        logs = logs - self.spread.log().sum()
+        if self.logarithm:
+            natural = self.variable.decode(value).clamp(min=TINY)
+            slope = (self.variable.decode(torch.ones_like(value)) - self.variable.decode(-torch.ones_like(value))) / 2
+            logs = logs + slope.log() - natural.log()
+        return logs
 
     def attention(self, value: Tensor, time: Tensor, parents: Parents) -> dict[str, Tensor]:
         """Where the network looks for each token, at states (N, ...) and times (N,): layer -> (N, heads, tokens, *sides).
@@ -350,6 +377,11 @@ class GenerativeODE(Mechanism):
             drawn[part] = pyro.sample(f"{name}_{part}", law.to_event(noise.ndim - 1))
         value: Tensor = pyro.deterministic(name, self.variable.decode(self.generate(drawn, parents)))
         return value
+
+
+def _turns(variable: Variable) -> bool:
+    """Whether a variable is an angle, of which networks should know that its ends meet."""
+    return isinstance(variable, Continuous) and variable.periodic
 
 
 def _with_divergence(

@@ -140,6 +140,30 @@ def test_quantities_are_standardised(family):
     assert torch.allclose(mechanism.generate(mechanism.abduct(value, parents), parents), value, atol=1e-2)
 
 
+def test_a_logarithm_turns_factors_into_shifts_and_keeps_the_density():
+    positive = Continuous("x", 0, 100)
+    mechanism = awake(FlowMatching(positive, [], width=8, logarithm=True, steps=30)).double()
+    value = positive.encode(torch.logspace(-1, 2, 400, dtype=torch.float64), torch.float64)
+    mechanism.prepare(value, {})
+    assert torch.allclose(mechanism.generate(mechanism.abduct(value, {}), {}), value, atol=1e-8)
+    drawn = mechanism.generate(mechanism.sample_noise(50, torch.Generator().manual_seed(0)), {})
+    assert bool((positive.decode(drawn) > 0).all())
+    fine = positive.encode(torch.linspace(1e-4, 400, 8000, dtype=torch.float64), torch.float64)
+    density = mechanism.log_likelihood(fine, {}).exp()
+    assert float(torch.trapezoid(density, fine[:, 0])) == pytest.approx(1, abs=0.03)
+    with pytest.raises(ConfigError, match="logarithm needs a quantity whose range begins at 0 or above"):
+        FlowMatching(X, [], logarithm=True)
+
+
+def test_the_ends_of_an_angle_meet():
+    angle = Continuous("angle", 0, 360, periodic=True)
+    mechanism = awake(FlowMatching(X, [angle], width=8))
+    noise = mechanism.sample_noise(2, torch.Generator().manual_seed(0))
+    noise = {name: value[:1].expand(2, -1) for name, value in noise.items()}
+    values = mechanism.generate(noise, {"angle": angle.encode(torch.tensor([0.0, 360.0]))})
+    assert torch.allclose(values[0], values[1], atol=1e-5)
+
+
 # --- guidance -------------------------------------------------------------------------------------------------------
 
 
