@@ -167,12 +167,13 @@ class Exam:
             fingerprints["train"] = self.dataset.split("train").fingerprint
         return fingerprints
 
-    def setting(self, noise: Mapping[str, int] | None = None) -> Setting:
+    def setting(self, drawn: Mapping[str, Tensor] | None = None) -> Setting:
         """What a metric may know.
 
         Args:
-            noise: "variable.part" -> how many numbers, of the model that is examined.
+            drawn: "variable.part" -> some draws of the exogenous noise, (N, ...), of the model that is examined.
         """
+        drawn = drawn or {}
         card, plan = self.dataset.card, self.plan
         return Setting(
             graph=self.dataset.graph,
@@ -192,7 +193,8 @@ class Exam:
             spaces=self.spaces,
             missing=self.spaces.missing,
             references=self.references,
-            noise=noise or {},
+            noise={part: value.flatten(1).shape[1] for part, value in drawn.items()},
+            held=frozenset(part for part, value in drawn.items() if (value == value[:1]).all()),
             rows=plan.index,
             changes_individual=tuple(name for name in plan.single if card.variables[name].changes_individual),
             typical_change=card.typical_change.get(self.dataset.source, {}),
@@ -224,7 +226,7 @@ class Exam:
         Raises:
             ConfigError: for an option that a metric does not have.
         """
-        setting = self.setting(_noise_widths(contestant))
+        setting = self.setting(_drawn_noise(contestant))
         return [_make(name, setting, options) for name, options in self.metrics.items() if _watches(name, contestant)]
 
 
@@ -258,17 +260,13 @@ def _scale(values: Tensor, kind: str) -> float:
     return float(three_quarters - quarter) / 1.349
 
 
-def _noise_widths(contestant: Contestant | None) -> dict[str, int]:
-    """How many numbers each part of a model's exogenous noise has; empty for a model without."""
+def _drawn_noise(contestant: Contestant | None) -> dict[str, Tensor]:
+    """Some draws of each part of a model's exogenous noise; empty for a model without."""
     if contestant is None or not isinstance(contestant.model, HasNoise):
         return {}
     with torch.no_grad():
-        drawn = contestant.model.sample_noise(1, torch.Generator().manual_seed(0))
-    return {
-        f"{variable}.{part}": value.flatten(1).shape[1]
-        for variable, parts in drawn.items()
-        for part, value in parts.items()
-    }
+        drawn = contestant.model.sample_noise(8, torch.Generator().manual_seed(0))
+    return {f"{variable}.{part}": value for variable, parts in drawn.items() for part, value in parts.items()}
 
 
 def prepare(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from counterbench.metrics.answers import Answers
-from counterbench.metrics.base import SHARE, Cell, Column, Metric, Setting, error_cell, joined
+from counterbench.metrics.base import NOT_NEGATIVE, SHARE, Cell, Column, Metric, Setting, error_cell, joined
 from counterbench.metrics.statistics.reading import FOLDS, readable, two_sample_test
 from counterbench.metrics.truth import rounded
 from counterbench.plugins.registry import metrics
@@ -61,7 +61,9 @@ class Abduction(Metric):
     null_cycles = 1
     formula = r"accuracy of a classifier on $u \sim q(u \mid x)$ against $u \sim p(u)$; $1 - \text{error of } pa \text{ from } u \,/\, \text{error without } u$"
     definition = (
-        "prior_test: accuracy of a classifier that tells abducted noise from prior noise (0.5: it cannot); leak: how much of a "
+        "prior_test: accuracy of a classifier that tells abducted noise from prior noise (0.5: it cannot); correction: of a part of the noise "
+        "that has no law, because every draw has the same value (what a solver misses on its way back and forth), the mean absolute difference "
+        "from that value; leak: how much of a "
         "parent can be read off the noise, 1 - error / error without it (0: nothing); round_trip: error of an attribute after "
         "one null intervention, as truth counts errors of attributes. At most 1,000 images. A network sees noise of more than 32 numbers along 32 random directions; beside it, a "
         "linear reader sees all numbers (for the prior test, their squares too), and whichever is better on images set aside is asked."
@@ -91,9 +93,14 @@ class Abduction(Metric):
             return []
         cells = []
         for name in self.setting.noise:
-            cells.append(
-                Cell("prior_test", "accuracy", "half", measured=name, role="diagnosis", statistic="set", bounds=SHARE)
-            )
+            if name in self.setting.held:
+                cells.append(Cell("correction", "", "zero", measured=name, role="diagnosis", bounds=NOT_NEGATIVE))
+            else:
+                cells.append(
+                    Cell(
+                        "prior_test", "accuracy", "half", measured=name, role="diagnosis", statistic="set", bounds=SHARE
+                    )
+                )
             cells += [self._leak(parent, name) for parent in self.setting.graph.parents(name.partition(".")[0])]
         return cells + [self._round_trip(name) for name in self.attributes]
 
@@ -156,6 +163,9 @@ class Abduction(Metric):
                 every = None if abducted.shape[1] <= WIDTH else (abducted.numpy(), prior.numpy())
                 value = two_sample_test(narrowed(abducted).numpy(), narrowed(prior).numpy(), every=every)
                 columns.append(Column(self.name, cell, rows[order], torch.from_numpy(value)))
+            elif cell.quantity == "correction":
+                apart = (state(noise_of) - state(f"prior_{_key(cell.measured)}")).abs().double().mean(1)
+                columns.append(Column(self.name, cell, rows[order], apart))
             elif cell.quantity == "leak":
                 (name,) = cell.intervened_names
                 parent, noise = self.setting.variables[name], state(noise_of)

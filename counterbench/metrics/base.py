@@ -61,6 +61,7 @@ class Setting:
         missing: feature space -> why it is not there.
         references: real training images, for metrics that compare with them.
         noise: "variable.part" -> how many numbers; empty for a model without exogenous noise.
+        held: parts of the noise that have no law: every draw from the prior has the same value.
         rows: of the test split, that are asked about; None if that is not known.
         assumed: what is set -> descendants whose targets are those of the reference SCM.
 
@@ -88,6 +89,7 @@ class Setting:
     missing: Mapping[str, str] = field(default_factory=dict)
     references: References | None = None
     noise: Mapping[str, int] = field(default_factory=dict)
+    held: frozenset[str] = frozenset()
     rows: Tensor | None = None
     changes_individual: tuple[str, ...] = ()
     """Interventions that make somebody else of who was observed."""

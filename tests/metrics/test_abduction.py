@@ -181,3 +181,30 @@ def test_readers_get_all_numbers_of_wide_noise_and_of_that_only(toy, monkeypatch
     assert np.array_equal(given[WIDTH], noise.float().numpy())
     assert [part.shape for part in given["prior", WIDTH]] == [(120, 64), (120, 64)]
     assert given["prior", 1] is None
+
+
+def test_a_part_of_the_noise_without_a_law_has_a_size_and_no_prior_test(toy):
+    dataset = toy.Toy()
+    found = asked.points("abduction", asked.setting(dataset, held=frozenset({"a.e"})), dataset, asked.true, range(120))
+    assert ("prior_test", "", "a.e", 0) not in found
+    assert ("prior_test", "", "image.e", 0) in found
+    assert found["correction", "", "a.e", 0] == pytest.approx(1.1, abs=0.3)  # of two standard normals: 2 / sqrt(pi)
+
+
+def test_what_every_draw_shares_is_told_from_noise_with_a_law(toy):
+    from counterbench import evaluation
+    from counterbench.mechanisms.flow_matching import FlowMatching
+    from counterbench.models.model import Contestant
+    from counterbench.models.scm import StructuralCausalModel
+
+    dataset = toy.Toy()
+    mechanisms = dict(toy.exact_scm().mechanisms)
+    parents = [dataset.variables[name] for name in dataset.graph.parents("image")]
+    mechanisms["image"] = FlowMatching(
+        dataset.variables["image"], parents, width=8, channels=[8], attention=[0], heads=2
+    )
+    contestant = Contestant("flow", StructuralCausalModel(dataset.graph, mechanisms.values()))
+    exam = evaluation.prepare(dataset, "standard", limit=8, metrics=["abduction"], device="cpu")
+    (metric,) = exam.make_metrics(contestant)
+    assert metric.setting.held == {"image.correction"}
+    assert {cell.quantity for cell in metric.cells if cell.measured == "image.correction"} == {"correction", "leak"}
