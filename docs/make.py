@@ -182,7 +182,7 @@ def comparison() -> str:
 
 def beside(records: dict[str, Any], source: str) -> dict[str, Any] | None:
     """Published numbers, ours and the baselines', row by row; None where there is no record of ours."""
-    shown = [model for model in (*MODELS, "spline", "affine") if model in records]
+    shown = [model for model in (*MODELS, "flow-matching", "spline", "affine") if model in records]
     if not shown:
         return None
     first = records[shown[0]]
@@ -318,6 +318,50 @@ def estimate_page() -> str:
     )
 
 
+def inversion_page() -> str:
+    """Error against evaluations of every solver."""
+    from inversion import POINTS
+
+    rows = json.loads((DOCS / "inversion.json").read_text("utf-8"))
+    known = {(row["solver"], row["steps"], row["exact"]): row for row in rows}
+
+    def cell(row: dict[str, Any] | None) -> str:
+        return "-" if row is None else f"{row['error']:.2f} ({row['round_trip']:.2g})"
+
+    return render(
+        "inversion",
+        points=f"{POINTS:,}",
+        rows=[
+            {
+                "solver": solver,
+                "steps": steps,
+                "back": row["evaluations"][0],
+                "forth": row["evaluations"][1],
+                "exact": cell(row),
+                "plain": cell(known.get((solver, steps, False))),
+            }
+            for (solver, steps, exact), row in known.items()
+            if exact
+        ],
+    )
+
+
+def answering_page() -> str:
+    """What ways of answering do to trained models."""
+    from answering import IMAGES
+
+    def causes(ways: dict[str, Any]) -> list[str]:
+        first = next(iter(ways.values()))
+        return [cause for cause, numbers in first.items() if "truth" in numbers and "+" not in cause]
+
+    def shown(way: dict[str, Any], cause: str) -> str:
+        truth, judged = way[cause]["truth"][0], way[cause].get("effectiveness")
+        return f"{truth:.2f}" + (f" ({judged[0]:.2f})" if judged else "")
+
+    stored = json.loads((DOCS / "answering.json").read_text("utf-8"))
+    return render("answering", answering=stored, images=IMAGES, causes=causes, shown=shown)
+
+
 def pages() -> dict[Path, str]:
     """Every generated page: file -> text."""
     import asked
@@ -334,6 +378,8 @@ def pages() -> dict[Path, str]:
         DOCS / "judges.md": render(
             "judges", judges=json.loads((DOCS / "judges.json").read_text("utf-8")), attack=attack
         ),
+        DOCS / "inversion.md": inversion_page(),
+        DOCS / "answering.md": answering_page(),
         DOCS / "intervals.md": render("intervals", it=json.loads((DOCS / "coverage.json").read_text("utf-8"))),
         DOCS / "results.md": render("results", model=SHOWN, record=record, table=as_text(record, True)),
         DOCS / "comparison.md": comparison(),

@@ -100,7 +100,7 @@ class Matches(Protocol):
         ...
 
     def matching_loss(
-        self, value: Tensor, noise: Tensor, time: Tensor, parents: Parents, generator: Generator = None
+        self, value: Tensor, parents: Parents, generator: Generator = None, *, noise: Tensor, time: Tensor
     ) -> Tensor:
         """Error of the field at times (N,) on the paths between encoded values and noises, (N, ...) each; (N,)."""
         ...

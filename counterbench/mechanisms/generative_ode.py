@@ -58,6 +58,13 @@ class GenerativeODE(Mechanism):
         semantic: length of the latent of an encoder of images, one more condition that abduction infers; 0 for none.
         semantic_weight: of its divergence from the prior.
         logarithm: of a positive quantity: whether the field moves its logarithm, so that factors become shifts.
+
+    Examples:
+        >>> from counterbench.mechanisms.diffusion import Diffusion
+        >>> from counterbench.causal.variables import Binary
+        >>> model = Diffusion(Image("image", 1, 8, 8), [Binary("smile")], width=8, channels=[8, 8], heads=2, attention=[1])
+        >>> sorted(model.sample_noise(2)), model.token_names, sorted(model.blocks())[:2]
+        (['correction', 'u'], ['smile'], ['down.0', 'down.1'])
     """
 
     kinds = ("image", "continuous")
@@ -142,7 +149,7 @@ class GenerativeODE(Mechanism):
         """What the network is trained to predict, (N, ...)."""
         return noise if self.predicts == NOISE else self.path.velocity(value, noise, time)
 
-    def conditions(self, parents: Parents, like: Tensor, semantic: Tensor | None = None) -> list[Tensor]:
+    def conditions(self, parents: Parents, like: Tensor, *, semantic: Tensor | None = None) -> list[Tensor]:
         """What the tokens are made of: every parent, (N, size), an angle as its sine and cosine; then the semantic latent where there is one."""
         told = []
         for parent in self.parents:
@@ -166,7 +173,7 @@ class GenerativeODE(Mechanism):
             told: (N, tokens), which conditions the field is told; default: all.
         """
         latent = value.new_zeros(len(value), self.semantic) if self.semantic else None
-        conditions = self.conditions(parents, value, latent)
+        conditions = self.conditions(parents, value, semantic=latent)
         tokens = self.tokens(conditions, self._told(value) if told is None else told)
         return self.as_velocity(self.network(value, time, tokens), value, time)
 
@@ -240,13 +247,13 @@ class GenerativeODE(Mechanism):
             mean, log_scale = self.posterior(value, parents)
             semantic = mean + log_scale.exp() * normal(tuple(mean.shape), generator, mean)
         noise = self.solver.back(
-            self.standardised(value), self._field(self.conditions(parents, value, semantic), value)
+            self.standardised(value), self._field(self.conditions(parents, value, semantic=semantic), value)
         )
         return noise if semantic is None else {**noise, SEMANTIC: semantic}
 
     def generate(self, noise: Noise, parents: Parents, reached: frozenset[str] = frozenset()) -> Tensor:
         state = noise[PRIMARY]
-        conditions = self.conditions(parents, state, noise.get(SEMANTIC))
+        conditions = self.conditions(parents, state, semantic=noise.get(SEMANTIC))
         return self._natural(self.solver.forth(noise, self._field(conditions, state, reached)))
 
     def sample_noise(self, count: int, generator: Generator = None) -> Noise:
@@ -273,16 +280,16 @@ class GenerativeODE(Mechanism):
     # --- training -------------------------------------------------------------------------------------------------
 
     def matching_loss(
-        self, value: Tensor, noise: Tensor, time: Tensor, parents: Parents, generator: Generator = None
+        self, value: Tensor, parents: Parents, generator: Generator = None, *, noise: Tensor, time: Tensor
     ) -> Tensor:
         """Mean squared error of the prediction on the path between a value and a noise, (N,).
 
         Args:
             value: encoded, (N, ...).
-            noise: of the same shape.
-            time: (N,).
             parents: encoded.
             generator: chance, of the conditions that are not told and of the semantic latent.
+            noise: of the shape of the value.
+            time: (N,).
         """
         value = self.standardised(value)
         if self.smoothing:
@@ -292,7 +299,7 @@ class GenerativeODE(Mechanism):
             mean, log_scale = self.posterior(value, parents)
             semantic = mean + log_scale.exp() * normal(tuple(mean.shape), generator, mean)
             divergence = self.semantic_weight * normal_divergence(mean, log_scale) / value[0].numel()
-        tokens = self.tokens(self.conditions(parents, value, semantic), self._dropped(value, generator))
+        tokens = self.tokens(self.conditions(parents, value, semantic=semantic), self._dropped(value, generator))
         predicted = self.network(self.path.at(value, noise, time), time, tokens)
         error: Tensor = (predicted - self.target(value, noise, time)).square().flatten(1).mean(1)
         return error + divergence
@@ -306,7 +313,7 @@ class GenerativeODE(Mechanism):
     def loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
         noise = normal(tuple(value.shape), generator, value)
         time = uniform((len(value),), generator).to(dtype=value.dtype, device=value.device)
-        return self.matching_loss(value, noise, time, parents, generator)
+        return self.matching_loss(value, parents, generator, noise=noise, time=time)
 
     # --- likelihood, attention, blocks ----------------------------------------------------------------------------
 

@@ -79,7 +79,7 @@ class TimeFeatures(nn.Module):
         return features
 
 
-class Residual(nn.Module):
+class ModulatedBlock(nn.Module):
     """Two convolutions with group norms, of which the second is scaled and shifted by the condition.
 
     Args:
@@ -106,7 +106,7 @@ class Residual(nn.Module):
         return result
 
 
-class Stage(nn.Module):
+class UNetStage(nn.Module):
     """What happens at one resolution: residual blocks, then attention over the tokens.
 
     Args:
@@ -120,7 +120,7 @@ class Stage(nn.Module):
     def __init__(self, dimensions: int, before: int, after: int, *, blocks: int, condition: int, heads: int):
         super().__init__()
         widths = [before, *[after] * blocks]
-        self.blocks = nn.ModuleList(Residual(dimensions, *pair, condition) for pair in pairwise(widths))
+        self.blocks = nn.ModuleList(ModulatedBlock(dimensions, *pair, condition) for pair in pairwise(widths))
         self.attention = CrossAttention(after, condition, heads) if heads else None
 
     def forward(self, maps: Tensor, condition: Tensor, tokens: Tensor) -> Tensor:
@@ -212,8 +212,8 @@ class _Maker:
     def __init__(self, dimensions: int, blocks: int, condition: int, heads: Sequence[int]):
         self.dimensions, self.blocks, self.condition, self.heads = dimensions, blocks, condition, heads
 
-    def stage(self, before: int, after: int, level: int) -> Stage:
-        return Stage(
+    def stage(self, before: int, after: int, level: int) -> UNetStage:
+        return UNetStage(
             self.dimensions, before, after, blocks=self.blocks, condition=self.condition, heads=self.heads[level]
         )
 

@@ -476,9 +476,9 @@ def test_the_command_speaks_and_fails():
 
 def test_unknown_names_and_kinds(monkeypatch):
     with pytest.raises(UnknownNameError, match="Did you mean 'spline_flow'"):
-        checking.kinds_of("flwo", "toy")
+        checking.kinds_of("spline-flow", "toy")
     said = CliRunner().invoke(main, ["check", "spline_flow", "--kind", "metric"])
-    assert (said.exit_code, said.output) == (1, "counterbench: --kind metric: flow is mechanism.\n")
+    assert (said.exit_code, said.output) == (1, "counterbench: --kind metric: spline_flow is mechanism.\n")
     assert checking.kinds_of("truth", "toy") == ["model", "metric"]
 
 

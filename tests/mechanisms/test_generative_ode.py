@@ -267,7 +267,7 @@ def test_predicted_noise_and_velocity_are_one_statement(family, predicts):
     assert torch.allclose(
         mechanism.velocity(state, time, parents), mechanism.path.velocity(value, noise, time), atol=1e-8
     )
-    assert float(mechanism.matching_loss(value, noise, time, parents).max()) < 1e-16
+    assert float(mechanism.matching_loss(value, parents, noise=noise, time=time).max()) < 1e-16
 
 
 def test_semantic_abduction_draws_one_more_condition_and_pays_for_it():
@@ -282,7 +282,7 @@ def test_semantic_abduction_draws_one_more_condition_and_pays_for_it():
     losses = []
     for weight in (0.0, 1.0):
         mechanism.semantic_weight = weight
-        losses.append(mechanism.matching_loss(value, noise, time, parents, torch.Generator().manual_seed(0)))
+        losses.append(mechanism.matching_loss(value, parents, torch.Generator().manual_seed(0), noise=noise, time=time))
     mean, log_scale = mechanism.posterior(value, parents)
     divergence = 0.5 * (mean**2 + (2 * log_scale).exp() - 1 - 2 * log_scale).sum(1)
     assert torch.allclose(losses[1] - losses[0], divergence / 64, atol=1e-5)

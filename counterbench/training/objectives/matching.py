@@ -59,7 +59,8 @@ class Matching(MechanismObjective[Matches]):
             exact = [parents[p.name] for p in self.mechanism.parents if not isinstance(p, Continuous)]
             near = [parents[p.name] for p in self.mechanism.parents if isinstance(p, Continuous)]
             noise = noise[coupled(self.capable.standardised(value), noise, exact, near, weight=self.parent_weight)]
-        return self.capable.matching_loss(value, noise, self._drawn(value, moment), parents, moment.generator)
+        time = self._drawn(value, moment)
+        return self.capable.matching_loss(value, parents, moment.generator, noise=noise, time=time)
 
     def _drawn(self, value: Tensor, moment: Moment) -> Tensor:
         """Times, (N,)."""
