@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.colors import TABLEAU_COLORS
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from counterbench import datasets, models
 from counterbench.mechanisms.generative_ode import GenerativeODE
@@ -69,19 +71,24 @@ def draw(rows: list[dict[str, Any]]) -> None:
     """Error against evaluations of an answer, a line per solver."""
     figure = Figure(figsize=(6.2, 3.6))
     axis = figure.subplots()
-    for name in SOLVERS:
+    for colour, name in zip(TABLEAU_COLORS, SOLVERS, strict=False):
         for exact in (True, False):
             line = [row for row in rows if row["solver"] == name and row["exact"] == exact]
             if line:
                 label = f"{name}, exact" if exact else name
                 style = "-" if exact else ":"
                 evaluations = [row["evaluations"][1] for row in line]
-                axis.plot(evaluations, [row["error"] for row in line], style, marker="o", markersize=3, label=label)
+                errors = [row["error"] for row in line]
+                axis.plot(evaluations, errors, style, color=colour, marker="o", markersize=3, label=label)
     axis.set_xscale("log")
     axis.set_yscale("log")
+    for scale in (axis.xaxis, axis.yaxis):
+        scale.set_major_locator(FixedLocator((1, 2, 5, 10, 20, 50)))
+        scale.set_major_formatter(ScalarFormatter())
+        scale.set_minor_locator(NullLocator())
     axis.set_xlabel("network evaluations of one answer, after abduction")
     axis.set_ylabel("percentage error of do(t)")
-    axis.grid(color="#eee", which="both")
+    axis.grid(color="#eee", which="major")
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=7, frameon=False)
     figure.tight_layout()

@@ -354,9 +354,12 @@ def answering_page() -> str:
         first = next(iter(ways.values()))
         return [cause for cause, numbers in first.items() if "truth" in numbers and "+" not in cause]
 
-    def shown(way: dict[str, Any], cause: str) -> str:
-        truth, judged = way[cause]["truth"][0], way[cause].get("effectiveness")
-        return f"{truth:.2f}" + (f" ({judged[0]:.2f})" if judged else "")
+    def shown(ways: dict[str, Any], cause: str) -> str:
+        return " | ".join(cell(way[cause]) for way in ways.values())
+
+    def cell(numbers: dict[str, Any]) -> str:
+        judged = numbers.get("effectiveness")
+        return f"{numbers['truth'][0]:.2f}" + (f" ({judged[0]:.2f})" if judged else "")
 
     stored = json.loads((DOCS / "answering.json").read_text("utf-8"))
     return render("answering", answering=stored, images=IMAGES, causes=causes, shown=shown)
