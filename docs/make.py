@@ -26,7 +26,7 @@ from counterbench.records.table import as_text, beaten_by, heading, interval, la
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-sys.path.insert(0, str(ROOT / "tests"))  # the toy process, a plug-in
+sys.path[:0] = [str(ROOT / "tests"), str(DOCS)]  # the toy process, a plug-in; the experiments
 PAGES, IMAGES = DOCS / "metrics", DOCS / "metrics" / "images"
 ALL_RECORDS = ROOT / "benchmarks" / "records"
 RECORDS = ALL_RECORDS / "morphomnist-digits" / "standard"

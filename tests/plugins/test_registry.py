@@ -136,3 +136,16 @@ def test_broken_plugin_files(tmp_path, content, words):
 def test_missing_plugin_module():
     with pytest.raises(ConfigError, match="no_such_module_at_all"):
         load_plugin("no_such_module_at_all")
+
+
+def test_an_old_name_still_works_and_says_so(capsys):
+    from counterbench.runtime import progress
+
+    token = progress.shown.set(True)
+    try:
+        family = registry.mechanisms.get("flow")
+    finally:
+        progress.shown.reset(token)
+    assert family is registry.mechanisms.get("spline_flow")
+    assert capsys.readouterr().err == "The mechanism 'flow' is now called 'spline_flow'; the old name still works.\n"
+    assert "flow" not in registry.mechanisms.names()

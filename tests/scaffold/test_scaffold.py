@@ -64,7 +64,7 @@ def test_the_code_is_tidy(tmp_path):
         ("model", "hvae", "already"),
         ("dataset", "adni", "already"),
         ("metric", "truth", "already"),
-        ("mechanism", "spline_flow", "already"),
+        ("mechanism", "vae", "already"),
         ("model", "torch", "Python package 'torch' cannot be made"),
         ("model", "class", "Python package 'class' cannot be made"),
     ],
