@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from counterbench import catalog
+from counterbench import catalog, datasets
 from counterbench.catalog.cards import Card, card_paths, read_card
 from counterbench.catalog.reading import KEYS, declared_in, read
 from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
 from counterbench.catalog.suites import Suite, find_suite, suite_paths
 from counterbench.errors import ConfigError, UnknownNameError
-from counterbench.plugins import datasets, registry
+from counterbench.plugins import registry
 
 ROOT = Path(__file__).parents[2]
 
