@@ -15,6 +15,7 @@ from counterbench.causal.chance import Generator, normal
 from counterbench.causal.variables import Image, Variable
 from counterbench.errors import ConfigError
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
+from counterbench.mechanisms.remembering import Remembering
 from counterbench.networks.likelihood import DiscretisedGaussian, discretised_gaussian_log_prob
 
 
@@ -83,7 +84,9 @@ class LikelihoodImage(Mechanism):
     def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:
         noise, pixels, _ = self.infer_noise(value, parents, generator, self.latent_temperature)
         noise = _with_pixels(noise, value, pixels)
-        return _Decoded(noise, self, parents, pixels) if self.decodes_alike and not torch.is_grad_enabled() else noise
+        return (
+            Remembering(noise, self, parents, pixels) if self.decodes_alike and not torch.is_grad_enabled() else noise
+        )
 
     def explain(self, value: Tensor, parents: Parents, generator: Generator = None) -> tuple[Noise, Tensor, Tensor]:
         """Noise and free energy from one and the same draw of the posterior.
@@ -100,7 +103,7 @@ class LikelihoodImage(Mechanism):
         return negative, divergences
 
     def generate(self, noise: Noise, parents: Parents, reached: frozenset[str] = frozenset()) -> Tensor:
-        known = noise.pixels_of(self, parents) if isinstance(noise, _Decoded) else None
+        known = noise.result_of(self, parents) if isinstance(noise, Remembering) else None
         mean, log_scale = self.pixels(noise, parents) if known is None else known
         return (mean + self.pixel_temperature * log_scale.exp() * noise["pixel"]).clamp(-1, 1)
 
@@ -133,37 +136,6 @@ def negative_log_likelihood(value: Tensor, pixels: tuple[Tensor, Tensor]) -> Ten
 def _with_pixels(noise: Noise, value: Tensor, pixels: tuple[Tensor, Tensor]) -> Noise:
     mean, log_scale = pixels
     return {**noise, "pixel": (value - mean) * (-log_scale).exp()}
-
-
-class _Decoded(dict[str, Tensor]):
-    """Abducted noise with the pixels that were decoded on the way: under the same parents, a null intervention needs them again.
-
-    Args:
-        noise: that was abducted.
-        mechanism: who did.
-        parents: encoded values that it was abducted under.
-        pixels: mean and log standard deviation.
-    """
-
-    def __init__(self, noise: Noise, mechanism: Mechanism, parents: Parents, pixels: tuple[Tensor, Tensor]):
-        super().__init__(noise)
-        self._mechanism, self._pixels = mechanism, pixels
-        self._inputs = {name: value.clone() for name, value in {**parents, _LATENT: noise["latent"]}.items()}
-
-    def pixels_of(self, mechanism: Mechanism, parents: Parents) -> tuple[Tensor, Tensor] | None:
-        """The pixels that a mechanism would decode from this noise; None where it is another one, or the noise or a parent is."""
-        if mechanism is not self._mechanism or torch.is_grad_enabled():
-            return None
-        inputs = {**parents, _LATENT: self["latent"]}
-        alike = (
-            inputs[name].shape == known.shape and torch.equal(inputs[name], known)
-            for name, known in self._inputs.items()
-        )
-        return self._pixels if all(alike) else None
-
-
-_LATENT = "(latent)"
-"""Beside the names of parents: no variable is called so."""
 
 
 def require_shares(variable: Variable, **shares: float) -> None:

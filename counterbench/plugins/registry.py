@@ -182,7 +182,7 @@ def _importing(what: str) -> Iterator[None]:
 mechanisms: Registry[type[Mechanism]] = Registry(
     "mechanism",
     "counterbench.mechanisms",
-    besides={"base", "capabilities", "generative_ode", "image_likelihood"},
+    besides={"base", "capabilities", "generative_ode", "image_likelihood", "remembering"},
     renamed={"flow": "spline_flow"},
 )
 datasets: Registry[type[Dataset]] = Registry(

@@ -131,6 +131,35 @@ def test_a_null_intervention_returns_its_image_and_another_does_not(family, solv
     assert float((mechanism.generate(noise, {**parents, "c": parents["c"].flip(0)})[0] - value[0]).abs().max()) > 1e-3
 
 
+def asked_times(mechanism, noise, parents, reached=frozenset()):
+    """How often the network is asked for an answer, and the answer."""
+    calls = []
+    hook = mechanism.network.register_forward_pre_hook(lambda network, inputs: calls.append(1))
+    answer = mechanism.generate(noise, parents, reached)
+    hook.remove()
+    return len(calls), answer
+
+
+@torch.no_grad()
+def test_a_null_intervention_costs_nothing_after_an_exact_abduction_and_says_what_integrating_says():
+    mechanism = awake(FlowMatching(PICTURE, [P, C], steps=2, **SMALL))
+    value = torch.rand(3, 1, 8, 8) * 2 - 1
+    parents = {"p": torch.tensor([[0.1], [-0.5], [0.9]]), "c": torch.eye(3)}
+    noise = mechanism.abduct(value, parents)
+    count, answer = asked_times(mechanism, noise, parents)
+    again, integrated = asked_times(mechanism, dict(noise), parents)
+    assert (count, again) == (0, 4)
+    assert torch.allclose(answer, integrated, atol=1e-5)
+    assert asked_times(mechanism, noise, {**parents, "p": -parents["p"]})[0] == 4
+    assert asked_times(mechanism, {**noise, "u": noise["u"] + 0.1}, parents)[0] == 4
+    noise["u"] = noise["u"] + 0.1
+    assert asked_times(mechanism, noise, parents)[0] == 4
+    mechanism.guidance = 2.0
+    fresh = mechanism.abduct(value, parents)
+    assert asked_times(mechanism, fresh, parents)[0] == 0
+    assert asked_times(mechanism, fresh, parents, frozenset({"c"}))[0] == 4
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_quantities_are_standardised(family):
     mechanism = awake(family(X, [P], width=8))
