@@ -53,6 +53,8 @@ class StructuralCausalModel(nn.Module):
         self.graph = graph
         self.mechanisms: Mapping[str, Mechanism] = _Mechanisms({name: given[name] for name in graph.order})  # type: ignore[assignment]
         self.variables: dict[str, Variable] = {name: given[name].variable for name in graph.order}
+        # Known before anybody asks: a model is the same after a question as before.
+        self._below = {name: graph.descendants(name) for name in graph.order}
 
     @property
     def reference(self) -> Tensor:
@@ -132,7 +134,7 @@ class StructuralCausalModel(nn.Module):
         """
         where = where or {}
         everywhere = frozenset(name for name in held if name not in where)
-        reached = everywhere | self.graph.descendants(everywhere)
+        reached = everywhere.union(*(self._below[name] for name in everywhere))
         encoded: dict[str, Tensor] = {}
         for name, mechanism in self.mechanisms.items():
             if name in everywhere:

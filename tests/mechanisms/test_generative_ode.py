@@ -55,6 +55,11 @@ def exact(family, **options):
     return mechanism
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)  # of the initial weights
+
+
 def awake(mechanism):
     """The same mechanism with weights that are nowhere zero."""
     generator = torch.Generator().manual_seed(0)

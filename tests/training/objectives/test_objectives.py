@@ -60,8 +60,9 @@ def test_every_option_has_a_default_and_is_documented(name):
 @pytest.mark.parametrize("name", registry.objectives.builtins())
 def test_whatever_an_objective_computes_with_is_among_its_parts(toy, name):
     """What is not would stay on the CPU, and be missing in checkpoints."""
-    family = {"adversarial": "gan", "encoder": "gan"}.get(name, "vae")
-    entry = {"family": family, "options": {"latent": 2, **SHAPE}}
+    family = {"adversarial": "gan", "encoder": "gan", "matching": "flow_matching"}.get(name, "vae")
+    field = {"width": 8, "channels": [8], "attention": [0], "heads": 2}
+    entry = {"family": family, "options": field if family == "flow_matching" else {"latent": 2, **SHAPE}}
     scm = models.build(recipe(entry), toy.Toy().graph, toy.Toy().variables)
     objective = stages.build(Stage(objective=name), scm, name="image")
     own = {id(module) for module in torch.nn.ModuleDict(objective.parts()).modules()}
