@@ -65,6 +65,10 @@ KINDS: dict[str, Callable[[], Lines]] = {
 }
 
 
+_OPTIONS = "Args:\n"
+"""Where a docstring begins to tell of options."""
+
+
 def describe(name: str) -> str:
     """Everything about the thing called `name`, or declared in the file `name`; about each of them if several kinds have it.
 
@@ -91,8 +95,9 @@ def describe(name: str) -> str:
         registry.recognisers,
         registry.models,
     ):
-        if name in kind:
-            descriptions.append(_describe_component(kind, name))
+        known = kind.renamed.get(name, name)
+        if known in kind:
+            descriptions.append(_describe_component(kind, known))
     if not descriptions:
         raise UnknownNameError("name", name, _all_names())
     return "\n\n".join(descriptions)
@@ -220,13 +225,23 @@ def _describe_suite(suite: Suite) -> str:
 
 def _describe_component(kind: registry.Registry[Any], name: str) -> str:
     component = kind.get(name)
-    lines = [f"{name}  ({kind.kind})", "", inspect.getdoc(component) or ""]
+    lines = [f"{name}  ({kind.kind})", "", inspect.getdoc(component) or "", *_inherited_options(component)]
     for title in ("definition", "formula", "blind_to", "source"):
         if getattr(component, title, ""):
             lines += ["", f"{title.replace('_', ' ')}: {getattr(component, title)}"]
     if hasattr(component, "asks"):
         lines += ["", f"judges the questions: {', '.join(sorted(component.asks))}"]
     return "\n".join(lines)
+
+
+def _inherited_options(component: Any) -> list[str]:
+    """The options that a class has from its base, where it says nothing of options itself."""
+    words = [inspect.getdoc(part) or "" for part in getattr(component, "__mro__", ())]
+    if not words or _OPTIONS in words[0]:
+        return []
+    said = next((text for text in words if _OPTIONS in text), "")
+    block = said[said.index(_OPTIONS) :].split("\n\n")[0] if said else ""
+    return ["", block] if block else []
 
 
 def describe_plan(

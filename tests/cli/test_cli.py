@@ -635,3 +635,11 @@ def test_answers_are_kept_and_judged_again_without_the_model(run, tmp_path):
     result = run("rejudge", str(folder / "record.json"), "--metric", "composition", "--output", "elsewhere", "-q")
     assert "judged again from the answers" in result.stdout
     assert [path.name for path in tmp_path.rglob("elsewhere/*/*/*/record.json")] == ["record.json"]
+
+
+def test_show_tells_options_that_a_family_has_from_its_base_and_knows_old_names():
+    shown = CliRunner().invoke(main, ["show", "flow_matching"])
+    assert shown.exit_code == 0
+    assert "    guidance: weight of what an intervention reaches" in shown.output
+    old, new = (CliRunner().invoke(main, ["show", name]).output for name in ("flow", "spline_flow"))
+    assert old == new
