@@ -16,6 +16,7 @@ from typing import Any
 
 from counterbench import datasets, evaluation, models
 from counterbench.catalog.recipes import AnswerEntry
+from counterbench.mechanisms.capabilities import HasPixelTemperature
 from counterbench.models.answering import Answering
 from counterbench.models.model import Contestant
 from counterbench.models.scm import StructuralCausalModel
@@ -50,7 +51,7 @@ def asked_so(contestant: Contestant, way: AnswerEntry | float) -> Contestant:
     assert isinstance(scm, StructuralCausalModel)
     image = scm.mechanisms["image"]
     temperature = way if isinstance(way, float) else 0.0
-    if hasattr(image, "pixel_temperature"):
+    if isinstance(image, HasPixelTemperature):
         image.pixel_temperature = temperature
     entry = way if isinstance(way, AnswerEntry) else AnswerEntry()
     model = Answering(scm.graph, scm.mechanisms.values(), residual=entry.residual, local=entry.local)

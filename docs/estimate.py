@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau
 from torch import Tensor
-from torch.nn import functional
 
 from counterbench import datasets, evaluation, models
 from counterbench.causal.samples import Samples
 from counterbench.evaluation.session import examine
 from counterbench.evaluation.taking import Taking
 from counterbench.models import baselines
+from counterbench.models.answering import above, neighbourhood
 from counterbench.models.model import Contestant
 from counterbench.records.row_skill import LEAST_CHANGE, bounded
 from counterbench.storage.files import write_text
@@ -74,8 +74,7 @@ class Rows:
 
 def local(change: Tensor) -> Tensor:
     """The change where its neighbourhood moves by more than a few grey levels."""
-    nearby = functional.avg_pool2d(change.abs().mean(1, keepdim=True), 5, 1, 2, count_include_pad=False)
-    return change * torch.sigmoid((nearby - LOCAL_LEVELS) / (0.15 * LOCAL_LEVELS))
+    return above(change, neighbourhood(change), LOCAL_LEVELS)
 
 
 def on_photograph(ask: Answering, kept: Callable[[Tensor], Tensor]) -> Answering:

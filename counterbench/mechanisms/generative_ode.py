@@ -243,10 +243,7 @@ class GenerativeODE(Mechanism):
         return self.variable.encode(moved[:, 0].exp(), moved.dtype) if self.logarithm else moved
 
     def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:
-        semantic = None
-        if self.encoder is not None:
-            mean, log_scale = self.posterior(value, parents)
-            semantic = mean + log_scale.exp() * normal(tuple(mean.shape), generator, mean)
+        semantic, _ = self._inferred(value, parents, generator)
         state = self.standardised(value)
         noise: Noise = self.solver.back(state, self._field(self.conditions(parents, value, semantic=semantic), value))
         if semantic is not None:
@@ -290,6 +287,14 @@ class GenerativeODE(Mechanism):
         mean, log_scale = self.encoder(value, self.context(parents, value)).chunk(2, dim=1)
         return mean, log_scale.clamp(-6, 2)
 
+    def _inferred(self, value: Tensor, parents: Parents, generator: Generator) -> tuple[Tensor | None, Tensor]:
+        """A draw of the semantic latent, None where there is none, and its divergence from the prior, (N,), in nats."""
+        if self.encoder is None:
+            return None, value.new_zeros(len(value))
+        mean, log_scale = self.posterior(value, parents)
+        drawn = mean + log_scale.exp() * normal(tuple(mean.shape), generator, mean)
+        return drawn, normal_divergence(mean, log_scale)
+
     # --- training -------------------------------------------------------------------------------------------------
 
     def matching_loss(
@@ -307,15 +312,11 @@ class GenerativeODE(Mechanism):
         value = self.standardised(value)
         if self.smoothing:
             value = value + self.smoothing * normal(tuple(value.shape), generator, value)
-        semantic, divergence = None, value.new_zeros(len(value))
-        if self.encoder is not None:
-            mean, log_scale = self.posterior(value, parents)
-            semantic = mean + log_scale.exp() * normal(tuple(mean.shape), generator, mean)
-            divergence = self.semantic_weight * normal_divergence(mean, log_scale) / value[0].numel()
+        semantic, divergence = self._inferred(value, parents, generator)
         tokens = self.tokens(self.conditions(parents, value, semantic=semantic), self._dropped(value, generator))
         predicted = self.network(self.path.at(value, noise, time), time, tokens)
         error: Tensor = (predicted - self.target(value, noise, time)).square().flatten(1).mean(1)
-        return error + divergence
+        return error + self.semantic_weight * divergence / value[0].numel()
 
     def _dropped(self, value: Tensor, generator: Generator) -> Tensor:
         """Which conditions are told in training, (N, tokens): each is kept back now and then, and all of them together as often."""

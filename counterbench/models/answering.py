@@ -20,6 +20,28 @@ WINDOW = 5
 """Side of the neighbourhood, in pixels."""
 
 
+def neighbourhood(change: Tensor) -> Tensor:
+    """Mean |change| around every pixel, over its neighbours and all channels: (N, C, *sides) -> (N, 1, *sides).
+
+    Examples:
+        >>> neighbourhood(torch.full((1, 3, 4, 4), -2.0)).unique().tolist()
+        [2.0]
+    """
+    pool = functional.avg_pool3d if change.ndim == 5 else functional.avg_pool2d
+    return pool(change.abs().mean(1, keepdim=True), WINDOW, 1, WINDOW // 2, count_include_pad=False)
+
+
+def above(change: Tensor, nearby: Tensor, threshold: Tensor | float) -> Tensor:
+    """A change where its :func:`neighbourhood` moves by more than a threshold, in grey levels; at the threshold, half of it.
+
+    Examples:
+        >>> change = torch.tensor([[[[10.0]]], [[[0.1]]]])
+        >>> [round(kept, 2) for kept in above(change, neighbourhood(change), 5.0).flatten().tolist()]
+        [9.99, 0.0]
+    """
+    return change * torch.sigmoid((nearby - threshold) / (SOFTNESS * threshold))
+
+
 def local(change: Tensor, share: float) -> Tensor:
     """A change where its neighbourhood moves nearly as much as the neighbourhood that moves most, and nothing elsewhere.
 
@@ -37,11 +59,10 @@ def local(change: Tensor, share: float) -> Tensor:
         >>> round(float(kept[0, 0, 0, 0])), round(float(kept[0, 0, 0, 8]))
         (20, 0)
     """
-    pool = functional.avg_pool3d if change.ndim == 5 else functional.avg_pool2d
-    nearby = pool(change.abs().mean(1, keepdim=True), WINDOW, 1, WINDOW // 2, count_include_pad=False)
+    nearby = neighbourhood(change)
     largest = nearby.flatten(1).amax(1).view(-1, *[1] * (change.ndim - 1))
     threshold = share * largest.clamp(min=1e-6)
-    return change * torch.sigmoid((nearby - threshold) / (SOFTNESS * threshold))
+    return above(change, nearby, threshold)
 
 
 class Answering(StructuralCausalModel):

@@ -24,7 +24,7 @@ def convolution(dimensions: int, before: int, after: int, kernel: int, *, stride
         >>> tuple(convolution(3, 1, 4, 3)(torch.zeros(1, 1, 8, 8, 8)).shape)
         (1, 4, 8, 8, 8)
     """
-    padding = (kernel - stride + 1) // 2 if stride > 1 else kernel // 2
+    padding = (kernel - stride + 1) // 2
     return _CONVOLUTIONS[dimensions](before, after, kernel, stride=stride, padding=padding)
 
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from awake import awake
 
 from counterbench.catalog.recipes import Fit
 from counterbench.causal.graph import CausalGraph
@@ -58,15 +59,6 @@ def exact(family, **options):
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)  # of the initial weights
-
-
-def awake(mechanism):
-    """The same mechanism with weights that are nowhere zero."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in mechanism.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    return mechanism.eval()
 
 
 @pytest.fixture

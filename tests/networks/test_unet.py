@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from awake import awake
 
 from counterbench.errors import ConfigError
 from counterbench.networks.attention import CrossAttention, Tokens
@@ -9,15 +10,6 @@ from counterbench.networks.residual import ResidualMLP
 from counterbench.networks.unet import UNet, from_patches
 
 SMALL = {"condition": 8, "channels": [8, 16], "attention": [0, 1], "heads": 2}
-
-
-def awake(network):
-    """The same network with weights that are nowhere zero."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    return network.eval()
 
 
 @pytest.mark.parametrize(
@@ -108,7 +100,7 @@ def test_a_condition_that_is_not_told_cannot_be_heard():
     second = tokens([torch.zeros(1, 1), torch.ones(1, 2)], told)
     assert torch.equal(first, second)
     assert not torch.equal(first, tokens([torch.ones(1, 1), torch.zeros(1, 2)], told))
-    assert tokens([], told[:, :0]).shape == (1, 2, 4) or Tokens([], 4)([], told[:, :0]).shape == (1, 1, 4)
+    assert Tokens([], 4)([], told[:, :0]).shape == (1, 1, 4)
 
 
 @pytest.mark.parametrize(
