@@ -15,18 +15,20 @@ from counterbench.catalog.names import ClassName, Name, Unit, VariableName
 from counterbench.catalog.reading import Declaration, read
 from counterbench.catalog.recipes import MechanismEntry
 from counterbench.causal.graph import CausalGraph
-from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Ordinal, Variable
+from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Ordinal, Variable, Vector
 from counterbench.errors import ConfigError, CounterbenchError, UnknownNameError, short
 
 
 class VariableEntry(Declaration):
     """One variable of a card."""
 
-    kind: Literal["continuous", "binary", "categorical", "ordinal", "image"]
+    kind: Literal["continuous", "binary", "categorical", "ordinal", "vector", "image"]
     parents: tuple[str, ...] = ()
     description: str = ""
     unit: Unit = ""
     range: tuple[float, float] | None = None
+    components: dict[VariableName, tuple[float, float]] = Field(default_factory=dict)
+    """Of a vector: name and range of every number."""
     classes: tuple[ClassName, ...] = ()
     shape: tuple[int, ...] | None = None
     """Of an image: channels, height, width."""
@@ -38,11 +40,17 @@ class VariableEntry(Declaration):
 
     @model_validator(mode="after")
     def _complete(self) -> VariableEntry:
-        needed = {"continuous": "range", "categorical": "classes", "ordinal": "classes", "image": "shape"}.get(
-            self.kind
-        )
+        needed = {
+            "continuous": "range",
+            "categorical": "classes",
+            "ordinal": "classes",
+            "vector": "components",
+            "image": "shape",
+        }.get(self.kind)
         if needed and not getattr(self, needed):
             raise ValueError(f"a {self.kind} variable needs the key {needed!r}.")
+        if self.kind == "vector" and self.intervenable:
+            raise ValueError("a vector cannot be set yet; say intervenable: false, or declare its numbers one by one.")
         if self.shape is not None:
             _require_picture(self.shape)
         return self
@@ -51,6 +59,10 @@ class VariableEntry(Declaration):
         if self.kind == "continuous":
             assert self.range is not None
             return Continuous(name, *self.range, unit=self.unit, periodic=self.periodic)
+        if self.kind == "vector":
+            return Vector(
+                name, tuple(Continuous(part, *ends, unit=self.unit) for part, ends in self.components.items())
+            )
         if self.kind == "image":
             assert self.shape is not None
             return Image(name, *self.shape)
@@ -208,6 +220,12 @@ class Card(Declaration):
             raise ValueError(f"a card declares one image, or none; this one has {len(images)}.")
         if images and len(self.variables) == 1:
             raise ValueError("this card declares an image alone; a counterfactual needs a variable that can be set.")
+        vectors = [name for name, entry in self.variables.items() if entry.kind == "vector"]
+        if images and vectors:
+            raise ValueError(
+                f"{vectors[0]} is a vector beside an image; files of questions and matching of images take single numbers. Declare its "
+                "numbers one by one."
+            )
         if not images and (self.judges or self.features or self.recognisers):
             raise ValueError("judges, recognisers and feature spaces look at an image, and this card declares none.")
         return self

@@ -9,6 +9,7 @@ levels 0-255. A mechanism works on *encoded* values: roughly [-1, 1] for quantit
 | binary      | (N,) long, 0 or 1             | (N, 1), 0 or 1                       |
 | categorical | (N,) long, 0 .. K-1           | (N, K), one-hot                      |
 | ordinal     | (N,) long, 0 .. K-1           | (N, K-1), thermometer                |
+| vector      | (N, D) float, in `unit`       | (N, D), each range -> [-1, 1]        |
 | image       | (N, C, H, W) float, 0 .. 255  | (N, C, H, W), [-1, 1]                |
 | volume      | (N, C, D, H, W), as an image  | (N, C, D, H, W), [-1, 1]             |
 """
@@ -157,6 +158,57 @@ class Continuous(Variable):
     def show(self, value: float) -> str:
         number = float(value)
         return f"{f'{number:,.0f}' if 1e3 <= abs(number) < 1e7 else f'{number:.3g}'} {self.unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class Vector(Variable):
+    """Several quantities that come together, such as the coordinates of a point or the volumes of regions; nobody sets it.
+
+    Examples:
+        >>> import torch
+        >>> point = Vector("point", (Continuous("x", 0, 60), Continuous("y", 0, 12)))
+        >>> point.encode(torch.tensor([[30.0, 12.0]])).tolist(), point.size
+        ([[0.0, 1.0]], 2)
+    """
+
+    components: tuple[Continuous, ...]
+    kind: ClassVar[str] = "vector"
+
+    def __post_init__(self) -> None:
+        if not self.components:
+            raise ConfigError(f"{self.name}: a vector needs at least one component; give a name and a range for each.")
+
+    @property
+    def size(self) -> int:
+        return len(self.components)
+
+    def encode(self, values: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        import torch
+
+        return torch.cat([part.encode(values[:, at], dtype) for at, part in enumerate(self.components)], 1)
+
+    def decode(self, encoded: Tensor) -> Tensor:
+        import torch
+
+        return torch.stack([part.decode(encoded[:, at, None]) for at, part in enumerate(self.components)], 1)
+
+    def check(self, values: Tensor) -> None:
+        _require(
+            tuple(values.shape[1:]) == (self.size,),
+            f"{self.name}: expected {self.size} numbers per sample, shape (N, {self.size}), got {tuple(values.shape)}.",
+        )
+        _finite(self, values)
+
+    def distance(self, first: Tensor, second: Tensor) -> Tensor:
+        """Mean absolute difference over the numbers, each as a share of its range, (N,), float64."""
+        import torch
+
+        apart = self.encode(first, torch.float64) - self.encode(second, torch.float64)
+        return apart.abs().mean(1) / 2
+
+    def describe(self) -> str:
+        parts = ", ".join(f"{part.name} {part.low:g} to {part.high:g}" for part in self.components)
+        return f"vector of {self.size}: {parts} {self.components[0].unit}".rstrip()
 
 
 @dataclass(frozen=True)

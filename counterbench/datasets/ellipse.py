@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from counterbench.causal.variables import Vector
 from counterbench.datasets.dataset import Dataset
 from counterbench.datasets.source import Draws, RenderedSource, Source
 from counterbench.plugins.registry import datasets
@@ -57,7 +58,7 @@ class Formula(RenderedSource):
             "elongation": -torch.log1p(-drawn[2]),
             "size": drawn[3],
         }
-        return Draws(_values(noise, {}), self.numbered(split, torch.arange(SIZES[split])), noise)
+        return Draws(self._values(noise, {}), self.numbered(split, torch.arange(SIZES[split])), noise)
 
     def _seed(self, split: str) -> int:
         number, *exam = self.entropy(split)
@@ -69,18 +70,22 @@ class Formula(RenderedSource):
     def true_attributes(self, split: str, rows: Tensor, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not self.knows_truth(interventions):
             return dict(interventions)
-        values = _values(self.draws(split).take(rows).noise, interventions)
+        values = self._values(self.draws(split).take(rows).noise, interventions)
         return {name: value.to(torch.float32) for name, value in values.items()} | dict(interventions)
 
-
-def _values(noise: Mapping[str, Tensor], interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    z = interventions["z"].double() if "z" in interventions else noise["z"]
-    t = interventions["t"].double() if "t" in interventions else angle(z, noise["turn"])
-    return {"z": z, "t": t, **outcomes(z, t, noise["elongation"], noise["size"])}
+    def _values(self, noise: Mapping[str, Tensor], interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Of the card's variables; the coordinates are one vector where the card says so."""
+        z = interventions["z"].double() if "z" in interventions else noise["z"]
+        t = interventions["t"].double() if "t" in interventions else angle(z, noise["turn"])
+        found = outcomes(z, t, noise["elongation"], noise["size"])
+        point = self.variables.get("point")
+        if isinstance(point, Vector):
+            found = {"point": torch.stack([found[part.name] for part in point.components], 1)}
+        return {"z": z, "t": t, **found}
 
 
 @datasets.register()
 class Ellipse(Dataset):
-    """Reader of the card `ellipse`; see there."""
+    """Reader of the cards `ellipse` and `ellipse-point`; see there."""
 
     sources: ClassVar[Mapping[str, type[Source]]] = {"formula": Formula}

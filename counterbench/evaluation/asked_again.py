@@ -10,7 +10,7 @@ from torch import Tensor
 from counterbench import models
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
-from counterbench.causal.variables import Continuous
+from counterbench.causal.variables import Continuous, Vector
 from counterbench.evaluation.exam import SPLIT, Exam
 from counterbench.models.cost import out_of_memory
 from counterbench.models.model import Contestant, Model
@@ -115,4 +115,7 @@ def _same(first: Tensor, second: Tensor, name: str, exam: Exam) -> bool:
     if isinstance(variable, Continuous):
         unit = variable.high - variable.low
         return torch.allclose(first.double(), second.double(), rtol=_RELATIVE, atol=_RELATIVE * unit)
+    if isinstance(variable, Vector):
+        both = (variable.encode(values, torch.float64) for values in (first, second))
+        return torch.allclose(*both, rtol=_RELATIVE, atol=2 * _RELATIVE)
     return torch.equal(first.long(), second.long())

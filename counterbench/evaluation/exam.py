@@ -16,7 +16,7 @@ import counterbench
 from counterbench import datasets, features, judges, plans
 from counterbench.catalog.suites import Suite, find_suite
 from counterbench.causal.chance import SampleNoise
-from counterbench.causal.variables import Continuous
+from counterbench.causal.variables import Continuous, Variable, Vector
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, UnavailableError, UnknownNameError
 from counterbench.features.base import FeatureSpace
@@ -210,12 +210,12 @@ class Exam:
     @cached_property
     def _spread(self) -> dict[str, float]:
         train = self.dataset.attributes("train")
-        return {name: _spread(value, self.dataset.variables[name].kind) for name, value in train.items()}
+        return {name: _spread(value, self.dataset.variables[name]) for name, value in train.items()}
 
     @cached_property
     def _scale(self) -> dict[str, float]:
         train = self.dataset.attributes("train")
-        return {name: _scale(value, self.dataset.variables[name].kind) for name, value in train.items()}
+        return {name: _scale(value, self.dataset.variables[name]) for name, value in train.items()}
 
     def make_metrics(self, contestant: Contestant | None = None) -> list[Metric]:
         """Fresh metrics, empty.
@@ -244,20 +244,26 @@ def _make(name: str, setting: Setting, options: Mapping[str, Any]) -> Metric:
     return metric
 
 
-def _spread(values: Tensor, kind: str) -> float:
-    """Standard deviation; of a class, sqrt((1 - sum p^2) / 2), which is the standard deviation of a binary one. 0 for a constant."""
-    if kind == Continuous.kind:
+def _spread(values: Tensor, variable: Variable) -> float:
+    """Standard deviation; of a class, sqrt((1 - sum p^2) / 2), which is the standard deviation of a binary one; of a vector, that of all
+    its numbers together, scaled by their ranges. 0 for a constant."""
+    if isinstance(variable, Vector):
+        return float(variable.encode(values, torch.float64).std())
+    if isinstance(variable, Continuous):
         return float(values.double().std()) if len(values.unique()) > 1 else 0.0
     shares = values.long().bincount().double() / len(values)
     return float(((1 - shares.square().sum()) / 2).clamp(min=0).sqrt())
 
 
-def _scale(values: Tensor, kind: str) -> float:
-    """Interquartile range / 1.349, the standard deviation of a normal law with that range; 1 for classes."""
-    if kind != Continuous.kind:
+def _scale(values: Tensor, variable: Variable) -> float:
+    """Interquartile range / 1.349, the standard deviation of a normal law with that range; of a vector, the mean over its numbers, in
+    shares of their ranges; 1 for classes."""
+    if isinstance(variable, Vector):
+        values = variable.encode(values, torch.float64) / 2
+    elif not isinstance(variable, Continuous):
         return 1.0
-    quarter, three_quarters = np.quantile(values.double().numpy(), [0.25, 0.75])
-    return float(three_quarters - quarter) / 1.349
+    quarter, three_quarters = np.quantile(values.double().numpy(), [0.25, 0.75], axis=0)
+    return float(np.mean(three_quarters - quarter)) / 1.349
 
 
 def _drawn_noise(contestant: Contestant | None) -> dict[str, Tensor]:

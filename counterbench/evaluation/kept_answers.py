@@ -16,7 +16,7 @@ from torch import Tensor
 from counterbench import models
 from counterbench.catalog.reading import Declaration
 from counterbench.causal.samples import Samples
-from counterbench.causal.variables import Image
+from counterbench.causal.variables import Image, Variable, Vector
 from counterbench.errors import DataError, RecordError
 from counterbench.evaluation.exam import Exam
 from counterbench.evaluation.taking import kinds_asked
@@ -31,7 +31,7 @@ ANSWERS, MANIFEST = "answers", "answers.json"
 """In the folder of an evaluation: the folder of its answers, and the list of them."""
 _ROW = "row"
 _PER_VALUE = 8
-"""Bytes of one attribute of one answer, at most."""
+"""Bytes of one number of an attribute of one answer, at most."""
 
 
 class Shard(Declaration):
@@ -176,7 +176,7 @@ def room(exam: Exam, contestant: Contestant, folder: Path) -> str:
         for question in exam.plan.questions
         if question.kind in kinds and models.can_answer(contestant.model, list(question.intervened))
     ]
-    each = sum(v.size if isinstance(v, Image) else _PER_VALUE for v in exam.dataset.variables.values())
+    each = sum(_size(variable) for variable in exam.dataset.variables.values())
     size, images = len(asked) * len(exam.plan.index) * each, len(exam.plan.index)
     told = f"Keeping the answers needs about {_in_words(size)} in {folder / ANSWERS} ({images:,} images, {len(asked)} answers each)"
     there = sum(path.stat().st_size for path in (folder / ANSWERS).glob("*.safetensors"))
@@ -184,6 +184,13 @@ def room(exam: Exam, contestant: Contestant, folder: Path) -> str:
     if size - there > free:
         raise RecordError(f"{told}, and {_in_words(free)} are free. Choose another --output, or evaluate without them.")
     return f"{told}."
+
+
+def _size(variable: Variable) -> int:
+    """Bytes of one value, at most."""
+    if isinstance(variable, Image):
+        return variable.size
+    return _PER_VALUE * (variable.size if isinstance(variable, Vector) else 1)
 
 
 def _in_words(size: int) -> str:

@@ -12,7 +12,7 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 
 from counterbench.causal.chance import Generator, normal, uniform
-from counterbench.causal.variables import Continuous, Image, Variable
+from counterbench.causal.variables import Continuous, Image, Variable, Vector
 from counterbench.errors import ConfigError
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
 from counterbench.mechanisms.remembering import Remembering
@@ -58,7 +58,7 @@ class GenerativeODE(Mechanism):
         guidance_rest: weight of the other parents.
         semantic: length of the latent of an encoder of images, one more condition that abduction infers; 0 for none.
         semantic_weight: of its divergence from the prior.
-        logarithm: of a positive quantity: whether the field moves its logarithm, so that factors become shifts.
+        logarithm: of positive quantities: whether the field moves their logarithms, so that factors become shifts.
 
     Examples:
         >>> from counterbench.mechanisms.diffusion import Diffusion
@@ -68,7 +68,7 @@ class GenerativeODE(Mechanism):
         (['correction', 'u'], ['smile'], ['down.0', 'down.1'])
     """
 
-    kinds = ("image", "continuous")
+    kinds = ("image", "continuous", "vector")
     invertible = True
     stochastic_abduction = False
     has_likelihood = False
@@ -106,8 +106,9 @@ class GenerativeODE(Mechanism):
         self.dropout, self.smoothing, self.predicts = dropout, smoothing, predicts
         self.guidance, self.guidance_rest = guidance, guidance_rest
         self.semantic, self.semantic_weight = semantic, semantic_weight
-        if logarithm and not (isinstance(variable, Continuous) and variable.low >= 0):
-            raise ConfigError(f"{variable.name}: logarithm needs a quantity whose range begins at 0 or above.")
+        quantities = _quantities(variable)
+        if logarithm and (not quantities or min(part.low for part in quantities) < 0):
+            raise ConfigError(f"{variable.name}: logarithm needs quantities whose ranges begin at 0 or above.")
         self.logarithm = logarithm
         # A predicted noise says nothing of the value where there is no signal.
         self.solver = make_solver(solver, steps, start=FAINT if predicts == NOISE else 0.0, exact=exact)
@@ -229,7 +230,13 @@ class GenerativeODE(Mechanism):
 
     def _moved(self, value: Tensor) -> Tensor:
         """What the field moves: encoded values, or the logarithm of natural ones."""
-        return self.variable.decode(value)[:, None].clamp(min=TINY).log() if self.logarithm else value
+        return self._decoded(value).clamp(min=TINY).log() if self.logarithm else value
+
+    def _decoded(self, value: Tensor) -> Tensor:
+        """Encoded quantities as natural ones, (N, size) both."""
+        return torch.cat(
+            [part.decode(value[:, at, None])[:, None] for at, part in enumerate(_quantities(self.variable))], 1
+        )
 
     def standardised(self, value: Tensor) -> Tensor:
         """Encoded values (N, ...) on the scale of the noise; images already are."""
@@ -240,7 +247,10 @@ class GenerativeODE(Mechanism):
         if isinstance(self.variable, Image):
             return state.clamp(-1, 1)
         moved = state * self.spread + self.mean
-        return self.variable.encode(moved[:, 0].exp(), moved.dtype) if self.logarithm else moved
+        if not self.logarithm:
+            return moved
+        parts = enumerate(_quantities(self.variable))
+        return torch.cat([part.encode(moved[:, at].exp(), moved.dtype) for at, part in parts], 1)
 
     def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:
         semantic, _ = self._inferred(value, parents, generator)
@@ -363,9 +373,9 @@ class GenerativeODE(Mechanism):
         # The density of the encoded value, not of its standardised logarithm.
         logs = logs - self.spread.log().sum()
         if self.logarithm:
-            natural = self.variable.decode(value).clamp(min=TINY)
-            slope = (self.variable.decode(torch.ones_like(value)) - self.variable.decode(-torch.ones_like(value))) / 2
-            logs = logs + slope.log() - natural.log()
+            natural = self._decoded(value).clamp(min=TINY)
+            slope = (self._decoded(torch.ones_like(value)) - self._decoded(-torch.ones_like(value))) / 2
+            logs = logs + (slope.log() - natural.log()).sum(1)
         return logs
 
     def attention(self, value: Tensor, time: Tensor, parents: Parents) -> dict[str, Tensor]:
@@ -398,6 +408,13 @@ class GenerativeODE(Mechanism):
             drawn[part] = pyro.sample(f"{name}_{part}", law.to_event(noise.ndim - 1))
         value: Tensor = pyro.deterministic(name, self.variable.decode(self.generate(drawn, parents)))
         return value
+
+
+def _quantities(variable: Variable) -> tuple[Continuous, ...]:
+    """The quantities that a variable consists of: itself, or the components of a vector; none of an image."""
+    if isinstance(variable, Vector):
+        return variable.components
+    return (variable,) if isinstance(variable, Continuous) else ()
 
 
 def _turns(variable: Variable) -> bool:

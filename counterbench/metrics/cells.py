@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from counterbench.causal.variables import Continuous, Variable
+from counterbench.causal.variables import Continuous, Variable, Vector
 from counterbench.metrics.answers import L1
 from counterbench.plans.question import Cause, names_of, words_of
 
@@ -124,10 +124,10 @@ def error_cell(variable: Variable, intervened: Cause, error: str, accuracy: str)
         >>> error_cell(Continuous("width", 0, 8, "px"), "tilt", "error", "accuracy").quantity
         'error'
     """
-    if isinstance(variable, Continuous):
+    if isinstance(variable, (Continuous, Vector)):
         return Cell(
             error,
-            variable.unit,
+            variable.unit if isinstance(variable, Continuous) else "of its range",
             "lower",
             intervened,
             variable.name,

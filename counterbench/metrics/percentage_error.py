@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-from counterbench.causal.variables import Continuous
+from counterbench.causal.variables import Continuous, Variable, Vector
 from counterbench.metrics.answers import Answers
 from counterbench.metrics.base import NOT_NEGATIVE, Cell, SampleMetric, width
 from counterbench.plugins.registry import metrics
@@ -40,7 +41,7 @@ class PercentageError(SampleMetric):
     definition = (
         "Absolute difference between the answered and the true counterfactual value, in percent of the true one, of every "
         "outcome: a continuous variable that the intervention changes and that nobody sets (where there is none: every continuous "
-        "variable that it changes); of a periodic one, the difference is the shorter way round. First the mean over all samples of each "
+        "variable that it changes); of a periodic one, the difference is the shorter way round, and of a vector the mean over its numbers counts. First the mean over all samples of each "
         "one's mean over its outcomes, which is the published figure, then each outcome. Outcomes whose true value is 0 are left out of both."
     )
     blind_to = "Small errors of small values weigh as much as large errors of large ones; it means nothing for values around 0."
@@ -52,7 +53,7 @@ class PercentageError(SampleMetric):
         found = tuple(
             name
             for name, variable in self.setting.variables.items()
-            if name in below and isinstance(variable, Continuous)
+            if name in below and isinstance(variable, (Continuous, Vector))
         )
         return tuple(name for name in found if name not in self.setting.intervenable) or found
 
@@ -82,8 +83,16 @@ class PercentageError(SampleMetric):
         errors = {}
         for name in self.outcomes(intervened):
             truth = answers.truth[name].double()
-            error = 100 * self.setting.variables[name].distance(answers.values[name], truth) / truth.abs()
-            errors[name] = torch.where(truth == 0, torch.nan, error)
+            errors[name] = _percent(self.setting.variables[name], answers.values[name], truth)
         for cell in (cell for cell in self.cells if cell.intervened == intervened):
             found = errors[cell.measured] if cell.measured else torch.stack(list(errors.values())).nanmean(0)
             self.add(cell, answers.index, found)
+
+
+def _percent(variable: Variable, values: Tensor, truth: Tensor) -> Tensor:
+    """Error in percent of the truth, (N,); of a vector, the mean over those of its numbers that are not truly 0."""
+    if isinstance(variable, Vector):
+        parts = enumerate(variable.components)
+        return torch.stack([_percent(part, values[:, at], truth[:, at]) for at, part in parts], 1).nanmean(1)
+    error = 100 * variable.distance(values, truth) / truth.abs()
+    return torch.where(truth == 0, torch.nan, error)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from counterbench.causal.variables import Continuous, Variable
+from counterbench.causal.variables import Continuous, Variable, Vector
 from counterbench.errors import ConfigError
 from counterbench.metrics.answers import Answers
 from counterbench.metrics.base import NOT_NEGATIVE, Cell, Column, Metric, Setting, joined
@@ -21,17 +21,20 @@ _ATTRIBUTES = "attributes"
 def encoded(variable: Variable, values: Tensor, spread: float) -> Tensor:
     """Natural values as vectors in which laws are compared, (N, D), float64.
 
-    A quantity is in standard deviations, a periodic one a point on a circle of radius 1, a class one-hot.
+    A quantity is in standard deviations, a periodic one a point on a circle of radius 1, a class one-hot; the numbers of a vector are
+    scaled by their ranges, then by their common standard deviation.
 
     Args:
         variable: decides the kind.
-        values: (N,), natural values.
+        values: (N, ...), natural values.
         spread: standard deviation of the training split; 0 for a constant.
 
     Examples:
         >>> encoded(Continuous("width", 0, 8, "px"), torch.tensor([3.0]), 1.5).tolist()
         [[2.0]]
     """
+    if isinstance(variable, Vector):
+        return variable.encode(values, torch.float64) / (spread or 1.0)
     if not isinstance(variable, Continuous):
         classes = getattr(variable, "cardinality", 2)
         return torch.nn.functional.one_hot(values.long().clamp(0, classes - 1), classes).double()
@@ -181,7 +184,8 @@ class Rung2(Metric):
         start = 0
         for other, variable in self.setting.variables.items():
             if other != self.setting.image:
-                width = encoded(variable, torch.zeros(1), 1.0).shape[1]
+                single = torch.zeros(1, variable.size) if isinstance(variable, Vector) else torch.zeros(1)
+                width = encoded(variable, single, 1.0).shape[1]
                 if other == name:
                     return slice(start, start + width)
                 start += width

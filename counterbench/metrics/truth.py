@@ -252,4 +252,5 @@ def rounded(error: Tensor, scale: Tensor) -> Tensor:
         >>> rounded(torch.tensor([1e-9, 0.5]), torch.tensor([3.0, 3.0])).tolist()
         [0.0, 0.5]
     """
-    return torch.where(error <= 1e-6 * (1 + scale.double().abs()), 0.0, error)
+    size = scale.double().abs().reshape(len(error), -1).amax(1)
+    return torch.where(error <= 1e-6 * (1 + size), 0.0, error)

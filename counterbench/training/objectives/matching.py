@@ -7,7 +7,7 @@ from torch import Tensor
 
 from counterbench.catalog.recipes import Fit
 from counterbench.causal.chance import normal, uniform
-from counterbench.causal.variables import Continuous
+from counterbench.causal.variables import Continuous, Vector
 from counterbench.errors import ConfigError
 from counterbench.mechanisms.capabilities import Matches
 from counterbench.models.scm import StructuralCausalModel
@@ -56,8 +56,9 @@ class Matching(MechanismObjective[Matches]):
         value, parents = self.encoded(batch)
         noise = normal(tuple(value.shape), moment.generator, value)
         if self.coupling == "transport":
-            exact = [parents[p.name] for p in self.mechanism.parents if not isinstance(p, Continuous)]
-            near = [parents[p.name] for p in self.mechanism.parents if isinstance(p, Continuous)]
+            measured = {p.name: isinstance(p, (Continuous, Vector)) for p in self.mechanism.parents}
+            exact = [parents[name] for name in measured if not measured[name]]
+            near = [parents[name] for name in measured if measured[name]]
             noise = noise[coupled(self.capable.standardised(value), noise, exact, near, weight=self.parent_weight)]
         time = self._drawn(value, moment)
         return self.capable.matching_loss(value, parents, moment.generator, noise=noise, time=time)
