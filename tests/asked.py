@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -135,7 +136,8 @@ def answers(dataset: Toy, answer, order, noise: bool = True, joint=(), shake=Non
                 "peak_memory": float(rows[0]),
                 "training_time": 3.0,
             }
-            yield Answers(batch, asked[name], singles[name], targets=targets, truth=truth, cost=cost)
+            drawn = partial(brighter, singles[name])
+            yield Answers(batch, asked[name], singles[name], targets=targets, truth=truth, cost=cost, drawn=drawn)
         for name in NAMES:
             held = {name: factual[name]}
             back = Question("return", rows, name, factual[name], asked[name])
@@ -149,6 +151,11 @@ def answers(dataset: Toy, answer, order, noise: bool = True, joint=(), shake=Non
             truth, targets = truth_of(held), identity.attributes(factual, held)
             question = Question("joint", rows, a, held[a], beside={b: held[b]})
             yield Answers(batch, question, answer(factual, held, truth), targets=targets, truth=truth)
+
+
+def brighter(values, number: int):
+    """A draw of an answer, so many grey levels brighter than the first."""
+    return {**values, "image": values["image"] + number}
 
 
 def untied(dataset: Toy, count: int) -> torch.Tensor:

@@ -125,7 +125,7 @@ def load_yaml(path: Path) -> Any:
 
 
 KEYS: dict[Literal["recipe", "card", "suite"], set[str]] = {
-    "recipe": {"mechanisms", "dataset", "weights", "seed"},
+    "recipe": {"mechanisms", "dataset", "weights", "seed", "answer"},
     "card": {
         "variables",
         "reader",

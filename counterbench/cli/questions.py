@@ -59,6 +59,12 @@ from counterbench.errors import RecordError
 @click.option(
     "--keep-answers", is_flag=True, help="Store all answers beside the record, so that `rejudge` needs no model."
 )
+@click.option(
+    "--draws",
+    type=click.IntRange(min=2),
+    default=None,
+    help="Answer every question so often, with other chance: adds spread, energy score and coverage (20 for 90 % intervals).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
 @click.option("--detail", is_flag=True, help="Print every number, not only the headline ones.")
 @quiet_option
@@ -78,6 +84,7 @@ def evaluate(
     output: Path,
     overwrite: str,
     keep_answers: bool,
+    draws: int | None,
     as_json: bool,
     detail: bool,
     quiet: bool,
@@ -100,6 +107,7 @@ def evaluate(
         device=device,
         plan=plan,
         exam_seed=exam_seed,
+        draws=draws,
     )
     contestant = models.load(model, exam.dataset, device=exam.device, references=exam.suite.references)
     inputs = exam.inputs(contestant)

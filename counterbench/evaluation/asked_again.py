@@ -116,6 +116,6 @@ def _same(first: Tensor, second: Tensor, name: str, exam: Exam) -> bool:
         unit = variable.high - variable.low
         return torch.allclose(first.double(), second.double(), rtol=_RELATIVE, atol=_RELATIVE * unit)
     if isinstance(variable, Vector):
-        both = (variable.encode(values, torch.float64) for values in (first, second))
-        return torch.allclose(*both, rtol=_RELATIVE, atol=2 * _RELATIVE)
+        scaled, other = (variable.encode(values, torch.float64) for values in (first, second))
+        return torch.allclose(scaled, other, rtol=_RELATIVE, atol=2 * _RELATIVE)
     return torch.equal(first.long(), second.long())

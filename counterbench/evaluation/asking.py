@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -69,6 +69,7 @@ class Asking:
         self.exam = batch.exam
         self.answers: dict[str, Mapping[str, Tensor]] = {}
         self.passes: float | None = None
+        self._abducted: dict[int, Mapping[str, dict[str, Tensor]]] = {}
         first = next((question for question in batch.questions if question.cycle == 1), None)
         self.batch = Batch(
             batch.factual,
@@ -107,6 +108,7 @@ class Asking:
     def release(self) -> None:
         """Let go of all answers, and of what was seen in them. They know who gave them, and would stay until the next garbage collection."""
         self.answers.clear()
+        self._abducted.clear()
         del self.batch
 
     def answer(self, question: Question) -> Mapping[str, Tensor]:
@@ -194,12 +196,34 @@ class Asking:
             targets = self.shared.targets(question)
             if real:
                 return Answers(batch, question, values, targets, own=values)
-            return Answers(batch, question, values, targets, self.shared.truth(question), cost=self._cost(seconds))
+            truth, cost = self.shared.truth(question), self._cost(seconds)
+            return Answers(batch, question, values, targets, truth, cost=cost, drawn=self._draws(question))
         if question.kind == "return":
             return Answers(batch, question, values)
         if question.swaps is None or question.swaps.name not in self.answers:
             return None
         return Answers(batch, question.swaps, self.answers[question.swaps.name], other=values)
+
+    def _draws(self, question: Question) -> Callable[[int], Mapping[str, Tensor]] | None:
+        """Other draws of an answer, by number; None where answers are looked up."""
+        contestant = self.taking.contestant
+        if contestant is None or contestant.looked_up:
+            return None
+        return lambda number: self._drawn(question, number)
+
+    def _drawn(self, question: Question, number: int) -> Mapping[str, Tensor]:
+        """Another draw of an answer: abduction and prediction with the chance of that draw, the same in all questions about a row."""
+        contestant = self.taking.contestant
+        assert contestant is not None
+        model, variables, given = contestant.model, self.exam.dataset.variables, self.shared.factual
+        streams = self._streams(f"draw {number}")
+        with self.shared.shared.timed("model"):
+            if self._abduction is None or not isinstance(model, StructuralCausalModel):
+                return models.ask(model, given, question.held, noise=streams, variables=variables)
+            if number not in self._abducted:
+                self._abducted[number] = model.abduct(shown_to(model, given), streams)
+            answer = model.generate(self._abducted[number], question.held)
+            return checked_answer(answer, variables, question.held, given.count)
 
     def _note_reach(self, answer: Answer) -> None:
         if answer.ends is None or answer.outside is None:

@@ -287,6 +287,7 @@ def prepare(
     device: str = "auto",
     plan: Path | None = None,
     exam_seed: int | None = None,
+    draws: int | None = None,
 ) -> Exam:
     """Fix the questions, the judges and the metrics.
 
@@ -301,6 +302,8 @@ def prepare(
         device: auto, cpu, cuda, cuda:N or mps.
         plan: ask the questions in this file, instead of drawing them.
         exam_seed: draws test individuals that are in no public split; None for the public ones.
+        draws: ask every question so often, and judge how far the answers lie apart and whether the truth lies among them (metric `draws`);
+            None for one answer.
 
     Raises:
         UnknownNameError: for an unknown dataset, source, suite or metric.
@@ -314,6 +317,8 @@ def prepare(
             f"The dataset was loaded with the exam seed {dataset.exam_seed}, and {exam_seed} is asked for; load it with that one."
         )
     options = {name: suite.metrics.get(name, {}) for name in (suite.metrics if metrics is None else metrics)}
+    if draws is not None:
+        options["draws"] = {**options.get("draws", {}), "count": draws}
     if not options:
         raise ConfigError(f"No metric is given; choose some of: {', '.join(registry.metrics.names())}.")
     for name in options:

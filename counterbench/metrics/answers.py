@@ -249,6 +249,7 @@ class Answers:
         other: for a pair, the answer when the order is exchanged.
         cost: what the answer cost, per sample.
         own: of real images that stand for answers, their own attributes: these should be seen in them, not the targets.
+        drawn: number of a draw -> the answer with that draw's chance, (N, ...) of every variable; None where there are no other draws.
 
     Examples:
         >>> from counterbench.plans.question import Question
@@ -266,6 +267,7 @@ class Answers:
     other: Mapping[str, Tensor] | None = None
     cost: Mapping[str, float] = field(default_factory=dict)
     own: Mapping[str, Tensor] | None = None
+    drawn: Callable[[int], Mapping[str, Tensor]] | None = None
 
     @property
     def kind(self) -> Kind:

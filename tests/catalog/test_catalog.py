@@ -120,6 +120,12 @@ def card_text():
         ("    parents: [thickness]\n", "    parents: [image]\n", "has a cycle"),
         ("    range: [0.5, 7.0]\n", "", "a continuous variable needs the key 'range'"),
         ("    range: [0.5, 7.0]\n", "    range: [7.0, 0.5]\n", "is empty"),
+        ("    kind: continuous\n", "    kind: vector\n", "a vector variable needs the key 'components'"),
+        (
+            "    kind: continuous\n",
+            "    kind: vector\n    components: {a: [0, 1]}\n",
+            "a vector cannot be set yet; say intervenable: false",
+        ),
         ("    kind: categorical", "    kind: categoric", "variables.digit.kind"),
         ("reader: morphomnist", "reader: [morphomnist", "is not valid YAML at line"),
         ("    range: [0.5, 7.0]\n", "    range: [0.5, .inf]\n", "should be a finite number (got inf)"),
@@ -405,3 +411,12 @@ def test_a_card_writes_a_network_once():
     for one, other in zip(smiling, eyeglasses, strict=True):
         assert one.quality != other.quality
         assert one.model_copy(update={"quality": other.quality}) == other
+
+
+def test_a_vector_stands_in_cards_without_an_image(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "extends: ellipse-point\nname: mine\nvariables: {image: {kind: image, shape: [1, 8, 8], parents: [point]}}\n"
+    )
+    with pytest.raises(ConfigError, match=r"point is a vector beside an image; .* Declare its numbers one by one"):
+        read_card(path)

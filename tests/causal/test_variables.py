@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Ordinal
+from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Ordinal, Vector
 from counterbench.errors import ConfigError, DataError
 
 CLASSES = ("x", "y", "z", "w")
@@ -31,6 +31,19 @@ def test_discrete_round_trip_of_every_value(variable):
     assert torch.equal(variable.decode(encoded), values)
 
 
+def test_a_vector_scales_each_of_its_numbers_by_its_own_range():
+    point = Vector("point", (Continuous("x", 0, 60), Continuous("y", 0, 12)))
+    natural = torch.tensor([[0.0, 12.0], [30.0, 3.0]])
+    encoded = point.encode(natural)
+    assert encoded.tolist() == [[-1.0, 1.0], [0.0, -0.5]]
+    assert torch.allclose(point.decode(encoded), natural)
+    # 6 of 60 and 3 of 12, in the mean.
+    assert point.distance(natural, natural + torch.tensor([6.0, -3.0])).tolist() == pytest.approx([0.175, 0.175])
+    assert "x 0 to 60, y 0 to 12" in point.describe()
+    with pytest.raises(ConfigError, match="at least one component"):
+        Vector("point", ())
+
+
 def test_ordinal_is_a_thermometer_in_which_no_two_levels_collide():
     encoded = Ordinal("v", CLASSES).encode(torch.arange(4))
     assert encoded.tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1]]
@@ -51,6 +64,12 @@ def test_image_round_trip_of_every_grey_level():
         (Continuous("v", 0, 1), torch.zeros(2, 1), "shape (N,)"),
         (Categorical("v", CLASSES), torch.tensor([0, 4]), "whole numbers 0 to 3"),
         (Binary("v"), torch.tensor([0.5]), "whole numbers 0 to 1"),
+        (
+            Vector("v", (Continuous("a", 0, 1),)),
+            torch.zeros(2, 3),
+            "expected 1 numbers per sample, shape (N, 1), got (2, 3)",
+        ),
+        (Vector("v", (Continuous("a", 0, 1),)), torch.tensor([[torch.inf]]), "1 of 1 values are NaN or infinite"),
         (Image("v", 1, 4, 4), torch.zeros(2, 3, 4, 4), "(N, 1, 4, 4), got (2, 3, 4, 4)"),
         (Image("v", 1, 4, 4), torch.zeros(2, 1, 4, 4, 4), "(N, 1, 4, 4), got (2, 1, 4, 4, 4)"),
         (Image("v", 1, 2, 4, 4), torch.zeros(2, 1, 4, 4), "(N, 1, 2, 4, 4), got (2, 1, 4, 4)"),

@@ -11,6 +11,7 @@ from counterbench.catalog.cards import Card
 from counterbench.errors import ConfigError, DataError
 from counterbench.evaluation import exam
 from counterbench.models.baselines import available
+from counterbench.models.model import Contestant
 from counterbench.plugins import registry
 
 
@@ -125,3 +126,33 @@ def test_every_metric_says_whether_it_needs_images():
         "rung2",
         "truth",
     }
+
+
+def test_both_coordinates_as_one_variable_are_the_same_points(ellipse):
+    together = datasets.load("ellipse-point")
+    apart, rows = ellipse.split("test"), torch.arange(50)
+    both = together.split("test").take(rows)["point"]
+    assert torch.equal(both, torch.stack([apart.take(rows)[name] for name in ("x", "y")], 1))
+    held = {"t": torch.full((50,), 1.0)}
+    truth, expected = together.truth("test", rows, held), ellipse.truth("test", rows, held)
+    assert torch.equal(truth["point"], torch.stack([expected[name] for name in ("x", "y")], 1))
+
+
+def test_a_vector_is_evaluated_like_other_outcomes(tmp_path, monkeypatch):
+    """Every metric of the suite of mechanisms, on an answer that is known: 10 % too much of x, and y as it is."""
+    monkeypatch.setenv("COUNTERBENCH_CACHE", str(tmp_path))
+    together = datasets.load("ellipse-point")
+
+    class Off:
+        def counterfactual(self, factual, interventions, generator=None):
+            rows = torch.cdist(factual["point"].double(), together.split("test").values["point"].double()).argmin(1)
+            truth = together.truth("test", rows, interventions)
+            return {**truth, "point": truth["point"] * torch.tensor([1.1, 1.0])}
+
+    exam = evaluation.prepare(together, "mechanisms", device="cpu", limit=20)
+    found = evaluation.evaluate(Contestant("off", Off()), exam).record
+    numbers = {(n.quantity, n.intervened, n.measured): n.value for n in found.numbers}
+    assert numbers["percentage_error", "t", ""] == pytest.approx(5.0, rel=1e-4)
+    assert numbers["percentage_error", "t", "point"] == pytest.approx(5.0, rel=1e-4)
+    assert numbers["truth_skill", "t", ""] < 1
+    assert 0 < numbers["attribute_error", "t", "point"] < 0.1

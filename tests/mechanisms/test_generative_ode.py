@@ -8,7 +8,7 @@ from awake import awake
 
 from counterbench.catalog.recipes import Fit
 from counterbench.causal.graph import CausalGraph
-from counterbench.causal.variables import Binary, Categorical, Continuous, Image
+from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Vector
 from counterbench.errors import ConfigError
 from counterbench.mechanisms import capabilities
 from counterbench.mechanisms.diffusion import Diffusion
@@ -177,8 +177,28 @@ def test_a_logarithm_turns_factors_into_shifts_and_keeps_the_density():
     fine = positive.encode(torch.linspace(1e-4, 400, 8000, dtype=torch.float64), torch.float64)
     density = mechanism.log_likelihood(fine, {}).exp()
     assert float(torch.trapezoid(density, fine[:, 0])) == pytest.approx(1, abs=0.03)
-    with pytest.raises(ConfigError, match="logarithm needs a quantity whose range begins at 0 or above"):
+    with pytest.raises(ConfigError, match="logarithm needs quantities whose ranges begin at 0 or above"):
         FlowMatching(X, [], logarithm=True)
+
+
+def test_a_vector_moves_as_a_whole_and_keeps_its_density():
+    """A law of two numbers: the density integrates to 1 over the plane, and an exact abduction leads back."""
+    point = Vector("point", (Continuous("x", 0, 4), Continuous("y", 0, 8)))
+    mechanism = awake(FlowMatching(point, [P], width=8, blocks=2, steps=12, logarithm=True)).double()
+    natural = torch.rand(50, 2, dtype=torch.float64) * torch.tensor([3.0, 7.0]) + 0.5
+    value, parents = point.encode(natural, torch.float64), {"p": torch.zeros(50, 1, dtype=torch.float64)}
+    mechanism.prepare(value, parents)
+    assert torch.allclose(mechanism.mean, natural.log().mean(0))
+    noise = mechanism.abduct(value, parents)
+    assert noise["u"].shape == (50, 2)
+    assert torch.allclose(mechanism.generate(noise, parents), value, atol=1e-9)
+    ends = torch.linspace(-6, 6, 160, dtype=torch.float64)
+    moved = torch.cartesian_prod(ends, ends) * mechanism.spread * 1.5 + mechanism.mean
+    grid = point.encode(moved.exp(), torch.float64)
+    logs = mechanism.log_likelihood(grid, {"p": torch.zeros(len(grid), 1, dtype=torch.float64)})
+    # Of the encoded value, whose volume is that of the logarithm times x y, in units of half the ranges.
+    volume = (moved.exp() / torch.tensor([2.0, 4.0])).prod(1) * (12 / 159 * 1.5) ** 2 * mechanism.spread.prod()
+    assert float((logs.exp() * volume).sum()) == pytest.approx(1, abs=0.02)
 
 
 def test_the_ends_of_an_angle_meet():

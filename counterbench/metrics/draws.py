@@ -1,0 +1,170 @@
+"""Stochastic answers: how far several draws of an answer lie apart, and whether the truth lies among them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from counterbench.causal.variables import Continuous
+from counterbench.errors import ConfigError
+from counterbench.metrics.answers import Answers, View, picture, same_images
+from counterbench.metrics.base import GREY, Cell, Column, SampleMetric, Setting
+from counterbench.plugins.registry import metrics
+
+_CENTRAL = 0.9
+"""Share that the interval between draws should hold."""
+
+
+@metrics.register()
+class Draws(SampleMetric):
+    """Spread, energy score and coverage of several draws of one answer.
+
+    Args:
+        setting: what is asked.
+        count: how many draws, at least 2; 20 make the range from the least to the greatest hold 90 % (19 of 21).
+
+    Raises:
+        ConfigError: for fewer than 2 draws.
+
+    Examples:
+        >>> from counterbench.causal import graph, samples, variables
+        >>> from counterbench.metrics import answers
+        >>> from counterbench.plans.question import Question
+        >>> shown = {"width": variables.Continuous("width", 0, 8), "image": variables.Image("image", 1, 1, 2)}
+        >>> setting = Setting(
+        ...     graph.CausalGraph({"width": [], "image": ["width"]}), shown, "image", ("width",), (), cycles=1, with_truth=("width",)
+        ... )
+        >>> metric = Draws(setting, count=2)
+        >>> factual = samples.Samples({"width": torch.tensor([2.0]), "image": torch.zeros(1, 1, 1, 2)}, torch.tensor([0]))
+        >>> grey = lambda level: {"width": torch.tensor([3.0]), "image": torch.full((1, 1, 1, 2), level)}
+        >>> answer = answers.Answers(
+        ...     answers.Batch(factual, "image"), Question("single", factual.index, "width"), grey(10.0), truth=grey(12.0),
+        ...     drawn=lambda number: grey(10.0 + 4 * number),
+        ... )
+        >>> metric.update(answer)
+        >>> {column.cell.quantity: round(column.point(), 2) for column in metric.compute()}
+        {'spread': 2.0, 'energy_score': 0.0, 'coverage': 3.0}
+    """
+
+    title = "Several draws"
+    asks = frozenset({"single"})
+    needs_model = True
+    formula = (
+        r"energy score $\tfrac1K \sum_j \lVert x^*_j - x_\text{true} \rVert - \tfrac{1}{2K(K-1)} \sum_{j \neq k} \lVert x^*_j - x^*_k \rVert$, "
+        r"$\lVert \cdot \rVert$ the root of the mean square over pixels"
+    )
+    definition = (
+        "Every question is answered K times; draw j of a row uses one stream of chance, the same in all questions. Spread: mean over pixels of the "
+        "standard deviation over the draws. Energy score of the draws against the true counterfactual, in grey levels, unbiased; of one certain "
+        "answer, its distance from the truth. Coverage: how often the true value of a pixel, or what the judge of a quantity reads in the "
+        "true image, lies in the central interval between draws (ends included), divided by how often it should: (K + 1 - 2i) / (K + 1) between "
+        "the i-th least and the i-th greatest draw, for the i that comes nearest to 90 %."
+    )
+    blind_to = (
+        "Pixels that never change count as covered. Coverage alone is reached by draws that are too wide; read it with the energy score, which "
+        "no other law of draws can improve on than the true one. A model without chance gives the same answer in every draw: its spread is 0."
+    )
+    source = "Gneiting and Raftery, Journal of the American Statistical Association, 2007; METRICS, second edition."
+
+    def __init__(self, setting: Setting, *, count: int = 20):
+        if count < 2:
+            raise ConfigError(f"draws: count is {count}; give at least 2 draws, 20 for intervals of 90 %.")
+        self.count = count
+        self.skip = max(1, round((count + 1) * (1 - _CENTRAL) / 2))
+        """Which least and greatest draws are the ends of the interval."""
+        self.due = (count + 1 - 2 * self.skip) / (count + 1)
+        super().__init__(setting)
+
+    def make_cells(self) -> list[Cell]:
+        cells = [
+            Cell("spread", "grey levels", "zero", name, role="diagnosis", bounds=GREY, of_identity=0.0, of_truth=0.0)
+            for name in self.setting.intervenable
+        ]
+        for name in self.setting.with_truth:
+            cells.append(Cell("energy_score", "grey levels", "lower", name, bounds=(None, 255.0), of_truth=0.0))
+            cells.append(self._coverage(name))
+            cells += [self._coverage(name, judged) for judged in self._quantities()]
+        return cells
+
+    def _quantities(self) -> list[str]:
+        return [name for name in self.setting.judged if isinstance(self.setting.variables[name], Continuous)]
+
+    def _coverage(self, intervened: str, measured: str = "") -> Cell:
+        return Cell(
+            "coverage",
+            "of what is due",
+            "one",
+            intervened,
+            measured,
+            role="detail" if measured else "headline",
+            bounds=(0.0, 1 / self.due),
+        )
+
+    def update(self, answers: Answers) -> None:
+        if answers.drawn is None or answers.kind != "single" or not self.setting.image:
+            return
+        (intervened,) = answers.intervened
+        views = self._views(answers)
+        images = torch.stack([view.images.double().flatten(1) for view in views], 1)
+        index = answers.index
+        self.add(self._cell("spread", intervened), index, images.std(1).mean(1))
+        if answers.truth is None or intervened not in self.setting.with_truth:
+            return
+        truth = answers.true_view.images.double().flatten(1)
+        self.add(self._cell("energy_score", intervened), index, energy_score(images, truth))
+        self.add(self._cell("coverage", intervened), index, self._covered(images, truth).mean(1))
+        for name in self._quantities():
+            read = torch.stack([view.measured[name].value.double() for view in views], 1)
+            true = answers.true_view.measured[name].value.double()
+            self.add(
+                self._cell("coverage", intervened, name), index, self._covered(read[..., None], true[:, None]).mean(1)
+            )
+
+    def compute(self) -> list[Column]:
+        columns = super().compute()
+        certain = {c.cell.intervened for c in columns if c.cell.quantity == "spread" and not c.value.any()}
+        for column in columns:
+            if column.cell.intervened in certain and column.cell.quantity != "energy_score":
+                column.no_rank = "the model answers without chance: all draws are the same"
+        return columns
+
+    def _views(self, answers: Answers) -> list[View]:
+        """What is seen in each draw; once for all where the first two are equal, because the model answers without chance."""
+        assert answers.drawn is not None
+        views: list[View] = []
+        for number in range(self.count):
+            if number == 2 and same_images(views[0].images, views[1].images):
+                return views[:1] * self.count
+            views.append(answers.batch.look_at(picture(answers.drawn(number), self.setting.image)))
+        return views
+
+    def _cell(self, quantity: str, intervened: str, measured: str = "") -> Cell:
+        return next(
+            cell
+            for cell in self.cells
+            if (cell.quantity, cell.intervened, cell.measured) == (quantity, intervened, measured)
+        )
+
+    def _covered(self, draws: Tensor, truth: Tensor) -> Tensor:
+        """(N, K, D), (N, D) -> (N, D): 1 / due where the truth lies between the draws, else 0."""
+        ordered = draws.sort(1).values
+        inside = (truth >= ordered[:, self.skip - 1]) & (truth <= ordered[:, -self.skip])
+        return inside.double() / self.due
+
+
+def energy_score(draws: Tensor, truth: Tensor) -> Tensor:
+    """Energy score of K draws, unbiased, in the root of the mean square over D numbers, (N,).
+
+    Args:
+        draws: (N, K, D), K at least 2.
+        truth: (N, D).
+
+    Examples:
+        >>> energy_score(torch.tensor([[[0.0], [4.0]]]), torch.tensor([[1.0]])).tolist()
+        [0.0]
+    """
+    count, size = draws.shape[1:]
+    to_truth = (draws - truth[:, None]).norm(dim=2).mean(1)
+    apart = torch.cdist(draws, draws).sum((1, 2)) / (2 * count * (count - 1))
+    score: Tensor = (to_truth - apart) / size**0.5
+    return score
