@@ -183,6 +183,7 @@ def evaluate(
     name: str | None = None,
     keep_answers: bool = False,
     exam_seed: int | None = None,
+    draws: int | None = None,
 ) -> Result:
     """Evaluate a model, given by name, as an object that answers, or as a function.
 
@@ -200,6 +201,7 @@ def evaluate(
         name: of the model in the record; None for its own.
         keep_answers: hold all answers in memory, one byte a pixel, until `save` stores them for `counterbench rejudge`.
         exam_seed: draws test individuals that are in no public split; None for the public ones.
+        draws: answer every question so often, with other chance, for the metric `draws`; None for once.
 
     Raises:
         ConfigError: for something that cannot answer.
@@ -223,6 +225,7 @@ def evaluate(
         limit=limit,
         device=device,
         exam_seed=exam_seed,
+        draws=draws,
     )
     if isinstance(model, str):
         contestant = models.load(model, exam.dataset, device=exam.device, references=exam.suite.references)

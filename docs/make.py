@@ -59,6 +59,8 @@ READ = {
     "there and back.",
     "abduction": "Left: noise that is too narrow or too wide is told from the prior; 1 is right. Right: how much of a parent the "
     "noise holds, against how much can be read off it.",
+    "draws": "The middle of the draws is off by chance. Left: the energy score is lowest where draws are as wide as that error (dotted). Right: there the "
+    "truth lies among them as often as it should, 1; narrow draws miss it.",
     "cost": "A network that is used k times for one answer has k evaluations, whatever the machine.",
 }
 """What the figure of each metric shows, in the order of the documentation."""
@@ -346,6 +348,14 @@ def inversion_page() -> str:
     )
 
 
+def guidance_page() -> str:
+    """What guidance does to what an intervention reaches, and to who is recognised."""
+    from guidance import IMAGES, SHOWN
+
+    rows = json.loads((DOCS / "guidance.json").read_text("utf-8"))
+    return render("guidance", rows=rows, images=IMAGES, names=list(SHOWN), show=lambda number: f"{number:.2f}")
+
+
 def answering_page() -> str:
     """What ways of answering do to trained models."""
     from answering import IMAGES
@@ -383,6 +393,7 @@ def pages() -> dict[Path, str]:
         ),
         DOCS / "inversion.md": inversion_page(),
         DOCS / "answering.md": answering_page(),
+        DOCS / "guidance.md": guidance_page(),
         DOCS / "intervals.md": render("intervals", it=json.loads((DOCS / "coverage.json").read_text("utf-8"))),
         DOCS / "results.md": render("results", model=SHOWN, record=record, table=as_text(record, True)),
         DOCS / "comparison.md": comparison(),

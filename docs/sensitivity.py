@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -172,6 +173,33 @@ def abduction() -> list[Panel]:
     ]
 
 
+def draws() -> list[Panel]:
+    """Answers that are off by chance, with draws that know so, or are too narrow or too wide."""
+    import asked
+    import toy
+
+    dataset, off, widths = toy.Toy(), 10.0, (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+    known, found = asked.setting(dataset), []
+    for width in widths:
+        metric = registry.metrics.get("draws")(known)
+        for answers in asked.answers(dataset, asked.true, [torch.arange(100)]):
+            if answers.kind == "single" and answers.intervened == ("a",):
+                metric.update(replace(answers, drawn=_around(answers.truth, off, width)))
+        found.append({column.cell.quantity: column.point() for column in metric.compute() if not column.cell.measured})
+    label = "width of the draws, relative to the error of their middle"
+    return [
+        Panel(label, what.replace("_", " "), widths, [numbers[what] for numbers in found], 1.0)
+        for what in ("energy_score", "coverage")
+    ]
+
+
+def _around(truth: Any, off: float, width: float) -> Callable[[int], dict[str, Any]]:
+    """Draws around a middle that is off by chance."""
+    generator = torch.Generator().manual_seed(0)
+    middle, *others = (off * torch.randn(truth["image"].shape, generator=generator) for _ in range(21))
+    return lambda number: {**truth, "image": truth["image"] + middle + width * others[number]}
+
+
 def cost() -> list[Panel]:
     """A network that is used several times for one answer."""
     counts, passes = range(1, 9), []
@@ -184,7 +212,9 @@ def cost() -> list[Panel]:
     return [Panel("passes through a network for one answer", "evaluations", [float(k) for k in counts], passes)]
 
 
-OTHERS = {one.__name__: one for one in (composition, off_target, dose_response, percentage_error, abduction, cost)}
+OTHERS = {
+    one.__name__: one for one in (composition, off_target, dose_response, percentage_error, abduction, draws, cost)
+}
 
 
 def panels(name: str) -> list[Panel]:

@@ -64,7 +64,7 @@ class Draws(SampleMetric):
         "Pixels that never change count as covered. Coverage alone is reached by draws that are too wide; read it with the energy score, which "
         "no other law of draws can improve on than the true one. A model without chance gives the same answer in every draw: its spread is 0."
     )
-    source = "Gneiting and Raftery, Journal of the American Statistical Association, 2007; METRICS, second edition."
+    source = "Gneiting and Raftery, Journal of the American Statistical Association, 2007."
 
     def __init__(self, setting: Setting, *, count: int = 20):
         if count < 2:
