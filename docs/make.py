@@ -332,6 +332,7 @@ def inversion_page() -> str:
 
     return render(
         "inversion",
+        transport=json.loads((DOCS / "transport.json").read_text("utf-8")),
         points=f"{POINTS:,}",
         rows=[
             {
