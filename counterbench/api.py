@@ -201,7 +201,7 @@ def evaluate(
         name: of the model in the record; None for its own.
         keep_answers: hold all answers in memory, one byte a pixel, until `save` stores them for `counterbench rejudge`.
         exam_seed: draws test individuals that are in no public split; None for the public ones.
-        draws: answer every question so often, with other chance, for the metric `draws`; None for once.
+        draws: answer every single intervention so often, with other chance, for the metric `draws`; None for once.
 
     Raises:
         ConfigError: for something that cannot answer.

@@ -66,6 +66,8 @@ READ = {
 """What the figure of each metric shows, in the order of the documentation."""
 
 MODELS = ("vae", "hvae", "gan")
+FAMILIES = (*MODELS, "flow-matching", "diffusion")
+"""The shipped models of image datasets."""
 PUBLISHED = ROOT / "benchmarks" / "published" / "melistas2024-morphomnist.yaml"
 COMPARED = (("mnist", "paper"), ("mnist", "standard"), ("digits", "paper"), ("digits", "standard"))
 """Sources and suites of MorphoMNIST that stand beside the published table."""
@@ -184,7 +186,7 @@ def comparison() -> str:
 
 def beside(records: dict[str, Any], source: str) -> dict[str, Any] | None:
     """Published numbers, ours and the baselines', row by row; None where there is no record of ours."""
-    shown = [model for model in (*MODELS, "flow-matching", "spline", "affine") if model in records]
+    shown = [model for model in (*FAMILIES, "spline", "affine") if model in records]
     if not shown:
         return None
     first = records[shown[0]]
@@ -288,10 +290,10 @@ def attack(member: dict[str, Any]) -> str:
 
 def skills() -> str:
     """Row skills of the shipped models on the boards that have an order, negative where they are."""
-    lines = ["| dataset / source | " + " | ".join(MODELS) + " |", "|---|" + "---|" * len(MODELS)]
+    lines = ["| dataset / source | " + " | ".join(FAMILIES) + " |", "|---|" + "---|" * len(FAMILIES)]
     for folder in sorted(path for path in ALL_RECORDS.glob("*/standard") if path.is_dir()):
         records = stored(folder)
-        rows = [records[model].row_skill if model in records else None for model in MODELS]
+        rows = [records[model].row_skill if model in records else None for model in FAMILIES]
         known = next(iter(records.values())).inputs
         cells = ["-" if row is None else f"{show(row.value)} {interval(row)}" for row in rows]
         lines.append(f"| {known.dataset} / {known.source} | " + " | ".join(cells) + " |")
@@ -372,8 +374,22 @@ def answering_page() -> str:
         judged = numbers.get("effectiveness")
         return f"{numbers['truth'][0]:.2f}" + (f" ({judged[0]:.2f})" if judged else "")
 
-    stored = json.loads((DOCS / "answering.json").read_text("utf-8"))
-    return render("answering", answering=stored, images=IMAGES, causes=causes, shown=shown)
+    found = json.loads((DOCS / "answering.json").read_text("utf-8"))
+    return render("answering", answering=found, images=IMAGES, causes=causes, shown=shown, effects=effects())
+
+
+def effects() -> list[list[str]]:
+    """Total, direct and indirect effect of the latent-mediator HVAE: a row per intervention and number, with intervals."""
+    records = stored(RECORDS)
+    sides = [records[f"hvae-mediator{part}"].by_key for part in ("", "-direct", "-indirect")]
+    rows = []
+    for cause in ("thickness", "intensity", "digit"):
+        for metric, quantity, measured in (("truth", "truth_skill", ""), ("effectiveness", "skill", cause)):
+            keys = [key for key in sides[0] if (key[0], key[1], key[2], key[3]) == (metric, quantity, cause, measured)]
+            cells = [f"{show(side[key].value)} {interval(side[key])}" for key in keys for side in sides]
+            if cells:
+                rows.append([f"do({cause})", quantity.replace("_", " "), *cells])
+    return rows
 
 
 def pages() -> dict[Path, str]:

@@ -49,6 +49,10 @@ class VariableEntry(Declaration):
         }.get(self.kind)
         if needed and not getattr(self, needed):
             raise ValueError(f"a {self.kind} variable needs the key {needed!r}.")
+        if self.components and self.kind != "vector":
+            raise ValueError(f"components belong to a vector; this variable is {self.kind}.")
+        if self.kind == "vector" and (self.range or self.periodic):
+            raise ValueError("a vector has the ranges of its components, and none of them is periodic.")
         if self.kind == "vector" and self.intervenable:
             raise ValueError("a vector cannot be set yet; say intervenable: false, or declare its numbers one by one.")
         if self.shape is not None:
@@ -266,8 +270,10 @@ class Card(Declaration):
     @property
     def fingerprint(self) -> str:
         """SHA-256 of what decides numbers: variables and graph, reader, groups; not of words."""
+        # Keys that came later count only where they say something: cards without them stay what they were.
         variables = {
-            name: entry.model_dump(mode="json", exclude={"description"}) for name, entry in self.variables.items()
+            name: entry.model_dump(mode="json", exclude={"description"} | ({"components"} - {*entry.model_fields_set}))
+            for name, entry in self.variables.items()
         }
         decisive = {"name": self.name, "reader": self.reader, "group": self.group, "variables": variables}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

@@ -66,6 +66,10 @@ class Variable(ABC):
         """How far apart two natural values are, (N,), float64: the mean absolute difference over the numbers of a value."""
         return (first.double() - second.double()).abs().reshape(len(first), -1).mean(1)
 
+    def magnitude(self, values: Tensor) -> Tensor:
+        """How large natural values are, in the unit of :meth:`distance`, (N,), float64: what rounding is relative to."""
+        return values.double().abs().reshape(len(values), -1).amax(1)
+
     def describe(self) -> str:
         """One phrase: kind, range, unit."""
         return self.kind
@@ -177,6 +181,8 @@ class Vector(Variable):
     def __post_init__(self) -> None:
         if not self.components:
             raise ConfigError(f"{self.name}: a vector needs at least one component; give a name and a range for each.")
+        if turning := [part.name for part in self.components if part.periodic]:
+            raise ConfigError(f"{self.name}: {turning[0]} is periodic; declare it as a variable of its own.")
 
     @property
     def size(self) -> int:
@@ -205,6 +211,13 @@ class Vector(Variable):
 
         apart = self.encode(first, torch.float64) - self.encode(second, torch.float64)
         return apart.abs().mean(1) / 2
+
+    def magnitude(self, values: Tensor) -> Tensor:
+        """The largest number, as a share of the width of its range, (N,), float64."""
+        import torch
+
+        widths = torch.tensor([part.high - part.low for part in self.components], dtype=torch.float64)
+        return (values.double().abs() / widths.to(values.device)).amax(1)
 
     def describe(self) -> str:
         parts = ", ".join(f"{part.name} {part.low:g} to {part.high:g}" for part in self.components)

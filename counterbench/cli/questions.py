@@ -63,7 +63,7 @@ from counterbench.errors import RecordError
     "--draws",
     type=click.IntRange(min=2),
     default=None,
-    help="Answer every question so often, with other chance: adds spread, energy score and coverage (20 for 90 % intervals).",
+    help="Answer single interventions so often, with other chance: adds spread, energy score, coverage (20 for 90 % intervals).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
 @click.option("--detail", is_flag=True, help="Print every number, not only the headline ones.")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from counterbench import models
 from counterbench.causal.chance import Generator, SampleNoise
-from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Ordinal, Variable
+from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Ordinal, Variable, Vector
 from counterbench.contracts.base import BrokenError, Finding, NotAskedError, require, run, same, told
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, CounterbenchError
@@ -29,6 +29,7 @@ _OF_EACH_KIND: dict[str, Variable] = {
     "binary": Binary("v"),
     "categorical": Categorical("v", ("a", "b", "c")),
     "ordinal": Ordinal("v", ("a", "b", "c")),
+    "vector": Vector("v", (Continuous("x", 0.0, 1.0), Continuous("y", 0.0, 2.0))),
     "image": Image("v", 1, 16, 16),
 }
 
@@ -156,7 +157,7 @@ def round_trip(case: MechanismCase) -> None:
 
 def observed_classes_stay(case: MechanismCase) -> None:
     """a null intervention keeps every observed class, whatever is drawn."""
-    if case.mechanism.variable.kind in ("continuous", "image"):
+    if case.mechanism.variable.kind in ("continuous", "vector", "image"):
         raise NotAskedError("a quantity, no class")
     for seed in range(50):
         again = case.mechanism.generate(case.abduct(streams(len(case.value), seed=seed)), case.parents)

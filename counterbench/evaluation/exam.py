@@ -245,10 +245,10 @@ def _make(name: str, setting: Setting, options: Mapping[str, Any]) -> Metric:
 
 
 def _spread(values: Tensor, variable: Variable) -> float:
-    """Standard deviation; of a class, sqrt((1 - sum p^2) / 2), which is the standard deviation of a binary one; of a vector, that of all
-    its numbers together, scaled by their ranges. 0 for a constant."""
+    """Standard deviation; of a class, sqrt((1 - sum p^2) / 2), which is the standard deviation of a binary one; of a vector, the root of
+    the mean variance of its numbers, scaled by their ranges. 0 for a constant."""
     if isinstance(variable, Vector):
-        return float(variable.encode(values, torch.float64).std())
+        return float(variable.encode(values, torch.float64).var(0).mean().sqrt())
     if isinstance(variable, Continuous):
         return float(values.double().std()) if len(values.unique()) > 1 else 0.0
     shares = values.long().bincount().double() / len(values)
@@ -273,6 +273,15 @@ def _drawn_noise(contestant: Contestant | None) -> dict[str, Tensor]:
     with torch.no_grad():
         drawn = contestant.model.sample_noise(8, torch.Generator().manual_seed(0))
     return {f"{variable}.{part}": value for variable, parts in drawn.items() for part, value in parts.items()}
+
+
+def draws_option() -> tuple[str, str]:
+    """The metric that judges several draws of an answer, and its option that says how many."""
+    return next(
+        (name, family.draws_option)
+        for name, family in ((name, registry.metrics.get(name)) for name in registry.metrics.builtins())
+        if family.draws_option
+    )
 
 
 def prepare(
@@ -302,8 +311,8 @@ def prepare(
         device: auto, cpu, cuda, cuda:N or mps.
         plan: ask the questions in this file, instead of drawing them.
         exam_seed: draws test individuals that are in no public split; None for the public ones.
-        draws: ask every question so often, and judge how far the answers lie apart and whether the truth lies among them (metric `draws`);
-            None for one answer.
+        draws: answer every single intervention so often, and judge how far the answers lie apart and whether the truth lies among them; None for
+            one answer.
 
     Raises:
         UnknownNameError: for an unknown dataset, source, suite or metric.
@@ -318,7 +327,8 @@ def prepare(
         )
     options = {name: suite.metrics.get(name, {}) for name in (suite.metrics if metrics is None else metrics)}
     if draws is not None:
-        options["draws"] = {**options.get("draws", {}), "count": draws}
+        name, option = draws_option()
+        options[name] = {**options.get(name, {}), option: draws}
     if not options:
         raise ConfigError(f"No metric is given; choose some of: {', '.join(registry.metrics.names())}.")
     for name in options:

@@ -9,7 +9,7 @@ from counterbench import datasets
 from counterbench.catalog.suites import suite_paths
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import RecordError, UnknownNameError
-from counterbench.evaluation.exam import Exam, prepare
+from counterbench.evaluation.exam import Exam, draws_option, prepare
 from counterbench.records.record import Record
 
 
@@ -48,12 +48,15 @@ def exam_of(
         raise RecordError(
             f"the suite {inputs.suite!r} is none of {', '.join(suite_paths())}. If it is in a file, give it with --suite"
         )
+    names = list(inputs.metrics if metrics is None else metrics)
+    judge_of_draws, count = draws_option()
     return prepare(
         dataset or inputs.dataset,
         suite or inputs.suite,
         source=inputs.source,
         data_dir=data_dir,
-        metrics=list(inputs.metrics if metrics is None else metrics),
+        metrics=names,
+        draws=inputs.metrics.get(judge_of_draws, {}).get(count) if judge_of_draws in names else None,
         seed=inputs.seed,
         exam_seed=inputs.exam_seed,
         limit=limit or inputs.limit,

@@ -129,7 +129,7 @@ def _before(record: Record, path: Path, exam: Exam, metrics: Collection[str]) ->
         rows, score, relative_to = map(torch.from_numpy, scores[number.key])
         fields = {name: getattr(number, name) for name in Cell.__dataclass_fields__ if name in Number.model_fields}
         cell = cells.get(number.key) or Cell(**fields)  # numbers of a model's own noise cannot be listed without it
-        columns.append(Column(number.metric, cell, rows, score, reference=relative_to))
+        columns.append(Column(number.metric, cell, rows, score, reference=relative_to, no_rank=number.no_rank))
     return AskedBefore(columns, [flag for flag in record.flags if flag.startswith(FOUND_BY_ASKING)])
 
 

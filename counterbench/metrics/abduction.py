@@ -175,7 +175,8 @@ class Abduction(Metric):
                 columns.append(Column(self.name, cell, rows[order], error, reference=blind))
             else:
                 before, after = state(f"factual_{cell.measured}"), state(f"null_{cell.measured}")
-                error = self.setting.variables[cell.measured].distance(after, before)
-                score = rounded(error, before) if cell.quantity == "round_trip_error" else 1 - error
+                variable = self.setting.variables[cell.measured]
+                error = variable.distance(after, before)
+                score = rounded(error, variable.magnitude(before)) if cell.quantity == "round_trip_error" else 1 - error
                 columns.append(Column(self.name, cell, rows[order], score))
         return columns

@@ -202,6 +202,8 @@ class Metric(TorchMetric):
     """Whether its numbers are those of a model's own exogenous noise, which nobody can list without the model."""
     needs_model: ClassVar[bool] = False
     """Whether it watches a model at work, so that it has nothing to say of answers from files."""
+    draws_option: ClassVar[str] = ""
+    """Of a metric that judges several draws of an answer: its option that says how many."""
     is_differentiable = False
     higher_is_better = None
     full_state_update = False

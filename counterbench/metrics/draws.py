@@ -13,10 +13,12 @@ from counterbench.plugins.registry import metrics
 
 _CENTRAL = 0.9
 """Share that the interval between draws should hold."""
+_ENOUGH = 19
+"""Draws whose range holds that much: (19 - 1) of (19 + 1)."""
 
 
 @metrics.register()
-class Draws(SampleMetric):
+class SeveralDraws(SampleMetric):
     """Spread, energy score and coverage of several draws of one answer.
 
     Args:
@@ -34,7 +36,7 @@ class Draws(SampleMetric):
         >>> setting = Setting(
         ...     graph.CausalGraph({"width": [], "image": ["width"]}), shown, "image", ("width",), (), cycles=1, with_truth=("width",)
         ... )
-        >>> metric = Draws(setting, count=2)
+        >>> metric = SeveralDraws(setting, count=2)
         >>> factual = samples.Samples({"width": torch.tensor([2.0]), "image": torch.zeros(1, 1, 1, 2)}, torch.tensor([0]))
         >>> grey = lambda level: {"width": torch.tensor([3.0]), "image": torch.full((1, 1, 1, 2), level)}
         >>> answer = answers.Answers(
@@ -49,20 +51,22 @@ class Draws(SampleMetric):
     title = "Several draws"
     asks = frozenset({"single"})
     needs_model = True
+    draws_option = "count"
     formula = (
         r"energy score $\tfrac1K \sum_j \lVert x^*_j - x_\text{true} \rVert - \tfrac{1}{2K(K-1)} \sum_{j \neq k} \lVert x^*_j - x^*_k \rVert$, "
         r"$\lVert \cdot \rVert$ the root of the mean square over pixels"
     )
     definition = (
-        "Every question is answered K times; draw j of a row uses one stream of chance, the same in all questions. Spread: mean over pixels of the "
-        "standard deviation over the draws. Energy score of the draws against the true counterfactual, in grey levels, unbiased; of one certain "
-        "answer, its distance from the truth. Coverage: how often the true value of a pixel, or what the judge of a quantity reads in the "
-        "true image, lies in the central interval between draws (ends included), divided by how often it should: (K + 1 - 2i) / (K + 1) between "
-        "the i-th least and the i-th greatest draw, for the i that comes nearest to 90 %."
+        "Every single intervention is answered K times; draw j of a row uses one stream of chance, the same in all questions. Spread: mean over pixels of the "
+        "standard deviation over the draws. Energy score of the draws against the true counterfactual, in grey levels, unbiased; of an "
+        "answer without chance, the root of its mean squared distance from the truth. Coverage: how often the true value of a pixel, or what the judge of a quantity reads in the "
+        "true image, lies in the central interval between draws, divided by how often it should: (K + 1 - 2i) / (K + 1) between "
+        "the i-th least and the i-th greatest draw, for the i that comes nearest to 90 %. Where draws equal the truth, chance decides on which side of it each "
+        "lies, and the mean over that chance counts."
     )
     blind_to = (
-        "Pixels that never change count as covered. Coverage alone is reached by draws that are too wide; read it with the energy score, which "
-        "no other law of draws can improve on than the true one. A model without chance gives the same answer in every draw: its spread is 0."
+        "Coverage says nothing of where the draws lie together: draws that ignore the question can cover as often as they should. Read it with the energy "
+        "score, whose least value in expectation is that of the true law. A model without chance gives the same answer in every draw: its spread is 0."
     )
     source = "Gneiting and Raftery, Journal of the American Statistical Association, 2007."
 
@@ -81,13 +85,15 @@ class Draws(SampleMetric):
             for name in self.setting.intervenable
         ]
         for name in self.setting.with_truth:
-            cells.append(Cell("energy_score", "grey levels", "lower", name, bounds=(None, 255.0), of_truth=0.0))
+            cells.append(Cell("energy_score", "grey levels", "lower", name, bounds=GREY, of_truth=0.0))
             cells.append(self._coverage(name))
             cells += [self._coverage(name, judged) for judged in self._quantities()]
         return cells
 
     def _quantities(self) -> list[str]:
-        return [name for name in self.setting.judged if isinstance(self.setting.variables[name], Continuous)]
+        """Judged quantities that lie on a line."""
+        judged = {name: self.setting.variables[name] for name in self.setting.judged}
+        return [name for name, kind in judged.items() if isinstance(kind, Continuous) and not kind.periodic]
 
     def _coverage(self, intervened: str, measured: str = "") -> Cell:
         return Cell(
@@ -104,38 +110,51 @@ class Draws(SampleMetric):
         if answers.drawn is None or answers.kind != "single" or not self.setting.image:
             return
         (intervened,) = answers.intervened
-        views = self._views(answers)
-        images = torch.stack([view.images.double().flatten(1) for view in views], 1)
-        index = answers.index
-        self.add(self._cell("spread", intervened), index, images.std(1).mean(1))
-        if answers.truth is None or intervened not in self.setting.with_truth:
+        views, index = self._views(answers), answers.index
+        known = answers.truth is not None and intervened in self.setting.with_truth
+        truth = answers.true_view.images if known else None
+        for quantity, value in self._of_pixels([view.images for view in views], truth).items():
+            self.add(self._cell(quantity, intervened), index, value)
+        if not known:
             return
-        truth = answers.true_view.images.double().flatten(1)
-        self.add(self._cell("energy_score", intervened), index, energy_score(images, truth))
-        self.add(self._cell("coverage", intervened), index, self._covered(images, truth).mean(1))
         for name in self._quantities():
             read = torch.stack([view.measured[name].value.double() for view in views], 1)
             true = answers.true_view.measured[name].value.double()
-            self.add(
-                self._cell("coverage", intervened, name), index, self._covered(read[..., None], true[:, None]).mean(1)
-            )
+            value = self._covered(read[..., None], true[:, None]).mean(1)
+            self.add(self._cell("coverage", intervened, name), index, value)
+
+    def _of_pixels(self, draws: list[Tensor], truth: Tensor | None) -> dict[str, Tensor]:
+        """Quantity -> (N,); image by image, because all draws of a batch in double precision are many numbers."""
+        rows: list[dict[str, Tensor]] = []
+        for row in range(len(draws[0])):
+            images = torch.stack([draw[row].double().flatten() for draw in draws])[None]
+            found = {"spread": images.std(1).mean(1)}
+            if truth is not None:
+                true = truth[row].double().flatten()[None]
+                found |= {"energy_score": energy_score(images, true), "coverage": self._covered(images, true).mean(1)}
+            rows.append(found)
+        return {quantity: torch.cat([row[quantity] for row in rows]) for quantity in rows[0]}
 
     def compute(self) -> list[Column]:
         columns = super().compute()
         certain = {c.cell.intervened for c in columns if c.cell.quantity == "spread" and not c.value.any()}
         for column in columns:
-            if column.cell.intervened in certain and column.cell.quantity != "energy_score":
+            if column.cell.quantity == "spread":
+                column.no_rank = "it says how sure the model is, and not how right"
+            elif column.cell.quantity == "coverage" and column.cell.intervened in certain:
                 column.no_rank = "the model answers without chance: all draws are the same"
+            elif column.cell.quantity == "coverage" and self.count < _ENOUGH:
+                column.no_rank = f"{self.count} draws make no interval of 90 %; {_ENOUGH} do"
         return columns
 
     def _views(self, answers: Answers) -> list[View]:
-        """What is seen in each draw; once for all where the first two are equal, because the model answers without chance."""
+        """What is seen in each draw; a model without chance is looked at once."""
         assert answers.drawn is not None
         views: list[View] = []
         for number in range(self.count):
-            if number == 2 and same_images(views[0].images, views[1].images):
-                return views[:1] * self.count
-            views.append(answers.batch.look_at(picture(answers.drawn(number), self.setting.image)))
+            image = picture(answers.drawn(number), self.setting.image)
+            same = bool(views) and same_images(image, views[0].images)
+            views.append(views[0] if same else answers.batch.look_at(image))
         return views
 
     def _cell(self, quantity: str, intervened: str, measured: str = "") -> Cell:
@@ -146,10 +165,12 @@ class Draws(SampleMetric):
         )
 
     def _covered(self, draws: Tensor, truth: Tensor) -> Tensor:
-        """(N, K, D), (N, D) -> (N, D): 1 / due where the truth lies between the draws, else 0."""
-        ordered = draws.sort(1).values
-        inside = (truth >= ordered[:, self.skip - 1]) & (truth <= ordered[:, -self.skip])
-        return inside.double() / self.due
+        """(N, K, D), (N, D) -> (N, D): 1 / due where the truth lies between the draws, else 0; of ties, the mean over all orders."""
+        below = (draws < truth[:, None]).sum(1)
+        equal = (draws == truth[:, None]).sum(1)
+        # The truth has between `below` and `below + equal` draws under it, each number as likely.
+        least, most = below.clamp(min=self.skip), (below + equal).clamp(max=self.count - self.skip)
+        return (most - least + 1).clamp(min=0).double() / (equal + 1) / self.due
 
 
 def energy_score(draws: Tensor, truth: Tensor) -> Tensor:
@@ -165,6 +186,8 @@ def energy_score(draws: Tensor, truth: Tensor) -> Tensor:
     """
     count, size = draws.shape[1:]
     to_truth = (draws - truth[:, None]).norm(dim=2).mean(1)
-    apart = torch.cdist(draws, draws).sum((1, 2)) / (2 * count * (count - 1))
+    apart = torch.cdist(draws, draws, compute_mode="donot_use_mm_for_euclid_dist").sum((1, 2)) / (
+        2 * count * (count - 1)
+    )
     score: Tensor = (to_truth - apart) / size**0.5
     return score

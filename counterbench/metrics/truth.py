@@ -183,8 +183,9 @@ class Truth(DistanceMetric):
     def _attribute_score(self, answers: Answers, cell: Cell) -> Tensor:
         assert answers.truth is not None
         answer, truth = answers.values[cell.measured], answers.truth[cell.measured]
-        error = self.setting.variables[cell.measured].distance(answer, truth)
-        return rounded(error, truth) if cell.quantity == "attribute_error" else 1 - error
+        variable = self.setting.variables[cell.measured]
+        error = variable.distance(answer, truth)
+        return rounded(error, variable.magnitude(truth)) if cell.quantity == "attribute_error" else 1 - error
 
     def _scores(self, answers: Answers, intervened: Cause) -> dict[str, tuple[Tensor, Tensor]]:
         """Quantity -> (scores, what they are relative to)."""
@@ -211,9 +212,9 @@ class Truth(DistanceMetric):
         if image:
             return l1(values[image], truth[image])
         apart = [
-            rounded(self.setting.variables[name].distance(values[name], truth[name]), truth[name])
+            rounded(variable.distance(values[name], truth[name]), variable.magnitude(truth[name]))
             / self.setting.scale[name]
-            for name in self._measured(intervened)
+            for name, variable in ((name, self.setting.variables[name]) for name in self._measured(intervened))
         ]
         return (
             torch.stack(apart).mean(0) if apart else torch.zeros(len(next(iter(truth.values()))), dtype=torch.float64)
@@ -252,5 +253,4 @@ def rounded(error: Tensor, scale: Tensor) -> Tensor:
         >>> rounded(torch.tensor([1e-9, 0.5]), torch.tensor([3.0, 3.0])).tolist()
         [0.0, 0.5]
     """
-    size = scale.double().abs().reshape(len(error), -1).amax(1)
-    return torch.where(error <= 1e-6 * (1 + size), 0.0, error)
+    return torch.where(error <= 1e-6 * (1 + scale.double().abs()), 0.0, error)

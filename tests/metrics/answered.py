@@ -65,8 +65,14 @@ def plain(answers):
         other=arrays(answers.other),
         matched=None if matched is None else matched.images.numpy().astype(np.float64),
         matched_unit=None if matched is None else matched.group.numpy(),
+        draws=None if answers.drawn is None else np.stack([of_draw(answers, number) for number in range(20)], 1),
         cost={name: np.full(len(unit), value) for name, value in answers.cost.items()},
     )
+
+
+def of_draw(answers, number):
+    """The images of a draw."""
+    return answers.drawn(number)["image"].numpy().astype(np.float64)
 
 
 def joined(parts):

@@ -32,6 +32,7 @@ class Asked:
     matched: Array | None = None
     matched_unit: Array | None = None
     cost: Mapping[str, Array] = field(default_factory=dict)
+    draws: Array | None = None  # (N, K, C, H, W)
 
     @property
     def words(self) -> str:
@@ -241,6 +242,41 @@ def percentage_error(asked: Sequence[Asked], world: World) -> Numbers:
             of_sample = np.array(percent)[:, ~np.isnan(percent).all(0)]
             numbers["percentage_error", one.words, "", 0, ""] = np.nanmean(of_sample, axis=0).mean()
     return numbers
+
+
+def draws(asked: Sequence[Asked], world: World) -> Numbers:
+    """Twenty draws: the range from the least to the greatest should hold 19 of 21."""
+    numbers: Numbers = {}
+    for one in of_kind(asked, "single"):
+        assert one.draws is not None
+        count, truth = one.draws.shape[1], one.truth["image"]
+        deviations = one.draws.std(1, ddof=1)
+        numbers["spread", one.words, "", 0, ""] = deviations.mean()
+        scores = []
+        for drawn, true in zip(one.draws, truth, strict=True):
+            size = math.sqrt(true.size)
+            off = [np.linalg.norm(draw - true) / size for draw in drawn]
+            apart = [np.linalg.norm(a - b) / size for i, a in enumerate(drawn) for j, b in enumerate(drawn) if i != j]
+            scores.append(np.mean(off) - np.mean(apart) / 2)
+        numbers["energy_score", one.words, "", 0, ""] = np.mean(scores)
+        numbers["coverage", one.words, "", 0, ""] = covered(one.draws, truth)
+        for name in world.judged:
+            if world.kinds[name] == "continuous":
+                read = np.stack([world.read(one.draws[:, draw])[name].mean(0) for draw in range(count)], 1)
+                numbers["coverage", one.words, name, 0, ""] = covered(read, world.read(truth)[name].mean(0))
+    return numbers
+
+
+def covered(draws: Array, truth: Array) -> float:
+    """How often the truth has at least one draw below and one above it, in all orders of ties, relative to (K - 1) / (K + 1)."""
+    count = draws.shape[1]
+    flat, true = draws.reshape(len(draws), count, -1), truth.reshape(len(truth), -1)
+    shares = []
+    for drawn, wanted in zip(flat, true, strict=True):
+        for values, value in zip(drawn.T, wanted, strict=True):
+            below, equal = int((values < value).sum()), int((values == value).sum())
+            shares.append(np.mean([1 <= below + tied <= count - 1 for tied in range(equal + 1)]))
+    return float(np.mean(shares)) / ((count - 1) / (count + 1))
 
 
 # Of the model

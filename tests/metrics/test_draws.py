@@ -9,8 +9,10 @@ import torch
 from counterbench import evaluation
 from counterbench.causal.chance import normal
 from counterbench.errors import ConfigError
-from counterbench.metrics.draws import Draws, energy_score
+from counterbench.evaluation.exam_of_record import exam_of
+from counterbench.metrics.draws import SeveralDraws, energy_score
 from counterbench.models.model import Contestant
+from counterbench.models.scm import StructuralCausalModel
 
 COUNT = 100
 
@@ -70,14 +72,50 @@ def test_of_one_certain_answer_it_is_the_distance_from_the_truth(toy):
     assert not points(toy, around_truth(1.0))["coverage", "a", ""].no_rank
 
 
-def test_equal_draws_are_asked_for_only_twice(toy):
-    counted = []
+def test_where_draws_equal_the_truth_chance_decides(toy):
+    """In whole grey levels, calibrated draws cover as often as they should, however narrow; a pixel that never changes as well."""
 
-    def drawn_of(one):
-        return lambda number: counted.append(number) or one.truth
+    def whole(scale):
+        def rounded_of(answers):
+            generator = torch.Generator().manual_seed(1)
+            middle = answers.truth["image"].double()
+            true = (middle + scale * normal(tuple(middle.shape), generator, middle)).round()
+            noises = [normal(tuple(middle.shape), generator, middle) for _ in range(20)]
+            return replace(
+                answers,
+                truth={**answers.truth, "image": true},
+                drawn=lambda number: {**answers.truth, "image": (middle + scale * noises[number]).round()},
+            )
 
-    points(toy, drawn_of)
-    assert counted == [0, 1] * len(asked.NAMES)
+        every = asked.answers(toy.Toy(), asked.true, [torch.arange(COUNT)])
+        batches = [rounded_of(one) for one in every if one.kind == "single" and one.intervened == ("a",)]
+        columns = asked.computed("draws", asked.setting(toy.Toy()), batches)
+        (found,) = (c for c in columns if c.cell.quantity == "coverage" and not c.cell.measured)
+        return found.point()
+
+    for scale in (0.2, 0.5, 3.0):
+        assert whole(scale) == pytest.approx(1, abs=0.02)
+    constant = points(toy, lambda one: lambda number: one.truth)
+    assert constant["coverage", "a", ""].point() == pytest.approx(1)
+
+
+def test_a_rare_draw_is_seen_whatever_the_batch(toy):
+    """One row of which only draw 5 differs: the scores of both rows are those that each has alone."""
+
+    def rare(answers):
+        image = answers.truth["image"]
+        lone = (answers.index == 3).view(-1, 1, 1, 1)
+        return lambda number: {**answers.truth, "image": torch.where(lone & (number == 5), image + 40, image)}
+
+    found = {}
+    for size in (1, 8):
+        every = asked.answers(toy.Toy(), asked.true, torch.arange(8).split(size))
+        batches = [replace(one, drawn=rare(one)) for one in every if one.kind == "single"]
+        columns = asked.computed("draws", asked.setting(toy.Toy()), batches)
+        found[size] = {(c.cell.quantity, c.cell.intervened, c.cell.measured): c.value for c in columns}
+    assert found[1]["spread", "a", ""][3] > 0
+    for key, values in found[1].items():
+        assert torch.allclose(values, found[8][key], rtol=1e-6), key
 
 
 def test_what_judges_read_is_covered_too(toy):
@@ -114,6 +152,44 @@ def test_a_draw_is_the_same_in_all_questions_and_differs_from_the_others(toy, tm
     assert len(set.intersection(*by_question)) >= 4
 
 
+def test_an_scm_is_abducted_once_per_row_and_draw(toy, tmp_path, monkeypatch):
+    """The same noise answers all questions about a row; rows and draws differ."""
+    monkeypatch.setenv("COUNTERBENCH_CACHE", str(tmp_path))
+    scm = toy.exact_scm()
+
+    class Drawing(StructuralCausalModel):
+        def abduct(self, factual, generator=None):
+            self.seen.append(generator.normal(1)[:, 0])
+            return super().abduct(factual, generator)
+
+    def abductions(draws):
+        model = Drawing(scm.graph, scm.mechanisms.values())
+        model.seen = []
+        exam = evaluation.prepare(toy.Toy(), "standard", device="cpu", metrics=["truth"], limit=6, draws=draws)
+        evaluation.evaluate(Contestant("m", model), exam, batch_size=6)
+        return [tuple(one.tolist()) for one in model.seen if len(one) == 6]
+
+    three, five = abductions(3), abductions(5)
+    # One more for each draw, however many questions there are.
+    assert len(five) == len(three) + 2
+    new = set(five) - set(three)
+    assert len({number for one in new for number in one}) == 12
+
+
+def test_a_record_with_draws_is_verified_and_judged_again(toy, tmp_path, monkeypatch):
+    monkeypatch.setenv("COUNTERBENCH_CACHE", str(tmp_path))
+    exam = evaluation.prepare(toy.Toy(), "standard", device="cpu", metrics=["truth"], limit=6, draws=3)
+    record = evaluation.evaluate(Contestant("m", toy.ExactModel()), exam).record
+    assert exam_of(record, dataset=toy.Toy(), suite="standard", device="cpu").metrics == exam.metrics
+    left_out = exam_of(record, dataset=toy.Toy(), suite="standard", device="cpu", metrics=["truth"])
+    assert list(left_out.metrics) == ["truth"]
+
+
+def test_few_draws_are_no_interval_of_90_percent(toy):
+    assert "3 draws make no interval" in points(toy, around_truth(1.0), count=3)["coverage", "a", ""].no_rank
+    assert "how sure" in points(toy, around_truth(1.0))["spread", "a", ""].no_rank
+
+
 def test_one_draw_is_refused(toy):
     with pytest.raises(ConfigError, match="at least 2"):
-        Draws(asked.setting(toy.Toy()), count=1)
+        SeveralDraws(asked.setting(toy.Toy()), count=1)

@@ -79,6 +79,7 @@ CASES = {
         Case(recomputed_sets.rung2, known={"spaces": ["judge", "posterior"]}, absolute=ROOTS),
         Case(recomputed_sets.rung2, TABLES),
     ],
+    "draws": [Case(recomputed.draws)],
     # What a classifier finds in noise has no closed form.
     "abduction": [Case(recomputed.abduction, [*TOY, "a unseen"], without=("prior_test", "leak"))],
     "cost": [Case(recomputed.cost)],

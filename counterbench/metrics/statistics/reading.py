@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import StandardScaler
 
-from counterbench.causal.variables import Continuous, Variable
+from counterbench.causal.variables import Continuous, Variable, Vector
 
 FOLDS = 3
 _HELD = 4  # one sample of so many is set aside, to see how far a reader is to be believed
@@ -70,7 +70,7 @@ def readable(
 
     Args:
         noise: (N, D).
-        parent: (N,), natural values.
+        parent: (N,), natural values; of a vector (N, D).
         variable: the parent.
         every: (N, E), all numbers of the noise, where `noise` is only some directions of them.
 
@@ -85,6 +85,8 @@ def readable(
         >>> bool(1 - error.sum() / blind.sum() > 0.8)
         True
     """
+    if isinstance(variable, Vector):
+        return _of_a_vector(noise, parent, variable, every)
     readers: list[_Reader] = [_Network(noise), *([] if every is None else [_Ridge(every)])]
     error, blind = np.zeros(len(noise)), np.zeros(len(noise))
     continuous = isinstance(variable, Continuous)
@@ -97,6 +99,16 @@ def readable(
             error[test] = reader.classify(parent, train, test) != parent[test]
             blind[test] = seen[counts.argmax()] != parent[test]
     return error, blind
+
+
+def _of_a_vector(
+    noise: np.ndarray, parent: np.ndarray, variable: Vector, every: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The errors of all its numbers, each in units of its variance."""
+    parts = [readable(noise, parent[:, at], part, every=every) for at, part in enumerate(variable.components)]
+    sizes = [max(float(parent[:, at].var()), 1e-12) for at in range(variable.size)]
+    error, blind = (sum(part[side] / size for part, size in zip(parts, sizes, strict=True)) for side in (0, 1))
+    return np.asarray(error), np.asarray(blind)
 
 
 class _Reader(Protocol):
