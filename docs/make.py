@@ -71,7 +71,7 @@ FAMILIES = (*MODELS, "flow-matching", "diffusion")
 PUBLISHED = ROOT / "benchmarks" / "published" / "melistas2024-morphomnist.yaml"
 COMPARED = (("mnist", "paper"), ("mnist", "standard"), ("digits", "paper"), ("digits", "standard"))
 """Sources and suites of MorphoMNIST that stand beside the published table."""
-CARDS = ("morphomnist", "celeba-simple", "celeba-complex", "adni", "adni-192", "ellipse")
+CARDS = ("morphomnist", "celeba-simple", "celeba-complex", "adni", "adni-192", "ellipse", "ellipse-point")
 SHEETS = {"celeba-simple": "portraits", "celeba-complex": "portraits", "adni": "phantom"}
 """Datasets whose samples are drawn for the documentation: card -> source."""
 GRIDS = {"adni": ("hvae", {"ventricular_volume": "90"}), "celeba-complex": ("hvae", {"male": "1", "young": "0"})}
@@ -351,14 +351,6 @@ def inversion_page() -> str:
     )
 
 
-def guidance_page() -> str:
-    """What guidance does to what an intervention reaches, and to who is recognised."""
-    from guidance import IMAGES, SHOWN
-
-    rows = json.loads((DOCS / "guidance.json").read_text("utf-8"))
-    return render("guidance", rows=rows, images=IMAGES, names=list(SHOWN), show=lambda number: f"{number:.2f}")
-
-
 def answering_page() -> str:
     """What ways of answering do to trained models."""
     from answering import IMAGES
@@ -410,7 +402,6 @@ def pages() -> dict[Path, str]:
         ),
         DOCS / "inversion.md": inversion_page(),
         DOCS / "answering.md": answering_page(),
-        DOCS / "guidance.md": guidance_page(),
         DOCS / "intervals.md": render("intervals", it=json.loads((DOCS / "coverage.json").read_text("utf-8"))),
         DOCS / "results.md": render("results", model=SHOWN, record=record, table=as_text(record, True)),
         DOCS / "comparison.md": comparison(),

@@ -51,10 +51,10 @@ class VariableEntry(Declaration):
             raise ValueError(f"a {self.kind} variable needs the key {needed!r}.")
         if self.components and self.kind != "vector":
             raise ValueError(f"components belong to a vector; this variable is {self.kind}.")
-        if self.kind == "vector" and (self.range or self.periodic):
-            raise ValueError("a vector has the ranges of its components, and none of them is periodic.")
         if self.kind == "vector" and self.intervenable:
             raise ValueError("a vector cannot be set yet; say intervenable: false, or declare its numbers one by one.")
+        if self.kind == "vector" and (self.range or self.periodic):
+            raise ValueError("a vector has the ranges of its components, and none of them is periodic.")
         if self.shape is not None:
             _require_picture(self.shape)
         return self

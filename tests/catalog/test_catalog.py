@@ -126,6 +126,16 @@ def card_text():
             "    kind: vector\n    components: {a: [0, 1]}\n",
             "a vector cannot be set yet; say intervenable: false",
         ),
+        (
+            "    kind: continuous\n",
+            "    kind: vector\n    components: {a: [0, 1]}\n    intervenable: false\n",
+            "a vector has the ranges of its components, and none of them is periodic",
+        ),
+        (
+            "    kind: continuous\n",
+            "    kind: continuous\n    components: {a: [0, 1]}\n",
+            "components belong to a vector; this variable is continuous",
+        ),
         ("    kind: categorical", "    kind: categoric", "variables.digit.kind"),
         ("reader: morphomnist", "reader: [morphomnist", "is not valid YAML at line"),
         ("    range: [0.5, 7.0]\n", "    range: [0.5, .inf]\n", "should be a finite number (got inf)"),
