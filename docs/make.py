@@ -74,7 +74,10 @@ COMPARED = (("mnist", "paper"), ("mnist", "standard"), ("digits", "paper"), ("di
 CARDS = ("morphomnist", "celeba-simple", "celeba-complex", "adni", "adni-192", "ellipse", "ellipse-point")
 SHEETS = {"celeba-simple": "portraits", "celeba-complex": "portraits", "adni": "phantom"}
 """Datasets whose samples are drawn for the documentation: card -> source."""
-GRIDS = {"adni": ("hvae", {"ventricular_volume": "90"}), "celeba-complex": ("hvae", {"male": "1", "young": "0"})}
+GRIDS = {
+    "adni": ("flow-matching", {"ventricular_volume": "90"}),
+    "celeba-complex": ("hvae", {"male": "1", "young": "0"}),
+}
 """card -> the model and the intervention of a grid of answers."""
 AGREEMENT, EXACT_AGREEMENT = 0.8, 0.6
 """Kendall's tau that the estimate should reach over all rows, and among those that lose nothing."""
@@ -334,7 +337,6 @@ def inversion_page() -> str:
 
     return render(
         "inversion",
-        transport=json.loads((DOCS / "transport.json").read_text("utf-8")),
         points=f"{POINTS:,}",
         rows=[
             {
