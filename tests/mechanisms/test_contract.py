@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Ordinal
+from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Ordinal, Vector
 from counterbench.contracts.base import NotAskedError
 from counterbench.contracts.mechanisms import CHECKS, FAMILY_CHECKS, MechanismCase
 from counterbench.plugins import registry
@@ -14,6 +14,7 @@ VARIABLES = {
     "binary": Binary("v"),
     "categorical": Categorical("v", ("a", "b", "c", "d")),
     "ordinal": Ordinal("v", ("a", "b", "c")),
+    "vector": Vector("v", (Continuous("x", -3, 5), Continuous("y", 0, 2))),
     "image": Image("v", 1, 16, 16),
 }
 LEVELS = {"levels": [[1, 1, 8], [4, 2, 8], [16, 1, 4]], "latent": 2}
@@ -69,6 +70,8 @@ def natural(variable, count=COUNT):
     generator = torch.Generator().manual_seed(3)
     if variable.kind == "continuous":
         return variable.low + (variable.high - variable.low) * (0.2 + 0.6 * torch.rand(count, generator=generator))
+    if variable.kind == "vector":
+        return torch.stack([natural(part, count) for part in variable.components], 1)
     if variable.kind == "image":
         return 255 * torch.rand(count, *variable.shape, generator=generator)
     return torch.randint(variable.cardinality, (count,), generator=generator)
