@@ -45,7 +45,7 @@ class SeveralDraws(SampleMetric):
         ... )
         >>> metric.update(answer)
         >>> {column.cell.quantity: round(column.point(), 2) for column in metric.compute()}
-        {'spread': 2.0, 'energy_score': 0.0, 'coverage': 3.0}
+        {'spread': 2.83, 'energy_score': 0.0, 'coverage': 3.0}
     """
 
     title = "Several draws"
