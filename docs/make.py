@@ -379,7 +379,7 @@ def effects() -> list[list[str]]:
     rows = []
     for cause in ("thickness", "intensity", "digit"):
         for metric, quantity, measured in (("truth", "truth_skill", ""), ("effectiveness", "skill", cause)):
-            keys = [key for key in sides[0] if (key[0], key[1], key[2], key[3]) == (metric, quantity, cause, measured)]
+            keys = [key for key in sides[0] if key[:4] == (metric, quantity, cause, measured)]
             cells = [f"{show(side[key].value)} {interval(side[key])}" for key in keys for side in sides]
             if cells:
                 rows.append([f"do({cause})", quantity.replace("_", " "), *cells])

@@ -19,7 +19,7 @@ from counterbench.evaluation.exam import Exam
 from counterbench.evaluation.taking import AGAIN, OUTSIDE, REACH, SHOWN, WANTED, Taking, widest
 from counterbench.metrics.answers import Answers, Batch, NoiseSample
 from counterbench.models.cost import counted_passes, peak_memory
-from counterbench.models.model import Answer, Contestant, HasNoise, checked_answer, shown_to
+from counterbench.models.model import Answer, Contestant, HasNoise, Model, checked_answer, shown_to
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plans.question import ALONE, Question, words_of
 
@@ -133,16 +133,26 @@ class Asking:
                 noise = SampleNoise(self.exam.seed, question.streams())
                 costed = self.taking.networks if question.kind == "single" else []  # only their cost is judged
                 with counted_passes(costed, given.count) as passes:
-                    if abduction is not None and isinstance(model, StructuralCausalModel):
-                        answer = model.generate(abduction.noise, question.held)
-                        values = checked_answer(answer, variables, question.held, given.count)
-                    else:
-                        values = models.ask(model, given, question.held, noise=noise, variables=variables)
+                    values = self._answered(model, question, given, abduction.noise if abduction else None, noise)
                 before = abduction.passes if abduction else None
                 self.passes = passes.mean if before is None or passes.mean is None else passes.mean + before
         self._note_reach(values)
         self._keep(question, values)
         return values
+
+    def _answered(
+        self,
+        model: Model,
+        question: Question,
+        given: Samples,
+        abducted: Mapping[str, dict[str, Tensor]] | None,
+        streams: SampleNoise,
+    ) -> Answer:
+        """One answer of a model that is asked: from noise that was abducted, or with streams of chance of its own."""
+        variables = self.exam.dataset.variables
+        if abducted is None or not isinstance(model, StructuralCausalModel):
+            return models.ask(model, given, question.held, noise=streams, variables=variables)
+        return checked_answer(model.generate(abducted, question.held), variables, question.held, given.count)
 
     def _keep(self, question: Question, values: Mapping[str, Tensor]) -> None:
         """Keep what is asked again when all has been asked."""
@@ -215,15 +225,16 @@ class Asking:
         """Another draw of an answer: abduction and prediction with the chance of that draw, the same in all questions about a row."""
         contestant = self.taking.contestant
         assert contestant is not None
-        model, variables, given = contestant.model, self.exam.dataset.variables, self.shared.factual
+        model, given = contestant.model, self.shared.factual
         streams = self._streams(f"draw {number}")
         with self.shared.shared.timed("model"):
-            if self._abduction is None or not isinstance(model, StructuralCausalModel):
-                return models.ask(model, given, question.held, noise=streams, variables=variables)
-            if number not in self._abducted:
+            if (
+                self._abduction is not None
+                and isinstance(model, StructuralCausalModel)
+                and number not in self._abducted
+            ):
                 self._abducted[number] = model.abduct(shown_to(model, given), streams)
-            answer = model.generate(self._abducted[number], question.held)
-            return checked_answer(answer, variables, question.held, given.count)
+            return self._answered(model, question, given, self._abducted.get(number), streams)
 
     def _note_reach(self, answer: Answer) -> None:
         if answer.ends is None or answer.outside is None:

@@ -277,11 +277,8 @@ def _drawn_noise(contestant: Contestant | None) -> dict[str, Tensor]:
 
 def draws_option() -> tuple[str, str]:
     """The metric that judges several draws of an answer, and its option that says how many."""
-    return next(
-        (name, family.draws_option)
-        for name, family in ((name, registry.metrics.get(name)) for name in registry.metrics.builtins())
-        if family.draws_option
-    )
+    families = {name: registry.metrics.get(name) for name in registry.metrics.builtins()}
+    return next((name, family.draws_option) for name, family in families.items() if family.draws_option)
 
 
 def prepare(

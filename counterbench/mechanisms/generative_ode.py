@@ -234,9 +234,7 @@ class GenerativeODE(Mechanism):
 
     def _decoded(self, value: Tensor) -> Tensor:
         """Encoded quantities as natural ones, (N, size) both."""
-        return torch.cat(
-            [part.decode(value[:, at, None])[:, None] for at, part in enumerate(_quantities(self.variable))], 1
-        )
+        return self.variable.decode(value).reshape(len(value), -1)
 
     def standardised(self, value: Tensor) -> Tensor:
         """Encoded values (N, ...) on the scale of the noise; images already are."""
@@ -249,8 +247,8 @@ class GenerativeODE(Mechanism):
         moved = state * self.spread + self.mean
         if not self.logarithm:
             return moved
-        parts = enumerate(_quantities(self.variable))
-        return torch.cat([part.encode(moved[:, at].exp(), moved.dtype) for at, part in parts], 1)
+        natural = moved.exp()
+        return self.variable.encode(natural if isinstance(self.variable, Vector) else natural[:, 0], moved.dtype)
 
     def abduct(self, value: Tensor, parents: Parents, generator: Generator = None) -> Noise:
         semantic, _ = self._inferred(value, parents, generator)

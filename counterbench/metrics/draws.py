@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -80,14 +82,10 @@ class SeveralDraws(SampleMetric):
         super().__init__(setting)
 
     def make_cells(self) -> list[Cell]:
-        cells = [
-            Cell("spread", "grey levels", "zero", name, role="diagnosis", bounds=GREY, of_identity=0.0, of_truth=0.0)
-            for name in self.setting.intervenable
-        ]
+        cells = [self._cell("spread", name) for name in self.setting.intervenable]
         for name in self.setting.with_truth:
-            cells.append(Cell("energy_score", "grey levels", "lower", name, bounds=GREY, of_truth=0.0))
-            cells.append(self._coverage(name))
-            cells += [self._coverage(name, judged) for judged in self._quantities()]
+            cells += [self._cell("energy_score", name), self._cell("coverage", name)]
+            cells += [self._cell("coverage", name, judged) for judged in self._quantities()]
         return cells
 
     def _quantities(self) -> list[str]:
@@ -95,15 +93,14 @@ class SeveralDraws(SampleMetric):
         judged = {name: self.setting.variables[name] for name in self.setting.judged}
         return [name for name, kind in judged.items() if isinstance(kind, Continuous) and not kind.periodic]
 
-    def _coverage(self, intervened: str, measured: str = "") -> Cell:
+    def _cell(self, quantity: str, intervened: str, measured: str = "") -> Cell:
+        if quantity == "coverage":
+            role: Literal["headline", "detail"] = "detail" if measured else "headline"
+            return Cell(quantity, "of what is due", "one", intervened, measured, role=role, bounds=(0.0, 1 / self.due))
+        if quantity == "energy_score":
+            return Cell(quantity, "grey levels", "lower", intervened, bounds=GREY, of_truth=0.0)
         return Cell(
-            "coverage",
-            "of what is due",
-            "one",
-            intervened,
-            measured,
-            role="detail" if measured else "headline",
-            bounds=(0.0, 1 / self.due),
+            quantity, "grey levels", "zero", intervened, role="diagnosis", bounds=GREY, of_identity=0.0, of_truth=0.0
         )
 
     def update(self, answers: Answers) -> None:
@@ -156,13 +153,6 @@ class SeveralDraws(SampleMetric):
             same = bool(views) and same_images(image, views[0].images)
             views.append(views[0] if same else answers.batch.look_at(image))
         return views
-
-    def _cell(self, quantity: str, intervened: str, measured: str = "") -> Cell:
-        return next(
-            cell
-            for cell in self.cells
-            if (cell.quantity, cell.intervened, cell.measured) == (quantity, intervened, measured)
-        )
 
     def _covered(self, draws: Tensor, truth: Tensor) -> Tensor:
         """(N, K, D), (N, D) -> (N, D): 1 / due where the truth lies between the draws, else 0; of ties, the mean over all orders."""

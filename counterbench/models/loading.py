@@ -22,7 +22,6 @@ from counterbench.models.model import Contestant, DeclaresPixelNoise, Fingerprin
 from counterbench.models.reachable import modules_of, state_hash
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins import registry
-from counterbench.runtime import progress
 from counterbench.storage.weights import load_weights
 
 
@@ -49,8 +48,7 @@ def find_recipe(name: str, dataset: str) -> tuple[Recipe, Path]:
         return recipe, path
     known = recipe_paths(dataset)
     if (dataset, name) not in known and (dataset, name) in RENAMED:
-        progress.say(f"The model {name!r} is now called {RENAMED[dataset, name]!r}; the old name still works.")
-        name = RENAMED[dataset, name]
+        name = registry.new_name("model", name, RENAMED[dataset, name])
     if (dataset, name) not in known and name in (*baselines.BASELINES, *registry.models.names()):
         raise ConfigError(f"{name} has no recipe, so there is nothing to train; evaluate it as it is.")
     if (dataset, name) not in known:

@@ -139,8 +139,7 @@ class Registry(Generic[T]):
             UnknownNameError: with the closest match and the list. ConfigError: for a plug-in that cannot be imported.
         """
         if name in self.renamed and name not in {*self._loaded, *self._plugins}:
-            progress.say(f"The {self.kind} {name!r} is now called {self.renamed[name]!r}; the old name still works.")
-            name = self.renamed[name]
+            name = new_name(self.kind, name, self.renamed[name])
         if name not in self._loaded:
             if name in self._builtins:
                 importlib.import_module(self._builtins[name])
@@ -177,6 +176,16 @@ def _importing(what: str) -> Iterator[None]:
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise ConfigError(f"{what}: importing it failed with {reason}") from error
+
+
+def new_name(kind: str, old: str, new: str) -> str:
+    """What was once called `old`; the reader is told that it has another name now.
+
+    Args:
+        kind: the singular, as it appears in messages ("mechanism").
+    """
+    progress.say(f"The {kind} {old!r} is now called {new!r}; the old name still works.")
+    return new
 
 
 mechanisms: Registry[type[Mechanism]] = Registry(
