@@ -23,6 +23,8 @@ from counterbench.models.model import Answer, Contestant, HasNoise, Model, check
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plans.question import ALONE, Question, words_of
 
+_ROUNDING = 1e-6
+"""Of single precision, as a share of a quantity: some steps of its last digit."""
 _THREE_STEPS = StructuralCausalModel.counterfactual
 
 
@@ -128,6 +130,8 @@ class Asking:
         with self.shared.shared.timed("model"):
             if contestant.looked_up and isinstance(model, AnswersByQuestion):
                 values = checked_answer(model.answer_question(question, given), variables, question.held, given.count)
+            elif (known := self._returned(question)) is not None:
+                values = known
             else:
                 abduction = self._abduction if question.follows is None else None
                 noise = SampleNoise(self.exam.seed, question.streams())
@@ -139,6 +143,14 @@ class Asking:
         self._note_reach(values)
         self._keep(question, values)
         return values
+
+    def _returned(self, question: Question) -> Answer | None:
+        """The answer to the null intervention before this one, where it returned what it was asked about: this question is that one again."""
+        before = question.follows
+        if question.kind != "null" or before is None:
+            return None
+        answer, given = self.answers[before.name], self._given(before)
+        return answer if isinstance(answer, Answer) and _equal(answer, given, self.shared.image) else None
 
     def _answered(
         self,
@@ -285,6 +297,16 @@ class Asking:
         for part, value in parts.items():
             key, new = f"shown/{name}/{part}", value[few].clone()
             self.taken[key] = torch.cat([self.taken[key], new]) if key in self.taken else new
+
+
+def _equal(answer: Mapping[str, Tensor], given: Mapping[str, Tensor], image: str) -> bool:
+    """Whether an answer is what was asked about: images to the last bit, quantities up to their rounding."""
+    return all(
+        torch.equal(value, given[name].to(value))
+        if name == image
+        else torch.allclose(value, given[name].to(value), rtol=_ROUNDING, atol=_ROUNDING)
+        for name, value in answer.items()
+    )
 
 
 def _flat(noise: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:

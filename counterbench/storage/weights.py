@@ -3,32 +3,69 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import nn
+from torch import Tensor, nn
 
 from counterbench.errors import CheckpointError, short
 from counterbench.storage.files import atomic, sha256_of_file
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_SCALE = "::scale"
+"""How the name of the steps ends, (rows,), beside a tensor of 8-bit numbers: weight = number x the step of its row."""
+_MANY, _LARGEST = 1024, 127
+"""Numbers from which on a tensor is worth 8 bits; the greatest of them."""
 
 
-def save_weights(module: nn.Module, path: Path, *, half: bool = False) -> str:
+def save_weights(module: nn.Module, path: Path, *, bits: Literal[8, 16, 32] = 32) -> str:
     """Write a module's state atomically; returns the file's SHA-256.
 
     Args:
         module: whose state.
         path: of the file.
-        half: round floating-point numbers to half precision, for half the size; they are read as what the module computes in.
+        bits: of a floating-point number. 32 keeps what the module computes in; 16 rounds to half precision; 8 rounds every tensor of at
+            least 1024 numbers and two dimensions to whole steps, 127 of them to the largest weight of each row (output channel), and
+            the others to half precision. They are read as what the module computes in.
     """
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
-    if half:
-        state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+    if bits != 32:
+        state = _rounded(state, bits)
     with atomic(path) as temporary:
         temporary.write_bytes(save(state))  # its own writer reports a full disk as something else
     return sha256_of_file(path)
+
+
+def _rounded(state: dict[str, Tensor], bits: int) -> dict[str, Tensor]:
+    rounded = {}
+    for name, value in state.items():
+        if not value.is_floating_point():
+            rounded[name] = value
+        elif bits == 8 and value.ndim > 1 and value.numel() >= _MANY:
+            steps = value.flatten(1).abs().amax(1).float().clamp(min=1e-12) / _LARGEST
+            rounded[name] = (value / _by_row(steps, value)).round().to(torch.int8)
+            rounded[name + _SCALE] = steps
+        else:
+            rounded[name] = value.half()
+    return rounded
+
+
+def _unrounded(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """8-bit numbers and their steps as weights; anything else as it is."""
+    steps = {name: state[name + _SCALE] for name in state if name + _SCALE in state}
+    return {
+        name: value.float() * _by_row(steps[name], value)
+        if name in steps and steps[name].shape == value.shape[:1]
+        else value
+        for name, value in state.items()
+        if name.removesuffix(_SCALE) not in steps or name in steps
+    }
+
+
+def _by_row(steps: Tensor, value: Tensor) -> Tensor:
+    return steps.view(-1, *[1] * (value.ndim - 1))
 
 
 def load_weights(module: nn.Module, path: Path, *, sha256: str | None = None) -> str:
@@ -50,7 +87,7 @@ def load_weights(module: nn.Module, path: Path, *, sha256: str | None = None) ->
             f"{path} has SHA-256 {digest[:12]}..., expected {sha256[:12]}...: it was altered or cut short; fetch it again."
         )
     try:
-        state = load(path.read_bytes())
+        state = _unrounded(load(path.read_bytes()))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path} is not an intact safetensors file ({error}); it may be truncated, fetch it again."
@@ -64,7 +101,7 @@ def load_weights(module: nn.Module, path: Path, *, sha256: str | None = None) ->
     return digest
 
 
-def _compare(path: Path, state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+def _compare(path: Path, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     if missing or extra:
         parts = [f"lacks {name!r}" for name in missing[:1]] + [f"has an unknown {short(name)}" for name in extra[:1]]

@@ -342,3 +342,20 @@ def test_the_cost_of_an_answer_has_its_abduction(toy, monkeypatch):
     }
     assert evaluations
     assert all(value == [5] for value in evaluations.values())
+
+
+
+@pytest.mark.parametrize(("keep", "nulls"), [(1.0, 1), (0.5, 6)])
+def test_a_null_intervention_that_returned_its_input_is_not_asked_again(toy, exam, keep, nulls):
+    """The next one would be the same question. Of a model that halves the noise, six are asked: then there is less than half a grey level left."""
+    scm, seen = toy.exact_scm(keep=keep), []
+
+    class Counting(StructuralCausalModel):
+        def abduct(self, values, generator=None):
+            seen.append(len(values["image"]))
+            return super().abduct(values, generator)
+
+    evaluation.evaluate(Contestant("m", Counting(scm.graph, scm.mechanisms.values())), exam)
+    everyone = len(exam.plan.index)  # a few of them are asked again afterwards
+    follow = sum(question.follows is not None and question.kind != "null" for question in exam.plan.questions)
+    assert seen.count(everyone) == nulls + follow

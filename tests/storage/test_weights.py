@@ -1,6 +1,6 @@
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from counterbench.errors import CheckpointError
@@ -101,3 +101,31 @@ def test_a_manifest_whose_curves_are_none_tells_no_seconds(curves):
 
     assert loading._provenance({"source": "s", "curves": curves})["seconds"] is None
     assert loading._provenance({"curves": {"t": {"seconds": 1.24}, "u": {"seconds": 2}}})["seconds"] == 3.2
+
+
+@pytest.mark.parametrize(("bits", "size", "off"), [(16, 0.5, 5e-4), (8, 0.27, 4e-3)])
+def test_fewer_bits_are_smaller_and_nearly_the_same(tmp_path, bits, size, off):
+    module = nn.Sequential(nn.Conv2d(16, 32, 3), nn.Linear(64, 64), nn.LayerNorm(64))
+    with torch.no_grad():
+        module[0].weight[3] *= 1000  # a loud channel does not cost the others their digits
+    whole, small = tmp_path / "w.safetensors", tmp_path / "s.safetensors"
+    save_weights(module, whole)
+    sha256 = save_weights(module, small, bits=bits)
+    other = nn.Sequential(nn.Conv2d(16, 32, 3), nn.Linear(64, 64), nn.LayerNorm(64))
+    assert load_weights(other, small, sha256=sha256) == sha256
+    assert small.stat().st_size < size * whole.stat().st_size + 1000
+    for name, value in module.state_dict().items():
+        got, rows = other.state_dict()[name], value.view(len(value), -1)
+        largest = rows.abs().amax(1)
+        assert got.dtype == value.dtype
+        assert ((got.view_as(rows) - rows).abs().amax(1) <= off * largest).all()
+    assert save_weights(other, tmp_path / "again.safetensors", bits=bits) == sha256  # what is rounded stays as it is
+
+
+def test_eight_bits_want_one_step_a_row(tmp_path):
+    path, module = tmp_path / "w.safetensors", nn.Linear(64, 64)
+    save_weights(module, path, bits=8)
+    state = load_file(path)
+    save_file({**state, "weight::scale": torch.ones(3)}, path)
+    with pytest.raises(CheckpointError, match="'weight' holds int8, expected float32"):
+        load_weights(module, path)
