@@ -337,6 +337,7 @@ def inversion_page() -> str:
 
     return render(
         "inversion",
+        transport=json.loads((DOCS / "transport.json").read_text("utf-8")),
         points=f"{POINTS:,}",
         rows=[
             {
@@ -351,6 +352,14 @@ def inversion_page() -> str:
             if exact
         ],
     )
+
+
+def guidance_page() -> str:
+    """What guidance does to what an intervention reaches, and to who is recognised."""
+    from guidance import IMAGES, SHOWN
+
+    rows = json.loads((DOCS / "guidance.json").read_text("utf-8"))
+    return render("guidance", rows=rows, images=IMAGES, names=list(SHOWN), show=lambda number: f"{number:.2f}")
 
 
 def answering_page() -> str:
@@ -404,6 +413,7 @@ def pages() -> dict[Path, str]:
         ),
         DOCS / "inversion.md": inversion_page(),
         DOCS / "answering.md": answering_page(),
+        DOCS / "guidance.md": guidance_page(),
         DOCS / "intervals.md": render("intervals", it=json.loads((DOCS / "coverage.json").read_text("utf-8"))),
         DOCS / "results.md": render("results", model=SHOWN, record=record, table=as_text(record, True)),
         DOCS / "comparison.md": comparison(),
