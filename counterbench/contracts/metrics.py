@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +89,7 @@ def check(name: str, dataset: Dataset) -> Iterator[Finding]:
 
 
 def is_a_metric(family: type[Metric]) -> None:
-    """is a torchmetrics metric that knows its setting."""
+    """is a subclass of Metric, and so knows its setting."""
     require(
         isinstance(family, type) and issubclass(family, Metric),
         "make it a subclass of counterbench.metrics.base.SampleMetric (or Metric)",
@@ -161,9 +160,7 @@ def reset_forgets(case: MetricCase) -> None:
     _cells(case)
     metric = case.metric
     metric.reset()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # torchmetrics warns of a compute without update, which this is
-        require(metric.compute() == [], "an empty metric must compute an empty list")
+    require(metric.compute() == [], "an empty metric must compute an empty list")
 
 
 def survives_the_disk(case: MetricCase) -> None:

@@ -17,12 +17,15 @@ from counterbench.metrics.base import Column, Metric
 from counterbench.models.model import Contestant
 from counterbench.models.reachable import modules_of
 from counterbench.plans.question import Question
-from counterbench.runtime.versions import source_hash, versions
+from counterbench.plugins import registry
+from counterbench.runtime.code import code_hash
+from counterbench.runtime.versions import versions
 
 if TYPE_CHECKING:
     from counterbench.evaluation.kept_answers import Keeping
 
 REAL = "real"
+_ASKING = "counterbench.evaluation.session"
 REACH = "reach"
 """State in a chunk: how far the pixels of answers reach."""
 OUTSIDE = "outside"
@@ -103,7 +106,7 @@ class Taking:
                 }
                 if stored:
                     metric.restore(stored)
-        found = [column for metric in self.metrics if metric.update_called for column in metric.compute()]
+        found = [column for metric in self.metrics if not metric.empty for column in metric.compute()]
         for metric in self.metrics:
             metric.reset()
         return found
@@ -174,7 +177,19 @@ def key_of(exam: Exam, contestant: Contestant | None) -> str:
     """Hash of everything that decides what a row's chunks hold."""
     inputs = exam.inputs(contestant or Contestant(REAL, None))  # type: ignore[arg-type]
     made_by = sorted(versions().items())
-    return hashlib.sha256(f"{inputs.hash} {exam.device} {source_hash()} {made_by}".encode()).hexdigest()
+    code = code_hash(_modules(exam, contestant))
+    return hashlib.sha256(f"{inputs.hash} {exam.device} {code} {made_by}".encode()).hexdigest()
+
+
+def _modules(exam: Exam, contestant: Contestant | None) -> set[str]:
+    """Where the code lies that decides a row: of asking, of what an exam is made of, and of the model. What they import is behind them."""
+    parts: list[object] = [exam.dataset, *exam.spaces.loaded.values()]
+    parts += [judge for panel in exam.panels.values() for judge in panel.members]
+    if contestant is not None:
+        parts.append(contestant.model)
+        parts += [part for network in modules_of(contestant.model) for part in network.modules()]
+    kinds = {type(part) for part in parts} | {registry.metrics.get(name) for name in exam.metrics}
+    return {_ASKING, *(base.__module__ for kind in kinds for base in kind.__mro__)}
 
 
 def widest(ends: Sequence[Tensor]) -> Tensor:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric as TorchMetric
 
 from counterbench.causal.graph import CausalGraph
 from counterbench.causal.variables import Variable
@@ -163,10 +162,10 @@ class Column:
         return f"Column({self.metric}, {self.cell}, n={len(self.index)})"
 
 
-class Metric(TorchMetric):
-    """Base of all metrics: a torchmetrics metric with `update` (one batch of answers), `compute` (all columns) and `reset`.
+class Metric(ABC):
+    """Base of all metrics: `update` takes one batch of answers, `compute` gives all columns, `reset` forgets, as metrics of torchmetrics do.
 
-    Every state is a list of tensors that is concatenated across processes. Subclasses register with
+    Every state is a list of tensors, which :meth:`dump` and :meth:`restore` carry from one process to another. Subclasses register with
     `@registry.metrics.register()`; their keyword arguments after `setting` are the options of a suite.
 
     Args:
@@ -204,14 +203,10 @@ class Metric(TorchMetric):
     """Whether it watches a model at work, so that it has nothing to say of answers from files."""
     draws_option: ClassVar[str] = ""
     """Of a metric that judges several draws of an answer: its option that says how many."""
-    is_differentiable = False
-    higher_is_better = None
-    full_state_update = False
     states: ClassVar[tuple[str, ...]] = ()
     """Names of the states, for storing what was computed."""
 
-    def __init__(self, setting: Setting, **options: Any):
-        super().__init__(**options)
+    def __init__(self, setting: Setting):
         self.setting = setting
         self.name = type(self).__module__.rpartition(".")[2]
         self.skipped: dict[str, str] = {}
@@ -223,8 +218,17 @@ class Metric(TorchMetric):
             self.skipped[self.name] = "the card pins no judge for this source; `counterbench train-judges` makes some"
         else:
             self.cells = self.make_cells()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget every answer."""
         for state in self.states:
-            self.add_state(state, default=[], dist_reduce_fx="cat")
+            setattr(self, state, [])
+
+    @property
+    def empty(self) -> bool:
+        """Whether it has taken nothing yet."""
+        return all(len(getattr(self, state)) == 0 for state in self.states)
 
     @abstractmethod
     def make_cells(self) -> list[Cell]:
@@ -269,8 +273,6 @@ class Metric(TorchMetric):
         """Take what another copy of this metric has dumped, in addition to what is here."""
         for state, value in stored.items():
             getattr(self, state).append(value)
-        self._update_count += 1
-        self._computed = None
 
 
 class SampleMetric(Metric):
@@ -346,13 +348,11 @@ class DistanceMetric(SampleMetric):
         super().__init__(setting)
 
 
-def joined(state: list[Tensor] | Tensor) -> Tensor:
-    """A list state as one tensor (after a reduction across processes it is one already).
+def joined(state: list[Tensor]) -> Tensor:
+    """A list state as one tensor.
 
     Examples:
         >>> joined([torch.zeros(2), torch.ones(1)]).tolist()
         [0.0, 0.0, 1.0]
     """
-    if isinstance(state, Tensor):
-        return state
     return torch.cat(state) if state else torch.empty(0)

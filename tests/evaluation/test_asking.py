@@ -344,7 +344,6 @@ def test_the_cost_of_an_answer_has_its_abduction(toy, monkeypatch):
     assert all(value == [5] for value in evaluations.values())
 
 
-
 @pytest.mark.parametrize(("keep", "nulls"), [(1.0, 1), (0.5, 6)])
 def test_a_null_intervention_that_returned_its_input_is_not_asked_again(toy, exam, keep, nulls):
     """The next one would be the same question. Of a model that halves the noise, six are asked: then there is less than half a grey level left."""

@@ -21,6 +21,7 @@ from counterbench.evaluation import asking, session
 from counterbench.evaluation import taking as taking_module
 from counterbench.metrics.base import Cell, SampleMetric
 from counterbench.models.model import Contestant
+from counterbench.runtime import code
 
 TESTS = Path(__file__).parents[1]
 ALL = [
@@ -68,7 +69,7 @@ def exam(toy):
 
 
 class Counting:
-    """The toy's own model, counting, and failing where it is told to."""
+    """The toy's own model, counting, and failing where it is told to. Its answers drift, so that no null intervention returns its input."""
 
     def __init__(self, toy, fail_at=None, error=None, most=None):
         self.scm, self.asked, self.fail_at, self.error, self.most = toy.exact_scm(0.9), 0, fail_at, error, most
@@ -79,7 +80,8 @@ class Counting:
             raise self.error
         if self.most is not None and factual.count > self.most:
             raise torch.OutOfMemoryError("out of memory")
-        return self.scm.counterfactual(factual, interventions, generator)
+        answer = self.scm.counterfactual(factual, interventions, generator)
+        return {**answer, "image": answer["image"] + 1}
 
     def abduct(self, values, generator=None):
         return self.scm.abduct(values, generator)
@@ -130,8 +132,30 @@ def test_chunks_of_anything_else_are_not_taken(toy, exam, tmp_path, small_chunks
 
 def test_the_key_changes_with_the_code(exam, monkeypatch):
     before = taking_module.key_of(exam, None)
-    monkeypatch.setattr(taking_module, "source_hash", lambda: "other code")
+    monkeypatch.setattr(taking_module, "code_hash", lambda modules: "other code")
     assert taking_module.key_of(exam, None) != before
+
+
+def test_the_key_rests_on_the_code_that_decides_a_row(exam, toy, monkeypatch):
+    """Of the metrics, judges and networks that take part, and of nothing that only shows, trains or compares."""
+    asked = {}
+    monkeypatch.setattr(taking_module, "code_hash", lambda modules: asked.setdefault("modules", modules) and "")
+    taking_module.key_of(exam, Contestant("m", toy.exact_scm()))
+    behind = code._behind(frozenset(asked["modules"]))
+    assert {"counterbench.metrics.composition", "counterbench.evaluation.asking", "counterbench.models.scm"} <= behind
+    assert {f"counterbench.metrics.{name}" for name in ("cost", "rung2")} & behind == set()
+    folders = {name.split(".")[1] for name in behind if "." in name}
+    assert not folders & {
+        "api",
+        "cli",
+        "contracts",
+        "exchange",
+        "leaderboard",
+        "pictures",
+        "scaffold",
+        "training",
+        "verification",
+    }
 
 
 def test_baselines_are_examined_once_for_all_models(toy, exam, monkeypatch):
