@@ -1,0 +1,99 @@
+"""Sweeps: which models are trained and asked on which datasets, sources, suites and training seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from counterbench.catalog import section
+from counterbench.catalog.names import Name
+from counterbench.catalog.reading import Declaration, read
+
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+
+
+class SweepModel(Declaration):
+    """A model, or several that differ in options of its recipe."""
+
+    model: str
+    """A baseline, a recipe, a recipe file, or a folder of `train`."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Path in the recipe -> value, or list of values, each of which makes a model: `mechanisms.image.options.width: [64, 128]`."""
+
+
+class SweepDataset(Declaration):
+    """A dataset and its sources."""
+
+    dataset: str
+    """Name of a card, or a card file."""
+    sources: tuple[Name, ...] = ()
+    """Left out: the card's default."""
+
+
+class Budget(Declaration):
+    """What trainings and evaluations may cost; left out: what recipes and suites say."""
+
+    epochs: int | None = Field(None, ge=1)
+    """Of every stage, at most."""
+    samples: int | None = Field(None, ge=2)
+    """That models train on."""
+    limit: int | None = Field(None, ge=1)
+    """Test images that they are asked about."""
+
+
+class Sweep(Declaration):
+    """A matrix of trainings and evaluations: one YAML file."""
+
+    name: Name
+    title: str = ""
+    models: tuple[SweepModel, ...] = Field(min_length=1)
+    datasets: tuple[SweepDataset, ...] = Field(min_length=1)
+    suites: tuple[str, ...] = Field(("standard",), min_length=1)
+    seeds: tuple[Seed, ...] = ()
+    """Of trainings; left out: nothing is trained, and models answer with the weights that they come with."""
+    budget: Budget = Budget()
+    data_dir: str | None = None
+    """Folder of published data; left out: $COUNTERBENCH_DATA."""
+    device: str = "auto"
+    threads: int = Field(1, ge=1)
+    """Of the CPU, for every job, whoever runs it: so its numbers do not depend on how many run at once."""
+
+    @classmethod
+    def catalogue(cls, content: Mapping[str, Any]) -> Path:
+        return section("benchmarks") / "sweeps"
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _models_by_name(cls, given: Any) -> Any:
+        return _named(given, "model")
+
+    @field_validator("datasets", mode="before")
+    @classmethod
+    def _datasets_by_name(cls, given: Any) -> Any:
+        return _named(given, "dataset")
+
+    @field_validator("models", "datasets", "suites", "seeds")
+    @classmethod
+    def _each_once(cls, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        twice = [entry for number, entry in enumerate(given) if entry in given[:number]]
+        if twice:
+            raise ValueError(f"{twice[0]} is listed twice")
+        return given
+
+
+def _named(given: Any, key: str) -> Any:
+    if isinstance(given, (list, tuple)):
+        return tuple({key: entry} if isinstance(entry, str) else entry for entry in given)
+    return given
+
+
+def read_sweep(path: Path) -> Sweep:
+    """Read a sweep from a file.
+
+    Raises:
+        ConfigError: naming the file and the key that is wrong.
+    """
+    return read(path, Sweep)

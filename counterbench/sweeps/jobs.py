@@ -1,0 +1,269 @@
+"""From a sweep to its jobs: which commands there are, in which order, and where they write."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from counterbench.catalog.recipes import Recipe
+from counterbench.catalog.sweeps import Sweep, SweepModel
+from counterbench import models
+from counterbench.datasets import loading
+from counterbench.errors import ConfigError
+from counterbench.models.baselines import BASELINES
+from counterbench.models.loading import find_recipe
+from counterbench.plugins import registry
+from counterbench.storage.files import slug, write_text
+
+Kind = Literal["data", "baselines", "train", "evaluate"]
+KINDS: tuple[Kind, ...] = ("data", "baselines", "train", "evaluate")
+"""In the order of their numbers."""
+STAGES: tuple[tuple[Kind, ...], ...] = (("data",), ("baselines", "train"), ("evaluate",))
+"""Jobs of one stage may run at once; a stage needs what those before it have made."""
+_FIRST = "identity"
+"""The row that is evaluated first in every exam: with it all baselines are examined, once for all models."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command.
+
+    Args:
+        number: in the sweep, from 1.
+        kind: data (render or read it once), baselines (examine them once), train or evaluate.
+        name: which cell of the matrix it is.
+        words: of the command, after `counterbench`; folders are relative to that of the sweep.
+        output: the folder that it writes, relative to that of the sweep; "" for none.
+        needs: numbers of the jobs that must be done before.
+        threads: of the CPU.
+    """
+
+    number: int
+    kind: Kind
+    name: str
+    words: tuple[str, ...]
+    output: str = ""
+    needs: tuple[int, ...] = ()
+    threads: int = 1
+
+    @property
+    def key(self) -> str:
+        """What makes two jobs the same, whatever their numbers: the command. Files about a job are named after it."""
+        content = json.dumps([*self.words, self.threads])
+        return f"{self.kind}-{self.name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """One model of the matrix on one dataset: its name, the word for it on the command line, and whether there is anything to train."""
+
+    name: str
+    word: str
+    trainable: bool
+
+
+@dataclass
+class _Listing:
+    """Jobs as they are found, numbered in the end."""
+
+    sweep: Sweep
+    found: list[tuple[Kind, str, tuple[str, ...], str, tuple[str, ...]]] = field(default_factory=list)
+
+    def add(self, kind: Kind, name: str, words: Sequence[str], output: str = "", needs: Sequence[str] = ()) -> str:
+        """Keep a job; returns the word by which others need it."""
+        self.found.append((kind, name, tuple(words), output, tuple(needs)))
+        return f"{kind} {name}"
+
+    def jobs(self) -> list[Job]:
+        ordered = sorted(self.found, key=lambda entry: KINDS.index(entry[0]))
+        numbers = {f"{kind} {name}": number for number, (kind, name, *_) in enumerate(ordered, 1)}
+        return [
+            Job(number, kind, name, words, output, tuple(numbers[one] for one in needs), self.sweep.threads)
+            for number, (kind, name, words, output, needs) in enumerate(ordered, 1)
+        ]
+
+
+def expand(sweep: Sweep, folder: Path | None = None) -> list[Job]:
+    """All jobs of a sweep, always in the same order.
+
+    Args:
+        sweep: the matrix.
+        folder: of the sweep, where recipes with other options are written; None to write nothing.
+
+    Raises:
+        UnknownNameError: for a dataset or a model that is not there. ConfigError: for options that no recipe has.
+    """
+    listing = _Listing(sweep)
+    for dataset, source in _sources(sweep):
+        _list_dataset(listing, dataset, source, folder)
+    return listing.jobs()
+
+
+def _sources(sweep: Sweep) -> Iterator[tuple[str, str]]:
+    for entry in sweep.datasets:
+        card = loading.card(entry.dataset)
+        for source in entry.sources or (card.default_source,):
+            if source not in card.sources:
+                raise ConfigError(f"{entry.dataset} has no source {source!r}; choose from {', '.join(card.sources)}.")
+            yield entry.dataset, source
+
+
+def _list_dataset(listing: _Listing, dataset: str, source: str, folder: Path | None) -> None:
+    sweep = listing.sweep
+    place = ["--dataset", dataset, "--source", source]
+    if sweep.data_dir is not None:
+        place += ["--data-dir", sweep.data_dir]
+    where = f"{slug(Path(dataset).stem)}-{source}"
+    ready = listing.add("data", where, ["data", "prepare", *place])
+    variants = [variant for entry in sweep.models for variant in _variants(entry, dataset, folder)]
+    exams = {}
+    for suite in sweep.suites:
+        name = f"{_FIRST}-{where}-{slug(Path(suite).stem)}"
+        words = _evaluation(sweep, _FIRST, place, suite, name)
+        exams[suite] = listing.add("baselines", name, words, f"records/{name}", [ready])
+    for variant in variants:
+        if variant.name == _FIRST:
+            continue
+        trained = sweep.seeds if variant.trainable else ()
+        for seed in trained or (None,):
+            cell = f"{variant.name}-{where}" + ("" if seed is None else f"-seed{seed}")
+            word, needs = variant.word, []
+            if seed is not None:
+                word = f"trained/{cell}"
+                needs = [listing.add("train", cell, _training(sweep, variant, place, seed, word), word, [ready])]
+            for suite in sweep.suites:
+                name = f"{cell}-{slug(Path(suite).stem)}"
+                words = _evaluation(sweep, word, place, suite, name)
+                listing.add("evaluate", name, words, f"records/{name}", [*needs, exams[suite]])
+
+
+def _training(sweep: Sweep, variant: _Variant, place: list[str], seed: int, output: str) -> list[str]:
+    words = [
+        "train",
+        "--model",
+        variant.word,
+        *place,
+        "--seed",
+        str(seed),
+        "--output",
+        output,
+        "--device",
+        sweep.device,
+    ]
+    if sweep.budget.epochs is not None:
+        words += ["--epochs", str(sweep.budget.epochs)]
+    if sweep.budget.samples is not None:
+        words += ["--limit", str(sweep.budget.samples)]
+    return [*words, "--resume", "--quiet"]
+
+
+def _evaluation(sweep: Sweep, model: str, place: list[str], suite: str, name: str) -> list[str]:
+    words = [
+        "evaluate",
+        "--model",
+        model,
+        *place,
+        "--suite",
+        suite,
+        "--output",
+        f"records/{name}",
+        "--device",
+        sweep.device,
+    ]
+    if sweep.budget.limit is not None:
+        words += ["--limit", str(sweep.budget.limit)]
+    return [*words, "--quiet"]
+
+
+def _variants(entry: SweepModel, dataset: str, folder: Path | None) -> Iterator[_Variant]:
+    """The models that an entry stands for, on one dataset."""
+    listed = {path: value if isinstance(value, list) else [value] for path, value in entry.options.items()}
+    if entry.model in (*BASELINES, *registry.models.names()) or Path(entry.model).is_dir():
+        if listed:
+            raise ConfigError(f"{entry.model} has no recipe, so it takes no options in a sweep.")
+        yield _Variant(slug(Path(entry.model).name), entry.model, False)
+        return
+    recipe, path = find_recipe(entry.model, dataset)
+    if not listed:
+        yield _Variant(
+            slug(recipe.name), str(path.resolve()) if entry.model.endswith((".yaml", ".yml")) else recipe.name, True
+        )
+        return
+    for values in itertools.product(*listed.values()):
+        chosen = dict(zip(listed, values, strict=True))
+        content = with_options(recipe, chosen)
+        named = "-".join(f"{option.rpartition('.')[2]}-{value}" for option, value in chosen.items())
+        name = slug(f"{recipe.name}-{named}")
+        word = f"recipes/{name}-{slug(Path(dataset).stem)}.yaml"
+        _require_buildable(content, dataset)
+        if folder is not None:
+            _write_recipe(folder / word, {**content, "name": name})
+        yield _Variant(name, word, True)
+
+
+def with_options(recipe: Recipe, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe says, with some values changed.
+
+    Args:
+        recipe: as it is.
+        chosen: path -> value; steps of a path are keys, and positions in lists, from 0: `mechanisms.image.stages.0.fit.steps`.
+
+    Raises:
+        ConfigError: for a path that leads nowhere, or a value that no recipe may have.
+    """
+    content: dict[str, Any] = json.loads(json.dumps(recipe.content()))
+    content.setdefault("answer", None)
+    for path, value in chosen.items():
+        *way, last = path.split(".")
+        place: Any = content
+        for step in way:
+            place = _inside(place, step, path)
+        if isinstance(place, list):
+            _inside(place, last, path)
+            place[int(last)] = value
+        elif isinstance(place, dict) and (last in place or way[-1:] in (["options"], ["answer"])):
+            place[last] = value
+        else:
+            raise _nowhere(path, place)
+    try:
+        Recipe.model_validate(content)
+    except ValueError as error:
+        raise ConfigError(
+            f"With {', '.join(f'{path}: {value}' for path, value in chosen.items())} {recipe.name} is no recipe: {error}"
+        ) from error
+    return content
+
+
+def _require_buildable(content: dict[str, Any], dataset: str) -> None:
+    """Fail now rather than in every training: the mechanisms take these options."""
+    loaded = loading.load(dataset)
+    models.build(Recipe.model_validate(content), loaded.graph, loaded.variables)
+
+
+def _inside(place: Any, step: str, path: str) -> Any:
+    if isinstance(place, dict) and step in place:
+        return place[step]
+    if isinstance(place, list) and step.isdecimal() and int(step) < len(place):
+        return place[int(step)]
+    raise _nowhere(path, place)
+
+
+def _nowhere(path: str, place: Any) -> ConfigError:
+    there = list(place) if isinstance(place, dict) else range(len(place)) if isinstance(place, list) else []
+    return ConfigError(
+        f"The option {path!r} leads nowhere in the recipe; at its last known step there are: {', '.join(map(str, there)) or 'no further ones'}."
+    )
+
+
+def _write_recipe(path: Path, content: dict[str, Any]) -> None:
+    import yaml
+
+    text = yaml.safe_dump({key: value for key, value in content.items() if value is not None}, sort_keys=False)
+    if not path.exists() or path.read_text("utf-8") != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)

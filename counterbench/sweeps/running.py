@@ -1,0 +1,222 @@
+"""Running the jobs of a sweep: each as a process of its own, shared out by joblib's engines."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from filelock import FileLock, Timeout
+from joblib import Parallel, delayed, parallel_config
+
+from counterbench.errors import ConfigError, UnavailableError
+from counterbench.sweeps import state
+from counterbench.sweeps.jobs import STAGES, Job
+
+ENGINES = ("processes", "dask", "ray")
+_BUSY = 75
+"""Status of a job that somebody else works on: what the C library calls a temporary failure."""
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_INTERRUPTED = 130
+_COMMANDS: set[subprocess.Popen[bytes]] = set()
+_STOPPED = threading.Event()
+"""The commands that run now, in any thread of this process, and whether they have been told to end."""
+_GRACE = 60
+"""Seconds that a command gets to save what it has when it is told to end."""
+
+
+def run_job(job: Job, folder: Path) -> int:
+    """Run one job, if it is not done; returns the status of its command (0: it is done now).
+
+    Args:
+        job: which.
+        folder: of the sweep.
+    """
+    folder = folder.resolve()
+    lock = state.lock_of(job, folder)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            return _run_claimed(job, folder)
+    except Timeout:
+        return _BUSY
+
+
+def _run_claimed(job: Job, folder: Path) -> int:
+    if state.result_is_there(job, folder):
+        return 0
+    if state.claimed_elsewhere(job, folder):
+        return _BUSY
+    if _STOPPED.is_set():
+        return _INTERRUPTED
+    log = state.log_of(job, folder)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    state.begin(job, folder)
+    begun = time.monotonic()
+    with log.open("ab") as said:
+        said.write(f"$ counterbench {' '.join(job.words)}\n".encode())
+        said.flush()
+        status = _commanded(job, folder, said)
+    state.end(job, folder, status, time.monotonic() - begun)
+    return status
+
+
+def _commanded(job: Job, folder: Path, said: BinaryIO) -> int:
+    """Run the command of a job; a request to end reaches it through :func:`_stop` alone, once."""
+    command = [sys.executable, "-m", "counterbench", *job.words]
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=said,
+        stderr=said,
+        stdin=subprocess.DEVNULL,
+        env=_environment(job),
+        start_new_session=True,
+    )
+    _COMMANDS.add(process)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:  # a job that is run alone, in the main thread
+        _stop()
+        return _INTERRUPTED
+    finally:
+        _COMMANDS.discard(process)
+
+
+def _stop() -> None:
+    """Begin no further command, tell the running ones to end, and wait until they have saved what they had."""
+    _STOPPED.set()
+    running = list(_COMMANDS)
+    for process in running:
+        process.terminate()
+    for process in running:
+        try:
+            process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _environment(job: Job) -> dict[str, str]:
+    return {**os.environ, **dict.fromkeys(_THREADS, str(job.threads))}
+
+
+def run(
+    jobs: Sequence[Job],
+    folder: Path,
+    *,
+    at_once: int = 1,
+    engine: str = "processes",
+    address: str | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[Job]:
+    """Run all jobs that are not done, stage by stage; returns those that are not done in the end.
+
+    Args:
+        jobs: in the order of their numbers.
+        folder: of the sweep; every worker must see it under this path.
+        at_once: jobs at a time.
+        engine: processes of this machine, dask or ray.
+        address: of the scheduler of dask, or of the head of ray; None to start one here.
+        tell: receives a line about every job that ends.
+
+    Raises:
+        ConfigError: for an unknown engine. UnavailableError: for one whose package is not there.
+        KeyboardInterrupt: on Ctrl-C, when all commands have saved what they had.
+    """
+    _STOPPED.clear()
+    with _engine(engine, address, at_once), _stopping():
+        for stage in STAGES:
+            ready = [job for job in jobs if job.kind in stage and _has_needs(job, jobs, folder)]
+            made = Parallel(n_jobs=at_once, return_as="generator_unordered", pre_dispatch="all")(
+                delayed(_told)(job, folder) for job in ready
+            )
+            for number, status, seconds in made:
+                job = next(one for one in ready if one.number == number)
+                tell(_sentence(job, status, seconds, folder))
+    return [job for job in jobs if state.look(job, folder).state != "done"]
+
+
+@contextmanager
+def _stopping() -> Iterator[None]:
+    """Tell all commands to end where this process is told so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _stop()
+        raise
+
+
+def _told(job: Job, folder: Path) -> tuple[int, int, float]:
+    begun = time.monotonic()
+    status = run_job(job, folder)
+    return job.number, status, time.monotonic() - begun
+
+
+def _has_needs(job: Job, jobs: Sequence[Job], folder: Path) -> bool:
+    needed = [one for one in jobs if one.number in job.needs]
+    return all(state.look(one, folder).state == "done" for one in needed)
+
+
+def _sentence(job: Job, status: int, seconds: float, folder: Path) -> str:
+    if status == _BUSY:
+        return f"{job.number} {job.name}: another process works on it"
+    if status:
+        return f"{job.number} {job.name}: failed with status {status}; see {state.log_of(job, folder)}"
+    return f"{job.number} {job.name}: done, {seconds:.0f} s"
+
+
+def _engine(name: str, address: str | None, at_once: int) -> _Closing:
+    """The backend of joblib that runs jobs; each is a process already, so threads are enough to wait for those of this machine."""
+    if name not in ENGINES:
+        raise ConfigError(f"There is no engine {name!r}; choose from {', '.join(ENGINES)}.")
+    if name == "processes":
+        if address is not None:
+            raise ConfigError("--address is that of a scheduler; name its engine too: --engine dask or --engine ray.")
+        return _Closing(parallel_config(backend="threading", n_jobs=at_once), lambda: None)
+    return _dask(address, at_once) if name == "dask" else _ray(address, at_once)
+
+
+def _dask(address: str | None, at_once: int) -> _Closing:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UnavailableError(
+            "--engine dask needs the package distributed: pip install 'counterbench[dask]'"
+        ) from None
+    client = Client(address) if address else Client(n_workers=at_once, threads_per_worker=1, dashboard_address=None)
+    return _Closing(parallel_config(backend="dask", n_jobs=at_once, wait_for_workers_timeout=60), client.close)
+
+
+def _ray(address: str | None, at_once: int) -> _Closing:
+    try:
+        import ray
+        from ray.util.joblib import register_ray
+    except ImportError:
+        raise UnavailableError("--engine ray needs the package ray: pip install 'counterbench[ray]'") from None
+    ray.init(address=address, num_cpus=None if address else at_once, include_dashboard=False, ignore_reinit_error=True)
+    register_ray()
+    return _Closing(parallel_config(backend="ray", n_jobs=at_once), ray.shutdown)
+
+
+class _Closing(AbstractContextManager[object]):
+    """A backend, and what is to be closed after it."""
+
+    def __init__(self, backend: Any, close: Callable[[], object]):
+        self.backend, self.close = backend, close
+
+    def __enter__(self) -> object:
+        entered: object = self.backend.__enter__()
+        return entered
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self.backend.__exit__(*error)
+        finally:
+            self.close()
