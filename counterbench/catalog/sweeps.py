@@ -55,6 +55,8 @@ class Sweep(Declaration):
     seeds: tuple[Seed, ...] = ()
     """Of trainings; left out: nothing is trained, and models answer with the weights that they come with."""
     budget: Budget = Budget()
+    plugins: tuple[str, ...] = ()
+    """Modules or `.py` files, as `counterbench --plugin` takes them."""
     data_dir: str | None = None
     """Folder of published data; left out: $COUNTERBENCH_DATA."""
     device: str = "auto"

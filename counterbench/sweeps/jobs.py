@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from counterbench import models
 from counterbench.catalog.recipes import Recipe
 from counterbench.catalog.sweeps import Sweep, SweepModel
-from counterbench import models
 from counterbench.datasets import loading
 from counterbench.errors import ConfigError
 from counterbench.models.baselines import BASELINES
@@ -76,7 +76,8 @@ class _Listing:
 
     def add(self, kind: Kind, name: str, words: Sequence[str], output: str = "", needs: Sequence[str] = ()) -> str:
         """Keep a job; returns the word by which others need it."""
-        self.found.append((kind, name, tuple(words), output, tuple(needs)))
+        plugins = [word for plugin in self.sweep.plugins for word in ("--plugin", _located(plugin))]
+        self.found.append((kind, name, (*plugins, *words), output, tuple(needs)))
         return f"{kind} {name}"
 
     def jobs(self) -> list[Job]:
@@ -98,6 +99,8 @@ def expand(sweep: Sweep, folder: Path | None = None) -> list[Job]:
     Raises:
         UnknownNameError: for a dataset or a model that is not there. ConfigError: for options that no recipe has.
     """
+    for plugin in sweep.plugins:
+        registry.load_plugin(plugin)
     listing = _Listing(sweep)
     for dataset, source in _sources(sweep):
         _list_dataset(listing, dataset, source, folder)
@@ -115,9 +118,9 @@ def _sources(sweep: Sweep) -> Iterator[tuple[str, str]]:
 
 def _list_dataset(listing: _Listing, dataset: str, source: str, folder: Path | None) -> None:
     sweep = listing.sweep
-    place = ["--dataset", dataset, "--source", source]
+    place = ["--dataset", _located(dataset), "--source", source]
     if sweep.data_dir is not None:
-        place += ["--data-dir", sweep.data_dir]
+        place += ["--data-dir", str(Path(sweep.data_dir).expanduser().resolve())]
     where = f"{slug(Path(dataset).stem)}-{source}"
     ready = listing.add("data", where, ["data", "prepare", *place])
     variants = [variant for entry in sweep.models for variant in _variants(entry, dataset, folder)]
@@ -140,6 +143,11 @@ def _list_dataset(listing: _Listing, dataset: str, source: str, folder: Path | N
                 name = f"{cell}-{slug(Path(suite).stem)}"
                 words = _evaluation(sweep, word, place, suite, name)
                 listing.add("evaluate", name, words, f"records/{name}", [*needs, exams[suite]])
+
+
+def _located(name: str) -> str:
+    """A name as it is, and a file by its whole path: jobs run in the folder of the sweep."""
+    return str(Path(name).resolve()) if name.endswith((".yaml", ".yml", ".py")) else name
 
 
 def _training(sweep: Sweep, variant: _Variant, place: list[str], seed: int, output: str) -> list[str]:
@@ -183,16 +191,17 @@ def _evaluation(sweep: Sweep, model: str, place: list[str], suite: str, name: st
 def _variants(entry: SweepModel, dataset: str, folder: Path | None) -> Iterator[_Variant]:
     """The models that an entry stands for, on one dataset."""
     listed = {path: value if isinstance(value, list) else [value] for path, value in entry.options.items()}
-    if entry.model in (*BASELINES, *registry.models.names()) or Path(entry.model).is_dir():
+    trained = (Path(entry.model) / "manifest.json").is_file()
+    if entry.model in (*BASELINES, *registry.models.names()) or trained:
         if listed:
             raise ConfigError(f"{entry.model} has no recipe, so it takes no options in a sweep.")
-        yield _Variant(slug(Path(entry.model).name), entry.model, False)
-        return
-    recipe, path = find_recipe(entry.model, dataset)
-    if not listed:
         yield _Variant(
-            slug(recipe.name), str(path.resolve()) if entry.model.endswith((".yaml", ".yml")) else recipe.name, True
+            slug(Path(entry.model).name), str(Path(entry.model).resolve()) if trained else entry.model, False
         )
+        return
+    recipe, _ = find_recipe(entry.model, loading.card(dataset).name)
+    if not listed:
+        yield _Variant(slug(recipe.name), _located(entry.model), True)
         return
     for values in itertools.product(*listed.values()):
         chosen = dict(zip(listed, values, strict=True))

@@ -67,11 +67,15 @@ def _run_claimed(job: Job, folder: Path) -> int:
     return status
 
 
+def command_of(job: Job) -> list[str]:
+    """What is run for a job: this very installation."""
+    return [sys.executable, "-m", "counterbench", *job.words]
+
+
 def _commanded(job: Job, folder: Path, said: BinaryIO) -> int:
     """Run the command of a job; a request to end reaches it through :func:`_stop` alone, once."""
-    command = [sys.executable, "-m", "counterbench", *job.words]
     process = subprocess.Popen(
-        command,
+        command_of(job),
         cwd=folder,
         stdout=said,
         stderr=said,
@@ -80,6 +84,8 @@ def _commanded(job: Job, folder: Path, said: BinaryIO) -> int:
         start_new_session=True,
     )
     _COMMANDS.add(process)
+    if _STOPPED.is_set():  # since we last looked
+        process.terminate()
     try:
         return process.wait()
     except KeyboardInterrupt:  # a job that is run alone, in the main thread

@@ -1,0 +1,86 @@
+"""What a sweep expands to."""
+
+import pytest
+
+from counterbench.catalog.recipes import read_recipe
+from counterbench.catalog.sweeps import read_sweep
+from counterbench.cli import main
+from counterbench.errors import ConfigError, UnknownNameError
+from counterbench.sweeps.jobs import STAGES, expand
+
+
+def test_every_cell_is_there_once_in_an_order_that_can_be_run(written):
+    jobs = expand(read_sweep(written()))
+    assert [(job.number, job.kind, job.name) for job in jobs] == [
+        (1, "data", "ellipse-formula"),
+        (2, "baselines", "identity-ellipse-formula-mechanisms"),
+        (3, "train", "affine-ellipse-formula-seed0"),
+        (4, "train", "affine-ellipse-formula-seed1"),
+        (5, "evaluate", "affine-ellipse-formula-seed0-mechanisms"),
+        (6, "evaluate", "affine-ellipse-formula-seed1-mechanisms"),
+        (7, "evaluate", "truth-ellipse-formula-mechanisms"),
+    ]
+    assert [job.needs for job in jobs] == [(), (1,), (1,), (1,), (3, 2), (4, 2), (2,)]
+    stage = {kind: number for number, kinds in enumerate(STAGES) for kind in kinds}
+    assert all(stage[jobs[one - 1].kind] < stage[job.kind] for job in jobs for one in job.needs)
+    assert len({job.key for job in jobs}) == len({job.output for job in jobs if job.output}) + 1 == len(jobs)
+
+
+def test_the_same_file_gives_the_same_jobs_and_another_seed_keeps_them(written):
+    first, again = (expand(read_sweep(written())) for _ in range(2))
+    assert first == again
+    more = expand(read_sweep(written(seeds=[0, 1, 2], models=["spline", "affine", "truth"])))
+    assert {job.key for job in first} < {job.key for job in more}
+
+
+def test_without_seeds_nothing_is_trained(written):
+    assert [job.kind for job in expand(read_sweep(written(seeds=None)))] == [
+        "data",
+        "baselines",
+        "evaluate",
+        "evaluate",
+    ]
+
+
+def test_every_job_is_a_command_that_exists(written, tmp_path):
+    options = {"mechanisms.t.fit.learning_rate": [0.01, 0.02], "mechanisms.t.options.bins": 5}
+    for job in expand(read_sweep(written(models=["affine", {"model": "spline", "options": options}])), tmp_path):
+        name, *rest = job.words[2:] if job.words[0] == "--plugin" else job.words
+        command = main.commands[name]
+        if name == "data":
+            command, rest = command.commands[rest[0]], rest[1:]
+        command.make_context(name, list(rest))
+
+
+def test_options_make_recipes_of_their_own(written, tmp_path):
+    options = {"mechanisms.t.fit.learning_rate": [0.01, 0.02], "mechanisms.t.options.bins": 5}
+    jobs = expand(read_sweep(written(models=[{"model": "spline", "options": options}], seeds=[3])), tmp_path)
+    trained = [job for job in jobs if job.kind == "train"]
+    assert [job.name for job in trained] == [
+        f"spline-learning_rate-{rate}-bins-5-ellipse-formula-seed3" for rate in (0.01, 0.02)
+    ]
+    for job, rate in zip(trained, (0.01, 0.02), strict=True):
+        recipe = read_recipe(tmp_path / job.words[job.words.index("--model") + 1])
+        assert (recipe.mechanisms["t"].fit.learning_rate, recipe.mechanisms["t"].options["bins"]) == (rate, 5)
+        assert recipe.name in job.name
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"models": [{"model": "spline", "options": {"mechanisms.u.fit.epochs": 1}}]}, ConfigError, "leads nowhere .* z, t, "),
+        ({"models": [{"model": "spline", "options": {"mechanisms.t.options.bin": 1}}]}, ConfigError, "no option 'bin'. Did you mean 'bins'"),
+        ({"models": [{"model": "spline", "options": {"mechanisms.t.fit.epochs": 0}}]}, ConfigError, "epochs: 0 spline is no recipe"),
+        ({"models": [{"model": "truth", "options": {"a": 1}}]}, ConfigError, "truth has no recipe, so it takes no options"),
+        ({"models": ["splin"]}, UnknownNameError, "spline"),
+        ({"datasets": ["elipse"]}, UnknownNameError, "ellipse"),
+        ({"datasets": [{"dataset": "ellipse", "sources": ["mnist"]}]}, ConfigError, "no source 'mnist'; choose from formula"),
+        ({"seeds": [0, 0]}, ConfigError, "0 is listed twice"),
+        ({"seed": [0]}, ConfigError, "seed"),
+        ({"models": []}, ConfigError, "models"),
+        ({"name": "../up"}, ConfigError, "name"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_before_anything_runs(written, changes, error, words):
+    with pytest.raises(error, match=words):
+        expand(read_sweep(written(**changes)))

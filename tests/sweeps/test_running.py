@@ -1,0 +1,242 @@
+"""Jobs on engines: nothing is lost, nothing is done twice, and everybody who is told to end does."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from counterbench.catalog.sweeps import read_sweep
+from counterbench.sweeps import running, state, table
+from counterbench.sweeps.jobs import expand
+
+FAKE = """
+import pathlib, signal, sys, time
+output, seconds, status = pathlib.Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+def ended(*_):
+    raise SystemExit(130)
+signal.signal(signal.SIGTERM, ended)
+output.mkdir(parents=True, exist_ok=True)
+with open(output / "runs", "a") as runs:
+    runs.write("x")
+time.sleep(seconds)
+if status == 0:
+    (output / "manifest.json").write_text("{}")
+    (output / "record.json").write_text("{}")
+sys.exit(status)
+"""
+"""A command that notes that it ran, and leaves what commands leave."""
+
+
+@pytest.fixture
+def jobs(written):
+    return expand(read_sweep(written()))
+
+
+@pytest.fixture
+def faked(monkeypatch):
+    """Replace commands by ones that cost nothing; `how` maps numbers of jobs to (seconds, status)."""
+
+    def fake(**how):
+        known = {int(number.removeprefix("job")): (seconds, status) for number, (seconds, status) in how.items()}
+
+        def command(job):
+            seconds, status = known.get(job.number, (0, 0))
+            return [sys.executable, "-c", FAKE, job.output or "data", str(seconds), str(status)]
+
+        monkeypatch.setattr(running, "command_of", command)
+
+    return fake
+
+
+def states(jobs, folder):
+    return [state.look(job, folder).state for job in jobs]
+
+
+def test_a_sweep_runs_each_job_once(jobs, tmp_path, faked):
+    faked()
+    told = []
+    assert states(jobs, tmp_path) == ["missing"] * 7
+    assert running.run(jobs, tmp_path, at_once=3, tell=told.append) == []
+    assert states(jobs, tmp_path) == ["done"] * 7
+    assert len(told) == 7
+    running.run(jobs, tmp_path, at_once=3)
+    assert {path.read_text() for path in tmp_path.rglob("runs")} == {"x"}
+    (tmp_path / jobs[4].output / "record.json").unlink()
+    assert states(jobs, tmp_path) == ["done"] * 4 + ["interrupted"] + ["done"] * 2  # it can be made again
+
+
+def test_what_fails_is_told_with_its_log_and_what_needs_it_is_not_begun(jobs, tmp_path, faked):
+    faked(job3=(0, 1))
+    told = []
+    left = running.run(jobs, tmp_path, at_once=2, tell=told.append)
+    assert [job.number for job in left] == [3, 5]
+    assert states(jobs, tmp_path) == ["done", "done", "failed", "done", "missing", "done", "done"]
+    log = state.log_of(jobs[2], tmp_path)
+    assert f"3 affine-ellipse-formula-seed0: failed with status 1; see {log}" in told
+    assert log.read_text().startswith("$ counterbench train --model affine ")
+    faked()
+    assert running.run(jobs, tmp_path) == []
+
+
+def test_costs_are_told_from_jobs_alike(jobs, tmp_path, faked):
+    faked(job4=(0.3, 0), job3=(0, 1))
+    running.run(jobs, tmp_path)
+    seen = [state.look(job, tmp_path) for job in jobs]
+    costs = state.costs(seen)
+    assert costs.keys() == {3, 5}
+    assert costs[3] == seen[3].seconds >= 0.3
+    assert "2 of work" not in table.summary(seen)
+    assert table.summary(seen).startswith("7 jobs: 5 done, 1 failed, 1 missing; some ")
+    described = table.as_json(seen)
+    assert [one["state"] for one in described] == states(jobs, tmp_path)
+    assert described[2]["log"] == str(state.log_of(jobs[2], tmp_path))
+
+
+def test_a_job_that_somebody_works_on_is_left_to_them(jobs, tmp_path, faked):
+    faked()
+    held = state.lock_of(jobs[0], tmp_path)
+    held.parent.mkdir(parents=True)
+    code = "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code, held], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline()
+        assert state.look(jobs[0], tmp_path).state == "running"
+        assert running.run_job(jobs[0], tmp_path) == 75
+        other.kill()
+    assert running.run_job(jobs[0], tmp_path) == 0
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import test_running
+from counterbench.catalog.sweeps import read_sweep
+from counterbench.sweeps import running
+from counterbench.sweeps.jobs import expand
+def command(job):
+    return [sys.executable, "-c", test_running.FAKE, job.output or "data", "0.3", "0"]
+running.command_of = command
+jobs = expand(read_sweep(Path(sys.argv[2])))
+print("begin", flush=True)
+try:
+    running.run(jobs, Path(sys.argv[3]), at_once=2)
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+"""
+
+
+def driven(file, folder):
+    words = [sys.executable, "-c", DRIVER, str(Path(__file__).parent), str(file), str(folder)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "begin\n"
+    return process
+
+
+def test_a_driver_that_is_told_to_end_ends_its_commands(written, tmp_path):
+    file, folder = written(), tmp_path / "sweep"
+    process = driven(file, folder)
+    time.sleep(0.6)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20)[0] == "stopped\n"
+    jobs = expand(read_sweep(file))
+    assert set(states(jobs, folder)) <= {"done", "interrupted", "missing"}
+    assert "interrupted" in states(jobs, folder)
+
+
+def test_a_driver_that_is_killed_loses_only_what_is_in_flight(written, tmp_path):
+    """Killed again and again at random moments, it comes to the end; no job that was done is done again."""
+    file, folder = written(), tmp_path / "sweep"
+    jobs, chance = expand(read_sweep(file)), random.Random(0)
+    finished: dict[str, str] = {}
+    for _ in range(6):
+        process = driven(file, folder)
+        time.sleep(chance.uniform(0.05, 0.8))
+        process.kill()
+        process.communicate()
+        time.sleep(0.5)  # commands in flight outlive it
+        runs = {
+            job.key: (folder / (job.output or "data") / "runs").read_text()
+            for job in jobs
+            if state.result_is_there(job, folder)
+        }
+        assert finished.items() <= runs.items()
+        finished = runs
+    process = driven(file, folder)
+    process.communicate(timeout=60)
+    assert states(jobs, folder) == ["done"] * 7
+
+
+def cli(*words, cwd):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "counterbench", "sweep", *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+
+
+def records(folder):
+    """What is in the records of a sweep, without times."""
+    found = {}
+    for path in sorted(folder.rglob("record.json")):
+        content = json.loads(path.read_text())
+        for key in ("seconds", "training", "versions"):
+            content.pop(key)
+        content["numbers"] = [one for one in content["numbers"] if one["metric"] != "cost"]
+        found[str(path.relative_to(folder))] = content
+    return found
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory, small):
+    """A sweep that was run with real commands, two at a time: (its file, its folder, what was said)."""
+    home = tmp_path_factory.mktemp("sweep")
+    file = home / "sweep.yaml"
+    file.write_text(yaml.safe_dump({**small, "models": ["affine"], "seeds": [0]}))
+    return file, home / "sweeps" / "small", cli("run", str(file), "--jobs", "2", cwd=home)
+
+
+def test_real_commands_make_records_and_boards(real):
+    file, folder, said = real
+    assert said.returncode == 0, said.stderr
+    assert "All 4 jobs of small are done" in said.stderr
+    assert said.stdout.count("ellipse-formula-mechanisms") == 1
+    assert (folder / "boards" / "index.html").is_file()
+    listed = json.loads(cli("list", str(file), "--json", cwd=file.parent).stdout)
+    assert [one["state"] for one in listed] == ["done"] * 4
+
+
+def test_one_job_after_the_other_gives_equal_records(real, tmp_path):
+    file, folder, _ = real
+    early = cli("run", str(file), "--output", "alone", "--job", "4", cwd=tmp_path)
+    assert (early.returncode, early.stderr) == (1, "counterbench: Job 4 needs job 3, 2, which is not done.\n")
+    for words in (("--from", "1", "--every", "2"), ("--from", "2", "--every", "2"), ()):
+        last = cli("run", str(file), "--output", "alone", *words, cwd=tmp_path)
+    assert last.returncode == 0, last.stderr
+    assert len(records(folder)) == 2
+    assert records(folder) == records(tmp_path / "alone")
+
+
+def test_mistakes_on_the_command_line(real, tmp_path):
+    file = str(real[0])
+    assert "the sweep has 4 jobs" in cli("run", file, "--job", "8", cwd=tmp_path).stderr
+    assert "choose from processes, dask, ray" in cli("run", file, "--engine", "spark", cwd=tmp_path).stderr
+    assert "--address is that of a scheduler" in cli("run", file, "--address", "a:1", cwd=tmp_path).stderr
+    assert "not both" in cli("run", file, "--job", "1", "--every", "2", cwd=tmp_path).stderr
+
+
+def test_dask_gives_equal_records(real, tmp_path):
+    pytest.importorskip("distributed", reason="the extra dask is not there")
+    file, folder, _ = real
+    said = cli("run", str(file), "--output", "dask", "--engine", "dask", "--jobs", "2", cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    assert records(folder) == records(tmp_path / "dask")
