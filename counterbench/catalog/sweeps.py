@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from counterbench.catalog import section
+from counterbench.catalog import declarations, section
 from counterbench.catalog.names import Name
 from counterbench.catalog.reading import Declaration, read
+from counterbench.errors import UnknownNameError
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
@@ -92,10 +93,19 @@ def _named(given: Any, key: str) -> Any:
     return given
 
 
-def read_sweep(path: Path) -> Sweep:
-    """Read a sweep from a file.
+def sweep_paths() -> dict[str, Path]:
+    """Every sweep of the catalogue: name -> file."""
+    return {path.stem: path for path in declarations(Sweep.catalogue({}))}
+
+
+def find_sweep(name: str) -> tuple[Sweep, Path]:
+    """The sweep `name` of the catalogue, or the one in the file `name`, and its file.
 
     Raises:
-        ConfigError: naming the file and the key that is wrong.
+        UnknownNameError: with the closest match and the list. ConfigError: naming the file and the key that is wrong.
     """
-    return read(path, Sweep)
+    known = sweep_paths()
+    if not name.endswith((".yaml", ".yml")) and name not in known:
+        raise UnknownNameError("sweep", name, known)
+    path = known.get(name, Path(name))
+    return read(path, Sweep), path

@@ -14,7 +14,18 @@ from counterbench.cli.base import data_options, main, put, quiet_option, say, sh
     "kind",
     required=False,
     type=click.Choice(
-        ["models", "datasets", "metrics", "suites", "mechanisms", "objectives", "judges", "features", "recognisers"]
+        [
+            "models",
+            "datasets",
+            "metrics",
+            "suites",
+            "sweeps",
+            "mechanisms",
+            "objectives",
+            "judges",
+            "features",
+            "recognisers",
+        ]
     ),
 )
 def list_(kind: str | None) -> None:

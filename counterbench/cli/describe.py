@@ -12,6 +12,7 @@ from counterbench.catalog.cards import Card, JudgeEntry, SourceEntry
 from counterbench.catalog.reading import declared_in
 from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
 from counterbench.catalog.suites import Suite, find_suite, suite_paths
+from counterbench.catalog.sweeps import find_sweep, sweep_paths
 from counterbench.errors import UnknownNameError
 from counterbench.plugins import registry, summaries
 
@@ -44,6 +45,10 @@ def _datasets() -> Lines:
     return [(card.name, f"{card.title} (sources: {', '.join(card.sources)})") for card in cards]
 
 
+def _sweeps() -> Lines:
+    return [(name, find_sweep(name)[0].title) for name in sweep_paths()]
+
+
 def _suites() -> Lines:
     return [(name, find_suite(name).description.strip()) for name in suite_paths()]
 
@@ -57,6 +62,7 @@ KINDS: dict[str, Callable[[], Lines]] = {
     "datasets": _datasets,
     "metrics": lambda: _components(registry.metrics),
     "suites": _suites,
+    "sweeps": _sweeps,
     "mechanisms": lambda: _components(registry.mechanisms),
     "objectives": lambda: _components(registry.objectives),
     "judges": lambda: _components(registry.judges),

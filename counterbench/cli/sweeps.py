@@ -27,18 +27,18 @@ def _sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--output", type=click.Path(path_type=Path), default=None, help="Folder of the sweep; default: sweeps/NAME."
         ),
-        click.argument("file", type=click.Path(path_type=Path)),
+        click.argument("file"),
     ):
         command = option(command)
     return command
 
 
-def _expanded(file: Path, output: Path | None, *, write: bool) -> tuple[Any, list[Any], Path]:
+def _expanded(file: str, output: Path | None, *, write: bool) -> tuple[Any, list[Any], Path]:
     """(sweep, its jobs, its folder)."""
-    from counterbench.catalog.sweeps import read_sweep
+    from counterbench.catalog.sweeps import find_sweep
     from counterbench.sweeps.jobs import expand
 
-    found = read_sweep(file)
+    found, _ = find_sweep(file)
     folder = output or Path("sweeps") / found.name
     return found, expand(found, folder if write else None), folder
 
@@ -46,7 +46,7 @@ def _expanded(file: Path, output: Path | None, *, write: bool) -> tuple[Any, lis
 @sweep.command("list")
 @_sweep_options
 @click.option("--json", "as_json", is_flag=True, help="Print the jobs as JSON.")
-def sweep_list(file: Path, output: Path | None, as_json: bool) -> None:
+def sweep_list(file: str, output: Path | None, as_json: bool) -> None:
     """List the jobs of the sweep in FILE: number, state, and what they took or may take."""
     import json
 
@@ -70,7 +70,7 @@ def sweep_list(file: Path, output: Path | None, as_json: bool) -> None:
 @click.option("--engine", default="processes", show_default=True, help="processes, dask or ray.")
 @click.option("--address", default=None, help="Of dask's scheduler or ray's head; default: one is started here.")
 def sweep_run(
-    file: Path,
+    file: str,
     output: Path | None,
     at_once: int,
     number: int | None,
@@ -159,7 +159,7 @@ def _finish(folder: Path) -> None:
 @click.option("--gpus", type=click.IntRange(min=0), default=0, show_default=True, help="Of a task.")
 @click.option("--partition", default="", help="Default: the cluster's.")
 def sweep_script(
-    file: Path,
+    file: str,
     output: Path | None,
     scheduler: str,
     limit: str,
@@ -172,7 +172,11 @@ def sweep_script(
     """Print a script that submits the sweep in FILE to a cluster: counterbench sweep script FILE > submit.sh."""
     from counterbench.sweeps import slurm
 
-    _, jobs, folder = _expanded(file, output, write=True)
+    found, jobs, folder = _expanded(file, output, write=True)
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     wishes = slurm.Wishes(limit, memory, at_once, group, gpus, partition)
-    put(slurm.script(file.resolve(), folder.resolve(), jobs, wishes).rstrip("\n"))
+    put(
+        slurm.script(
+            found.name, str(Path(file).resolve()) if Path(file).suffix else file, folder.resolve(), jobs, wishes
+        ).rstrip("\n")
+    )

@@ -35,19 +35,20 @@ class Wishes:
     partition: str = ""
 
 
-def script(file: Path, folder: Path, jobs: Sequence[Job], wishes: Wishes) -> str:
+def script(name: str, file: str, folder: Path, jobs: Sequence[Job], wishes: Wishes) -> str:
     """A shell script that submits a sweep: `bash submit.sh`.
 
     Tasks are requeued when a node fails or their time is up, and go on where they were. Submitted once more, whatever is not done
     runs again.
 
     Args:
-        file: of the sweep.
+        name: of the sweep.
+        file: of the sweep, or its name in the catalogue.
         folder: of the sweep.
         jobs: all of them.
         wishes: what is asked of Slurm.
     """
-    lines = ["#!/bin/bash", f"# Submits the sweep {file.name}: {len(jobs)} jobs, {wishes.group} to a task.", "set -e"]
+    lines = ["#!/bin/bash", f"# Submits the sweep {name}: {len(jobs)} jobs, {wishes.group} to a task.", "set -e"]
     before = ""
     for number, stage in enumerate(STAGES, 1):
         members = [job.number for job in jobs if job.kind in stage]
@@ -57,7 +58,7 @@ def script(file: Path, folder: Path, jobs: Sequence[Job], wishes: Wishes) -> str
             "",
             f"# {' and '.join(stage)}",
             f"stage{number}=$(sbatch --parsable {before}<<'TASK'",
-            *_task(file, folder, members, wishes, jobs),
+            *_task(name, file, folder, members, wishes, jobs),
             "TASK",
             ")",
         ]
@@ -66,12 +67,12 @@ def script(file: Path, folder: Path, jobs: Sequence[Job], wishes: Wishes) -> str
     return "\n".join(lines) + "\n"
 
 
-def _task(file: Path, folder: Path, members: Sequence[int], wishes: Wishes, jobs: Sequence[Job]) -> list[str]:
+def _task(name: str, file: str, folder: Path, members: Sequence[int], wishes: Wishes, jobs: Sequence[Job]) -> list[str]:
     """The batch script of one array; a task runs `group` of the members."""
     tasks = -(-len(members) // wishes.group)
     threads = max(job.threads for job in jobs)
     options = {
-        "job-name": f"counterbench-{file.stem}",
+        "job-name": f"counterbench-{name}",
         "array": f"0-{tasks - 1}%{wishes.at_once}",
         "cpus-per-task": threads,
         "mem": wishes.memory,
@@ -84,7 +85,7 @@ def _task(file: Path, folder: Path, members: Sequence[int], wishes: Wishes, jobs
         options["gpus-per-task"] = wishes.gpus
     if wishes.partition:
         options["partition"] = wishes.partition
-    run = shlex.join([sys.executable, "-m", "counterbench", "sweep", "run", str(file), "--output", str(folder)])
+    run = shlex.join([sys.executable, "-m", "counterbench", "sweep", "run", file, "--output", str(folder)])
     return [
         "#!/bin/bash",
         *(f"#SBATCH --{name}={value}" for name, value in options.items()),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from counterbench.catalog.sweeps import read_sweep
+from counterbench.catalog.sweeps import find_sweep
 from counterbench.sweeps import running, state, table
 from counterbench.sweeps.jobs import expand
 
@@ -36,7 +36,7 @@ sys.exit(status)
 
 @pytest.fixture
 def jobs(written):
-    return expand(read_sweep(written()))
+    return expand(find_sweep(str(written()))[0])
 
 
 @pytest.fixture
@@ -117,13 +117,13 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import test_running
-from counterbench.catalog.sweeps import read_sweep
+from counterbench.catalog.sweeps import find_sweep
 from counterbench.sweeps import running
 from counterbench.sweeps.jobs import expand
 def command(job):
     return [sys.executable, "-c", test_running.FAKE, job.output or "data", "0.3", "0"]
 running.command_of = command
-jobs = expand(read_sweep(Path(sys.argv[2])))
+jobs = expand(find_sweep(str(Path(sys.argv[2])))[0])
 print("begin", flush=True)
 try:
     running.run(jobs, Path(sys.argv[3]), at_once=2)
@@ -145,7 +145,7 @@ def test_a_driver_that_is_told_to_end_ends_its_commands(written, tmp_path):
     time.sleep(0.6)
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=20)[0] == "stopped\n"
-    jobs = expand(read_sweep(file))
+    jobs = expand(find_sweep(str(file))[0])
     assert set(states(jobs, folder)) <= {"done", "interrupted", "missing"}
     assert "interrupted" in states(jobs, folder)
 
@@ -153,7 +153,7 @@ def test_a_driver_that_is_told_to_end_ends_its_commands(written, tmp_path):
 def test_a_driver_that_is_killed_loses_only_what_is_in_flight(written, tmp_path):
     """Killed again and again at random moments, it comes to the end; no job that was done is done again."""
     file, folder = written(), tmp_path / "sweep"
-    jobs, chance = expand(read_sweep(file)), random.Random(0)
+    jobs, chance = expand(find_sweep(str(file))[0]), random.Random(0)
     finished: dict[str, str] = {}
     for _ in range(6):
         process = driven(file, folder)
