@@ -175,8 +175,5 @@ def sweep_script(
     found, jobs, folder = _expanded(file, output, write=True)
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     wishes = slurm.Wishes(limit, memory, at_once, group, gpus, partition)
-    put(
-        slurm.script(
-            found.name, str(Path(file).resolve()) if Path(file).suffix else file, folder.resolve(), jobs, wishes
-        ).rstrip("\n")
-    )
+    located = str(Path(file).resolve()) if Path(file).suffix else file
+    put(slurm.script(found.name, located, folder.resolve(), jobs, wishes=wishes).rstrip("\n"))

@@ -20,6 +20,8 @@ from counterbench.sweeps import state
 from counterbench.sweeps.jobs import STAGES, Job
 
 ENGINES = ("processes", "dask", "ray")
+_RETURNS = {"ray": "list"}
+"""Engines whose backend tells of jobs when all have ended."""
 _BUSY = 75
 """Status of a job that somebody else works on: what the C library calls a temporary failure."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -140,7 +142,7 @@ def run(
     with _engine(engine, address, at_once), _stopping():
         for stage in STAGES:
             ready = [job for job in jobs if job.kind in stage and _has_needs(job, jobs, folder)]
-            made = Parallel(n_jobs=at_once, return_as="generator_unordered", pre_dispatch="all")(
+            made = Parallel(n_jobs=at_once, return_as=_RETURNS.get(engine, "generator_unordered"), pre_dispatch="all")(
                 delayed(_told)(job, folder) for job in ready
             )
             for number, status, seconds in made:

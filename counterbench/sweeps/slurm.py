@@ -35,7 +35,7 @@ class Wishes:
     partition: str = ""
 
 
-def script(name: str, file: str, folder: Path, jobs: Sequence[Job], wishes: Wishes) -> str:
+def script(name: str, file: str, folder: Path, jobs: Sequence[Job], *, wishes: Wishes) -> str:
     """A shell script that submits a sweep: `bash submit.sh`.
 
     Tasks are requeued when a node fails or their time is up, and go on where they were. Submitted once more, whatever is not done

@@ -234,9 +234,31 @@ def test_mistakes_on_the_command_line(real, tmp_path):
     assert "not both" in cli("run", file, "--job", "1", "--every", "2", cwd=tmp_path).stderr
 
 
-def test_dask_gives_equal_records(real, tmp_path):
-    pytest.importorskip("distributed", reason="the extra dask is not there")
+@pytest.mark.parametrize(("engine", "package"), [("dask", "distributed"), ("ray", "ray")])
+def test_engines_give_equal_records(real, tmp_path, engine, package):
+    pytest.importorskip(package, reason=f"the extra {engine} is not there")
     file, folder, _ = real
-    said = cli("run", str(file), "--output", "dask", "--engine", "dask", "--jobs", "2", cwd=tmp_path)
+    said = cli("run", str(file), "--output", engine, "--engine", engine, "--jobs", "2", cwd=tmp_path)
     assert said.returncode == 0, said.stderr
-    assert records(folder) == records(tmp_path / "dask")
+    assert records(folder) == records(tmp_path / engine)
+
+
+def test_a_worker_of_dask_that_is_killed_costs_what_it_worked_on(written, tmp_path):
+    """A real scheduler with two workers, one of which is killed while it runs a job."""
+    distributed = pytest.importorskip("distributed", reason="the extra dask is not there")
+    file, folder = written(models=["affine"], seeds=[0, 1]), tmp_path / "sweep"
+    jobs = expand(find_sweep(str(file))[0])
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        words = ["sweep", "run", str(file), "--output", str(folder), "--engine", "dask", "--jobs", "2"]
+        command = [sys.executable, "-m", "counterbench", *words, "--address", cluster.scheduler_address]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            for _ in range(900):
+                if all(state.look(job, folder).state == "running" for job in jobs[2:4]):
+                    break
+                time.sleep(0.1)
+            worker = next(iter(cluster.workers.values()))
+            os.kill(worker.process.pid, signal.SIGKILL)
+            said = process.communicate(timeout=240)
+    assert process.returncode in (0, 1), said
+    running.run(jobs, folder, at_once=2)
+    assert states(jobs, folder) == ["done"] * 6

@@ -31,7 +31,7 @@ def test_the_script_runs_every_job_after_what_it_needs(written, tmp_path, monkey
     file, folder = written(), tmp_path / "folder with space"
     jobs = expand(find_sweep(str(file))[0], folder)
     text = slurm.script(
-        "small", str(file), folder, jobs, slurm.Wishes(group=group, at_once=2, gpus=1, partition="short")
+        "small", str(file), folder, jobs, wishes=slurm.Wishes(group=group, at_once=2, gpus=1, partition="short")
     )
     bins = tmp_path / "bin"
     bins.mkdir()
