@@ -3,7 +3,17 @@
 import configparser
 from pathlib import Path
 
-TESTS = ("hypothesis", "jsonschema", "nibabel", "psutil", "pytest", "pytest-xdist", "setuptools", "wheel")
+TESTS = (
+    "hypothesis",
+    "jsonschema",
+    "nibabel",
+    "psutil",
+    "pytest",
+    "pytest-xdist",
+    "setuptools",
+    "torchmetrics",
+    "wheel",
+)
 
 config = configparser.ConfigParser()
 config.read(Path(__file__).parents[1] / "setup.cfg", encoding="utf-8")

@@ -169,11 +169,13 @@ def sweep_script(
     gpus: int,
     partition: str,
 ) -> None:
-    """Print a script that submits the sweep in FILE to a cluster: counterbench sweep script FILE > submit.sh."""
+    """Write a script that submits the sweep in FILE to a cluster, into the folder of the sweep; prints where."""
+    from counterbench.storage.files import write_text
     from counterbench.sweeps import slurm
 
     found, jobs, folder = _expanded(file, output, write=True)
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     wishes = slurm.Wishes(limit, memory, at_once, group, gpus, partition)
     located = str(Path(file).resolve()) if Path(file).suffix else file
-    put(slurm.script(found.name, located, folder.resolve(), jobs, wishes=wishes).rstrip("\n"))
+    write_text(folder / "submit.sh", slurm.script(found.name, located, folder.resolve(), jobs, wishes=wishes))
+    put(str(folder / "submit.sh"))

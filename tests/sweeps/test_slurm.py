@@ -158,8 +158,9 @@ def _submitted(file, folder, environment, *words):
         "1G",
         *words,
     ]
-    script = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder.parent)
-    done = subprocess.run(["bash"], input=script.stdout, capture_output=True, text=True, env=environment)
+    written = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder.parent).stdout.strip()
+    assert Path(written) == folder / "submit.sh"
+    done = subprocess.run(["bash", written], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
