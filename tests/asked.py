@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 
@@ -199,20 +198,18 @@ def halfway(factual, held, truth):
     return {**truth, "image": 0.5 * (factual["image"] + truth["image"])}
 
 
-def work_in_parallel(rank: int, port: int, folder: str, metrics: dict, count: int) -> None:
-    """One of two processes: two thirds of the samples, or the rest; metrics talk to each other when they compute."""
+def take_and_dump(rows: tuple[int, int], path: str, metrics: dict) -> None:
+    """What a process does that examines some of the samples: its metrics take them, and are stored."""
+    from counterbench.plugins import registry
+    from counterbench.storage.tensors import write_tensors
+
     torch.set_num_threads(1)
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     dataset = Toy()
     known = setting(dataset)
-    rows = torch.arange(count)[: 2 * count // 3] if rank == 0 else torch.arange(count)[2 * count // 3 :]
-    found = {
-        name: [
-            (repr(column.cell), column.index, column.value)
-            for column in computed(name, known, answers(dataset, noisy, [rows]), **options)
-        ]
-        for name, options in metrics.items()
-    }
-    torch.save(found, Path(folder) / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    stored = {}
+    for name, options in metrics.items():
+        metric = registry.metrics.get(name)(known, **options)
+        for one in answers(dataset, noisy, [torch.arange(*rows)]):
+            metric.update(one)
+        stored |= {f"{name}/{state}": value for state, value in metric.dump().items()}
+    write_tensors(Path(path), stored)

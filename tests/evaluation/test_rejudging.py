@@ -35,7 +35,8 @@ class Scm:
         if self.asked == self.fail_at:
             raise KeyboardInterrupt
         answer = dict(self.scm.counterfactual(factual, interventions, generator))
-        return {**answer, "image": answer["image"] * 1.2}  # some pixels are out of range, and none is whole
+        # Some pixels are out of range, and none is whole; no null intervention returns its input.
+        return {**answer, "image": 255 - answer["image"] * 1.2}
 
     def abduct(self, values, generator=None):
         return self.scm.abduct(values, generator)
