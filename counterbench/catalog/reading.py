@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from counterbench.catalog import declarations, section
 from counterbench.catalog.names import require_name
 from counterbench.catalog.plain_yaml import parse
-from counterbench.errors import ConfigError, short, suggestion
+from counterbench.errors import ConfigError, UnknownNameError, short, suggestion
 
 
 class Declaration(BaseModel):
@@ -48,6 +48,25 @@ def read(path: Path, kind: type[Declared]) -> Declared:
         return kind.model_validate(_extended(path, kind))
     except ValidationError as error:
         raise ConfigError(f"{path}: {_explain(error, kind)}") from error
+
+
+def find(name: str, kind: type[Declared], what: str, *, known: Mapping[str, Path]) -> Declared:
+    """The declaration `name` of the catalogue, or the one in the file `name`.
+
+    Args:
+        name: of a declaration, or of a file (.yaml, .yml).
+        kind: of declaration.
+        what: that kind in a word.
+        known: those of the catalogue: name -> file.
+
+    Raises:
+        UnknownNameError: with the closest match and the list. ConfigError: naming the file and the key that is wrong.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return read(Path(name), kind)
+    if name not in known:
+        raise UnknownNameError(what, name, known)
+    return read(known[name], kind)
 
 
 def _extended(path: Path, kind: type[Declaration]) -> dict[str, Any]:

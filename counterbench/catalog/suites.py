@@ -10,8 +10,7 @@ from pydantic import Field, field_validator
 
 from counterbench.catalog import declarations, section
 from counterbench.catalog.names import Name
-from counterbench.catalog.reading import Declaration, read
-from counterbench.errors import UnknownNameError
+from counterbench.catalog.reading import Declaration, find
 
 MOST_CYCLES = 50
 """Null interventions in a row that may be asked."""
@@ -70,9 +69,4 @@ def find_suite(name: str) -> Suite:
     Raises:
         UnknownNameError: with the closest match and the list.
     """
-    if name.endswith((".yaml", ".yml")):
-        return read(Path(name), Suite)
-    known = suite_paths()
-    if name not in known:
-        raise UnknownNameError("suite", name, known)
-    return read(known[name], Suite)
+    return find(name, Suite, "suite", known=suite_paths())

@@ -10,8 +10,7 @@ from pydantic import Field, field_validator
 
 from counterbench.catalog import declarations, section
 from counterbench.catalog.names import Name
-from counterbench.catalog.reading import Declaration, read
-from counterbench.errors import UnknownNameError
+from counterbench.catalog.reading import Declaration, find
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
@@ -98,14 +97,10 @@ def sweep_paths() -> dict[str, Path]:
     return {path.stem: path for path in declarations(Sweep.catalogue({}))}
 
 
-def find_sweep(name: str) -> tuple[Sweep, Path]:
-    """The sweep `name` of the catalogue, or the one in the file `name`, and its file.
+def find_sweep(name: str) -> Sweep:
+    """The sweep `name` of the catalogue, or the one in the file `name`.
 
     Raises:
         UnknownNameError: with the closest match and the list. ConfigError: naming the file and the key that is wrong.
     """
-    known = sweep_paths()
-    if not name.endswith((".yaml", ".yml")) and name not in known:
-        raise UnknownNameError("sweep", name, known)
-    path = known.get(name, Path(name))
-    return read(path, Sweep), path
+    return find(name, Sweep, "sweep", known=sweep_paths())

@@ -46,7 +46,7 @@ def _datasets() -> Lines:
 
 
 def _sweeps() -> Lines:
-    return [(name, find_sweep(name)[0].title) for name in sweep_paths()]
+    return [(name, find_sweep(name).title) for name in sweep_paths()]
 
 
 def _suites() -> Lines:

@@ -38,7 +38,7 @@ def _expanded(file: str, output: Path | None, *, write: bool) -> tuple[Any, list
     from counterbench.catalog.sweeps import find_sweep
     from counterbench.sweeps.jobs import expand
 
-    found, _ = find_sweep(file)
+    found = find_sweep(file)
     folder = output or Path("sweeps") / found.name
     return found, expand(found, folder if write else None), folder
 
@@ -110,8 +110,7 @@ def _run_one(jobs: list[Any], number: int, folder: Path) -> None:
     if number > len(jobs):
         raise ConfigError(f"--job {number}: the sweep has {len(jobs)} jobs.")
     job = jobs[number - 1]
-    lacking = [one for one in job.needs if state.look(jobs[one - 1], folder).state != "done"]
-    if lacking:
+    if lacking := state.lacking(job, jobs, folder):
         raise CounterbenchError(f"Job {number} needs job {', '.join(map(str, lacking))}, which is not done.")
     status = running.run_job(job, folder)
     if status == 130:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 from joblib import Parallel, delayed, parallel_config
@@ -141,7 +141,7 @@ def run(
     _STOPPED.clear()
     with _engine(engine, address, at_once), _stopping():
         for stage in STAGES:
-            ready = [job for job in jobs if job.kind in stage and _has_needs(job, jobs, folder)]
+            ready = [job for job in jobs if job.kind in stage and not state.lacking(job, jobs, folder)]
             made = Parallel(n_jobs=at_once, return_as=_RETURNS.get(engine, "generator_unordered"), pre_dispatch="all")(
                 delayed(_told)(job, folder) for job in ready
             )
@@ -167,11 +167,6 @@ def _told(job: Job, folder: Path) -> tuple[int, int, float]:
     return job.number, status, time.monotonic() - begun
 
 
-def _has_needs(job: Job, jobs: Sequence[Job], folder: Path) -> bool:
-    needed = [one for one in jobs if one.number in job.needs]
-    return all(state.look(one, folder).state == "done" for one in needed)
-
-
 def _sentence(job: Job, status: int, seconds: float, folder: Path) -> str:
     if status == _BUSY:
         return f"{job.number} {job.name}: another process works on it"
@@ -180,18 +175,20 @@ def _sentence(job: Job, status: int, seconds: float, folder: Path) -> str:
     return f"{job.number} {job.name}: done, {seconds:.0f} s"
 
 
-def _engine(name: str, address: str | None, at_once: int) -> _Closing:
+def _engine(name: str, address: str | None, at_once: int) -> AbstractContextManager[object]:
     """The backend of joblib that runs jobs; each is a process already, so threads are enough to wait for those of this machine."""
     if name not in ENGINES:
         raise ConfigError(f"There is no engine {name!r}; choose from {', '.join(ENGINES)}.")
-    if name == "processes":
-        if address is not None:
-            raise ConfigError("--address is that of a scheduler; name its engine too: --engine dask or --engine ray.")
-        return _Closing(parallel_config(backend="threading", n_jobs=at_once), lambda: None)
-    return _dask(address, at_once) if name == "dask" else _ray(address, at_once)
+    if name != "processes":
+        return _dask(address, at_once) if name == "dask" else _ray(address, at_once)
+    if address is not None:
+        raise ConfigError("--address is that of a scheduler; name its engine too: --engine dask or --engine ray.")
+    threads: AbstractContextManager[object] = parallel_config(backend="threading", n_jobs=at_once)
+    return threads
 
 
-def _dask(address: str | None, at_once: int) -> _Closing:
+@contextmanager
+def _dask(address: str | None, at_once: int) -> Iterator[None]:
     try:
         from distributed import Client
     except ImportError:
@@ -199,10 +196,12 @@ def _dask(address: str | None, at_once: int) -> _Closing:
             "--engine dask needs the package distributed: pip install 'counterbench[dask]'"
         ) from None
     client = Client(address) if address else Client(n_workers=at_once, threads_per_worker=1, dashboard_address=None)
-    return _Closing(parallel_config(backend="dask", n_jobs=at_once, wait_for_workers_timeout=60), client.close)
+    with client, parallel_config(backend="dask", n_jobs=at_once, wait_for_workers_timeout=60):
+        yield
 
 
-def _ray(address: str | None, at_once: int) -> _Closing:
+@contextmanager
+def _ray(address: str | None, at_once: int) -> Iterator[None]:
     try:
         import ray
         from ray.util.joblib import register_ray
@@ -210,21 +209,8 @@ def _ray(address: str | None, at_once: int) -> _Closing:
         raise UnavailableError("--engine ray needs the package ray: pip install 'counterbench[ray]'") from None
     ray.init(address=address, num_cpus=None if address else at_once, include_dashboard=False, ignore_reinit_error=True)
     register_ray()
-    return _Closing(parallel_config(backend="ray", n_jobs=at_once), ray.shutdown)
-
-
-class _Closing(AbstractContextManager[object]):
-    """A backend, and what is to be closed after it."""
-
-    def __init__(self, backend: Any, close: Callable[[], object]):
-        self.backend, self.close = backend, close
-
-    def __enter__(self) -> object:
-        entered: object = self.backend.__enter__()
-        return entered
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            self.backend.__exit__(*error)
-        finally:
-            self.close()
+    try:
+        with parallel_config(backend="ray", n_jobs=at_once):
+            yield
+    finally:
+        ray.shutdown()

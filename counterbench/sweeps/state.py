@@ -58,6 +58,18 @@ def look(job: Job, folder: Path) -> Seen:
     return Seen(job, "interrupted" if interrupted else "failed", None, log)
 
 
+def lacking(job: Job, jobs: Iterable[Job], folder: Path) -> list[int]:
+    """Numbers of the jobs that a job needs and that are not done.
+
+    Args:
+        job: which.
+        jobs: where those that it needs are looked for.
+        folder: of the sweep.
+    """
+    needed = [one for one in jobs if one.number in job.needs]
+    return [one.number for one in needed if look(one, folder).state != "done"]
+
+
 def log_of(job: Job, folder: Path) -> Path:
     """What the job said."""
     return folder / LOGS / f"{job.key}.log"

@@ -10,7 +10,7 @@ from counterbench.sweeps.jobs import STAGES, expand
 
 
 def test_every_cell_is_there_once_in_an_order_that_can_be_run(written):
-    jobs = expand(find_sweep(str(written()))[0])
+    jobs = expand(find_sweep(str(written())))
     assert [(job.number, job.kind, job.name) for job in jobs] == [
         (1, "data", "ellipse-formula"),
         (2, "baselines", "identity-ellipse-formula-mechanisms"),
@@ -27,14 +27,14 @@ def test_every_cell_is_there_once_in_an_order_that_can_be_run(written):
 
 
 def test_the_same_file_gives_the_same_jobs_and_another_seed_keeps_them(written):
-    first, again = (expand(find_sweep(str(written()))[0]) for _ in range(2))
+    first, again = (expand(find_sweep(str(written()))) for _ in range(2))
     assert first == again
-    more = expand(find_sweep(str(written(seeds=[0, 1, 2], models=["spline", "affine", "truth"])))[0])
+    more = expand(find_sweep(str(written(seeds=[0, 1, 2], models=["spline", "affine", "truth"]))))
     assert {job.key for job in first} < {job.key for job in more}
 
 
 def test_without_seeds_nothing_is_trained(written):
-    assert [job.kind for job in expand(find_sweep(str(written(seeds=None)))[0])] == [
+    assert [job.kind for job in expand(find_sweep(str(written(seeds=None))))] == [
         "data",
         "baselines",
         "evaluate",
@@ -44,9 +44,7 @@ def test_without_seeds_nothing_is_trained(written):
 
 def test_every_job_is_a_command_that_exists(written, tmp_path):
     options = {"mechanisms.t.fit.learning_rate": [0.01, 0.02], "mechanisms.t.options.bins": 5}
-    for job in expand(
-        find_sweep(str(written(models=["affine", {"model": "spline", "options": options}])))[0], tmp_path
-    ):
+    for job in expand(find_sweep(str(written(models=["affine", {"model": "spline", "options": options}]))), tmp_path):
         name, *rest = job.words[2:] if job.words[0] == "--plugin" else job.words
         command = main.commands[name]
         if name == "data":
@@ -56,7 +54,7 @@ def test_every_job_is_a_command_that_exists(written, tmp_path):
 
 def test_options_make_recipes_of_their_own(written, tmp_path):
     options = {"mechanisms.t.fit.learning_rate": [0.01, 0.02], "mechanisms.t.options.bins": 5}
-    jobs = expand(find_sweep(str(written(models=[{"model": "spline", "options": options}], seeds=[3])))[0], tmp_path)
+    jobs = expand(find_sweep(str(written(models=[{"model": "spline", "options": options}], seeds=[3]))), tmp_path)
     trained = [job for job in jobs if job.kind == "train"]
     assert [job.name for job in trained] == [
         f"spline-learning_rate-{rate}-bins-5-ellipse-formula-seed3" for rate in (0.01, 0.02)
@@ -85,4 +83,4 @@ def test_options_make_recipes_of_their_own(written, tmp_path):
 )  # fmt: skip
 def test_mistakes_are_told_before_anything_runs(written, changes, error, words):
     with pytest.raises(error, match=words):
-        expand(find_sweep(str(written(**changes)))[0])
+        expand(find_sweep(str(written(**changes))))

@@ -36,7 +36,7 @@ sys.exit(status)
 
 @pytest.fixture
 def jobs(written):
-    return expand(find_sweep(str(written()))[0])
+    return expand(find_sweep(str(written())))
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ from counterbench.sweeps.jobs import expand
 def command(job):
     return [sys.executable, "-c", test_running.FAKE, job.output or "data", "0.3", "0"]
 running.command_of = command
-jobs = expand(find_sweep(str(Path(sys.argv[2])))[0])
+jobs = expand(find_sweep(str(Path(sys.argv[2]))))
 print("begin", flush=True)
 try:
     running.run(jobs, Path(sys.argv[3]), at_once=2)
@@ -145,7 +145,7 @@ def test_a_driver_that_is_told_to_end_ends_its_commands(written, tmp_path):
     time.sleep(0.6)
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=20)[0] == "stopped\n"
-    jobs = expand(find_sweep(str(file))[0])
+    jobs = expand(find_sweep(str(file)))
     assert set(states(jobs, folder)) <= {"done", "interrupted", "missing"}
     assert "interrupted" in states(jobs, folder)
 
@@ -153,7 +153,7 @@ def test_a_driver_that_is_told_to_end_ends_its_commands(written, tmp_path):
 def test_a_driver_that_is_killed_loses_only_what_is_in_flight(written, tmp_path):
     """Killed again and again at random moments, it comes to the end; no job that was done is done again."""
     file, folder = written(), tmp_path / "sweep"
-    jobs, chance = expand(find_sweep(str(file))[0]), random.Random(0)
+    jobs, chance = expand(find_sweep(str(file))), random.Random(0)
     finished: dict[str, str] = {}
     for _ in range(6):
         process = driven(file, folder)
@@ -247,7 +247,7 @@ def test_a_worker_of_dask_that_is_killed_costs_what_it_worked_on(written, tmp_pa
     """A real scheduler with two workers, one of which is killed while it runs a job."""
     distributed = pytest.importorskip("distributed", reason="the extra dask is not there")
     file, folder = written(models=["affine"], seeds=[0, 1]), tmp_path / "sweep"
-    jobs = expand(find_sweep(str(file))[0])
+    jobs = expand(find_sweep(str(file)))
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
         words = ["sweep", "run", str(file), "--output", str(folder), "--engine", "dask", "--jobs", "2"]
         command = [sys.executable, "-m", "counterbench", *words, "--address", cluster.scheduler_address]

@@ -29,7 +29,7 @@ echo 7
 def test_the_script_runs_every_job_after_what_it_needs(written, tmp_path, monkeypatch, group):
     """With an sbatch of our own: a task asks for the jobs of its group, and stages wait for those before."""
     file, folder = written(), tmp_path / "folder with space"
-    jobs = expand(find_sweep(str(file))[0], folder)
+    jobs = expand(find_sweep(str(file)), folder)
     text = slurm.script(
         "small", str(file), folder, jobs, wishes=slurm.Wishes(group=group, at_once=2, gpus=1, partition="short")
     )
@@ -167,7 +167,7 @@ def _submitted(file, folder, environment, *words):
 
 def test_a_real_slurm_runs_a_sweep_and_goes_on_after_a_kill(cluster, written, tmp_path):
     file = written(models=["affine"], seeds=[0])
-    jobs, folder, plain = expand(find_sweep(str(file))[0]), tmp_path / "slurm", tmp_path / "plain"
+    jobs, folder, plain = expand(find_sweep(str(file))), tmp_path / "slurm", tmp_path / "plain"
     said = _submitted(file, folder, cluster)
     assert said.count("job ") == 3
     for _ in range(600):  # kill the training as soon as it runs, together with its task
@@ -191,7 +191,7 @@ def test_a_real_slurm_runs_a_sweep_and_goes_on_after_a_kill(cluster, written, tm
 def test_a_task_whose_time_is_nearly_up_saves_and_is_requeued(cluster, written, tmp_path):
     """What Slurm sends before the limit, sent by hand: the task is queued again, and what was done is not done again."""
     file = written(models=["affine"], seeds=[0], budget={"epochs": 40, "samples": 1000, "limit": 20})
-    jobs, folder = expand(find_sweep(str(file))[0]), tmp_path / "slurm"
+    jobs, folder = expand(find_sweep(str(file))), tmp_path / "slurm"
     stages = _submitted(file, folder, cluster).split("job ")
     train = stages[2].split()[0]
     log = state.log_of(jobs[2], folder)
