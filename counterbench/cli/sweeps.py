@@ -93,7 +93,7 @@ def sweep_run(
         _run_one(jobs, number, folder)
         return
     some = jobs[(first or 1) - 1 :: every or 1]
-    open_jobs = running.run(some, folder, at_once=at_once, engine=engine, address=address, tell=say)
+    open_jobs = running.run(jobs, folder, some=some, at_once=at_once, engine=engine, address=address, tell=say)
     if len(some) == len(jobs):
         _finish(folder)
     if open_jobs:

@@ -119,6 +119,7 @@ def run(
     jobs: Sequence[Job],
     folder: Path,
     *,
+    some: Sequence[Job] | None = None,
     at_once: int = 1,
     engine: str = "processes",
     address: str | None = None,
@@ -127,8 +128,9 @@ def run(
     """Run all jobs that are not done, stage by stage; returns those that are not done in the end.
 
     Args:
-        jobs: in the order of their numbers.
+        jobs: of the sweep, in the order of their numbers.
         folder: of the sweep; every worker must see it under this path.
+        some: run only these of them, and of these only what lacks nothing that others must make; None for all.
         at_once: jobs at a time.
         engine: processes of this machine, dask or ray.
         address: of the scheduler of dask, or of the head of ray; None to start one here.
@@ -138,17 +140,18 @@ def run(
         ConfigError: for an unknown engine. UnavailableError: for one whose package is not there.
         KeyboardInterrupt: on Ctrl-C, when all commands have saved what they had.
     """
+    wanted = jobs if some is None else some
     _STOPPED.clear()
     with _engine(engine, address, at_once), _stopping():
         for stage in STAGES:
-            ready = [job for job in jobs if job.kind in stage and not state.lacking(job, jobs, folder)]
+            ready = [job for job in wanted if job.kind in stage and not state.lacking(job, jobs, folder)]
             made = Parallel(n_jobs=at_once, return_as=_RETURNS.get(engine, "generator_unordered"), pre_dispatch="all")(
                 delayed(_told)(job, folder) for job in ready
             )
             for number, status, seconds in made:
                 job = next(one for one in ready if one.number == number)
                 tell(_sentence(job, status, seconds, folder))
-    return [job for job in jobs if state.look(job, folder).state != "done"]
+    return [job for job in wanted if state.look(job, folder).state != "done"]
 
 
 @contextmanager

@@ -63,11 +63,11 @@ def lacking(job: Job, jobs: Iterable[Job], folder: Path) -> list[int]:
 
     Args:
         job: which.
-        jobs: where those that it needs are looked for.
+        jobs: all of the sweep.
         folder: of the sweep.
     """
-    needed = [one for one in jobs if one.number in job.needs]
-    return [one.number for one in needed if look(one, folder).state != "done"]
+    known = {one.number: one for one in jobs}
+    return [number for number in job.needs if look(known[number], folder).state != "done"]
 
 
 def log_of(job: Job, folder: Path) -> Path:

@@ -85,6 +85,15 @@ def test_what_fails_is_told_with_its_log_and_what_needs_it_is_not_begun(jobs, tm
     assert running.run(jobs, tmp_path) == []
 
 
+def test_some_jobs_wait_for_what_others_must_make(jobs, tmp_path, faked):
+    faked()
+    odd = jobs[::2]  # 1, 3, 5, 7; the baselines, which 5 and 7 need, are of the other half
+    assert [job.number for job in running.run(jobs, tmp_path, some=odd)] == [5, 7]
+    assert states(jobs, tmp_path) == ["done", "missing", "done", "missing", "missing", "missing", "missing"]
+    assert running.run(jobs, tmp_path, some=jobs[1::2]) == []
+    assert running.run(jobs, tmp_path, some=odd) == []
+
+
 def test_costs_are_told_from_jobs_alike(jobs, tmp_path, faked):
     faked(job4=(0.3, 0), job3=(0, 1))
     running.run(jobs, tmp_path)
