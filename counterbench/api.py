@@ -184,6 +184,7 @@ def evaluate(
     keep_answers: bool = False,
     exam_seed: int | None = None,
     draws: int | None = None,
+    workers: int | None = 1,
 ) -> Result:
     """Evaluate a model, given by name, as an object that answers, or as a function.
 
@@ -202,6 +203,7 @@ def evaluate(
         keep_answers: hold all answers in memory, one byte a pixel, until `save` stores them for `counterbench rejudge`.
         exam_seed: draws test individuals that are in no public split; None for the public ones.
         draws: answer every single intervention so often, with other chance, for the metric `draws`; None for once.
+        workers: processes that share the work, with the same numbers; None for one per processor.
 
     Raises:
         ConfigError: for something that cannot answer.
@@ -234,7 +236,8 @@ def evaluate(
     else:
         contestant = _contestant(model, name)
     keeping = Keeping(image=exam.dataset.card.image) if keep_answers else None
-    return Result(evaluation.evaluate(contestant, exam, batch_size=batch_size, keeping=keeping), exam.dataset)
+    evaluated = evaluation.evaluate(contestant, exam, batch_size=batch_size, keeping=keeping, workers=workers)
+    return Result(evaluated, exam.dataset)
 
 
 def _values(record: Record) -> list[tuple[Any, float]]:

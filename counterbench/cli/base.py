@@ -161,6 +161,43 @@ def exam_seed_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+class SharePart(click.ParamType[Any]):
+    """A share of the work: K/N."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        number, _, count = str(value).partition("/")
+        if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            self.fail(f"{value!r} is no share; give K/N with K from 1 to N, as in 1/4.", param, context)
+        return int(number), int(count)
+
+
+def workers_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--workers` and `--threads`."""
+    for option in reversed(
+        [
+            click.option(
+                "--workers",
+                type=click.IntRange(min=1),
+                default=None,
+                help="Processes that share the work; default: one per processor, at most 8. The numbers are the same.",
+            ),
+            click.option(
+                "--threads",
+                type=click.IntRange(min=1),
+                default=1,
+                show_default=True,
+                help="Of each process; changes a network's answers in their last digits.",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
 def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--quiet`, to be handed to :func:`show_progress`."""
     return click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")(command)
@@ -212,6 +249,8 @@ def evaluate_into(
     afresh: bool = False,
     keep_answers: bool = False,
     before: Any = None,
+    workers: int | None = 1,
+    threads: int = 1,
 ) -> Any:
     """Evaluate, and keep everything in a folder, chunks first; returns the record.
 
@@ -223,6 +262,8 @@ def evaluate_into(
         afresh: forget what an interrupted run has finished.
         keep_answers: store the answers too.
         before: of answers that are judged again, what only asking could tell.
+        workers: processes that share the work; None for one per processor, where that pays.
+        threads: of each of them.
     """
     from counterbench import evaluation
     from counterbench.evaluation import results_folder
@@ -239,7 +280,14 @@ def evaluate_into(
             results_folder.discard_chunks(folder)
         unfinished = folder / UNFINISHED
         completed = evaluation.evaluate(
-            contestant, exam, batch_size=batch_size, folder=unfinished, keeping=keeping, before=before
+            contestant,
+            exam,
+            batch_size=batch_size,
+            folder=unfinished,
+            keeping=keeping,
+            before=before,
+            workers=workers,
+            threads=threads,
         )
         results_folder.save(completed, folder, pictures=gallery.figures(completed, exam.dataset))
     return completed.record

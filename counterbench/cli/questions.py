@@ -10,15 +10,18 @@ import click
 
 from counterbench.cli.base import (
     SEED,
+    SharePart,
     data_options,
     evaluate_into,
     exam_seed_option,
+    keep,
     main,
     print_record,
     put,
     quiet_option,
     say,
     show_progress,
+    workers_options,
 )
 from counterbench.errors import RecordError
 
@@ -65,6 +68,14 @@ from counterbench.errors import RecordError
     default=None,
     help="Answer single interventions so often, with other chance: adds spread, energy score, coverage (20 for 90 % intervals).",
 )
+@workers_options
+@click.option(
+    "--share",
+    type=SharePart(),
+    default=None,
+    metavar="K/N",
+    help="Answer only the K-th of N shares and store it: for machines that work side by side. The same command without it collects.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
 @click.option("--detail", is_flag=True, help="Print every number, not only the headline ones.")
 @quiet_option
@@ -85,6 +96,9 @@ def evaluate(
     overwrite: str,
     keep_answers: bool,
     draws: int | None,
+    workers: int | None,
+    threads: int,
+    share: tuple[int, int] | None,
     as_json: bool,
     detail: bool,
     quiet: bool,
@@ -120,6 +134,9 @@ def evaluate(
     if record is not None and keep_answers and not is_kept(folder, record.kept_answers):
         say("This evaluation was made before, without its answers; it is made again to keep them.")
         record = None
+    if share is not None:
+        _store_share(share, folder, contestant, exam, batch_size=batch_size, keep_answers=keep_answers, threads=threads)
+        return
     if record is None:
         record = evaluate_into(
             folder,
@@ -128,10 +145,45 @@ def evaluate(
             batch_size=batch_size,
             afresh=overwrite == "always",
             keep_answers=keep_answers,
+            workers=workers,
+            threads=threads,
         )
     else:
         say("This evaluation was made before; showing it (--overwrite always makes it again).")
     _tell(record, folder, as_json, detail)
+
+
+def _store_share(
+    share: tuple[int, int],
+    folder: Path,
+    contestant: Any,
+    exam: Any,
+    *,
+    batch_size: int | None,
+    keep_answers: bool,
+    threads: int,
+) -> None:
+    from counterbench.evaluation.evaluation import examine_share
+    from counterbench.evaluation.kept_answers import Keeping
+    from counterbench.evaluation.session import Share
+    from counterbench.storage.files import UNFINISHED, require_writable
+
+    number, count = share
+    require_writable(folder)
+    keep(folder, UNFINISHED)
+    keeping = Keeping(folder, image=exam.dataset.card.image) if keep_answers else None
+    examine_share(
+        contestant,
+        exam,
+        Share(number - 1, count),
+        folder=folder / UNFINISHED,
+        batch_size=batch_size,
+        keeping=keeping,
+        threads=threads,
+    )
+    say(
+        f"Share {number} of {count} is stored in {folder / UNFINISHED}; when all are, the same command without --share collects them."
+    )
 
 
 @main.command()
@@ -147,6 +199,7 @@ def evaluate(
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder for records."
 )
+@workers_options
 @click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
 @click.option("--detail", is_flag=True, help="Print every number, not only the headline ones.")
 @quiet_option
@@ -159,6 +212,8 @@ def rejudge(
     device: str,
     batch_size: int | None,
     output: Path,
+    workers: int | None,
+    threads: int,
     as_json: bool,
     detail: bool,
     quiet: bool,
@@ -171,7 +226,15 @@ def rejudge(
         record, metrics=metrics or None, suite=suite, dataset=dataset, data_dir=data_dir, device=device
     )
     folder = results_folder.folder_of(again.exam.inputs(again.contestant), output)
-    judged = evaluate_into(folder, again.contestant, again.exam, batch_size=batch_size, before=again.before)
+    judged = evaluate_into(
+        folder,
+        again.contestant,
+        again.exam,
+        batch_size=batch_size,
+        before=again.before,
+        workers=workers,
+        threads=threads,
+    )
     _tell(judged, folder, as_json, detail)
 
 

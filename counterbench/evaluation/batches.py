@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ class Shared:
 
     exam: Exam
     seconds: dict[str, float] = field(default_factory=lambda: {"model": 0.0, "judges": 0.0, "truth": 0.0})
+    _seen: dict[bytes, dict[str, Tensor]] = field(default_factory=dict)
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
@@ -60,8 +62,19 @@ class Shared:
         return Instruments(self._measure, self.exam.spaces)
 
     def _measure(self, images: Tensor) -> dict[str, Reading]:
+        """What the judges read; an image of this batch that they have seen before, in whosever answer, is not shown to them again."""
         with self.timed("judges"):
-            return measure_all(self.exam.panels, images)
+            names = [hashlib.blake2b(image, digest_size=16).digest() for image in images.float().cpu().numpy()]
+            new = {name: row for row, name in enumerate(names) if name not in self._seen}
+            if new:
+                found = measure_all(self.exam.panels, images[list(new.values())])
+                for column, name in enumerate(new):
+                    self._seen[name] = {key: reading.members[:, column] for key, reading in found.items()}
+            return {key: Reading(torch.stack([self._seen[name][key] for name in names], 1)) for key in self.exam.panels}
+
+    def forget(self) -> None:
+        """Forget what the judges have read: another batch has other images."""
+        self._seen.clear()
 
 
 class SharedBatch:
@@ -73,6 +86,7 @@ class SharedBatch:
     """
 
     def __init__(self, shared: Shared, positions: Tensor):
+        shared.forget()
         self.shared, self.exam, self.positions = shared, shared.exam, positions
         self.rows = self.exam.plan.index[positions]
         self.image = self.exam.dataset.card.image

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from counterbench import models
@@ -21,7 +22,8 @@ from counterbench.evaluation.kept_answers import Keeping, Manifest
 from counterbench.evaluation.missing import Incomplete, penalised
 from counterbench.evaluation.preservation import not_shown
 from counterbench.evaluation.row_skill import equal_to_truth, row_skill
-from counterbench.evaluation.session import examine
+from counterbench.evaluation.session import Share, batch_size_of, chunk_size, examine
+from counterbench.evaluation.sharing import computing_with, examine_together, workers_for
 from counterbench.evaluation.taking import REAL, SHOWN, Shown, Taking, key_of
 from counterbench.metrics.answers import wrong_scale
 from counterbench.metrics.base import Column, Metric
@@ -31,8 +33,7 @@ from counterbench.models.reachable import evaluation_mode
 from counterbench.models.untouched import Untouched
 from counterbench.plans.plan import Plan
 from counterbench.plans.question import names_of, words_of
-from counterbench.records.record import CEILINGS, Answered, Record
-from counterbench.runtime.blocks import one_thread
+from counterbench.records.record import CEILINGS, Answered, Execution, Record
 from counterbench.runtime.devices import exact_convolutions
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import cache_folder, without_folders
@@ -84,6 +85,8 @@ def evaluate(
     folder: Path | None = None,
     keeping: Keeping | None = None,
     before: AskedBefore | None = None,
+    workers: int | None = 1,
+    threads: int = 1,
 ) -> Evaluation:
     """Ask one model all questions, beside the baselines, and judge the answers; then ask it about a few samples again.
 
@@ -94,30 +97,28 @@ def evaluate(
         folder: where finished chunks are kept until the end, so that an interrupted run goes on; None for memory only.
         keeping: keeps all answers, so that they can be judged again; None to forget them.
         before: of answers that are judged again, what only asking could tell.
+        workers: processes that share the chunks; None for one per processor, where that pays. The numbers are the same to the last bit.
+        threads: of each process; changes a network's answers in their last digits.
 
     Raises:
         ModelError: for an answer that is none. ConfigError: if the model answers none of the questions.
     """
     started = time.perf_counter()
-    taking = Taking(
-        contestant.name,
-        contestant,
-        exam.make_metrics(contestant),
-        folder,
-        key_of(exam, contestant),
-        keeping=keeping,
-    )
-    if not any(metric.cells for metric in taking.metrics):
-        reasons = "; ".join(f"{what}: {why}" for what, why in _unavailable(taking).items())
-        raise ConfigError(f"Nothing can be computed. {reasons}.")
+    execution = _execution(exam, batch_size, threads)
+    taking = _taking(exam, contestant, execution, folder=folder, keeping=keeping)
     known, waiting = _references(exam)
-    with evaluation_mode(contestant.model) as switched, exact_convolutions():
+    with evaluation_mode(contestant.model) as switched, exact_convolutions(), computing_with(threads):
         untouched = None if contestant.looked_up else Untouched(contestant.model, code=contestant.code)
-        seconds = examine(exam, [taking, *waiting], batch_size=batch_size)
+        takings = [taking, *waiting]
+        if keeping is not None and keeping.folder is None:
+            workers = 1  # other processes could not leave the answers anywhere
+        with nullcontext() if workers == 1 else _stored(taking):
+            workers = workers_for(exam, takings, batch_size=batch_size) if workers is None else workers
+            seconds = examine_together(exam, takings, workers=workers, threads=threads, batch_size=batch_size)
         judged = taking.judged()
         doubts = [DEPENDS] if depends(contestant, exam, judged) else not_shown(contestant, untouched, exam, judged)
     begun = time.perf_counter()
-    with one_thread(), threadpool_limits(1):  # another number of threads is another order of summation
+    with computing_with(1):
         before = before or AskedBefore()
         columns = {MODEL: _in_order(exam, [*_with_failures(taking), *before.columns])}
         if not columns[MODEL]:
@@ -132,13 +133,74 @@ def evaluate(
         group = exam.dataset.split(SPLIT).group
         record = _record(
             exam, taking, columns, group, {**seconds, "start": started}, switched, [*doubts, *before.flags]
-        )
+        ).model_copy(update={"execution": execution})
     kept = None
     if keeping is not None:
         notes = [*contestant.notes, *_oddities(taking, switched)]
         kept = keeping, keeping.manifest(exam, contestant, notes=notes)
         record = record.model_copy(update={"kept_answers": kept[1].hash})
     return Evaluation(record, columns[MODEL], group, exam.plan, taking.shown(), kept)
+
+
+def examine_share(
+    contestant: Contestant,
+    exam: Exam,
+    share: Share,
+    *,
+    folder: Path,
+    batch_size: int | None = None,
+    keeping: Keeping | None = None,
+    threads: int = 1,
+) -> None:
+    """Examine some of the chunks and leave them in the folder, and those of the baselines in the cache, for :func:`evaluate` to collect.
+
+    Args:
+        contestant: the model.
+        exam: the questions and the judges.
+        share: which chunks.
+        folder: where finished chunks are kept.
+        batch_size, keeping, threads: as of :func:`evaluate`, which takes only chunks that were made with the same ones.
+
+    Raises:
+        ModelError: for an answer that is none. ConfigError: if the model answers none of the questions.
+    """
+    taking = _taking(exam, contestant, _execution(exam, batch_size, threads), folder=folder, keeping=keeping)
+    _, waiting = _references(exam)
+    with evaluation_mode(contestant.model), exact_convolutions(), computing_with(threads):
+        examine(exam, [taking, *waiting], batch_size=batch_size, share=share)
+
+
+def _execution(exam: Exam, batch_size: int | None, threads: int) -> Execution:
+    batch = batch_size or batch_size_of(exam)
+    return Execution(threads=threads, batch=batch, chunk=chunk_size(batch))
+
+
+def _taking(
+    exam: Exam, contestant: Contestant, execution: Execution, *, folder: Path | None, keeping: Keeping | None
+) -> Taking:
+    """The model before it is asked; chunks of another execution are other chunks.
+
+    Raises:
+        ConfigError: if none of its answers can be judged.
+    """
+    key = f"{key_of(exam, contestant)} {execution.model_dump_json()}"
+    taking = Taking(contestant.name, contestant, exam.make_metrics(contestant), folder, key, keeping=keeping)
+    if not any(metric.cells for metric in taking.metrics):
+        reasons = "; ".join(f"{what}: {why}" for what, why in _unavailable(taking).items())
+        raise ConfigError(f"Nothing can be computed. {reasons}.")
+    return taking
+
+
+@contextmanager
+def _stored(taking: Taking) -> Iterator[None]:
+    """Chunks lie in a folder inside the block, where several processes can leave them."""
+    if taking.folder is not None:
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        taking.folder = Path(folder)
+        yield
+    taking.folder = None
 
 
 def _in_order(exam: Exam, columns: Sequence[Column]) -> list[Column]:

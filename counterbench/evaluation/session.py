@@ -7,7 +7,9 @@ something else.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,10 +23,32 @@ from counterbench.runtime.blocks import BLOCK
 from counterbench.runtime.progress import bar
 from counterbench.storage.tensors import read_tensors, write_tensors
 
-_CHUNK = 500
+_CHUNK = 96
+_SECONDS = "seconds"
+"""Beside the tensors of a chunk of the first contestant: how long it took."""
 
 
-def examine(exam: Exam, takings: Sequence[Taking], *, batch_size: int | None = None) -> dict[str, float]:
+@dataclass(frozen=True)
+class Share:
+    """Which of the chunks to examine: every `count`-th, beginning with that of this number.
+
+    Args:
+        number: from 0.
+        count: how many shares there are.
+    """
+
+    number: int = 0
+    count: int = 1
+
+
+def examine(
+    exam: Exam,
+    takings: Sequence[Taking],
+    *,
+    batch_size: int | None = None,
+    share: Share = Share(),
+    advance: Callable[[int], None] | None = None,
+) -> dict[str, float]:
     """Ask every contestant every question that its metrics judge; the results are in their `chunks`.
 
     Args:
@@ -32,24 +56,48 @@ def examine(exam: Exam, takings: Sequence[Taking], *, batch_size: int | None = N
         takings: who is asked; chunks that are stored already are read instead.
         batch_size: samples at a time; None to choose by the size of an image. Changes the speed, and the last digits of what a
             network answers; no score of a baseline. It is halved when an accelerator runs out of memory.
+        share: of the chunks; the default is all of them.
+        advance: is told how many answers have been judged; None for a bar of its own.
 
     Returns:
-        Seconds spent by models, judges and truth.
+        Seconds spent by models, judges and truth on all chunks, whoever examined them.
 
     Raises:
         ModelError: for an answer that is none.
     """
-    image = exam.dataset.card.image
-    pixels = exam.dataset.variables[image].size if image else 1
-    session = _Session(exam, batch_size or default_batch(exam.device, pixels))
-    positions = torch.arange(len(exam.plan.index)).split(chunk_size(pixels))
-    pending = _load(exam, takings, positions)
-    total = sum(len(part) * len(waiting) for part, waiting in pending)
+    batch_size = batch_size or batch_size_of(exam)
+    session = _Session(exam, batch_size)
+    pending, before = _load(exam, takings, share, batch_size)
+    if advance is not None:
+        session.examine_chunks(pending, advance)
+    elif pending:
+        with bar(count_of(pending), title_of(takings)) as advance:
+            session.examine_chunks(pending, advance)
+    return {name: value + before.get(name, 0.0) for name, value in session.shared.seconds.items()}
+
+
+def title_of(takings: Sequence[Taking]) -> str:
+    """What a progress bar says."""
     name = takings[0].name if len(takings) == 1 else f"{takings[0].name} and baselines"
-    with torch.no_grad(), bar(total, f"Evaluating {name}") as advance:
-        for part, waiting in pending:
-            session.examine_chunk(part, waiting, advance)
-    return session.shared.seconds
+    return f"Evaluating {name}"
+
+
+def count_of(pending: Sequence[tuple[Tensor, Sequence[Taking]]]) -> int:
+    """How many rows have to be judged: those of each contestant."""
+    return sum(len(part) * len(waiting) for part, waiting in pending)
+
+
+def missing(
+    exam: Exam, takings: Sequence[Taking], *, batch_size: int | None = None
+) -> list[tuple[Tensor, list[Taking]]]:
+    """The chunks that are not stored: (positions in the plan, who has to be asked about them)."""
+    return _load(exam, takings, Share(), batch_size or batch_size_of(exam))[0]
+
+
+def batch_size_of(exam: Exam) -> int:
+    """How many samples at a time, where nobody chooses."""
+    image = exam.dataset.card.image
+    return default_batch(exam.device, exam.dataset.variables[image].size if image else 1)
 
 
 def default_batch(device: torch.device, pixels: int) -> int:
@@ -58,15 +106,20 @@ def default_batch(device: torch.device, pixels: int) -> int:
     return max(1, min(fitting, 100 if device.type == "cpu" else 1024) // BLOCK) * BLOCK
 
 
-def chunk_size(pixels: int) -> int:
-    """How many samples make a chunk: as many as can be held at once with all their answers, and no more than 500."""
-    return max(32, min(_CHUNK, 4_000_000 // pixels))
+def chunk_size(batch: int) -> int:
+    """How many samples make a chunk: whole batches, few enough for many workers."""
+    return batch * max(1, _CHUNK // batch)
 
 
-def _load(exam: Exam, takings: Sequence[Taking], positions: Sequence[Tensor]) -> list[tuple[Tensor, list[Taking]]]:
-    """Read the chunks that are stored; returns (positions in the plan, who has to be asked about them)."""
+def _load(
+    exam: Exam, takings: Sequence[Taking], share: Share, batch_size: int
+) -> tuple[list[tuple[Tensor, list[Taking]]], dict[str, float]]:
+    """Read the chunks that are stored; returns ((positions in the plan, who has to be asked about them), seconds that those read have
+    taken)."""
     pending = []
-    for part in positions:
+    seconds: dict[str, float] = {}
+    positions = torch.arange(len(exam.plan.index)).split(chunk_size(batch_size))
+    for part in positions[share.number :: share.count]:
         start, rows = int(part[0]), exam.plan.index[part]
         waiting = []
         for taking in takings:
@@ -75,10 +128,12 @@ def _load(exam: Exam, takings: Sequence[Taking], positions: Sequence[Tensor]) ->
             if stored is None or (keeping is not None and not keeping.has(start, taking.chunk(start, rows))):
                 waiting.append(taking)
             else:
-                taking.chunks[start], _ = stored
+                taking.chunks[start], said = stored
+                for name, value in json.loads(said.get(_SECONDS, "{}")).items():
+                    seconds[name] = seconds.get(name, 0.0) + value
         if waiting:
             pending.append((part, waiting))
-    return pending
+    return pending, seconds
 
 
 class _Session:
@@ -87,8 +142,17 @@ class _Session:
     def __init__(self, exam: Exam, batch_size: int):
         self.exam, self.batch_size, self.shared = exam, batch_size, Shared(exam)
 
+    def examine_chunks(
+        self, pending: Sequence[tuple[Tensor, Sequence[Taking]]], advance: Callable[[int], None]
+    ) -> None:
+        """Ask about what is missing."""
+        with torch.no_grad():
+            for part, waiting in pending:
+                self.examine_chunk(part, waiting, advance)
+
     def examine_chunk(self, part: Tensor, waiting: Sequence[Taking], advance: Callable[[int], None]) -> None:
         """Ask about some positions of the plan, and store what the metrics took."""
+        before = dict(self.shared.seconds)
         while (taken := self._asked(part, waiting, advance)) is None:
             self.batch_size //= 2
             for taking in waiting:
@@ -99,7 +163,8 @@ class _Session:
             if self.exam.device.type == "cuda":
                 torch.cuda.empty_cache()
         start, rows = int(part[0]), self.exam.plan.index[part]
-        for taking, tensors in zip(waiting, taken, strict=True):
+        spent = json.dumps({name: round(value - before[name], 3) for name, value in self.shared.seconds.items()})
+        for number, (taking, tensors) in enumerate(zip(waiting, taken, strict=True)):
             for metric in taking.metrics:
                 tensors |= {f"{metric.name}/{state}": value.contiguous() for state, value in metric.dump().items()}
                 metric.reset()
@@ -107,7 +172,8 @@ class _Session:
                 taking.keeping.store(start, taking.chunk(start, rows))
             path = taking.path(start, rows)
             if path is not None:
-                write_tensors(path, tensors, optional=taking.optional)
+                said = {} if number else {_SECONDS: spent}
+                write_tensors(path, tensors, metadata=said, optional=taking.optional)
             taking.chunks[start] = tensors
 
     def _asked(

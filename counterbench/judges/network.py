@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from counterbench.causal.variables import Binary, Categorical, Variable
 from counterbench.errors import ConfigError, UnknownNameError
@@ -39,6 +40,16 @@ def columns(heads: Mapping[str, int]) -> dict[str, slice]:
     """Which of the network's outputs belong to which variable."""
     ends = list(accumulate(heads.values()))
     return {name: slice(end - count, end) for (name, count), end in zip(heads.items(), ends, strict=True)}
+
+
+def fold_normalisation(network: nn.Module) -> None:
+    """Put the fixed scale and shift of each batch normalisation into the convolution before it: the same function, with one pass less."""
+    for part in network.modules():
+        children = list(part.named_children()) if isinstance(part, nn.Sequential) else []
+        for (name, first), (after, second) in pairwise(children):
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                part[int(name)] = fuse_conv_bn_eval(first, second)
+                part[int(after)] = nn.Identity()
 
 
 def normalised(images: Tensor) -> Tensor:
@@ -91,6 +102,8 @@ class NetworkJudge(Judge):
         self.network = build(architecture, channels, sum(heads.values()), stride=stride, pool=pool)
         self.sha256 = load_weights(self.network, weights, sha256=sha256)
         self.network.to(device, torch.float32).eval().requires_grad_(False)
+        fold_normalisation(self.network)
+        self.network.to(memory_format=torch.channels_last)  # a third faster on a processor
         self.device = device
 
     @property
@@ -98,5 +111,6 @@ class NetworkJudge(Judge):
         return self.sha256
 
     def _look(self, images: Tensor) -> Tensor:
-        outputs: Tensor = self.network(normalised(images.to(self.device))).to(images.device)
+        given = normalised(images.to(self.device)).contiguous(memory_format=torch.channels_last)
+        outputs: Tensor = self.network(given).to(images.device)
         return outputs

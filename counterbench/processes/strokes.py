@@ -131,7 +131,8 @@ def mean_thickness(inside: Tensor, cells: int = FINE) -> Tensor:
     Returns:
         (N,), float64, in pixels; NaN where the glyph is empty.
     """
-    depth = distance(inside, math.ceil(_MAX_HALF_WIDTH * cells))
+    rows, columns = _around(inside, 1)
+    depth = distance(inside[:, rows, columns], math.ceil(_MAX_HALF_WIDTH * cells))
     centre = depth[:, 1:-1, 1:-1]
     rise_y = depth[:, 2:, 1:-1] - depth[:, :-2, 1:-1]  # twice the slope
     rise_x = depth[:, 1:-1, 2:] - depth[:, 1:-1, :-2]
@@ -142,6 +143,16 @@ def mean_thickness(inside: Tensor, cells: int = FINE) -> Tensor:
         ridge[hairline] = centre[hairline] > 0
     total = (centre * ridge).sum((1, 2), dtype=torch.float64)
     return 2 * total / ridge.sum((1, 2)) / cells
+
+
+def _around(inside: Tensor, margin: int) -> tuple[slice, slice]:
+    """Rows and columns that hold all True cells of all glyphs and a margin; at least three of each."""
+    found = []
+    for side in (2, 1):
+        there = inside.any(0).any(side - 1).nonzero()[:, 0]
+        first, last = (int(there[0]), int(there[-1])) if len(there) else (margin + 1, margin + 1)
+        found.append(slice(max(0, first - margin), last + margin + 1))
+    return found[0], found[1]
 
 
 def move_edge(inside: Tensor, shift: Tensor, *, cells: int = FINE) -> Tensor:
@@ -156,15 +167,17 @@ def move_edge(inside: Tensor, shift: Tensor, *, cells: int = FINE) -> Tensor:
         (N, 28, 28), float64, coverage in [0, 1].
     """
     grow = (shift >= 0)[:, None, None]
-    moving = torch.where(grow, inside, ~inside)  # the side that advances; eroding a glyph dilates its background
     advance = shift.abs().to(torch.float32)[:, None, None] * cells
     reach = max(2, math.ceil(float(advance.max()) + 2)) if len(shift) else 2
+    rows, columns = _around(inside, reach + 1)  # nothing is drawn beyond
+    inside = inside[:, rows, columns]
+    moving = torch.where(grow, inside, ~inside)  # the side that advances; eroding a glyph dilates its background
     gap = distance(~moving, reach)
     covered = (advance - gap + 1).clamp(0, 1)  # the old edge lies half a cell before the first cell beyond it
     covered = torch.where(moving, 1.0, covered)
     covered = torch.where(grow, covered, 1 - covered).to(torch.float64)
     reduce = _operators(cells)[1].to(inside.device)
-    return (reduce @ covered @ reduce.T).clamp_(0, 1)
+    return (reduce[:, rows] @ covered @ reduce[:, columns].T).clamp_(0, 1)
 
 
 def median_intensity(images: Tensor) -> Tensor:

@@ -282,6 +282,14 @@ class Answered(_Part):
     claimed: bool = Field(description="whether attributes were claimed; if not, the true ones stand for them")
 
 
+class Execution(_Part):
+    """What the last digits of a network's answers hang on besides the machine; not on how many processes shared the work."""
+
+    threads: int = Field(ge=1, description="of the processor, of each process")
+    batch: int = Field(ge=1, description="samples that were answered together")
+    chunk: int = Field(ge=1, description="samples of a chunk, which one process answers and stores")
+
+
 class Record(_Part):
     """One evaluated model."""
 
@@ -318,7 +326,10 @@ class Record(_Part):
     )
     numbers: list[Number]
     skipped: dict[str, str] = Field(description="metric -> why it could not be computed")
-    seconds: dict[str, float]
+    seconds: dict[str, float] = Field(
+        description="of models, judges and truth: of all processes together; total: of the wall clock"
+    )
+    execution: Execution | None = Field(None, description="how it was computed; null in records of earlier versions")
     device: str
     versions: dict[str, str]
     notes: list[str] = Field(default_factory=list, description="for people; nothing else is read from them")

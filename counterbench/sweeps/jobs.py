@@ -185,7 +185,7 @@ def _evaluation(sweep: Sweep, model: str, place: list[str], suite: str, name: st
     ]
     if sweep.budget.limit is not None:
         words += ["--limit", str(sweep.budget.limit)]
-    return [*words, "--quiet"]
+    return [*words, "--workers", str(sweep.threads), "--quiet"]
 
 
 def _variants(entry: SweepModel, dataset: str, folder: Path | None) -> Iterator[_Variant]:

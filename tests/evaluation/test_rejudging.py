@@ -21,7 +21,7 @@ METRICS = ["composition", "reversibility", "commutativity", "effectiveness", "of
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("COUNTERBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(session, "chunk_size", lambda pixels: 16)
+    monkeypatch.setattr(session, "chunk_size", lambda batch: 16)
 
 
 class Scm:
@@ -77,7 +77,9 @@ def test_without_changes_the_numbers_are_the_same_to_the_last_bit(toy, tmp_path,
     monkeypatch.setattr(Scm, "counterfactual", lambda *_: pytest.fail("the model was asked"))
     monkeypatch.setattr(session, "default_batch", lambda *_: 7)  # batches need not be those of the first time
     judged = again(tmp_path / "m")
-    assert content(judged.record, "inputs", "origin") == content(made.record, "inputs", "origin")
+    assert content(judged.record, "inputs", "origin", "execution") == content(
+        made.record, "inputs", "origin", "execution"
+    )
     for first, second in zip(made.columns, judged.columns, strict=True):
         assert first.cell.key_of(first.metric) == second.cell.key_of(second.metric)
         assert torch.equal(first.value, second.value)

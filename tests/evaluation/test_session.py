@@ -56,7 +56,7 @@ def asked_once(monkeypatch):
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(session, "chunk_size", lambda pixels: 16)
+    monkeypatch.setattr(session, "chunk_size", lambda batch: 16)
 
 
 @pytest.fixture
@@ -468,8 +468,8 @@ def test_sizes_follow_the_image():
     assert session.default_batch(cpu, 32 * 32) == 96
     assert session.default_batch(cpu, 3 * 64 * 64) == 32
     assert session.default_batch(cuda, 32 * 32) == 1024
-    assert session.chunk_size(32 * 32) == 500
-    assert 32 <= session.chunk_size(192 * 192) < 150
+    assert session.chunk_size(96) == session.chunk_size(32) == 96
+    assert session.chunk_size(60) == 60 and session.chunk_size(1024) == 1024
 
 
 _RUN = """
@@ -482,7 +482,7 @@ from counterbench.evaluation import session
 from counterbench import records
 from counterbench.evaluation import results_folder
 from counterbench.models.loading import Contestant
-session.chunk_size = lambda pixels: 8
+session.chunk_size = lambda batch: 8
 
 class Mortal(toy.ExactModel):
     def counterfactual(self, factual, interventions, generator=None):

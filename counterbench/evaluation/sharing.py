@@ -1,0 +1,146 @@
+"""Examining with several processes on one machine: each takes some of the chunks, and all leave them where the first one reads them.
+
+A chunk's numbers hang on the threads that one process computes with, and not on how many processes there are: the record is the same to the
+last bit. A process that dies loses the chunk that it was at; the first one examines whatever is missing in the end.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from counterbench.errors import ConfigError
+from counterbench.evaluation.exam import Exam
+from counterbench.evaluation.session import Share, count_of, examine, missing, title_of
+from counterbench.evaluation.taking import Taking
+from counterbench.runtime.progress import bar
+
+MOST = 8
+"""Workers that are started where nobody says how many: each holds a batch with all its answers."""
+_LOOK = 0.2
+"""Seconds between looks at how far the others are."""
+_DIE_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of Linux's prctl."""
+
+
+def workers_for(exam: Exam, takings: Sequence[Taking], *, batch_size: int | None = None) -> int:
+    """How many processes pay: one per processor that this one may use, no more than there are chunks to examine; on an accelerator one."""
+    if exam.device.type != "cpu":
+        return 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(usable, MOST, len(missing(exam, takings, batch_size=batch_size))))
+
+
+@contextmanager
+def computing_with(threads: int) -> Iterator[None]:
+    """Compute with so many threads inside the block: another number is another order of summation."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with threadpool_limits(threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def examine_together(
+    exam: Exam, takings: Sequence[Taking], *, workers: int, threads: int, batch_size: int | None = None
+) -> dict[str, float]:
+    """As :func:`counterbench.evaluation.session.examine`, with several processes; every contestant has a folder, or is examined here.
+
+    Args:
+        exam: the questions and the judges.
+        takings: who is asked.
+        workers: processes, this one included.
+        threads: of each of them.
+        batch_size: samples at a time; None to choose by the size of an image.
+
+    Raises:
+        ConfigError: where processes cannot be copied, and something cannot be sent to them.
+    """
+    if workers == 1:
+        return examine(exam, takings, batch_size=batch_size)
+    # A copy of this process has no threads but one; more, or an accelerator, need processes that begin afresh.
+    copied = sys.platform == "linux" and threads == 1 and exam.device.type == "cpu"
+    context: Any = multiprocessing.get_context("fork" if copied else "spawn")
+    done = context.RawArray("q", workers)  # a lock would stay locked if its holder were killed
+    started: list[BaseProcess] = []
+    try:
+        for number in range(1, workers):
+            given = (exam, takings, Share(number, workers), threads, batch_size, done, os.getpid())
+            process = context.Process(target=_help, args=given, daemon=True)
+            _start(process)
+            started.append(process)
+        with bar(count_of(missing(exam, takings, batch_size=batch_size)), title_of(takings)) as advance:
+            told = _Together(advance, done)
+            examine(exam, takings, batch_size=batch_size, share=Share(0, workers), advance=told)
+            while alive := [process.sentinel for process in started if process.is_alive()]:
+                connection.wait(alive, _LOOK)
+                told(0)
+    finally:
+        for process in started:
+            process.kill()
+            process.join()
+    return examine(exam, takings, batch_size=batch_size)
+
+
+class _Together:
+    """Advances one bar by what all processes have judged.
+
+    Args:
+        advance: of the bar.
+        done: (workers,), what each has judged so far; this process is the first.
+    """
+
+    def __init__(self, advance: Callable[[int], None], done: Any):
+        self.advance, self.done, self.shown = advance, done, 0
+
+    def __call__(self, steps: int) -> None:
+        self.done[0] += steps
+        total = sum(self.done)
+        self.advance(total - self.shown)
+        self.shown = total
+
+
+def _start(process: Any) -> None:
+    try:
+        process.start()
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"This model cannot be sent to other processes here ({error}); evaluate it with one worker, or as a trained folder."
+        ) from error
+
+
+def _help(
+    exam: Exam, takings: Sequence[Taking], share: Share, threads: int, batch_size: int | None, done: Any, parent: int
+) -> None:
+    """Examine one share, in a process of its own; what goes wrong is met again, and told, by the first process."""
+    if (
+        sys.platform == "linux"
+    ):  # or the chunk that it is at would keep the folder locked when the first process is killed
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+
+    def advance(steps: int) -> None:
+        if os.getppid() != parent:
+            os._exit(1)
+        done[share.number] += steps
+
+    try:
+        advance(0)
+        with computing_with(threads):
+            examine(exam, takings, batch_size=batch_size, share=share, advance=advance)
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
