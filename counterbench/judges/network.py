@@ -45,11 +45,11 @@ def columns(heads: Mapping[str, int]) -> dict[str, slice]:
 def fold_normalisation(network: nn.Module) -> None:
     """Put the fixed scale and shift of each batch normalisation into the convolution before it: the same function, with one pass less."""
     for part in network.modules():
-        children = list(part.named_children()) if isinstance(part, nn.Sequential) else []
-        for (name, first), (after, second) in pairwise(children):
+        if not isinstance(part, nn.Sequential):
+            continue
+        for place, (first, second) in enumerate(pairwise(list(part))):
             if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-                part[int(name)] = fuse_conv_bn_eval(first, second)
-                part[int(after)] = nn.Identity()
+                part[place], part[place + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
 
 
 def normalised(images: Tensor) -> Tensor:

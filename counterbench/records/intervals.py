@@ -3,6 +3,10 @@
 Every number is (nearly) a sum of what the clusters add to it, its influences; their spread is the number's standard error. Means and
 ratios get t limits, corrected for skewness by a bootstrap of whole clusters; shares get those of an exact binomial with as many samples
 as they are worth. Where fewer clusters than :data:`FEWEST` bear on a number, nothing is said of its spread.
+
+Numbers of several trainings of one recipe have a second level: what each training adds. Both spreads are added, and Student's law gets the
+degrees of freedom of the sum (Satterthwaite 1946). Three trainings are too few to be resampled: a bootstrap that draws them as well is too
+short by a third, so resamples tell the skewness of the clusters alone.
 """
 
 from __future__ import annotations
@@ -53,6 +57,10 @@ class Influenced(Protocol):
         """(K,), how many clusters of equal weight would know as much."""
         ...
 
+    def trainings(self) -> list[np.ndarray]:
+        """(S, K) for each group of trainings, what each training adds to each value beyond its share; the sum over it is 0."""
+        ...
+
 
 @dataclass(frozen=True)
 class Ratios:
@@ -63,15 +71,34 @@ class Ratios:
     Args:
         numerator: (G, K), totals per cluster.
         denominator: (G, K), likewise.
+        seeds: of several trainings, whose mean the totals are: numerators and denominators of each over all clusters, (S, K) each.
     """
 
     numerator: np.ndarray
     denominator: np.ndarray
+    seeds: tuple[np.ndarray, np.ndarray] | None = None
 
     @classmethod
     def side_by_side(cls, ratios: Sequence[Ratios]) -> Ratios:
-        """Statistics over the same clusters as one, in this order."""
-        return cls(np.hstack([one.numerator for one in ratios]), np.hstack([one.denominator for one in ratios]))
+        """Statistics over the same clusters, and of the same trainings, as one, in this order."""
+        seeds = [one.seeds for one in ratios if one.seeds is not None]
+        return cls(
+            np.hstack([one.numerator for one in ratios]),
+            np.hstack([one.denominator for one in ratios]),
+            (np.hstack([top for top, _ in seeds]), np.hstack([below for _, below in seeds])) if seeds else None,
+        )
+
+    @classmethod
+    def mean(cls, trainings: Sequence[Ratios]) -> Ratios:
+        """The same statistics of several trainings as one: that of a training that is drawn at random."""
+        return cls(
+            np.mean([one.numerator for one in trainings], 0),
+            np.mean([one.denominator for one in trainings], 0),
+            (
+                np.stack([one.numerator.sum(0) for one in trainings]),
+                np.stack([one.denominator.sum(0) for one in trainings]),
+            ),
+        )
 
     @property
     def clusters(self) -> int:
@@ -98,6 +125,14 @@ class Ratios:
         weights = np.abs(self.denominator)
         numbers: np.ndarray = weights.sum(0) ** 2 / np.square(weights).sum(0).clip(1e-300)
         return numbers
+
+    def trainings(self) -> list[np.ndarray]:
+        if self.seeds is None:
+            return []
+        top, below = self.seeds
+        with np.errstate(invalid="ignore", divide="ignore"):
+            added = (top - np.nan_to_num(self.point()) * below) / below.sum(0)
+        return [np.where(np.isfinite(added), added, 0.0)]
 
     def samples(self) -> np.ndarray:
         """(K,), sums of the denominators: the number of samples, of statistics of classes the effective one."""
@@ -130,6 +165,14 @@ class Differences:
     def effective(self) -> np.ndarray:
         fewer: np.ndarray = np.minimum(self.first.effective(), self.second.effective())
         return fewer
+
+    def trainings(self) -> list[np.ndarray]:
+        """Those of both sides: nobody has paired them."""
+        return [
+            sign * self.transform(side.point())[1] * block
+            for side, sign in ((self.first, 1.0), (self.second, -1.0))
+            for block in side.trainings()
+        ]
 
 
 def _apart(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -188,7 +231,7 @@ class Spread(NamedTuple):
     error: np.ndarray
     """Standard errors; NaN where too few clusters bear on a value."""
     freedom: np.ndarray
-    """Effective clusters - 1."""
+    """Effective clusters - 1; where trainings add to the spread, those of the sum."""
     studentised: np.ndarray
     """(B, K), (value - point) / standard error on resamples of whole clusters; NaN where one has no spread."""
 
@@ -204,8 +247,37 @@ def spread_of(statistics: Influenced, resamples: int, seed: int) -> Spread:
     point, influence, effective = statistics.point(), statistics.influence(), statistics.effective()
     known = np.isfinite(point) & (effective >= FEWEST - 1e-9)
     freedom = np.where(known, effective - 1, np.nan)
-    error = np.sqrt(np.square(influence).sum(0) * effective / freedom)
-    return Spread(point, np.where(known, error, np.nan), freedom, _studentised(influence, resamples, seed))
+    variance = np.square(influence).sum(0) * effective / freedom
+    variance, freedom = with_trainings(variance, freedom, statistics.trainings())
+    error = np.where(known, np.sqrt(variance), np.nan)
+    return Spread(point, error, freedom, _studentised(influence, resamples, seed))
+
+
+def with_trainings(
+    variance: np.ndarray, freedom: np.ndarray, trainings: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(variance, degrees of freedom) of values whose trainings were drawn as well as their clusters (Satterthwaite 1946).
+
+    Args:
+        variance: (K,), of the clusters.
+        freedom: (K,), its degrees of freedom.
+        trainings: what each training of a group adds, (S, K) each.
+
+    >>> spread, freedom = with_trainings(np.array([1.0]), np.array([100.0]), [np.array([[-1.0], [0.0], [1.0]])])
+    >>> float(spread[0]), round(float(freedom[0]), 2)
+    (4.0, 3.55)
+    """
+    parts = [(variance, freedom)]
+    parts += [
+        (np.square(block).sum(0) * len(block) / (len(block) - 1), np.full(block.shape[1], len(block) - 1.0))
+        for block in trainings
+    ]
+    total: np.ndarray = np.sum([part for part, _ in parts], 0)
+    if len(parts) == 1:
+        return total, freedom
+    squares = np.sum([np.square(part) / free for part, free in parts], 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return total, np.where(total > 0, np.square(total) / squares, freedom)
 
 
 SCARCE = 1e-3
@@ -254,8 +326,9 @@ def share_limits(ratios: Ratios, *, level: float = LEVEL) -> tuple[np.ndarray, n
     share, effective = np.clip(ratios.point(), 0, 1), ratios.effective()
     effective = np.where(effective >= FEWEST - 1e-9, effective, np.nan)
     variance = np.square(ratios.influence()).sum(0) * effective / (effective - 1)
+    variance, freedom = with_trainings(variance, effective - 1, ratios.trainings())
     apart = share * (1 - share)
-    certain = norm.ppf((1 + level) / 2) / student.ppf((1 + level) / 2, effective - 1)
+    certain = norm.ppf((1 + level) / 2) / student.ppf((1 + level) / 2, freedom)
     varies = (variance > 0) & (apart > 0)
     worth = np.where(varies, apart / np.where(varies, variance, 1.0) * certain**2, effective)
     worth = np.where(varies, np.minimum(worth, ratios.samples()), worth)

@@ -61,8 +61,14 @@ class RowSkill:
         return mean
 
     def influence(self) -> np.ndarray:
+        return self._moved(self.errors.influence())
+
+    def trainings(self) -> list[np.ndarray]:
+        return [self._moved(block) for block in self.errors.trainings()]
+
+    def _moved(self, influence: np.ndarray) -> np.ndarray:
         slopes = -2 / np.square(1 + self.errors.point())  # of the bounded skill by E / E0
-        moved: np.ndarray = (slopes * self.errors.influence()).sum(1, keepdims=True) / self._count()
+        moved: np.ndarray = (slopes * influence).sum(1, keepdims=True) / self._count()
         return moved
 
     def effective(self) -> np.ndarray:

@@ -23,6 +23,8 @@ from counterbench.storage.files import atomic, require_regular
 MOST = 256
 """Units in a file of totals."""
 BY = ("metric", "quantity", "intervened", "measured", "cycles", "space")
+_SEEDS = ("seed_numerator", "seed_denominator")
+"""In a file of totals of several trainings: those of each training over all clusters."""
 Key = tuple[str, str, str, str, int, str]
 
 
@@ -144,10 +146,10 @@ def write(totals: Totals, path: Path) -> None:
     if not totals.merged:
         raise ValueError("only totals of merged clusters are stored")
     keys = sorted(totals.numbers)
-    parts = {
-        name: np.concatenate([getattr(totals.numbers[key], name) for key in keys], 1).astype(np.float32)
-        for name in ("numerator", "denominator")
-    }
+    whole = Ratios.side_by_side([totals.numbers[key] for key in keys])
+    parts = {"numerator": whole.numerator.astype(np.float32), "denominator": whole.denominator.astype(np.float32)}
+    if whole.seeds is not None:
+        parts |= dict(zip(_SEEDS, whole.seeds, strict=True))
     with atomic(path) as temporary:
         temporary.write_bytes(save(parts, metadata={"keys": json.dumps(keys), "by": ", ".join(BY)}))
 
@@ -164,11 +166,17 @@ def _read(path: Path, samples: Path) -> Totals:
         with safe_open(path, framework="numpy") as stored:
             keys = [tuple(key) for key in json.loads(stored.metadata()["keys"])]
             top, below = (stored.get_tensor(name).astype(np.float64) for name in ("numerator", "denominator"))
+            seeds = [stored.get_tensor(name) for name in _SEEDS] if set(_SEEDS) <= set(stored.keys()) else []
         if top.shape != below.shape or top.ndim != 2 or top.shape[1] != len(keys):
             raise ValueError("the table and its names do not fit")
-        if not (np.isfinite(top).all() and np.isfinite(below).all()):
+        if any(part.shape != (len(seeds[0]), len(keys)) or len(part) < 2 for part in seeds):
+            raise ValueError("the table of the trainings and its names do not fit")
+        if not all(np.isfinite(part).all() for part in (top, below, *seeds)):
             raise ValueError("some totals are no numbers")
-        numbers = {key: Ratios(top[:, [k]], below[:, [k]]) for k, key in enumerate(keys)}
+        numbers = {
+            key: Ratios(top[:, [k]], below[:, [k]], (seeds[0][:, [k]], seeds[1][:, [k]]) if seeds else None)
+            for k, key in enumerate(keys)
+        }
         if len(numbers) < len(keys):
             raise ValueError("a number is there twice")
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
@@ -241,7 +249,7 @@ def _sums(table: Any, place: np.ndarray, count: int) -> dict[Key, Ratios]:
     for code, key in keys.items():
         rows = combined == code
         totals = [cluster_totals(part[rows], place[rows], count)[:, None] for part in (score, relative_to)]
-        sums[key] = Ratios(*totals)
+        sums[key] = Ratios(totals[0], totals[1])
     return sums
 
 
