@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from counterbench.cli.base import main, put, put_json, put_table, quiet_option, say, show_progress
+from counterbench.cli.base import main, print_record, put, put_json, put_table, quiet_option, say, show_progress
 from counterbench.errors import RecordError
 from counterbench.runtime.terminal import one_line
 
@@ -39,6 +40,54 @@ def compare(records: tuple[Path, ...], picture: Path, detail: bool, as_json: boo
     put_table(lambda room, symbols: comparison_report.build(compared, room, symbols=symbols), comparison_report.WIDTH)
     comparison_report.draw(compared, picture)
     say(f"drawn: {picture}")
+
+
+@main.command()
+@click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--name", default=None, help="Of the row; default: the recipe's.")
+@click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
+@click.option("--detail", is_flag=True, help="Print every number, not only the headline ones.")
+@quiet_option
+def group(
+    records: tuple[Path, ...],
+    name: str | None,
+    data_dir: Path | None,
+    output: Path,
+    as_json: bool,
+    detail: bool,
+    quiet: bool,
+) -> None:
+    """Make one record of the RECORDS of several trainings of one recipe: means, with the chance of the training in every interval.
+
+    Where all of them have kept their answers (evaluate --keep-answers), it also says how far the trainings are apart.
+    """
+    from counterbench.evaluation import results_folder
+    from counterbench.leaderboard import groups
+    from counterbench.storage.files import claimed
+
+    show_progress(quiet)
+    made, totals = groups.group(records, name=name, compared=_compared(records, data_dir))
+    folder = results_folder.folder_of(made.inputs, output)
+    with claimed(folder):
+        results_folder.save_group(made, totals, folder)
+    print_record(made, as_json, detail)
+    if not as_json:
+        say(f"\nrecord of {len(made.group)} trainings, and totals: {folder}")
+
+
+def _compared(records: tuple[Path, ...], data_dir: Path | None) -> Any:
+    """What the trainings say beside each other, where all have kept their answers."""
+    from counterbench.evaluation.ensembles import compared
+    from counterbench.records.record import file_of, read_record
+
+    kept = [read_record(file_of(path)).kept_answers is not None for path in records]
+    if all(kept) and len(kept) > 1:
+        return compared(records, data_dir=data_dir)
+    if any(kept):
+        say("Only some of the trainings have kept their answers, so nothing is said of how far they are apart.")
+    return (), {}
 
 
 @main.group()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -38,6 +38,20 @@ class AnswersByQuestion(Protocol):
         Args:
             question: what is asked.
             given: the samples, or the earlier answers, that it is asked about.
+        """
+        ...
+
+
+@runtime_checkable
+class HasOthers(Protocol):
+    """Answers of several trainings of one recipe, of which one is judged."""
+
+    def others(self, question: Question, given: Samples) -> Sequence[Mapping[str, Tensor]]:
+        """The answers of the other trainings.
+
+        Args:
+            question: what is asked.
+            given: the samples that it is asked about.
         """
         ...
 
@@ -219,7 +233,8 @@ class Asking:
             if real:
                 return Answers(batch, question, values, targets, own=values)
             truth, cost = self.shared.truth(question), self._cost(seconds)
-            return Answers(batch, question, values, targets, truth, cost=cost, drawn=self._draws(question))
+            drawn, others = self._draws(question), self._others(question)
+            return Answers(batch, question, values, targets, truth, cost=cost, drawn=drawn, others=others)
         if question.kind == "return":
             return Answers(batch, question, values)
         if question.swaps is None or question.swaps.name not in self.answers:
@@ -232,6 +247,11 @@ class Asking:
         if contestant is None or contestant.looked_up:
             return None
         return lambda number: self._drawn(question, number)
+
+    def _others(self, question: Question) -> Sequence[Mapping[str, Tensor]]:
+        contestant = self.taking.contestant
+        model = None if contestant is None else contestant.model
+        return model.others(question, self._given(question)) if isinstance(model, HasOthers) else ()
 
     def _drawn(self, question: Question, number: int) -> Mapping[str, Tensor]:
         """Another draw of an answer: abduction and prediction with the chance of that draw, the same in all questions about a row."""

@@ -13,6 +13,7 @@ from counterbench.evaluation import kept_answers
 from counterbench.evaluation.evaluation import Evaluation
 from counterbench.records import totals
 from counterbench.records.record import RECORD, SAMPLES, TOTALS, Inputs, Record, read_record, write_record
+from counterbench.records.totals import Totals
 from counterbench.storage.figures import save_figure
 from counterbench.storage.files import UNFINISHED, atomic, slug
 
@@ -67,6 +68,18 @@ def save(evaluation: Evaluation, folder: Path, *, pictures: Mapping[str, Figure]
         keeping.save(manifest, folder)
     write_record(evaluation.record, folder / RECORD)
     discard_chunks(folder)
+
+
+def save_group(record: Record, scores: Totals, folder: Path) -> None:
+    """Write a record of several trainings, the totals first.
+
+    Args:
+        record: of the group.
+        scores: the totals behind it.
+        folder: where.
+    """
+    totals.write(scores, folder / TOTALS)
+    write_record(record, folder / RECORD)
 
 
 def discard_chunks(folder: Path) -> None:

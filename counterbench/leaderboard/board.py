@@ -237,6 +237,11 @@ def _board(
     ends, more = _ends(
         [(one.name, one.record) for one in leading] or [(path.stem, record) for path, record in given], columns
     )
+    alone = [one.name for one in records if one.record.seeds and not one.record.group]
+    if alone:
+        more.append(
+            f"{'each of ' if len(alone) > 1 else ''}{', '.join(alone)} is one training: what another training of the recipe would score is not in its intervals"
+        )
     told = tuple(one_line(without_folders(note)) for note in (*notes, *ranking.notes, *more))
     lines = _lines(rows, [one for one in every if one not in records], ranking)
     return Board(dataset, source, suite, columns, tuple(rows), lines, ends, told, ranking, exam_seed)
@@ -261,6 +266,12 @@ def _once(given: Sequence[tuple[Path, Record]]) -> tuple[list[tuple[Path, Record
     """(every record once, notes on copies)."""
     first_of: dict[str, tuple[Path, Record]] = {}
     notes = []
+    inside = {training.record for _, record in given for training in record.group}
+    if inside:
+        given = [(path, record) for path, record in given if record.inputs.hash not in inside]
+        notes.append(
+            "trainings of one recipe are one row, whose intervals hold their chance; their own records are left out"
+        )
     for path, record in given:
         earlier = first_of.setdefault(record.inputs.hash, (path, record))
         if earlier[0] != path:
@@ -327,7 +338,7 @@ def _names(records: Sequence[Record]) -> list[str]:
 
 
 def _marks(record: Record) -> tuple[str, ...]:
-    marks = []
+    marks = [record.trainings_in_words] if record.group else []
     if record.partial:
         marks.append(f"partial: {record.partial}")
     if record.leaked:

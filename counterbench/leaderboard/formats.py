@@ -189,6 +189,7 @@ def _board(board: Board) -> dict[str, Any]:
             "images": row.record.images,
             "device": row.record.device,
             "seconds": row.record.seconds.get("total"),
+            "training_seeds": row.record.seeds,
             "marks": list(row.marks),
             "change_skill": row.change_skill,
             "beaten_by_doing_nothing": list(row.beaten),

@@ -32,7 +32,8 @@ class Difference:
         effect: the advantage in standard deviations of the clusters' paired differences, with its interval.
         p_bootstrap: of a t test over clusters, checked by a bootstrap; adjusted by Holm over all numbers of the pair.
         margin: 1 % of the number's scale, from doing nothing to the truth (of what doing nothing wins: from 0 to a random image).
-        p_wilcoxon: the same of a signed-rank test over clusters; NaN where no cluster differs, and for statistics of a whole set.
+        p_wilcoxon: the same of a signed-rank test over clusters; NaN where no cluster differs, for statistics of a whole set, and where
+            one side is several trainings.
     """
 
     key: Key
@@ -66,6 +67,7 @@ def differences(
     """All numbers of two models on the same resamples."""
     keys = list(numbers)
     pair = (first.stacked(keys), second.stacked(keys))
+    trained = any(one.seeds is not None for one in pair)
     kinds = [numbers[key][0].kind for key in keys]
     directions = [numbers[key][0].direction for key in keys]
 
@@ -97,8 +99,10 @@ def differences(
                 advantage=-float(lost.point[k]),
                 effect=(effect[0], effect[1], effect[2]),
                 p_bootstrap=float(p[k]),
-                # Pseudo-values of a cluster differ also where two models' answers do not.
-                p_wilcoxon=float("nan") if numbers[key][0].statistic == "pseudo" else _wilcoxon(paired.lost()),
+                # Pseudo-values of a cluster differ also where two models' answers do not; ranks of clusters know no trainings.
+                p_wilcoxon=float("nan")
+                if numbers[key][0].statistic == "pseudo" or trained
+                else _wilcoxon(paired.lost()),
                 margin=margin(numbers[key][0]),
             )
         )

@@ -250,6 +250,7 @@ class Answers:
         cost: what the answer cost, per sample.
         own: of real images that stand for answers, their own attributes: these should be seen in them, not the targets.
         drawn: number of a draw -> the answer with that draw's chance, (N, ...) of every variable; None where there are no other draws.
+        others: the answers of other trainings of the same recipe; nothing where one training is asked.
 
     Examples:
         >>> from counterbench.plans.question import Question
@@ -268,6 +269,7 @@ class Answers:
     cost: Mapping[str, float] = field(default_factory=dict)
     own: Mapping[str, Tensor] | None = None
     drawn: Callable[[int], Mapping[str, Tensor]] | None = None
+    others: Sequence[Mapping[str, Tensor]] = ()
 
     @property
     def kind(self) -> Kind:

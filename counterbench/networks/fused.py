@@ -14,7 +14,9 @@ _PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
     "swish": functional.silu,
 }
-_FUSED: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None) if torch.backends.mkldnn.is_available() else None
+_FUSED: Any = (
+    getattr(torch.ops.mkldnn, "_convolution_pointwise", None) if torch.backends.mkldnn.is_available() else None
+)
 
 
 def convolved(maps: Tensor, convolution: nn.Conv2d, activation: str) -> Tensor:

@@ -100,6 +100,11 @@ class Ratios:
             ),
         )
 
+    def of_each(self, trainings: int) -> Ratios:
+        """The same, said of every one of some trainings: what is about all of them together has no chance of theirs."""
+        sums = tuple(np.repeat(part.sum(0, keepdims=True), trainings, 0) for part in (self.numerator, self.denominator))
+        return Ratios(self.numerator, self.denominator, (sums[0], sums[1]))
+
     @property
     def clusters(self) -> int:
         """How many clusters."""

@@ -290,8 +290,17 @@ class Execution(_Part):
     chunk: int = Field(ge=1, description="samples of a chunk, which one process answers and stores")
 
 
+class Training(_Part):
+    """One of several trainings of a recipe whose mean a record is."""
+
+    seed: int = Field(description="of the training")
+    record: str = Field(description="hash of the inputs of its own record")
+    weights_sha256: str | None
+    row_skill: float | None = Field(description="of its own record; null where it has none")
+
+
 class Record(_Part):
-    """One evaluated model."""
+    """One evaluated model, or several trainings of one recipe as one row."""
 
     schema_version: Literal[5] = SCHEMA_VERSION
     title: str
@@ -320,6 +329,10 @@ class Record(_Part):
     exact: bool = Field(False, description="whether a null intervention returns the model's input by construction")
     parameters: int
     training: dict[str, Any] = Field(description="what the model's manifest says: source, seed, epochs, limit, data")
+    group: list[Training] = Field(
+        default_factory=list,
+        description="trainings whose mean the numbers are, and whose chance is in the intervals; empty for one training",
+    )
     row_skill: RowSkillNumber | None = Field(
         None,
         description="what orders a board: 0 for doing nothing, 1 for the truth, negative for what is farther; null where neither truth nor estimate is known",
@@ -334,6 +347,26 @@ class Record(_Part):
     versions: dict[str, str]
     notes: list[str] = Field(default_factory=list, description="for people; nothing else is read from them")
     flags: list[str] = Field(default_factory=list, description="what a reader of a board must be warned of")
+
+    @property
+    def seeds(self) -> list[int]:
+        """Training seeds behind it, as far as is known; empty for what was not trained."""
+        if self.group:
+            return [one.seed for one in self.group]
+        seed = self.training.get("seed")
+        return [seed] if isinstance(seed, int) else []
+
+    @property
+    def trainings_in_words(self) -> str:
+        """How many trainings are behind it; empty for what was not trained."""
+        seeds = ", ".join(map(str, self.seeds))
+        return (
+            f"{len(self.group)} trainings (seeds {seeds})"
+            if self.group
+            else f"one training (seed {seeds})"
+            if seeds
+            else ""
+        )
 
     @property
     def is_baseline(self) -> bool:

@@ -151,10 +151,11 @@ def _heading(record: Record) -> Text:
     sample = f"all {record.images} {what}" if whole else f"{record.images} of {record.test_images} {what}"
     asked = ", ".join(f"{count} {kind}" for kind, count in record.questions.items())
     exam = "" if inputs.exam_seed is None else f", exam seed {inputs.exam_seed}"
+    trained = f"{record.trainings_in_words}, whose chance is in the intervals\n" if record.group else ""
     return Text.assemble(
         (printable(record.title), "bold"),
         f"\n{inputs.dataset}/{inputs.source}, suite {inputs.suite}, {sample}, seed {inputs.seed}{exam}\n",
-        f"questions: {asked}; {record.clusters} independent units\n\n",
+        f"questions: {asked}; {record.clusters} independent units\n{trained}\n",
         *_head_line(record),
     )
 
@@ -327,4 +328,8 @@ def footnotes(record: Record, detail: bool = False) -> Sequence[str]:
         dependent = dict.fromkeys(n.metric.replace("_", " ") for n in record.numbers if n.depends_on_temperature)
         only = f": compare {', '.join(dependent)} only at the same one" if dependent else ""
         notes.append(f"pixel-noise temperature {record.pixel_temperature:g}{only}")
+    if record.seeds and not record.group:
+        notes.append(
+            f"{record.trainings_in_words}: what another would score is not in the intervals (counterbench group)"
+        )
     return [*notes, *record.flags, *record.notes]

@@ -61,12 +61,20 @@ def of_table(table: Any, units: np.ndarray | None = None, *, merge: bool = False
     """The same of scores in memory, a pyarrow table."""
     group = table["group"].to_numpy()
     units = np.unique(group) if units is None else units
-    place = np.searchsorted(units, group)
-    if merge and len(units) > MOST:
-        place, count = place * MOST // len(units), MOST
-    else:
-        count = len(units)
+    place, count = np.searchsorted(units, group), len(units)
+    if merge:
+        place, count = put_together(place, count)
     return Totals(np.arange(count) if merge else units, _sums(table, place, count), merge)
+
+
+def put_together(place: np.ndarray, count: int) -> tuple[np.ndarray, int]:
+    """(number of the unit, how many units there are), after neighbours were put together where there are too many.
+
+    >>> place, count = put_together(np.array([0, 511]), 512)
+    >>> place.tolist(), count
+    ([0, 255], 256)
+    """
+    return (place * MOST // count, MOST) if count > MOST else (place, count)
 
 
 def units_of(path: Path) -> np.ndarray:

@@ -1,0 +1,92 @@
+"""Several trainings of one recipe, compared answer by answer: their kept answers to the same questions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from counterbench.causal.samples import Samples
+from counterbench.errors import RecordError
+from counterbench.evaluation import numbers, rejudging
+from counterbench.evaluation.exam import SPLIT
+from counterbench.evaluation.kept_answers import KeptAnswers
+from counterbench.evaluation.session import examine
+from counterbench.evaluation.taking import Taking
+from counterbench.models.model import LookedUp
+from counterbench.plans.question import Question
+from counterbench.plugins import registry
+from counterbench.records import totals
+from counterbench.records.intervals import Ratios
+from counterbench.records.record import Number
+from counterbench.records.totals import Key
+
+
+class Ensemble(LookedUp):
+    """The answers of several trainings; the first one's are judged, the others are there to be compared with.
+
+    Args:
+        members: what each has answered.
+    """
+
+    what = "Answers of several trainings"
+
+    def __init__(self, members: Sequence[KeptAnswers]):
+        self.members = tuple(members)
+
+    def can_answer(self, intervened: Collection[str]) -> bool:
+        """Whether all trainings took such questions."""
+        return all(member.can_answer(intervened) for member in self.members)
+
+    def answer_question(self, question: Question, given: Samples) -> dict[str, Tensor]:
+        """The first training's answers."""
+        return self.members[0].answer_question(question, given)
+
+    def others(self, question: Question, given: Samples) -> list[dict[str, Tensor]]:
+        """The answers of the other trainings."""
+        return [member.answer_question(question, given) for member in self.members[1:]]
+
+
+def metric_of_trainings() -> str:
+    """Name of the metric that compares trainings."""
+    return next(name for name in registry.metrics.builtins() if registry.metrics.get(name).of_trainings)
+
+
+def compared(
+    paths: Sequence[Path], *, data_dir: Path | None = None, device: str = "auto"
+) -> tuple[list[Number], dict[Key, Ratios]]:
+    """How far trainings are apart, with intervals over the independent units of the test images, and the totals behind it.
+
+    The numbers are about these trainings: the chance of drawing others is not in their intervals.
+
+    Args:
+        paths: folders of evaluations that kept their answers to the same questions.
+        data_dir: where published data lies.
+        device: where distances are computed.
+
+    Raises:
+        RecordError: if one has no kept answers, or they are about other questions.
+    """
+    name = metric_of_trainings()
+    ready = [rejudging.ready(path, metrics=[name], data_dir=data_dir, device=device) for path in paths]
+    exam = ready[0].exam
+    for path, one in zip(paths, ready, strict=True):
+        if one.exam.plan.hash != exam.plan.hash:
+            raise RecordError(f"{path} holds answers to other questions than {paths[0]}; they cannot be compared.")
+    members = [one.contestant.model for one in ready]
+    ensemble = Ensemble([member for member in members if isinstance(member, KeptAnswers)])
+    contestant = replace(ready[0].contestant, model=ensemble)
+    taking = Taking(contestant.name, contestant, exam.make_metrics(contestant), None, "")
+    examine(exam, [taking])
+    index, columns = exam.plan.index, taking.columns()
+    group = exam.dataset.split(SPLIT).group[index]
+    found, _ = numbers.numbers({"model": columns}, index, group, resamples=exam.suite.resamples, seed=exam.seed)
+    cluster_of, count = numbers.clusters(index, group)
+    place, merged = totals.put_together(cluster_of, count)
+    ratios = {
+        column.cell.key_of(column.metric): numbers.ratios_of([column], place, merged).of_each(len(members))
+        for column in columns
+    }
+    return found, ratios
