@@ -70,6 +70,14 @@ def setting(dataset: Toy, **changes) -> Setting:
     return Setting(**{**known, **changes})
 
 
+def of_another_training(values, number):
+    """An answer as another training might give it: lighter on the left or darker at the top."""
+    image = values["image"].clone()
+    image[..., :number, :] -= 5.0 * number
+    image[..., :3] += 2.0
+    return {**values, "image": image}
+
+
 def answers(dataset: Toy, answer, order, noise: bool = True, joint=(), shake=None):
     """Every kind of answer for some rows, by a function (given, held, truth) -> values.
 
@@ -136,7 +144,10 @@ def answers(dataset: Toy, answer, order, noise: bool = True, joint=(), shake=Non
                 "training_time": 3.0,
             }
             drawn = partial(brighter, singles[name])
-            yield Answers(batch, asked[name], singles[name], targets=targets, truth=truth, cost=cost, drawn=drawn)
+            others = [of_another_training(singles[name], number) for number in (1, 2)]
+            yield Answers(
+                batch, asked[name], singles[name], targets=targets, truth=truth, cost=cost, drawn=drawn, others=others
+            )
         for name in NAMES:
             held = {name: factual[name]}
             back = Question("return", rows, name, factual[name], asked[name])

@@ -45,11 +45,12 @@ def _kept(method: Callable[[Any, str], _Content]) -> Callable[[Any, str], _Conte
 
     @wraps(method)
     def reading(self: Dataset, name: str) -> _Content:
-        if (method, name) not in self._kept:
+        key = method.__qualname__, name  # a word: a dataset may be sent to another process
+        if key not in self._kept:
             read: Any = method(self, name)
             self._require_sound(name, read.values if isinstance(read, Split) else read)
-            self._kept[method, name] = read
-        kept: Any = self._kept[method, name]
+            self._kept[key] = read
+        kept: Any = self._kept[key]
         content: _Content = kept if isinstance(kept, Split) else dict(kept)  # type: ignore[assignment]
         return content
 
@@ -84,7 +85,7 @@ class Dataset:
         self.card, self.source, self.data_dir = card, card.source(source), data_dir
         self.graph, self.variables = card.graph, card.build_variables()
         self.behind: Source = self.sources.get(self.source, self.any_source)(card, self.source, data_dir)
-        self._kept: dict[tuple[Callable[..., Any], str], Any] = {}
+        self._kept: dict[tuple[str, str], Any] = {}
         self._references: dict[int, Split] = {}
         self._reference_rows: dict[int, Tensor] = {}
         self._truths: dict[tuple[str, bool, str], dict[str, Tensor]] = {}

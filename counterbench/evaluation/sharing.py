@@ -119,7 +119,7 @@ def _start(process: Any) -> None:
         process.start()
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ConfigError(
-            f"This model cannot be sent to other processes here ({error}); evaluate it with one worker, or as a trained folder."
+            f"This cannot be sent to other processes here ({error}); evaluate it with one worker, or as a trained folder."
         ) from error
 
 

@@ -469,7 +469,8 @@ def test_sizes_follow_the_image():
     assert session.default_batch(cpu, 3 * 64 * 64) == 32
     assert session.default_batch(cuda, 32 * 32) == 1024
     assert session.chunk_size(96) == session.chunk_size(32) == 96
-    assert session.chunk_size(60) == 60 and session.chunk_size(1024) == 1024
+    assert session.chunk_size(60) == 60
+    assert session.chunk_size(1024) == 1024
 
 
 _RUN = """

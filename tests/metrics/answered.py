@@ -66,6 +66,9 @@ def plain(answers):
         matched=None if matched is None else matched.images.numpy().astype(np.float64),
         matched_unit=None if matched is None else matched.group.numpy(),
         draws=None if answers.drawn is None else np.stack([of_draw(answers, number) for number in range(20)], 1),
+        others=np.stack([values["image"].numpy().astype(np.float64) for values in answers.others], 1)
+        if answers.others
+        else None,
         cost={name: np.full(len(unit), value) for name, value in answers.cost.items()},
     )
 

@@ -33,6 +33,7 @@ class Asked:
     matched_unit: Array | None = None
     cost: Mapping[str, Array] = field(default_factory=dict)
     draws: Array | None = None  # (N, K, C, H, W)
+    others: Array | None = None  # likewise, of other trainings
 
     @property
     def words(self) -> str:
@@ -264,6 +265,19 @@ def draws(asked: Sequence[Asked], world: World) -> Numbers:
             if world.kinds[name] == "continuous":
                 read = np.stack([world.read(one.draws[:, draw])[name].mean(0) for draw in range(count)], 1)
                 numbers["coverage", one.words, name, 0, ""] = covered(read, world.read(truth)[name].mean(0))
+    return numbers
+
+
+def identifiability(asked: Sequence[Asked], world: World) -> Numbers:
+    """Mean distance of two trainings' answers over mean distance of an answer from the photograph."""
+    numbers: Numbers = {}
+    for one in of_kind(asked, "single"):
+        assert one.others is not None
+        everybody = np.concatenate([one.answer["image"][:, None], one.others], 1)
+        count = everybody.shape[1]
+        apart = [np.abs(everybody[:, i] - everybody[:, j]).mean() for i in range(count) for j in range(count) if i != j]
+        changed = [np.abs(everybody[:, i] - one.factual["image"]).mean() for i in range(count)]
+        numbers["disagreement", one.words, "", 0, ""] = np.mean(apart) / np.mean(changed)
     return numbers
 
 

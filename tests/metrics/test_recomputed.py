@@ -80,6 +80,7 @@ CASES = {
         Case(recomputed_sets.rung2, TABLES),
     ],
     "draws": [Case(recomputed.draws)],
+    "identifiability": [Case(recomputed.identifiability, [*TOY, "a unseen"])],
     # What a classifier finds in noise has no closed form.
     "abduction": [Case(recomputed.abduction, [*TOY, "a unseen"], without=("prior_test", "leak"))],
     "cost": [Case(recomputed.cost)],

@@ -246,3 +246,57 @@ def test_holm_never_falls():
     """Where a larger p-value would get a smaller adjusted one, it gets that of its predecessor."""
     assert holm(np.array([0.01, 0.02, 0.021])).tolist() == pytest.approx([0.03, 0.04, 0.04])
     assert holm(np.array([0.021, 0.01, 0.02])).tolist() == pytest.approx([0.04, 0.03, 0.04])
+
+
+def trainings(rng, seeds=3, clusters=60, between=0.3):
+    """Scores of several trainings about the same clusters: one number of mean 0."""
+    drawn = between * rng.standard_normal((seeds, 1)) + rng.standard_normal(clusters)
+    return drawn + 0.5 * rng.standard_normal((seeds, clusters))
+
+
+def test_intervals_of_several_trainings_hold_what_they_say():
+    """Over trainings and clusters that are drawn anew; without the second level they are far too short, and a bootstrap of three
+    trainings is too."""
+    rng = np.random.default_rng(0)
+    held, alone, resampled = [], [], []
+    for _ in range(300):
+        scores = trainings(rng)
+        low, high = limits(spread_of(Ratios.mean([means(one[:, None]) for one in scores]), 200, 0))
+        held.append(low[0] <= 0 <= high[0])
+        low, high = limits(spread_of(means(scores.mean(0)[:, None]), 200, 0))
+        alone.append(low[0] <= 0 <= high[0])
+        rows = rng.integers(len(scores), size=(400, 3))
+        columns = rng.integers(scores.shape[1], size=(400, scores.shape[1]))
+        moved = np.array([scores[r][:, c].mean() for r, c in zip(rows, columns, strict=True)])
+        resampled.append(np.quantile(moved, 0.025) <= 0 <= np.quantile(moved, 0.975))
+    assert np.mean(held) >= 0.92
+    assert np.mean(alone) < 0.85
+    assert np.mean(resampled) < 0.9
+
+
+def test_equal_trainings_add_nothing_and_a_difference_has_the_chance_of_both_sides():
+    rng = np.random.default_rng(1)
+    one = means(rng.standard_normal((40, 2)))
+    same, single = (spread_of(given, 100, 0) for given in (Ratios.mean([one, one, one]), one))
+    assert np.allclose(same.point, single.point)
+    assert np.allclose(same.error, single.error)
+    first, second = (Ratios.mean([means(scores[:, None]) for scores in trainings(rng)]) for _ in range(2))
+    blocks = Differences(first, second).trainings()
+    assert [block.shape for block in blocks] == [(3, 1), (3, 1)]
+    assert all(abs(block.sum()) < 1e-12 for block in blocks)
+    variances = [np.square(given.trainings()[0]).sum() * 3 / 2 for given in (first, second)]
+    clusters = np.square(Differences(first, second).influence()).sum() * 60 / 59
+    assert spread_of(Differences(first, second), 100, 0).error[0] ** 2 == pytest.approx(sum(variances) + clusters)
+
+
+def test_what_a_training_adds_is_the_derivative_by_its_weight():
+    rng = np.random.default_rng(2)
+    each = [Ratios(rng.random((12, 2)), 1 + rng.random((12, 2))) for _ in range(3)]
+    pooled = Ratios.mean(each)
+    for k in range(3):
+        top, below = (
+            sum((1 + 1e-6 * (number == k)) * getattr(other, part).sum(0) for number, other in enumerate(each))
+            for part in ("numerator", "denominator")
+        )
+        derivative = (top / below - pooled.point()) / 1e-6
+        assert np.allclose(pooled.trainings()[0][k], derivative, rtol=1e-4)
