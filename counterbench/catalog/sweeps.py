@@ -62,6 +62,10 @@ class Sweep(Declaration):
     device: str = "auto"
     threads: int = Field(1, ge=1)
     """Of the CPU, for every job, whoever runs it: so its numbers do not depend on how many run at once."""
+    shares: int = Field(1, ge=1)
+    """Jobs that share the images of one evaluation; one more collects what they have stored."""
+    keep_answers: bool = False
+    """Whether evaluations keep their answers, so that trainings of one recipe can be compared answer by answer."""
 
     @classmethod
     def catalogue(cls, content: Mapping[str, Any]) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -64,30 +63,23 @@ def group(
     Where all of them have kept their answers (evaluate --keep-answers), it also says how far the trainings are apart.
     """
     from counterbench.evaluation import results_folder
+    from counterbench.evaluation.ensembles import compared_where_kept
     from counterbench.leaderboard import groups
     from counterbench.storage.files import claimed
 
     show_progress(quiet)
-    made, totals = groups.group(records, name=name, compared=_compared(records, data_dir))
+    compared = compared_where_kept(records, data_dir=data_dir)
+    if not compared[0]:
+        say(
+            "Not all of them have kept their answers (evaluate --keep-answers), so nothing is said of how far they are apart."
+        )
+    made, totals = groups.group(records, name=name, compared=compared)
     folder = results_folder.folder_of(made.inputs, output)
     with claimed(folder):
         results_folder.save_group(made, totals, folder)
     print_record(made, as_json, detail)
     if not as_json:
         say(f"\nrecord of {len(made.group)} trainings, and totals: {folder}")
-
-
-def _compared(records: tuple[Path, ...], data_dir: Path | None) -> Any:
-    """What the trainings say beside each other, where all have kept their answers."""
-    from counterbench.evaluation.ensembles import compared
-    from counterbench.records.record import file_of, read_record
-
-    kept = [read_record(file_of(path)).kept_answers is not None for path in records]
-    if all(kept) and len(kept) > 1:
-        return compared(records, data_dir=data_dir)
-    if any(kept):
-        say("Only some of the trainings have kept their answers, so nothing is said of how far they are apart.")
-    return (), {}
 
 
 @main.group()

@@ -95,7 +95,7 @@ def sweep_run(
     some = jobs[(first or 1) - 1 :: every or 1]
     open_jobs = running.run(jobs, folder, some=some, at_once=at_once, engine=engine, address=address, tell=say)
     if len(some) == len(jobs):
-        _finish(folder)
+        _finish(jobs, folder)
     if open_jobs:
         raise CounterbenchError(
             f"{len(open_jobs)} of {len(some)} jobs are not done; counterbench sweep list {file} shows them, with their logs."
@@ -119,16 +119,17 @@ def _run_one(jobs: list[Any], number: int, folder: Path) -> None:
         raise CounterbenchError(f"Job {number} ended with status {status}; see {state.log_of(job, folder)}")
 
 
-def _finish(folder: Path) -> None:
-    """Boards of all records that are there, and one table."""
+def _finish(jobs: list[Any], folder: Path) -> None:
+    """Records of several trainings, boards of all records that are there, and one table."""
     from counterbench import leaderboard
     from counterbench.errors import RecordError
     from counterbench.leaderboard import formats, website
     from counterbench.storage.files import write_text
-    from counterbench.sweeps import table
+    from counterbench.sweeps import rows, table
 
     try:
-        boards = leaderboard.build(leaderboard.find(folder / "records"))
+        together = rows.together(jobs, folder)
+        boards = leaderboard.build([*leaderboard.find(folder / "records"), *together])
     except RecordError:
         return  # there are none yet
     for name, text in formats.pages(boards).items():

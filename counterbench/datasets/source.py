@@ -222,9 +222,11 @@ class RenderedSource(Source):
         return self._from_cache(name, name, torch.arange(len(self.draws(name))))
 
     def part(self, split: str, rows: Tensor) -> Split | None:
-        whole = len(rows) == len(self.draws(split)) or not self.card.image
-        if whole or is_cached(self.key(split), split):
+        if len(rows) == len(self.draws(split)) or not self.card.image:
             return None
+        if is_cached(self.key(split), split):
+            whole = self.split(split)  # not that of the dataset, which would keep it
+            return Split(split, {name: value[rows] for name, value in whole.values.items()}, whole.group[rows])
         return self._from_cache(split, f"reference-{len(rows)}", rows)
 
     def _from_cache(self, split: str, name: str, rows: Tensor) -> Split:

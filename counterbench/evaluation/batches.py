@@ -64,7 +64,9 @@ class Shared:
     def _measure(self, images: Tensor) -> dict[str, Reading]:
         """What the judges read; an image of this batch that they have seen before, in whosever answer, is not shown to them again."""
         with self.timed("judges"):
-            names = [hashlib.blake2b(image, digest_size=16).digest() for image in images.float().cpu().numpy()]
+            names = [
+                hashlib.blake2b(image, digest_size=16).digest() for image in images.float().contiguous().cpu().numpy()
+            ]
             new = {name: row for row, name in enumerate(names) if name not in self._seen}
             if new:
                 found = measure_all(self.exam.panels, images[list(new.values())])

@@ -20,7 +20,7 @@ from counterbench.plans.question import Question
 from counterbench.plugins import registry
 from counterbench.records import totals
 from counterbench.records.intervals import Ratios
-from counterbench.records.record import Number
+from counterbench.records.record import Number, file_of, read_record
 from counterbench.records.totals import Key
 
 
@@ -90,3 +90,12 @@ def compared(
         for column in columns
     }
     return found, ratios
+
+
+def compared_where_kept(
+    paths: Sequence[Path], *, data_dir: Path | None = None
+) -> tuple[list[Number], dict[Key, Ratios]]:
+    """The same where all of them have kept their answers; else nothing."""
+    if all(read_record(file_of(path)).kept_answers is not None for path in paths):
+        return compared(paths, data_dir=data_dir)
+    return [], {}

@@ -20,6 +20,7 @@ from counterbench.evaluation.exam import Exam
 from counterbench.evaluation.taking import Taking
 from counterbench.models.cost import out_of_memory
 from counterbench.runtime.blocks import BLOCK
+from counterbench.runtime.memory import give_back
 from counterbench.runtime.progress import bar
 from counterbench.storage.tensors import read_tensors, write_tensors
 
@@ -188,6 +189,7 @@ class _Session:
                     asking = Asking(batch, taking, tensors)
                     asking.ask()
                     asking.release()
+                    give_back()
                     advance(len(positions))
         except RuntimeError as error:
             if not out_of_memory(error) or self.batch_size == 1:

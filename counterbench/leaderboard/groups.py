@@ -27,6 +27,8 @@ from counterbench.records.record import (
 from counterbench.records.row_skill import UNANSWERED, RowSkill, bounded, skill_key
 from counterbench.records.totals import Key, Totals
 
+Compared = tuple[Sequence[Number], Mapping[Key, Ratios]]
+"""Numbers of what several trainings say beside each other, and the totals behind them."""
 _OWN = ("model", "weights_sha256", "answers")
 """What the inputs of trainings of one recipe may differ in."""
 
@@ -35,7 +37,7 @@ def group(
     paths: Sequence[Path],
     *,
     name: str | None = None,
-    compared: tuple[Sequence[Number], Mapping[Key, Ratios]] = ((), {}),
+    compared: Compared = ((), {}),
     seed: int = 0,
 ) -> tuple[Record, Totals]:
     """One record of several trainings, and the totals behind it.

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from counterbench import models
 from counterbench.catalog.recipes import Recipe
@@ -20,10 +20,10 @@ from counterbench.models.loading import find_recipe
 from counterbench.plugins import registry
 from counterbench.storage.files import slug, write_text
 
-Kind = Literal["data", "baselines", "train", "evaluate"]
-KINDS: tuple[Kind, ...] = ("data", "baselines", "train", "evaluate")
+Kind = Literal["data", "baselines", "train", "share", "evaluate"]
+KINDS: tuple[Kind, ...] = ("data", "baselines", "train", "share", "evaluate")
 """In the order of their numbers."""
-STAGES: tuple[tuple[Kind, ...], ...] = (("data",), ("baselines", "train"), ("evaluate",))
+STAGES: tuple[tuple[Kind, ...], ...] = (("data",), ("baselines", "train"), ("share",), ("evaluate",))
 """Jobs of one stage may run at once; a stage needs what those before it have made."""
 _FIRST = "identity"
 """The row that is evaluated first in every exam: with it all baselines are examined, once for all models."""
@@ -35,12 +35,13 @@ class Job:
 
     Args:
         number: in the sweep, from 1.
-        kind: data (render or read it once), baselines (examine them once), train or evaluate.
+        kind: data (render or read it once), baselines (examine them once), train, share (of an evaluation) or evaluate.
         name: which cell of the matrix it is.
         words: of the command, after `counterbench`; folders are relative to that of the sweep.
         output: the folder that it writes, relative to that of the sweep; "" for none.
         needs: numbers of the jobs that must be done before.
         threads: of the CPU.
+        row: of an evaluation of one of several trainings: what they are together; "" for others.
     """
 
     number: int
@@ -50,6 +51,7 @@ class Job:
     output: str = ""
     needs: tuple[int, ...] = ()
     threads: int = 1
+    row: str = ""
 
     @property
     def key(self) -> str:
@@ -67,25 +69,54 @@ class _Variant:
     trainable: bool
 
 
+class _Entry(NamedTuple):
+    """A job without its number."""
+
+    kind: Kind
+    name: str
+    words: tuple[str, ...]
+    output: str
+    needs: tuple[str, ...]
+    row: str
+
+
 @dataclass
 class _Listing:
     """Jobs as they are found, numbered in the end."""
 
     sweep: Sweep
-    found: list[tuple[Kind, str, tuple[str, ...], str, tuple[str, ...]]] = field(default_factory=list)
+    found: list[_Entry] = field(default_factory=list)
 
-    def add(self, kind: Kind, name: str, words: Sequence[str], output: str = "", needs: Sequence[str] = ()) -> str:
+    def add(
+        self,
+        kind: Kind,
+        name: str,
+        words: Sequence[str],
+        output: str = "",
+        *,
+        needs: Sequence[str] = (),
+        row: str = "",
+    ) -> str:
         """Keep a job; returns the word by which others need it."""
         plugins = [word for plugin in self.sweep.plugins for word in ("--plugin", _located(plugin))]
-        self.found.append((kind, name, (*plugins, *words), output, tuple(needs)))
+        self.found.append(_Entry(kind, name, (*plugins, *words), output, tuple(needs), row))
         return f"{kind} {name}"
 
     def jobs(self) -> list[Job]:
-        ordered = sorted(self.found, key=lambda entry: KINDS.index(entry[0]))
-        numbers = {f"{kind} {name}": number for number, (kind, name, *_) in enumerate(ordered, 1)}
+        ordered = sorted(self.found, key=lambda entry: KINDS.index(entry.kind))
+        numbers = {f"{entry.kind} {entry.name}": number for number, entry in enumerate(ordered, 1)}
         return [
-            Job(number, kind, name, words, output, tuple(numbers[one] for one in needs), self.sweep.threads)
-            for number, (kind, name, words, output, needs) in enumerate(ordered, 1)
+            Job(
+                number,
+                entry.kind,
+                entry.name,
+                entry.words,
+                entry.output,
+                tuple(numbers[one] for one in entry.needs),
+                self.sweep.threads,
+                entry.row,
+            )
+            for number, entry in enumerate(ordered, 1)
         ]
 
 
@@ -128,7 +159,7 @@ def _list_dataset(listing: _Listing, dataset: str, source: str, folder: Path | N
     for suite in sweep.suites:
         name = f"{_FIRST}-{where}-{slug(Path(suite).stem)}"
         words = _evaluation(sweep, _FIRST, place, suite, name)
-        exams[suite] = listing.add("baselines", name, words, f"records/{name}", [ready])
+        exams[suite] = listing.add("baselines", name, words, f"records/{name}", needs=[ready])
     for variant in variants:
         if variant.name == _FIRST:
             continue
@@ -138,11 +169,30 @@ def _list_dataset(listing: _Listing, dataset: str, source: str, folder: Path | N
             word, needs = variant.word, []
             if seed is not None:
                 word = f"trained/{cell}"
-                needs = [listing.add("train", cell, _training(sweep, variant, place, seed, word), word, [ready])]
+                words = _training(sweep, variant, place, seed, word)
+                needs = [listing.add("train", cell, words, word, needs=[ready])]
             for suite in sweep.suites:
                 name = f"{cell}-{slug(Path(suite).stem)}"
+                row = f"{variant.name}-{where}-{slug(Path(suite).stem)}" if len(trained) > 1 else ""
                 words = _evaluation(sweep, word, place, suite, name)
-                listing.add("evaluate", name, words, f"records/{name}", [*needs, exams[suite]])
+                _list_evaluation(listing, name, words, needs=[*needs, exams[suite]], row=row)
+
+
+def _list_evaluation(listing: _Listing, name: str, words: list[str], *, needs: list[str], row: str) -> None:
+    """An evaluation, and the shares that it collects, if there are any."""
+    shares, output = listing.sweep.shares, f"records/{name}"
+    if shares > 1:
+        needs = needs + [
+            listing.add(
+                "share",
+                f"{name}-{number}-of-{shares}",
+                [*words, "--share", f"{number}/{shares}"],
+                output,
+                needs=needs,
+            )
+            for number in range(1, shares + 1)
+        ]
+    listing.add("evaluate", name, words, output, needs=needs, row=row)
 
 
 def _located(name: str) -> str:
@@ -185,6 +235,7 @@ def _evaluation(sweep: Sweep, model: str, place: list[str], suite: str, name: st
     ]
     if sweep.budget.limit is not None:
         words += ["--limit", str(sweep.budget.limit)]
+    words += ["--keep-answers"] * sweep.keep_answers
     return [*words, "--workers", str(sweep.threads), "--quiet"]
 
 

@@ -106,8 +106,8 @@ def result_is_there(job: Job, folder: Path) -> bool:
     """Whether the command has ended well, and what it made is still there."""
     if _status(job, folder).get("status") != 0:
         return False
-    if job.kind == "data":
-        return True  # in the cache, where the next command looks
+    if job.kind in ("data", "share"):
+        return True  # in the cache, or in the folder of the evaluation, where the next command looks
     if job.kind == "train":
         return (folder / job.output / "manifest.json").is_file()
     return next((folder / job.output).rglob("record.json"), None) is not None
