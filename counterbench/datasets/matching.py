@@ -17,6 +17,7 @@ from counterbench.datasets.dataset import REFERENCES, Dataset
 NEIGHBOURS = 16
 """How many real images count as having the wanted quantities; wanted classes are met exactly, by all that have them."""
 _BLOCK = 16  # candidates whose pixels are compared at once
+_HELD = 4_000_000  # numbers of candidates that are compared at once
 _GRAIN = 4  # side, in pixels, of what is averaged for a first look
 
 
@@ -141,12 +142,13 @@ class Matcher:
             unsure = (bound[:, start] < best).nonzero()[:, 0]
             if not len(unsure):
                 break
-            rows = candidates[unsure, start : start + _BLOCK]
-            apart = known[rows].float() - wanted[unsure, None]
-            nearest, position = apart.square().sum(2, dtype=torch.float64).min(1)
-            closer = nearest < best[unsure]
-            chosen[unsure[closer]] = rows.gather(1, position[:, None])[closer, 0]
-            best[unsure[closer]] = nearest[closer]
+            for few in unsure.split(max(1, _HELD // (_BLOCK * known.shape[1]))):
+                rows = candidates[few, start : start + _BLOCK]
+                apart = known[rows].float().sub_(wanted[few, None])
+                nearest, position = apart.square_().sum(2, dtype=torch.float64).min(1)
+                closer = nearest < best[few]
+                chosen[few[closer]] = rows.gather(1, position[:, None])[closer, 0]
+                best[few[closer]] = nearest[closer]
         return chosen
 
     def _coarse_distance(self, rows: Tensor, images: Tensor) -> Tensor:
@@ -162,17 +164,13 @@ class Matcher:
         """(K, D), (K,): coarse images of the rows that have the same classes, and their squared lengths; kept."""
         key = (int(rows[0]), len(rows))  # no row has two combinations of classes
         if key not in self._kept:
-            there = self._coarse[rows]
+            there = torch.cat([_coarse(self._pixels[part]) for part in rows.split(1000)])
             self._kept[key] = there, there.square().sum(1)
         return self._kept[key]
 
     @cached_property
     def _pixels(self) -> Tensor:
         return self.dataset.reference(self.count).values[self.dataset.card.image]
-
-    @cached_property
-    def _coarse(self) -> Tensor:
-        return torch.cat([_coarse(part) for part in self._pixels.split(1000)])
 
     def _candidates(self, attributes: Mapping[str, Tensor], count: int) -> Iterator[tuple[Tensor, Tensor]]:
         """(positions among the samples, (their number or 1, K) rows of the images that have their attributes)."""

@@ -42,6 +42,20 @@ def test_without_seeds_nothing_is_trained(written):
     ]
 
 
+def test_shares_of_an_evaluation_come_before_it(written):
+    jobs = expand(find_sweep(str(written(models=["affine"], seeds=[0, 1], shares=3, keep_answers=True))))
+    shares = [job for job in jobs if job.kind == "share"]
+    evaluations = [job for job in jobs if job.kind == "evaluate"]
+    assert len(shares) == 6
+    for job in evaluations:
+        own = [share for share in shares if share.output == job.output]
+        assert [share.words[-1] for share in own] == ["1/3", "2/3", "3/3"]
+        assert all(share.words[:-2] == job.words for share in own)
+        assert {share.number for share in own} < set(job.needs)
+        assert "--keep-answers" in job.words
+    assert {job.row for job in evaluations} == {"affine-ellipse-formula-mechanisms"}
+
+
 def test_every_job_is_a_command_that_exists(written, tmp_path):
     options = {"mechanisms.t.fit.learning_rate": [0.01, 0.02], "mechanisms.t.options.bins": 5}
     for job in expand(find_sweep(str(written(models=["affine", {"model": "spline", "options": options}]))), tmp_path):

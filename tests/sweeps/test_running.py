@@ -235,6 +235,29 @@ def test_one_job_after_the_other_gives_equal_records(real, tmp_path):
     assert records(folder) == records(tmp_path / "alone")
 
 
+def test_shares_are_collected_and_trainings_are_one_row(small, tmp_path):
+    """Two jobs share the images of one evaluation; two trainings become one record; the numbers are those of one process."""
+    file = tmp_path / "sweep.yaml"
+    changes = {"models": ["affine"], "seeds": [0, 1], "shares": 2, "budget": {**small["budget"], "limit": 200}}
+    file.write_text(yaml.safe_dump({**small, **changes}))
+    said = cli("run", str(file), "--output", "shared", "--jobs", "2", cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    assert "All 10 jobs of small are done" in said.stderr
+    log = next((tmp_path / "shared" / "logs").glob("evaluate-affine*seed1*")).read_text()
+    assert "Error" not in log
+    (together,) = (tmp_path / "shared" / "groups").rglob("record.json")
+    assert [one["seed"] for one in json.loads(together.read_text())["group"]] == [0, 1]
+    board = next((tmp_path / "shared" / "boards").glob("*.md")).read_text()
+    assert "2 trainings (seeds 0, 1)" in board
+    words = ["evaluate", "--model", "shared/trained/affine-ellipse-formula-seed1", "--dataset", "ellipse"]
+    words += ["--suite", "mechanisms", "--limit", "200", "--workers", "1", "--output", "alone", "--device", "cpu"]
+    subprocess.run([sys.executable, "-m", "counterbench", *words], cwd=tmp_path, check=True, capture_output=True)
+    (alone,) = records(tmp_path / "alone").values()
+    shared = records(tmp_path / "shared" / "records").items()
+    (same,) = [record for path, record in shared if "seed1" in path]
+    assert alone["numbers"] == same["numbers"]
+
+
 def test_mistakes_on_the_command_line(real, tmp_path):
     file = str(real[0])
     assert "the sweep has 4 jobs" in cli("run", file, "--job", "8", cwd=tmp_path).stderr

@@ -19,6 +19,8 @@ from counterbench.causal.variables import Continuous, Variable, Vector
 FOLDS = 3
 _HELD = 4  # one sample of so many is set aside, to see how far a reader is to be believed
 _PENALTIES = 10.0 ** np.arange(-3, 3)
+_COLUMNS = 2048
+"""Numbers of the noise whose inner products are taken together."""
 _NETWORK = {
     "hidden_layer_sizes": (64,),
     "alpha": 1e-2,
@@ -50,8 +52,7 @@ def two_sample_test(
     count = len(abducted)
     readers: list[_Reader] = [_Network(np.concatenate([abducted, prior]))]
     if every is not None:
-        numbers = np.concatenate(every)
-        readers.append(_Ridge(np.concatenate([numbers, np.square(numbers)], 1)))
+        readers.append(_Ridge(np.concatenate(every), squares=True))
     is_prior = np.arange(2 * count) >= count
     right = np.zeros(2 * count)
     for train, test in _folds(np.arange(count), count):
@@ -141,11 +142,22 @@ class _Network:
 
 
 class _Ridge:
-    """Ridge regression on all numbers of the noise, (N, E), by their inner products: E may be far above N."""
+    """Ridge regression on all numbers of the noise, (N, E), by their inner products: E may be far above N.
 
-    def __init__(self, numbers: np.ndarray):
-        points = StandardScaler().fit_transform(numbers.astype(np.float32))
-        self.kernel = (points @ points.T).astype(np.float64) / points.shape[1]
+    Args:
+        numbers: (N, E).
+        squares: use the squares of all numbers too.
+    """
+
+    def __init__(self, numbers: np.ndarray, *, squares: bool = False):
+        self.kernel, width = np.zeros((len(numbers), len(numbers))), 0
+        for start in range(0, numbers.shape[1], _COLUMNS):  # some at a time: pixel noise is many numbers
+            some = numbers[:, start : start + _COLUMNS].astype(np.float32)
+            for part in (some, np.square(some)) if squares else (some,):
+                points = StandardScaler().fit_transform(part)
+                self.kernel += points @ points.T
+                width += points.shape[1]
+        self.kernel /= width
 
     def regress(self, wanted: np.ndarray, fitted: np.ndarray, asked: np.ndarray) -> np.ndarray:
         return self._predicted(wanted[:, None].astype(np.float64), fitted, asked)[:, 0]
