@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -17,6 +19,8 @@ from counterbench.datasets.cache import cached, is_cached, remembered
 from counterbench.datasets.split import Split
 from counterbench.errors import ConfigError, DataError, short
 from counterbench.plugins.registry import source_hash_of
+from counterbench.runtime.blocks import one_thread
+from counterbench.runtime.devices import processors
 from counterbench.runtime.progress import bar
 from counterbench.storage.tensors import sha256_of_tensors
 
@@ -236,13 +240,22 @@ class RenderedSource(Source):
         return Split(name, {**attributes, self.card.image: stored.values[self.card.image]}, stored.group)
 
     def rendered(self, split: str, rows: Tensor) -> Split:
-        """Render some samples of a split."""
+        """Render some samples of a split, blocks side by side: torch's own threads would cut up operations that are too small for that."""
         draws, images = self.draws(split).take(rows), []
-        with bar(len(rows), f"Rendering {self.card.name}/{self.name} ({split})") as advance:
-            for positions in torch.arange(len(rows)).split(self.block):
-                attributes = {name: value[positions] for name, value in draws.attributes.items()}
-                images.append(self.render(split, rows[positions], attributes))
-                advance(len(positions))
+
+        def drawn(positions: Tensor) -> Tensor:
+            attributes = {name: value[positions] for name, value in draws.attributes.items()}
+            return self.render(split, rows[positions], attributes)
+
+        with (
+            bar(len(rows), f"Rendering {self.card.name}/{self.name} ({split})") as advance,
+            one_thread(),
+            ThreadPoolExecutor(processors()) as pool,
+        ):
+            first, *rest = torch.arange(len(rows)).split(self.block)
+            for part in chain([drawn(first)], pool.map(drawn, rest)):  # what the first block remembers is there for all
+                images.append(part)
+                advance(len(part))
         return Split(split, {**draws.attributes, self.card.image: torch.cat(images)}, draws.group)
 
     def knows_truth(self, intervened: Collection[str]) -> bool:

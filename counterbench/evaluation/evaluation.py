@@ -23,7 +23,7 @@ from counterbench.evaluation.missing import Incomplete, penalised
 from counterbench.evaluation.preservation import not_shown
 from counterbench.evaluation.row_skill import equal_to_truth, row_skill
 from counterbench.evaluation.session import Share, batch_size_of, chunk_size, examine
-from counterbench.evaluation.sharing import computing_with, examine_together, workers_for
+from counterbench.evaluation.sharing import beside, computing_with, examine_together, workers_for
 from counterbench.evaluation.taking import REAL, SHOWN, Shown, Taking, key_of
 from counterbench.metrics.answers import wrong_scale
 from counterbench.metrics.base import Column, Metric
@@ -109,37 +109,53 @@ def evaluate(
     known, waiting = _references(exam)
     with evaluation_mode(contestant.model) as switched, exact_convolutions(), computing_with(threads):
         untouched = None if contestant.looked_up else Untouched(contestant.model, code=contestant.code)
-        takings = [taking, *waiting]
         if keeping is not None and keeping.folder is None:
             workers = 1  # other processes could not leave the answers anywhere
+        takings = [taking, *waiting]
         with nullcontext() if workers == 1 else _stored(taking):
             workers = workers_for(exam, takings, batch_size=batch_size) if workers is None else workers
             seconds = examine_together(exam, takings, workers=workers, threads=threads, batch_size=batch_size)
-        judged = taking.judged()
-        doubts = [DEPENDS] if depends(contestant, exam, judged) else not_shown(contestant, untouched, exam, judged)
-    begun = time.perf_counter()
+        apart = workers > 1 and threads == 1 and exam.device.type == "cpu"
+        judged, begun = taking.judged(), time.perf_counter()
+        with beside(lambda: _doubts(contestant, untouched, exam, judged), apart=apart) as doubts:
+            columns = _columns(exam, taking, known, waiting, before or AskedBefore())
+            seconds["metrics"] = time.perf_counter() - begun
+            flags = [*doubts(), *(before or AskedBefore()).flags]
+    group = exam.dataset.split(SPLIT).group
     with computing_with(1):
-        before = before or AskedBefore()
-        columns = {MODEL: _in_order(exam, [*_with_failures(taking), *before.columns])}
-        if not columns[MODEL]:
-            raise ConfigError(f"{contestant.name} answered no question that {', '.join(exam.metrics)} could judge.")
-        fresh = {reference.name: reference for reference in waiting}
-        for name in (
-            *baselines.available(exam.dataset.card, exam.dataset.behind),
-            REAL,
-        ):  # in one order, whatever was known before
-            columns[name] = known[name] if name in known else _kept(fresh[name])
-        seconds["metrics"] = time.perf_counter() - begun
-        group = exam.dataset.split(SPLIT).group
-        record = _record(
-            exam, taking, columns, group, {**seconds, "start": started}, switched, [*doubts, *before.flags]
-        ).model_copy(update={"execution": execution})
+        record = _record(exam, taking, columns, group, {**seconds, "start": started}, switched, flags)
+        record = record.model_copy(update={"execution": execution})
     kept = None
     if keeping is not None:
         notes = [*contestant.notes, *_oddities(taking, switched)]
         kept = keeping, keeping.manifest(exam, contestant, notes=notes)
         record = record.model_copy(update={"kept_answers": kept[1].hash})
     return Evaluation(record, columns[MODEL], group, exam.plan, taking.shown(), kept)
+
+
+def _doubts(
+    contestant: Contestant, untouched: Untouched | None, exam: Exam, judged: Mapping[str, Mapping[str, Tensor]]
+) -> list[str]:
+    """What asking the model again shows, as flags of its record."""
+    return [DEPENDS] if depends(contestant, exam, judged) else not_shown(contestant, untouched, exam, judged)
+
+
+def _columns(
+    exam: Exam, taking: Taking, known: Mapping[str, list[Column]], waiting: Sequence[Taking], before: AskedBefore
+) -> dict[str, list[Column]]:
+    """Scores of the model, of the baselines and of real images, in one order, whatever was known before.
+
+    Raises:
+        ConfigError: if the model answers none of the questions.
+    """
+    with computing_with(1):
+        columns = {MODEL: _in_order(exam, [*_with_failures(taking), *before.columns])}
+        if not columns[MODEL]:
+            raise ConfigError(f"{taking.name} answered no question that {', '.join(exam.metrics)} could judge.")
+        fresh = {reference.name: reference for reference in waiting}
+        for name in (*baselines.available(exam.dataset.card, exam.dataset.behind), REAL):
+            columns[name] = known[name] if name in known else _kept(fresh[name])
+    return columns
 
 
 def examine_share(

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -25,8 +25,10 @@ from counterbench.errors import ConfigError
 from counterbench.evaluation.exam import Exam
 from counterbench.evaluation.session import Share, count_of, examine, missing, title_of
 from counterbench.evaluation.taking import Taking
+from counterbench.runtime.devices import processors
 from counterbench.runtime.progress import bar
 
+Result = TypeVar("Result")
 MOST = 8
 """Workers that are started where nobody says how many: each holds a batch with all its answers."""
 _LOOK = 0.2
@@ -39,8 +41,7 @@ def workers_for(exam: Exam, takings: Sequence[Taking], *, batch_size: int | None
     """How many processes pay: one per processor that this one may use, no more than there are chunks to examine; on an accelerator one."""
     if exam.device.type != "cpu":
         return 1
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(usable, MOST, len(missing(exam, takings, batch_size=batch_size))))
+    return max(1, min(processors(), MOST, len(missing(exam, takings, batch_size=batch_size))))
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def examine_together(
     if workers == 1:
         return examine(exam, takings, batch_size=batch_size)
     # A copy of this process has no threads but one; more, or an accelerator, need processes that begin afresh.
-    copied = sys.platform == "linux" and threads == 1 and exam.device.type == "cpu"
+    copied = _can_be_copied() and threads == 1 and exam.device.type == "cpu"
     context: Any = multiprocessing.get_context("fork" if copied else "spawn")
     done = context.RawArray("q", workers)  # a lock would stay locked if its holder were killed
     started: list[BaseProcess] = []
@@ -94,6 +95,51 @@ def examine_together(
             process.kill()
             process.join()
     return examine(exam, takings, batch_size=batch_size)
+
+
+@contextmanager
+def beside(call: Callable[[], Result], *, apart: bool) -> Iterator[Callable[[], Result]]:
+    """Work something out in a copy of this process while the block runs; the block receives a function that gives the result.
+
+    Args:
+        call: what is worked out; its result must be plain data.
+        apart: whether another process is wanted. Without one, and where it fails, the call is made when its result is asked for.
+    """
+    if not (apart and _can_be_copied()):
+        yield call
+        return
+    context: Any = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_tell, args=(call, there), daemon=True)
+    process.start()
+    there.close()
+
+    def result() -> Result:
+        try:
+            told: Result = here.recv()
+        except EOFError:  # whatever went wrong there is met here
+            told = call()
+        return told
+
+    try:
+        yield result
+    finally:
+        process.kill()
+        process.join()
+        here.close()
+
+
+def _tell(call: Callable[[], object], there: Any) -> None:
+    _die_with_parent()
+    try:
+        there.send(call())
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
+def _can_be_copied() -> bool:
+    return sys.platform == "linux"
 
 
 class _Together:
@@ -144,3 +190,9 @@ def _help(
     except BaseException:
         os._exit(1)
     os._exit(0)
+
+
+def _die_with_parent() -> None:
+    """Or the chunk that a process is at would keep the folder locked when the first one is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)

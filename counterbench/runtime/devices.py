@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,13 @@ def choose_device(name: str) -> torch.device:
     if int(number or 0) >= available:
         raise ConfigError(f"This machine has no device {name!r}; give --device cpu, or auto to take what there is.")
     return torch.device(name)
+
+
+def processors() -> int:
+    """How many processors this process may use: those of its affinity, and no more than OMP_NUM_THREADS says."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(usable, int(told))) if told.isdecimal() else usable
 
 
 @contextmanager
