@@ -8,14 +8,16 @@ from pathlib import Path
 
 from torch import Tensor
 
+from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.errors import RecordError
 from counterbench.evaluation import numbers, rejudging
-from counterbench.evaluation.exam import SPLIT
+from counterbench.evaluation.exam import SPLIT, Exam
 from counterbench.evaluation.kept_answers import KeptAnswers
 from counterbench.evaluation.session import examine
 from counterbench.evaluation.taking import Taking
-from counterbench.models.model import LookedUp
+from counterbench.models import baselines
+from counterbench.models.model import Contestant, LookedUp, Model, ask, can_answer
 from counterbench.plans.question import Question
 from counterbench.plugins import registry
 from counterbench.records import totals
@@ -49,6 +51,38 @@ class Ensemble(LookedUp):
         return [member.answer_question(question, given) for member in self.members[1:]]
 
 
+class Redrawn(LookedUp):
+    """A baseline that answers as often as there are trainings, each time with other chance: what agreement is worth.
+
+    Args:
+        baseline: which answers.
+        exam: the questions.
+        count: how many trainings there are.
+    """
+
+    what = "Answers of a baseline"
+
+    def __init__(self, baseline: Model, exam: Exam, count: int):
+        self.baseline, self.exam, self.count = baseline, exam, count
+
+    def can_answer(self, intervened: Collection[str]) -> bool:
+        """Whether the baseline takes such questions."""
+        return can_answer(self.baseline, intervened)
+
+    def answer_question(self, question: Question, given: Samples) -> dict[str, Tensor]:
+        """The first answer."""
+        return self._drawn(question, given, 0)
+
+    def others(self, question: Question, given: Samples) -> list[dict[str, Tensor]]:
+        """The other answers."""
+        return [self._drawn(question, given, number) for number in range(1, self.count)]
+
+    def _drawn(self, question: Question, given: Samples, number: int) -> dict[str, Tensor]:
+        streams = [f"training {number}/{name}" for name in question.streams()]
+        noise, variables = SampleNoise(self.exam.seed, streams), self.exam.dataset.variables
+        return dict(ask(self.baseline, given, question.held, noise=noise, variables=variables))
+
+
 def metric_of_trainings() -> str:
     """Name of the metric that compares trainings."""
     return next(name for name in registry.metrics.builtins() if registry.metrics.get(name).of_trainings)
@@ -77,12 +111,17 @@ def compared(
             raise RecordError(f"{path} holds answers to other questions than {paths[0]}; they cannot be compared.")
     members = [one.contestant.model for one in ready]
     ensemble = Ensemble([member for member in members if isinstance(member, KeptAnswers)])
-    contestant = replace(ready[0].contestant, model=ensemble)
-    taking = Taking(contestant.name, contestant, exam.make_metrics(contestant), None, "")
-    examine(exam, [taking])
-    index, columns = exam.plan.index, taking.columns()
+    rows = {"model": _taking(exam, replace(ready[0].contestant, model=ensemble))}
+    for baseline in baselines.available(exam.dataset.card, exam.dataset.behind):
+        if not issubclass(baselines.BASELINES[baseline], baselines.Oracle):  # hundreds of pictures for a lower bound
+            drawing = baselines.BASELINES[baseline](exam.dataset, references=exam.suite.references)
+            redrawn = Contestant(baseline, Redrawn(drawing, exam, len(members)), pixel_noise="none", kept=baseline)
+            rows[baseline] = _taking(exam, redrawn)
+    examine(exam, list(rows.values()))
+    index, columns = exam.plan.index, rows["model"].columns()
     group = exam.dataset.split(SPLIT).group[index]
-    found, _ = numbers.numbers({"model": columns}, index, group, resamples=exam.suite.resamples, seed=exam.seed)
+    scores = {row: taking.columns() for row, taking in rows.items()}
+    found, _ = numbers.numbers(scores, index, group, resamples=exam.suite.resamples, seed=exam.seed)
     cluster_of, count = numbers.clusters(index, group)
     place, merged = totals.put_together(cluster_of, count)
     ratios = {
@@ -90,6 +129,10 @@ def compared(
         for column in columns
     }
     return found, ratios
+
+
+def _taking(exam: Exam, contestant: Contestant) -> Taking:
+    return Taking(contestant.name, contestant, exam.make_metrics(contestant), None, "")
 
 
 def compared_where_kept(

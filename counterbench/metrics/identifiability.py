@@ -42,7 +42,7 @@ class Identifiability(SampleMetric):
     definition = (
         "Several trainings of one recipe, with other seeds, answer the same single interventions about the same images: the mean L1 distance between "
         "the answers of two trainings, divided by the mean L1 distance of an answer from its photograph. 0: all trainings say the same; 1: they "
-        "are as far from each other as from what they were shown."
+        "are as far from each other as from what they were shown. Baselines answer as often, with other chance each time."
     )
     blind_to = (
         "Trainings may agree and be wrong together: a bias of the recipe or of the data is in all of them. A recipe that changes much at "
