@@ -136,6 +136,31 @@ def of_neighbours(clusters: int, each: int, width: int, count: int, seed: int = 
     return {name: float(np.mean([low <= mean[name] <= high for low, high in found])) for name, found in ends.items()}
 
 
+TRAININGS = ((3, 250, 0.02), (3, 250, 0.1), (3, 250, 0.5), (5, 250, 0.1), (3, 50, 0.1))
+"""Trainings, clusters, standard deviation between trainings in units of that between clusters."""
+
+
+def of_trainings(trainings: int, clusters: int, between: float, count: int, seed: int = 0) -> dict[str, float]:
+    """Means of several trainings of one recipe about the same clusters: intervals with the chance of trainings, those of one training, and
+    percentiles of a bootstrap that draws trainings and clusters."""
+    hits: dict[str, list[bool]] = {}
+    for number in range(count):
+        rng = np.random.default_rng([seed, trainings, clusters, number])
+        scores = between * rng.normal(size=(trainings, 1)) + rng.normal(size=clusters)
+        scores = scores + 0.5 * rng.normal(size=scores.shape)
+        each = [Ratios(row[:, None], np.ones((clusters, 1))) for row in scores]
+        rows = rng.multinomial(trainings, np.full(trainings, 1 / trainings), RESAMPLES) / trainings
+        columns = rng.multinomial(clusters, np.full(clusters, 1 / clusters), RESAMPLES) / clusters
+        ends = {
+            "both": [end[0] for end in intervals(Ratios.mean(each), [MEAN], RESAMPLES // 4, number)],
+            "one": [end[0] for end in intervals(each[0], [MEAN], RESAMPLES // 4, number)],
+            "resampled": list(np.quantile(((rows @ scores) * columns).sum(1), [0.025, 0.975])),
+        }
+        for name, (low, high) in ends.items():
+            hits.setdefault(name, []).append(bool(low <= 0 <= high))
+    return {name: float(np.mean(found)) for name, found in hits.items()}
+
+
 TESTED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "normal": lambda z: z,
     "lognormal 1.5": lambda z: np.exp(1.5 * z),
@@ -176,6 +201,7 @@ def measured(count: int, few: int, sizes: Sequence[tuple[int, int]] = SIZES) -> 
         "coverage": {law: [coverage(law, *size, count) for size in sizes] for law in LAWS},
         "classes": [{"of": list(one), **of_classes(*one, few)} for one in CLASSES],
         "neighbours": [{"of": list(one), **of_neighbours(*one, few // 2)} for one in NEIGHBOURS],
+        "trainings": [{"of": list(one), **of_trainings(*one, 5 * few)} for one in TRAININGS],
         "tests": {
             f"{law}, {clusters} clusters": false_alarms(law, clusters, 8, few)
             for law in TESTED

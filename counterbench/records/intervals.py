@@ -4,9 +4,8 @@ Every number is (nearly) a sum of what the clusters add to it, its influences; t
 ratios get t limits, corrected for skewness by a bootstrap of whole clusters; shares get those of an exact binomial with as many samples
 as they are worth. Where fewer clusters than :data:`FEWEST` bear on a number, nothing is said of its spread.
 
-Numbers of several trainings of one recipe have a second level: what each training adds. Both spreads are added, and Student's law gets the
-degrees of freedom of the sum (Satterthwaite 1946). Three trainings are too few to be resampled: a bootstrap that draws them as well is too
-short by a third, so resamples tell the skewness of the clusters alone.
+Numbers of several trainings of one recipe have a second level: what each training adds. Both spreads are added (Howe 1974). Three trainings are too
+few to be resampled: a bootstrap that draws them as well is too short by a third, so resamples tell the skewness of the clusters alone.
 """
 
 from __future__ import annotations
@@ -261,7 +260,11 @@ def spread_of(statistics: Influenced, resamples: int, seed: int) -> Spread:
 def with_trainings(
     variance: np.ndarray, freedom: np.ndarray, trainings: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(variance, degrees of freedom) of values whose trainings were drawn as well as their clusters (Satterthwaite 1946).
+    """(variance, degrees of freedom) of values whose trainings were drawn as well as their clusters.
+
+    Half of the 95 % interval is the root of the sum of squares of the halves that each source of chance would give alone (Howe 1974), each with
+    its own degrees of freedom; the result is the number at which Student's interval has that length. Degrees of freedom from the variances
+    themselves (Satterthwaite 1946) are too many just where three trainings are close by chance.
 
     Args:
         variance: (K,), of the clusters.
@@ -270,19 +273,26 @@ def with_trainings(
 
     >>> spread, freedom = with_trainings(np.array([1.0]), np.array([100.0]), [np.array([[-1.0], [0.0], [1.0]])])
     >>> float(spread[0]), round(float(freedom[0]), 2)
-    (4.0, 3.55)
+    (4.0, 2.26)
     """
+    if not trainings:
+        return variance, freedom
     parts = [(variance, freedom)]
     parts += [
         (np.square(block).sum(0) * len(block) / (len(block) - 1), np.full(block.shape[1], len(block) - 1.0))
         for block in trainings
     ]
     total: np.ndarray = np.sum([part for part, _ in parts], 0)
-    if len(parts) == 1:
-        return total, freedom
-    squares = np.sum([np.square(part) / free for part, free in parts], 0)
+    squares = np.sum([part * np.square(student.ppf((1 + LEVEL) / 2, free)) for part, free in parts], 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return total, np.where(total > 0, np.square(total) / squares, freedom)
+        quantile = np.sqrt(squares / total)
+    # The quantile falls with the degrees of freedom, and interpolation wants what rises.
+    found = np.exp(np.interp(-quantile, -_QUANTILES, np.log(_FREEDOMS)))
+    return total, np.where(total > 0, found, freedom)
+
+
+_FREEDOMS = np.geomspace(1, 1e6, 2000)
+_QUANTILES = student.ppf((1 + LEVEL) / 2, _FREEDOMS)
 
 
 SCARCE = 1e-3
