@@ -1,3 +1,5 @@
+import threading
+import time
 import weakref
 from pathlib import Path
 from types import MappingProxyType
@@ -108,6 +110,30 @@ def test_a_process_renders_once_and_a_part_alone(drawn, cache):
     assert len(drawn.reference(COUNT)) == len(drawn.reference(99)) == COUNT
     assert drawn.behind.rendered_rows == 5 + COUNT
     assert sorted(path.stem for path in cache.rglob("*.safetensors")) == ["reference-5", "train"]
+
+
+def test_blocks_are_rendered_side_by_side_in_their_order(drawn, monkeypatch):
+    monkeypatch.setattr("counterbench.datasets.source.processors", lambda: 3)
+    monkeypatch.setattr(Drawn, "block", 2)
+    render, threads = Drawn.render, set()
+
+    def slow(self, split, rows, attributes):
+        threads.add(threading.get_ident())
+        time.sleep(0.01 * int(rows[0] == 2))
+        return render(self, split, rows, attributes)
+
+    monkeypatch.setattr(Drawn, "render", slow)
+    train = drawn.split("train")
+    assert torch.equal(train.values["image"][:, 0, 0, 0], train.values["light"].round().to(torch.uint8))
+    assert len(threads) > 1
+
+
+def test_a_part_of_what_is_cached_does_not_keep_the_whole(drawn):
+    whole = drawn.split("train")
+    again = Lamps(drawn.card)
+    part = again.reference(5)
+    assert torch.equal(part.values["image"], whole.values["image"][again.reference_rows(5)])
+    assert not any(name == "train" for method, name in again._kept if method.endswith("split"))
 
 
 def test_other_code_or_draws_are_rendered_anew(drawn):

@@ -17,7 +17,7 @@ import torch
 from counterbench import evaluation, models
 from counterbench.causal.chance import normal
 from counterbench.errors import ModelError
-from counterbench.evaluation import asking, session
+from counterbench.evaluation import asking, batches, session
 from counterbench.evaluation import taking as taking_module
 from counterbench.metrics.base import Cell, SampleMetric
 from counterbench.models.model import Contestant
@@ -279,6 +279,32 @@ def test_no_answers_are_left_of_a_batch_that_is_done(toy, exam, monkeypatch):
     finally:
         gc.enable()
     assert left == [False] * 3
+
+
+def test_judges_look_once_at_an_image_whoever_answers_with_it(toy, exam, monkeypatch):
+    """Their readings are those of every image on its own, in any memory layout."""
+    looked, seen = [], []
+    look, measure = batches.measure_all, batches.Shared._measure
+
+    def counted(panels, images):
+        looked.append(len(images))
+        return look(panels, images)
+
+    def compared(self, images):
+        found, alone = measure(self, images), look(self.exam.panels, images)
+        assert all(torch.equal(found[name].members, alone[name].members) for name in alone)
+        seen.append(len(images))
+        return found
+
+    monkeypatch.setattr(batches, "measure_all", counted)
+    monkeypatch.setattr(batches.Shared, "_measure", compared)
+    evaluation.evaluate(Contestant("m", Counting(toy)), exam)
+    assert 0 < sum(looked) < 0.9 * sum(seen)
+    shared = batches.Shared(exam)
+    image = exam.dataset.split("test").values["image"][:3]
+    for other in (image, image.transpose(2, 3).contiguous().transpose(2, 3)):
+        measure(shared, other)
+    assert looked[-1] == 3  # of the second layout nothing was looked at
 
 
 def test_matched_images_have_the_counterfactual_attributes(toy, exam):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from counterbench import judges
@@ -53,6 +53,17 @@ def test_a_judge_is_in_evaluation_mode_and_judges_each_image_alone(classifier):
     assert all(torch.equal(v, state[k]) for k, v in classifier.network.state_dict().items())
     assert not whole.requires_grad
     assert torch.allclose(whole.sum(1), torch.ones(9), atol=1e-5)
+
+
+def test_normalisation_is_folded_into_the_convolutions(tmp_path, classifier):
+    """The network computes what it was trained to compute, with no batch normalisation left."""
+    images = pictures()
+    network = build(classifier.architecture, 1, 10).eval()
+    network.load_state_dict(load_file(tmp_path / "w.safetensors"))
+    with torch.no_grad():
+        wanted = network(images / 127.5 - 1).softmax(1)
+    assert torch.allclose(classifier.measure(images), wanted, atol=1e-5)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in classifier.network.modules())
 
 
 def test_wrong_hash_is_refused(tmp_path, classifier):
