@@ -112,6 +112,10 @@ def verify(
     inputs, asked = record.inputs, min(count, record.images)
     whole = exam_of(record, data_dir, device=device, dataset=dataset)
     wrong = [*problems(record), *scores(path, record)[0], *differences(record, whole)]
+    if record.group:
+        raise RecordError(
+            f"{path} is of several trainings: there is no one model to ask. Verify the records of its trainings."
+        )
     if model is None and record.origin == "answers":
         raise RecordError(
             f"{path} is of answers from files: there is no model to ask. Score their folder again: counterbench score."

@@ -141,6 +141,9 @@ def test_the_command_also_says_how_far_trainings_are_apart(folders, tmp_path, to
     )
     (folder,) = tmp_path.glob("*/*/*")
     assert CliRunner().invoke(main, ["validate", str(folder)]).exit_code == 0
+    asked = CliRunner().invoke(main, ["verify", str(folder)])
+    assert asked.exit_code == 1
+    assert "Verify the records of its trainings" in asked.stderr
     again = CliRunner().invoke(main, ["group", str(folder), given[0]])
     assert again.exit_code == 1
     assert "is a group itself" in again.stderr
