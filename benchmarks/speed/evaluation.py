@@ -3,8 +3,7 @@
     python benchmarks/speed/evaluation.py [--images 192] [--workers 2]
 
 Printed: processor seconds of imports; the wall time of one process over that of several, on the same images, with equal numbers; images that judges
-are given over images that they look at; judges' networks as trained over the same with normalisation folded in; the hierarchical VAE with
-every activation in a pass of its own over the same with activations in the convolutions.
+are given, and how many they look at; judges' networks as trained over the same with normalisation folded in.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ import torch
 from counterbench import evaluation, models
 from counterbench.evaluation import batches
 from counterbench.judges.network import NetworkJudge
-from counterbench.networks import fused
 
 
 def seconds(call: Callable[[], object], repeats: int = 5) -> float:
@@ -97,22 +95,6 @@ def judging(images: int) -> None:
     print(f"judges' networks: {unfolded / folded:.2f} x as trained")
 
 
-def fusing(images: int) -> None:
-    """Answers of the hierarchical VAE."""
-    exam = evaluation.prepare("morphomnist", "standard", limit=images, device="cpu")
-    model = models.load("hvae", exam.dataset).model
-    factual = exam.dataset.split("test").take(torch.arange(min(images, 96)))
-
-    def answered() -> None:
-        with torch.no_grad():
-            model.generate(model.abduct(factual), {})  # type: ignore[attr-defined]
-
-    joined = seconds(answered)
-    with patch.object(fused, "_can_be_fused", lambda *_: False):
-        apart = seconds(answered)
-    print(f"activations inside convolutions: {apart / joined:.2f} x every one in a pass of its own")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=192)
@@ -128,7 +110,6 @@ def main() -> None:
     print(
         f"imports of an evaluation: {ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime:.2f} processor seconds"
     )
-    fusing(chosen.images)
     judging(chosen.images)
     sharing(chosen.images, chosen.workers)
 

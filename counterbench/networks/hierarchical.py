@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from counterbench.errors import ConfigError
-from counterbench.networks.fused import convolved
 from counterbench.networks.normal import normal_divergence
 
 Level = tuple[int, int, int]
@@ -80,12 +79,7 @@ class Bottleneck(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(N, before, R, R) -> (N, after, R, R)."""
-        first, *convolutions = self.layers
-        maps = first(maps)
-        for convolution in convolutions[:-1:2]:
-            assert isinstance(convolution, nn.Conv2d)
-            maps = convolved(maps, convolution, "gelu")
-        result: Tensor = self.last(maps)
+        result: Tensor = self.layers(maps)
         return result
 
 
