@@ -61,6 +61,8 @@ READ = {
     "noise holds, against how much can be read off it.",
     "draws": "The middle of the draws is off by chance. Left: the energy score is lowest where draws are as wide as that error (dotted). Right: there the "
     "truth lies among them as often as it should, 1; narrow draws miss it.",
+    "identifiability": "Three trainings, each the truth of do(a) under an error of its own: the farther they are apart, relative to the change, the less the data "
+    "have decided; it grows towards the square root of 2, where errors are all there is.",
     "cost": "A network that is used k times for one answer has k evaluations, whatever the machine.",
 }
 """What the figure of each metric shows, in the order of the documentation."""

@@ -193,6 +193,25 @@ def draws() -> list[Panel]:
     ]
 
 
+def identifiability() -> list[Panel]:
+    """Three trainings, each the truth under an error of its own."""
+    import asked
+    import toy
+
+    dataset, sizes = toy.Toy(), (0.0, 2.0, 5.0, 10.0, 15.0, 20.0)
+    known, found = asked.setting(dataset), []
+    for size in sizes:
+        metric, generator = registry.metrics.get("identifiability")(known), torch.Generator().manual_seed(0)
+        for answers in asked.answers(dataset, asked.true, [torch.arange(100)]):
+            if answers.kind == "single" and answers.intervened == ("a",):
+                true = answers.truth["image"]
+                errors = [size * torch.randn(true.shape, generator=generator) for _ in range(3)]
+                first, *others = ({**answers.truth, "image": true + error} for error in errors)
+                metric.update(replace(answers, values=first, others=others))
+        found.append(metric.compute()[0].point())
+    return [Panel("error of each training, grey levels", "disagreement", sizes, found)]
+
+
 def _around(truth: Any, off: float, width: float) -> Callable[[int], dict[str, Any]]:
     """Draws around a middle that is off by chance."""
     generator = torch.Generator().manual_seed(0)
@@ -213,7 +232,8 @@ def cost() -> list[Panel]:
 
 
 OTHERS = {
-    one.__name__: one for one in (composition, off_target, dose_response, percentage_error, abduction, draws, cost)
+    one.__name__: one
+    for one in (composition, off_target, dose_response, percentage_error, abduction, draws, identifiability, cost)
 }
 
 
