@@ -38,7 +38,7 @@ class Identifiability(SampleMetric):
     title = "Identifiability by ensembles"
     asks = frozenset({"single"})
     of_trainings = True
-    formula = r"E\, d(x^*_s, x^*_{s'}) \,/\, E\, d(x, x^*_s)$ over trainings $s \neq s'$"
+    formula = r"$E\, d(x^*_s, x^*_{s'}) \,/\, E\, d(x, x^*_s)$ over trainings $s \neq s'$"
     definition = (
         "Several trainings of one recipe, with other seeds, answer the same single interventions about the same images: the mean L1 distance between "
         "the answers of two trainings, divided by the mean L1 distance of an answer from its photograph. 0: all trainings say the same; 1: they "
