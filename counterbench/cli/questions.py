@@ -134,7 +134,7 @@ def evaluate(
     if record is not None and keep_answers and not is_kept(folder, record.kept_answers):
         say("This evaluation was made before, without its answers; it is made again to keep them.")
         record = None
-    if share is not None:
+    if share is not None and record is None:
         _store_share(share, folder, contestant, exam, batch_size=batch_size, keep_answers=keep_answers, threads=threads)
         return
     if record is None:

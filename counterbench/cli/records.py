@@ -69,11 +69,11 @@ def group(
 
     show_progress(quiet)
     compared = compared_where_kept(records, data_dir=data_dir)
+    made, totals = groups.group(records, name=name, compared=compared)
     if not compared[0]:
         say(
             "Not all of them have kept their answers (evaluate --keep-answers), so nothing is said of how far they are apart."
         )
-    made, totals = groups.group(records, name=name, compared=compared)
     folder = results_folder.folder_of(made.inputs, output)
     with claimed(folder):
         results_folder.save_group(made, totals, folder)
