@@ -35,10 +35,10 @@ def seconds(call: Callable[[], object], repeats: int = 5) -> float:
     return min(found)
 
 
-def imports(words: list[str]) -> float:
-    """Processor seconds of a command that does hardly anything else."""
+def imports(*words: str) -> float:
+    """Processor seconds of a Python process that does hardly anything else."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", "counterbench", *words], check=True, capture_output=True)
+    subprocess.run([sys.executable, *words], check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -102,14 +102,9 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     for words in (["list", "models"], ["show", "vae"], ["evaluate", "--help"]):
-        print(f"counterbench {' '.join(words)}: {imports(words):.2f} processor seconds")
-    import_all = "import counterbench; counterbench.evaluate"
-    begun = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", import_all], check=True)
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(
-        f"imports of an evaluation: {ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime:.2f} processor seconds"
-    )
+        print(f"counterbench {' '.join(words)}: {imports('-m', 'counterbench', *words):.2f} processor seconds")
+    whole = imports("-c", "import counterbench; counterbench.evaluate")
+    print(f"imports of an evaluation: {whole:.2f} processor seconds")
     judging(chosen.images)
     sharing(chosen.images, chosen.workers)
 

@@ -118,7 +118,7 @@ def compared(
             redrawn = Contestant(baseline, Redrawn(drawing, exam, len(members)), pixel_noise="none", kept=baseline)
             rows[baseline] = _taking(exam, redrawn)
     examine(exam, list(rows.values()))
-    index, columns = exam.plan.index, rows["model"].columns()
+    index = exam.plan.index
     group = exam.dataset.split(SPLIT).group[index]
     scores = {row: taking.columns() for row, taking in rows.items()}
     found, _ = numbers.numbers(scores, index, group, resamples=exam.suite.resamples, seed=exam.seed)
@@ -126,7 +126,7 @@ def compared(
     place, merged = totals.put_together(cluster_of, count)
     ratios = {
         column.cell.key_of(column.metric): numbers.ratios_of([column], place, merged).of_each(len(members))
-        for column in columns
+        for column in scores["model"]
     }
     return found, ratios
 

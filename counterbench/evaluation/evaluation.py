@@ -23,7 +23,7 @@ from counterbench.evaluation.missing import Incomplete, penalised
 from counterbench.evaluation.preservation import not_shown
 from counterbench.evaluation.row_skill import equal_to_truth, row_skill
 from counterbench.evaluation.session import Share, batch_size_of, chunk_size, examine
-from counterbench.evaluation.sharing import beside, computing_with, examine_together, workers_for
+from counterbench.evaluation.sharing import beside, can_be_copied, computing_with, examine_together, workers_for
 from counterbench.evaluation.taking import REAL, SHOWN, Shown, Taking, key_of
 from counterbench.metrics.answers import wrong_scale
 from counterbench.metrics.base import Column, Metric
@@ -104,7 +104,7 @@ def evaluate(
         ModelError: for an answer that is none. ConfigError: if the model answers none of the questions.
     """
     started = time.perf_counter()
-    execution = _execution(exam, batch_size, threads)
+    before, execution = before or AskedBefore(), _execution(exam, batch_size, threads)
     taking = _taking(exam, contestant, execution, folder=folder, keeping=keeping)
     known, waiting = _references(exam)
     with evaluation_mode(contestant.model) as switched, exact_convolutions(), computing_with(threads):
@@ -115,12 +115,12 @@ def evaluate(
         with nullcontext() if workers == 1 else _stored(taking):
             workers = workers_for(exam, takings, batch_size=batch_size) if workers is None else workers
             seconds = examine_together(exam, takings, workers=workers, threads=threads, batch_size=batch_size)
-        apart = workers > 1 and threads == 1 and exam.device.type == "cpu"
+        apart = workers > 1 and can_be_copied(exam, threads)
         judged, begun = taking.judged(), time.perf_counter()
         with beside(lambda: _doubts(contestant, untouched, exam, judged), apart=apart) as doubts:
-            columns = _columns(exam, taking, known, waiting, before or AskedBefore())
+            columns = _columns(exam, taking, known, waiting, before)
             seconds["metrics"] = time.perf_counter() - begun
-            flags = [*doubts(), *(before or AskedBefore()).flags]
+            flags = [*doubts(), *before.flags]
     group = exam.dataset.split(SPLIT).group
     with computing_with(1):
         record = _record(exam, taking, columns, group, {**seconds, "start": started}, switched, flags)

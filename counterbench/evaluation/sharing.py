@@ -73,8 +73,7 @@ def examine_together(
     """
     if workers == 1:
         return examine(exam, takings, batch_size=batch_size)
-    # A copy of this process has no threads but one; more, or an accelerator, need processes that begin afresh.
-    copied = _can_be_copied() and threads == 1 and exam.device.type == "cpu"
+    copied = can_be_copied(exam, threads)
     context: Any = multiprocessing.get_context("fork" if copied else "spawn")
     done = context.RawArray("q", workers)  # a lock would stay locked if its holder were killed
     started: list[BaseProcess] = []
@@ -103,9 +102,10 @@ def beside(call: Callable[[], Result], *, apart: bool) -> Iterator[Callable[[], 
 
     Args:
         call: what is worked out; its result must be plain data.
-        apart: whether another process is wanted. Without one, and where it fails, the call is made when its result is asked for.
+        apart: whether another process is wanted, and this one can be copied. Without one, and where it fails, the call is made when its
+            result is asked for.
     """
-    if not (apart and _can_be_copied()):
+    if not apart:
         yield call
         return
     context: Any = multiprocessing.get_context("fork")
@@ -138,8 +138,9 @@ def _tell(call: Callable[[], object], there: Any) -> None:
     os._exit(0)
 
 
-def _can_be_copied() -> bool:
-    return sys.platform == "linux"
+def can_be_copied(exam: Exam, threads: int) -> bool:
+    """Whether this process can be copied: a copy has no threads but one; more, or an accelerator, need processes that begin afresh."""
+    return sys.platform == "linux" and threads == 1 and exam.device.type == "cpu"
 
 
 class _Together:
@@ -173,10 +174,7 @@ def _help(
     exam: Exam, takings: Sequence[Taking], share: Share, threads: int, batch_size: int | None, done: Any, parent: int
 ) -> None:
     """Examine one share, in a process of its own; what goes wrong is met again, and told, by the first process."""
-    if (
-        sys.platform == "linux"
-    ):  # or the chunk that it is at would keep the folder locked when the first process is killed
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    _die_with_parent()
 
     def advance(steps: int) -> None:
         if os.getppid() != parent:
