@@ -31,7 +31,7 @@ class VariableEntry(Declaration):
     """Of a vector: name and range of every number."""
     classes: tuple[ClassName, ...] = ()
     shape: tuple[int, ...] | None = None
-    """Of an image: channels, height, width."""
+    """Of an image: channels, height, width; of a volume channels, depth, height, width."""
     intervenable: bool = True
     periodic: bool = False
     """Of a continuous variable: whether its range is one turn, after which it begins again."""
@@ -76,19 +76,17 @@ class VariableEntry(Declaration):
 
 
 def _require_picture(shape: tuple[int, ...]) -> None:
-    if len(shape) == 4:
+    names = "channels, depth, height, width of a volume" if len(shape) == 4 else "channels, height, width of an image"
+    if len(shape) not in (3, 4):
         raise ValueError(
-            f"shape {list(shape)} is that of a volume; mechanisms, judges, feature spaces, pictures and files of answers still take "
-            "[channels, height, width] alone."
+            f"shape {list(shape)[:8]} is not {names}; give three numbers, or four (channels, depth, height, width) of a volume."
         )
-    if len(shape) != 3:
-        raise ValueError(f"shape {list(shape)[:8]} is not channels, height, width of an image; give three numbers.")
-    channels, height, width = shape
+    channels, last = shape[0], shape[-1]
     if min(shape) >= 1 and channels in (1, 3):
         return
-    said = f"shape {list(shape)} is not channels, height, width of an image"
-    if min(shape) >= 1 and width in (1, 3):
-        raise ValueError(f"{said}; write [{width}, {channels}, {height}].")
+    said = f"shape {list(shape)} is not {names}"
+    if min(shape) >= 1 and last in (1, 3):
+        raise ValueError(f"{said}; write {[last, *shape[:-1]]}.")
     raise ValueError(f"{said}; give 1 channel (grey) or 3 (colours), and at least one pixel.")
 
 

@@ -1,8 +1,9 @@
-"""Brain slices: published scans (ADNI), or an analytic phantom with a known process behind it."""
+"""Brains: published scans (ADNI), and sources with a known process: real anatomy that is deformed, and an analytic phantom."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import ClassVar
 
@@ -15,15 +16,15 @@ from counterbench.datasets.dataset import Dataset, plausible_range
 from counterbench.datasets.files import adni
 from counterbench.datasets.source import Contents, Draws, FileSource, RenderedSource, Source
 from counterbench.plugins.registry import datasets
-from counterbench.processes.phantom import SCANNERS, SHOT, SLICES, TRAITS, lesion_boxes, parts, render
+from counterbench.processes import phantom, template
+from counterbench.processes.phantom import SCANNERS, SLICES
 from counterbench.storage.tensors import sha256_of_tensors
 
-RENDERING = 1
-"""Number of the rendering; a change of any pixel it makes must raise it."""
-
 SUBJECTS = {"train": 2_500, "validation": 250, "judge": 1_000, "test": 250}
+"""Of slices."""
 VISITS, SLICES_PER_VISIT = 2, 4
-_SEED = 20241003
+HEADS = {"train": 2_000, "validation": 200, "judge": 800, "test": 200}
+"""Subjects of volumes, seen once each."""
 
 APOE = (0.55, 0.35, 0.10)
 """Probability of 0, 1 and 2 copies of the e4 allele, as in a memory clinic."""
@@ -39,34 +40,48 @@ def ventricular_volume_of(age: Tensor, brain_volume: Tensor, noise: Tensor) -> T
     return (3.55 + 0.03 * (age.double() - 74) - 0.001 * (brain_volume.double() - 1000) + 0.35 * noise.double()).exp()
 
 
-class Phantom(RenderedSource):
-    """The analytic phantom."""
+class Subjects(RenderedSource):
+    """Subjects whose volumes follow age, sex and apoE by the mechanisms above; how a brain looks is for others to say."""
 
     redraws = "subjects who are in no public split"
+    seed: ClassVar[int]
+    """Of everything that is drawn."""
+    traits: ClassVar[Sequence[str]]
+    shots: ClassVar[Sequence[str]]
+    """Names of the numbers behind a subject, and of those behind a picture."""
+    rendering: ClassVar[str]
+    """Name and number of the rendering; a change of any pixel it makes must raise the number."""
 
     @property
-    def side(self) -> int:
+    def spatial(self) -> tuple[int, ...]:
         """Of the pictures, in pixels."""
-        return _side(self.variables[self.card.image])
+        image = self.variables[self.card.image]
+        assert isinstance(image, Image)
+        return image.spatial
+
+    @property
+    def shows_volumes(self) -> bool:
+        """Whether a picture is a whole head and not a slice of it."""
+        return len(self.spatial) == 3
 
     def draw(self, split: str) -> Draws:
-        """Subjects, their visits some years apart, and some slices of every visit."""
-        rng = np.random.default_rng([_SEED, *self.entropy(split)])
-        count = SUBJECTS[split]
-        per_subject = VISITS * SLICES_PER_VISIT
-        subject = np.repeat(np.arange(count), per_subject)
-        visit = np.repeat(np.arange(count * VISITS), SLICES_PER_VISIT)
+        """Subjects, their visits some years apart, and some slices of every visit; of heads one visit of everybody."""
+        rng = np.random.default_rng([self.seed, *self.entropy(split)])
+        count = (HEADS if self.shows_volumes else SUBJECTS)[split]
+        visits, slices = (1, 1) if self.shows_volumes else (VISITS, SLICES_PER_VISIT)
+        subject = np.repeat(np.arange(count), visits * slices)
+        visit = np.repeat(np.arange(count * visits), slices)
         first = np.clip(rng.normal(74, 7, count), 55, 86)
-        later = np.stack([np.zeros(count), rng.uniform(1, 4, count)], 1)
+        later = np.stack([np.zeros(count), rng.uniform(1, 4, count)], 1)[:, :visits]
         age = (first[:, None] + later).reshape(-1)[visit]
         sex, apoe = rng.integers(0, 2, count)[subject], rng.choice(3, count, p=APOE)[subject]
         # Most of what sets a brain apart stays from visit to visit.
         own = {
-            key: 0.95 * rng.standard_normal(count)[subject] + 0.31225 * rng.standard_normal(count * VISITS)[visit]
+            key: 0.95 * rng.standard_normal(count)[subject] + 0.31225 * rng.standard_normal(count * visits)[visit]
             for key in ("brain_volume", "ventricular_volume")
         }
         noise = {key: torch.from_numpy(value) for key, value in own.items()}
-        drawn = np.argsort(rng.random((count * VISITS, SLICES)), axis=1)[:, :SLICES_PER_VISIT].reshape(-1)
+        drawn = np.argsort(rng.random((count * visits, SLICES)), axis=1)[:, :slices].reshape(-1)
         values: dict[str, Tensor] = {
             "apoe": torch.from_numpy(apoe.astype(np.int64)),
             "age": torch.from_numpy(age).float(),
@@ -80,9 +95,9 @@ class Phantom(RenderedSource):
             values["age"], values["brain_volume"], noise["ventricular_volume"]
         ).float()
         order = torch.from_numpy(rng.permutation(len(subject)))
-        traits = torch.from_numpy(rng.random((count, len(TRAITS)), dtype=np.float32)[subject])
-        shot = torch.from_numpy(rng.random((len(subject), len(SHOT)), dtype=np.float32))
-        scanner = torch.from_numpy(rng.integers(0, len(SCANNERS), count * VISITS)[visit])
+        traits = torch.from_numpy(rng.random((count, len(self.traits)), dtype=np.float32)[subject])
+        shot = torch.from_numpy(rng.random((len(subject), len(self.shots)), dtype=np.float32))
+        scanner = torch.from_numpy(rng.integers(0, len(SCANNERS), count * visits)[visit])
         lesion = torch.from_numpy((rng.random(count) < 0.2).astype(np.int64)[subject])
         hidden = {"traits": traits, "shot": shot, "scanner": scanner, "lesion": lesion}
         return Draws(values, self.numbered(split, torch.from_numpy(subject)), noise, hidden).take(order)
@@ -90,7 +105,8 @@ class Phantom(RenderedSource):
     def key(self, split: str) -> str:
         draws = self.draws(split)
         content = {**draws.attributes, **{name: draws.hidden[name] for name in ("traits", "shot", "scanner")}}
-        return f"phantom-{RENDERING}-{self.side}-{sha256_of_tensors(content)[:16]}"
+        sides = "x".join(map(str, self.spatial)) if self.shows_volumes else str(self.spatial[-1])
+        return f"{self.rendering}-{sides}-{sha256_of_tensors(content)[:16]}"
 
     def true_attributes(self, split: str, rows: Tensor, interventions: Mapping[str, Tensor]) -> dict[str, Tensor]:
         draws = self.draws(split).take(rows)
@@ -102,38 +118,74 @@ class Phantom(RenderedSource):
         if {*causes, "brain_volume"} & interventions.keys() and "ventricular_volume" not in interventions:
             ventricles = ventricular_volume_of(held["age"], held["brain_volume"], noise["ventricular_volume"])
             held["ventricular_volume"] = ventricles.float()
-        return held
-
-    def render(self, split: str, rows: Tensor, attributes: Mapping[str, Tensor]) -> Tensor:
-        draws = self.draws(split).take(rows).hidden
-        return render(
-            attributes,
-            draws["traits"],
-            shot=draws["shot"],
-            scanner=draws["scanner"],
-            lesion=draws["lesion"],
-            side=self.side,
-        )
+        return {name: held[name] for name in self.card.attributes}
 
     def role(self, name: str, split: str, rows: Tensor) -> Tensor | list[str]:
         if name not in self.card.roles:
             return super().role(name, split, rows)
         draws = self.draws(split).take(rows)
-        values, hidden = draws.attributes, draws.hidden
         if name == "identity":
             return draws.group
         if name == "domain":
-            return hidden["scanner"]
+            return draws.hidden["scanner"]
         if name == "label":
-            return hidden["lesion"]
-        if name in ("mask", "boxes"):
-            draw = parts if name == "mask" else lesion_boxes
-            return draw(values, hidden["traits"], shot=hidden["shot"], lesion=hidden["lesion"], side=self.side)
-        template = self.card.roles["caption"].template
+            return draws.hidden["lesion"]
+        if name == "mask":
+            return self.mask(draws)
+        if name == "boxes":
+            return self.boxes(draws)
+        template, values = self.card.roles["caption"].template, draws.attributes
         return [
-            template.format(**{key: self.variables[key].show(float(value[row])) for key, value in values.items()})
+            template.format(**{key: self.variables[key].show(float(values[key][row])) for key in self.card.attributes})
             for row in range(len(draws))
         ]
+
+    @abstractmethod
+    def mask(self, draws: Draws) -> Tensor:
+        """Parts of the pictures, (N, *spatial), uint8."""
+
+    @abstractmethod
+    def boxes(self, draws: Draws) -> Tensor:
+        """Of the lesions, (N, 4)."""
+
+
+class Phantom(Subjects):
+    """The analytic phantom."""
+
+    seed = 20241003
+    traits, shots = phantom.TRAITS, phantom.SHOT
+    rendering = "phantom-1"
+
+    def render(self, split: str, rows: Tensor, attributes: Mapping[str, Tensor]) -> Tensor:
+        return phantom.render(attributes, side=self.spatial[-1], **self.draws(split).take(rows).hidden)
+
+    def mask(self, draws: Draws) -> Tensor:
+        return phantom.parts(draws.attributes, side=self.spatial[-1], **_seen(draws))
+
+    def boxes(self, draws: Draws) -> Tensor:
+        return phantom.lesion_boxes(draws.attributes, side=self.spatial[-1], **_seen(draws))
+
+
+class Template(Subjects):
+    """Real anatomy: the MNI ICBM152 template, deformed."""
+
+    seed = 20261127
+    traits, shots = template.TRAITS, template.SHOT
+    rendering = "template-1"
+
+    def render(self, split: str, rows: Tensor, attributes: Mapping[str, Tensor]) -> Tensor:
+        return template.render(attributes, spatial=self.spatial, **self.draws(split).take(rows).hidden)
+
+    def mask(self, draws: Draws) -> Tensor:
+        return template.parts(draws.attributes, spatial=self.spatial, **_seen(draws))
+
+    def boxes(self, draws: Draws) -> Tensor:
+        return template.lesion_boxes(draws.attributes, side=self.spatial[-1], **_seen(draws))
+
+
+def _seen(draws: Draws) -> dict[str, Tensor]:
+    """What shapes follow from, without what a scanner makes of them."""
+    return {name: draws.hidden[name] for name in ("traits", "shot", "lesion")}
 
 
 class Scans(FileSource):
@@ -176,4 +228,4 @@ def _side(image: Variable) -> int:
 class ADNI(Dataset):
     """Reader of the card `adni`; see there."""
 
-    sources: ClassVar[Mapping[str, type[Source]]] = {"phantom": Phantom, "adni": Scans}
+    sources: ClassVar[Mapping[str, type[Source]]] = {"template": Template, "phantom": Phantom, "adni": Scans}
