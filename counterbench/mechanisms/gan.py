@@ -1,4 +1,4 @@
-"""Conditional bidirectional generative adversarial network for images, of any size and channels."""
+"""Conditional bidirectional generative adversarial network for images and volumes, of any size and channels."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from counterbench.errors import ConfigError
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
 from counterbench.networks.adversarial import Discriminator
 from counterbench.networks.convolutional import Decoder, Encoder
+from counterbench.networks.spatial import convolution
 from counterbench.plugins.registry import mechanisms
 
 
@@ -32,7 +33,7 @@ class GAN(Mechanism):
         decoder_channels: channels per generator stage, coarse to fine, each doubling it.
         discriminator_channels: channels per stage of the discriminator; default: those of the encoder.
         hidden: width of the dense layers.
-        patch: side of the squares of pixels that one position of the generator's last stage makes.
+        patch: side of the squares (cubes) of pixels that one position of the generator's last stage makes.
 
     Examples:
         >>> gan = GAN(Image("image", 1, 8, 8), [], latent=3, encoder_channels=[4], decoder_channels=[4], hidden=8)
@@ -72,15 +73,15 @@ class GAN(Mechanism):
             }
         )
         self.generator = Decoder(variable.shape, latent + self.context_size, decoder_channels, hidden, patch=patch)
-        self.paint = nn.Conv2d(self.generator.maps, variable.channels, 3, padding=1)
+        self.paint = convolution(len(variable.spatial), self.generator.maps, variable.channels, 3)
 
     def encode(self, value: Tensor, context: Tensor) -> Tensor:
-        """(N, C, H, W), (N, context) -> z, (N, latent)."""
+        """(N, C, *sides), (N, context) -> z, (N, latent)."""
         latent: Tensor = self.encoder["latent"](self.encoder["features"](value, context))
         return latent
 
     def decode(self, latent: Tensor, context: Tensor) -> Tensor:
-        """(N, latent), (N, context) -> image, (N, C, H, W), on the scale [-1, 1]."""
+        """(N, latent), (N, context) -> image, (N, C, *sides), on the scale [-1, 1]."""
         return torch.tanh(self.paint(self.generator(latent, context)))
 
     def make_discriminator(self, width: float = 1.0) -> nn.Module:
@@ -118,6 +119,6 @@ class GAN(Mechanism):
         zeros = self.reference.new_zeros(count, self.latent)
         latent = pyro.sample(f"{name}_latent", dist.Normal(zeros, torch.ones_like(zeros)).to_event(1))
         image: Tensor = pyro.deterministic(
-            name, self.image.decode(self.generate({"latent": latent}, parents)), event_dim=3
+            name, self.image.decode(self.generate({"latent": latent}, parents)), event_dim=len(self.image.shape)
         )
         return image

@@ -1,7 +1,8 @@
-"""Hierarchical conditional variational autoencoder for images, of any size and channels."""
+"""Hierarchical conditional variational autoencoder for images and volumes, of any size and channels."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -18,6 +19,7 @@ from counterbench.mechanisms.image_likelihood import (
 )
 from counterbench.networks.hierarchical import HierarchicalDecoder, HierarchicalEncoder, Layer, check_levels
 from counterbench.networks.likelihood import DiscretisedGaussian
+from counterbench.networks.spatial import channels_last, with_channels_last
 from counterbench.plugins.registry import mechanisms
 
 EFFECTS = ("total", "direct", "indirect")
@@ -34,7 +36,7 @@ class HVAE(LikelihoodImage):
 
     Args:
         levels: [resolution, blocks, width] per level, coarse to fine; the last resolution is the image's side, or a divisor of
-            it, which then works on patches of pixels and is much faster.
+            it, which then works on patches of pixels and is much faster. Images are square, volumes cubes.
         encoder_blocks: blocks per level of the encoder; default: as many as the decoder has.
         bottleneck: how many times narrower than their level the blocks are inside.
         latent: channels of every latent.
@@ -100,7 +102,10 @@ class HVAE(LikelihoodImage):
             )
         self.betas = [weight for weight, (_, count, _) in zip(betas, checked, strict=True) for _ in range(count)]
         patch = variable.shape[-1] // checked[-1][0]
-        self.encoder = HierarchicalEncoder(variable.channels, inner, patch=patch, bottleneck=bottleneck)
+        dimensions = len(variable.spatial)
+        self.encoder = HierarchicalEncoder(
+            variable.channels, inner, patch=patch, bottleneck=bottleneck, dimensions=dimensions
+        )
         self.decoder = HierarchicalDecoder(
             checked,
             latent,
@@ -108,11 +113,16 @@ class HVAE(LikelihoodImage):
             conditional=conditional_prior,
             patch=patch,
             bottleneck=bottleneck,
+            dimensions=dimensions,
         )
         self.likelihood = DiscretisedGaussian(
-            self.decoder.features, variable.channels, min_log_scale=min_log_scale, max_log_scale=max_log_scale
+            self.decoder.features,
+            variable.channels,
+            min_log_scale=min_log_scale,
+            max_log_scale=max_log_scale,
+            dimensions=dimensions,
         )
-        self.to(memory_format=torch.channels_last)
+        with_channels_last(self, dimensions)
 
     @property
     def level_count(self) -> int:
@@ -126,7 +136,7 @@ class HVAE(LikelihoodImage):
 
     def _parts(self, flat: Tensor) -> list[Tensor]:
         """(N, latent_size) -> one tensor per latent."""
-        sizes = [channels * side * side for channels, side, _ in self.decoder.shapes]
+        sizes = [math.prod(shape) for shape in self.decoder.shapes]
         return [
             part.view(len(flat), *shape)
             for part, shape in zip(flat.split(sizes, dim=1), self.decoder.shapes, strict=True)
@@ -148,14 +158,14 @@ class HVAE(LikelihoodImage):
         """Draw every latent from its posterior; (features of the image, latents with prior and posterior).
 
         Args:
-            value: (N, C, H, W).
+            value: (N, C, *sides).
             context: (N, context_size).
             generator: chance.
             temperature: of the posteriors' standard deviations.
             active: how many levels, from the coarsest, have latents; None for all.
         """
         drawn = temperature * normal((len(value), self.latent_size), generator, value)
-        activations = self.encoder(value.contiguous(memory_format=torch.channels_last))
+        activations = self.encoder(channels_last(value))
         return self.decoder.infer(activations, context, self._parts(drawn), active=active)
 
     def infer_noise(

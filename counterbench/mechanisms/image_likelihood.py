@@ -68,7 +68,7 @@ class LikelihoodImage(Mechanism):
 
     @abstractmethod
     def pixels(self, noise: Noise, parents: Parents) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation of the pixels, each (N, C, H, W), from the noise "latent"."""
+        """Mean and log standard deviation of the pixels, each (N, C, *sides), from the noise "latent"."""
 
     @abstractmethod
     def infer_noise(
@@ -117,12 +117,12 @@ class LikelihoodImage(Mechanism):
         mean, log_scale = self.pixels({"latent": latent}, parents)
         scale = (self.pixel_temperature * log_scale.exp()).clamp(min=1e-6)
         # In grey levels, as every site of the program is in natural units.
-        image: Tensor = pyro.sample(name, dist.Normal(self.image.decode(mean), 127.5 * scale).to_event(3))
+        image: Tensor = pyro.sample(name, dist.Normal(self.image.decode(mean), 127.5 * scale).to_event(len(self.image.shape)))
         return image
 
 
 def negative_log_likelihood(value: Tensor, pixels: tuple[Tensor, Tensor]) -> Tensor:
-    """Of images (N, C, H, W), given mean and log standard deviation of their pixels; (N,), in nats per image.
+    """Of images (N, C, *sides), given mean and log standard deviation of their pixels; (N,), in nats per image.
 
     Examples:
         >>> sure, unsure = torch.full((1, 1, 2, 2), -5.0), torch.zeros(1, 1, 2, 2)

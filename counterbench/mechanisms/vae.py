@@ -1,4 +1,4 @@
-"""Conditional variational autoencoder for images, of any size and channels."""
+"""Conditional variational autoencoder for images and volumes, of any size and channels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class VAE(LikelihoodImage):
         encoder_channels: channels per encoder stage, each halving the image.
         decoder_channels: channels per decoder stage, coarse to fine, each doubling it.
         hidden: width of the dense layers.
-        patch: side of the squares of pixels that one position of the decoder's last stage makes; 2 is twice as fast as 1, which
+        patch: side of the squares (cubes) of pixels that one position of the decoder's last stage makes; 2 is twice as fast as 1, which
             needs one stage more.
         beta: weight of the divergence from the prior (1 gives the evidence lower bound).
         pixel_temperature: how much of the abducted pixel noise is put back, 0 (none) to 1 (a null intervention returns its
@@ -71,7 +71,11 @@ class VAE(LikelihoodImage):
         self.posterior = nn.Linear(hidden, 2 * latent)
         self.decoder = Decoder(variable.shape, latent + self.context_size, decoder_channels, hidden, patch=patch)
         self.likelihood = DiscretisedGaussian(
-            self.decoder.maps, variable.channels, min_log_scale=min_log_scale, max_log_scale=max_log_scale
+            self.decoder.maps,
+            variable.channels,
+            min_log_scale=min_log_scale,
+            max_log_scale=max_log_scale,
+            dimensions=len(variable.spatial),
         )
 
     @property

@@ -16,7 +16,7 @@ class Discriminator(nn.Module):
     """Logit of "this is a real image with its encoded latent", for pairs with their context.
 
     Args:
-        shape: (C, H, W) of the image.
+        shape: (C, H, W) of the image, or (C, D, H, W) of the volume.
         latent: length of the latent.
         context: length of the context vector.
         channels: one number per stage; every stage halves the image.
@@ -32,7 +32,7 @@ class Discriminator(nn.Module):
         self.joint = nn.Sequential(nn.Linear(2 * hidden + context, hidden), nn.LeakyReLU(_SLOPE), nn.Linear(hidden, 1))
 
     def forward(self, image: Tensor, latent: Tensor, context: Tensor) -> Tensor:
-        """(N, C, H, W), (N, latent), (N, context) -> logits (N,)."""
+        """(N, C, *sides), (N, latent), (N, context) -> logits (N,)."""
         seen = torch.cat([self.image(image, context), self.latent(latent), context], 1)
         logit: Tensor = self.joint(seen)[:, 0]
         return logit

@@ -16,7 +16,7 @@ class Recogniser(nn.Module):
     """Image -> mean and log standard deviation of a normal posterior (Kingma & Welling 2014).
 
     Args:
-        shape: (C, H, W) of the images.
+        shape: (C, H, W) of the images, or (C, D, H, W) of volumes.
         latent: length of the latent vector.
         channels: one number per stage; every stage halves the image.
         hidden: width of the dense layers.
@@ -30,7 +30,7 @@ class Recogniser(nn.Module):
         self.posterior = nn.Linear(hidden, 2 * latent)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) on the scale [-1, 1] -> two (N, latent)."""
+        """(N, C, *sides) on the scale [-1, 1] -> two (N, latent)."""
         mean, log_scale = self.posterior(self.encoder(images, images.new_empty(len(images), 0))).chunk(2, dim=1)
         return mean, log_scale
 
@@ -50,13 +50,15 @@ class Autoencoder(nn.Module):
         self.recogniser = Recogniser(shape, latent, channels=channels, hidden=hidden)
         mirrored = list(reversed(channels))
         self.decoder = Decoder(shape, latent, mirrored, hidden)
-        self.likelihood = DiscretisedGaussian(mirrored[-1], shape[0], min_log_scale=-3.5)
+        self.likelihood = DiscretisedGaussian(
+            mirrored[-1], shape[0], min_log_scale=-3.5, dimensions=len(shape) - 1
+        )
 
     def loss(self, images: Tensor, noise: Tensor) -> Tensor:
         """Negative evidence lower bound, (N,), in nats per image.
 
         Args:
-            images: (N, C, H, W), on the scale [-1, 1].
+            images: (N, C, *sides), on the scale [-1, 1].
             noise: (N, latent), standard normal.
         """
         mean, log_scale = self.recogniser(images)

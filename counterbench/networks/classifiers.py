@@ -1,6 +1,7 @@
-"""Three small image networks of different architecture, so that their agreement means something.
+"""Three small networks for images and volumes, of different architecture, so that their agreement means something.
 
-`stride` is that of the first convolution: 2 makes images of 64 pixels as cheap as those of 32.
+`stride` is that of the first convolution: 2 makes images of 64 pixels as cheap as those of 32. `dimensions` are those of the
+images: 2, or 3 of volumes.
 """
 
 from __future__ import annotations
@@ -8,42 +9,49 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from counterbench.networks.spatial import average_pool, batch_norm, convolution, maximum_pool, pooled_to
+
 
 class Plain(nn.Sequential):
     """Strided convolutions with batch normalisation, global average pooling (about 100,000 weights)."""
 
-    def __init__(self, channels: int, classes: int, *, stride: int = 1, width: int = 16):
+    def __init__(self, channels: int, classes: int, *, stride: int = 1, width: int = 16, dimensions: int = 2):
         layers: list[nn.Module] = []
         before = channels
         for after, step in ((width, stride), (2 * width, 2), (4 * width, 2), (6 * width, 2)):
-            layers += [nn.Conv2d(before, after, 3, step, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+            layers.append(convolution(dimensions, before, after, 3, stride=step, bias=False))
+            layers += [batch_norm(dimensions, after), nn.ReLU()]
             before = after
-        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
+        super().__init__(*layers, pooled_to(dimensions, 1), nn.Flatten(), nn.Linear(before, classes))
 
 
 class Pooled(nn.Module):
     """Wide kernels and max pooling, then a dense layer that sees where things are (LeNet's family; LeCun et al. 1998)."""
 
-    def __init__(self, channels: int, classes: int, *, stride: int = 1, width: int = 12):
+    def __init__(self, channels: int, classes: int, *, stride: int = 1, width: int = 12, dimensions: int = 2):
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(channels, width, 5, stride, padding=2),
+            convolution(dimensions, channels, width, 5, stride=stride),
             nn.GELU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(width, 3 * width, 5, padding=2),
+            maximum_pool(dimensions, 2),
+            convolution(dimensions, width, 3 * width, 5),
             nn.GELU(),
-            nn.MaxPool2d(2),
+            maximum_pool(dimensions, 2),
             nn.GroupNorm(4, 3 * width),
-            nn.Conv2d(3 * width, 3 * width, 3, padding=1),
+            convolution(dimensions, 3 * width, 3 * width, 3),
             nn.GELU(),
-            nn.AdaptiveAvgPool2d(4),
+            pooled_to(dimensions, 4),
         )
         self.head = nn.Sequential(
-            nn.Flatten(), nn.Dropout(0.4), nn.Linear(48 * width, 64), nn.GELU(), nn.Linear(64, classes)
+            nn.Flatten(),
+            nn.Dropout(0.4),
+            nn.Linear(3 * width * 4**dimensions, 64),
+            nn.GELU(),
+            nn.Linear(64, classes),
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> logits, (N, classes)."""
+        """(N, C, *sides) -> logits, (N, classes)."""
         logits: Tensor = self.head(self.features(images))
         return logits
 
@@ -51,18 +59,18 @@ class Pooled(nn.Module):
 class _Block(nn.Module):
     """Two convolutions beside the identity (He et al., 2016), normalised within each image, then halved by averaging."""
 
-    def __init__(self, before: int, after: int):
+    def __init__(self, before: int, after: int, *, dimensions: int):
         super().__init__()
         self.inner = nn.Sequential(
             nn.GroupNorm(4, before),
             nn.SiLU(),
-            nn.Conv2d(before, after, 3, padding=1),
+            convolution(dimensions, before, after, 3),
             nn.GroupNorm(4, after),
             nn.SiLU(),
-            nn.Conv2d(after, after, 3, padding=1),
+            convolution(dimensions, after, after, 3),
         )
-        self.beside = nn.Conv2d(before, after, 1)
-        self.halve = nn.AvgPool2d(2)
+        self.beside = convolution(dimensions, before, after, 1)
+        self.halve = average_pool(dimensions, 2)
 
     def forward(self, maps: Tensor) -> Tensor:
         halved: Tensor = self.halve(self.inner(maps) + self.beside(maps))
@@ -72,14 +80,15 @@ class _Block(nn.Module):
 class Residual(nn.Module):
     """Residual blocks with group normalisation and average pooling, read by the mean and the spread of each map."""
 
-    def __init__(self, channels: int, classes: int, *, stride: int = 1, width: int = 16):
+    def __init__(self, channels: int, classes: int, *, stride: int = 1, width: int = 16, dimensions: int = 2):
         super().__init__()
-        self.stem = nn.Conv2d(channels, width, 4, 2 * stride, padding=1)
-        self.blocks = nn.Sequential(_Block(width, 2 * width), _Block(2 * width, 4 * width))
+        self.stem = convolution(dimensions, channels, width, 4, stride=2 * stride, padding=1)
+        widths = ((width, 2 * width), (2 * width, 4 * width))
+        self.blocks = nn.Sequential(*(_Block(*pair, dimensions=dimensions) for pair in widths))
         self.head = nn.Sequential(nn.Linear(8 * width, 64), nn.SiLU(), nn.Linear(64, classes))
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> logits, (N, classes)."""
+        """(N, C, *sides) -> logits, (N, classes)."""
         maps = self.blocks(self.stem(images)).flatten(2)
         spread = (maps.var(2, correction=min(1, maps.shape[2] - 1)) + 1e-12).sqrt()
         logits: Tensor = self.head(torch.cat([maps.mean(2), spread], 1))

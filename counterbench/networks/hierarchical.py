@@ -1,11 +1,12 @@
 """Hierarchical variational autoencoder: latents at every resolution, coarse to fine, with a context vector.
 
-After De Sousa Ribeiro et al. (ICML 2023) and Child (ICLR 2021). The context enters as projected features that are added to
+After De Sousa Ribeiro et al. (ICML 2023) and Child (ICLR 2021); of images and of volumes, whose maps are squares or cubes. The context enters as projected features that are added to
 the maps, one number per channel, never as image-sized maps: that is the same function class at a fraction of the work.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from counterbench.errors import ConfigError
 from counterbench.networks.normal import normal_divergence
+from counterbench.networks.spatial import FromPatches, convolution, everywhere, transposed_convolution
 
 Level = tuple[int, int, int]
 """(resolution, blocks, width)."""
@@ -25,7 +27,7 @@ class Layer:
     """What one stochastic block has inferred.
 
     Args:
-        latent: (N, L, R, R).
+        latent: (N, L, R, R), of a volume (N, L, R, R, R), and so are the other maps.
         prior: mean and log scale of p(z | coarser z), each (N, L, R, R).
         posterior: mean and log scale of q(z | image, context), or None where nothing was inferred.
     """
@@ -48,37 +50,36 @@ class Layer:
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 3x3, 1x1 convolutions on a quarter of the width, each after a GELU; at most 2 pixels wide, all are 1x1.
+    """Convolutions of sides 1, 3, 3, 1 on a quarter of the width, each after a GELU; at most 2 pixels wide, all are of side 1.
 
     Args:
         before, after: channels.
         resolution: side of the maps.
         inner: channels between.
+        dimensions: of the maps, 2 or 3.
     """
 
-    def __init__(self, before: int, after: int, resolution: int, inner: int):
+    def __init__(self, before: int, after: int, resolution: int, *, inner: int, dimensions: int = 2):
         super().__init__()
         kernel = 3 if resolution > 2 else 1
         self.layers = nn.Sequential(
             nn.GELU(),
-            nn.Conv2d(before, inner, 1),
+            convolution(dimensions, before, inner, 1),
             nn.GELU(),
-            nn.Conv2d(inner, inner, kernel, padding=kernel // 2),
+            convolution(dimensions, inner, inner, kernel),
             nn.GELU(),
-            nn.Conv2d(inner, inner, kernel, padding=kernel // 2),
+            convolution(dimensions, inner, inner, kernel),
             nn.GELU(),
-            nn.Conv2d(inner, after, 1),
+            convolution(dimensions, inner, after, 1),
         )
 
     @property
-    def last(self) -> nn.Conv2d:
+    def last(self) -> nn.Module:
         """The convolution that decides how much the block says at first."""
-        layer = self.layers[-1]
-        assert isinstance(layer, nn.Conv2d)
-        return layer
+        return self.layers[-1]
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(N, before, R, R) -> (N, after, R, R)."""
+        """(N, before, R, ...) -> (N, after, R, ...)."""
         result: Tensor = self.layers(maps)
         return result
 
@@ -103,24 +104,30 @@ class HierarchicalEncoder(nn.Module):
     Args:
         channels: of the image.
         levels: (resolution, blocks, width), coarse to fine.
-        patch: side of the squares of pixels that make one position of the finest level.
+        patch: side of the squares (cubes) of pixels that make one position of the finest level.
         bottleneck: how many times narrower blocks are inside.
+        dimensions: of the image, 2 or 3.
     """
 
-    def __init__(self, channels: int, levels: Sequence[Level], *, patch: int = 1, bottleneck: int = 4):
+    def __init__(
+        self, channels: int, levels: Sequence[Level], *, patch: int = 1, bottleneck: int = 4, dimensions: int = 2
+    ):
         super().__init__()
         finest = levels[-1]
         # A patch sees its neighbours too.
         kernel = 3 * patch if patch > 1 else 7
-        self.stem = nn.Conv2d(channels, finest[2], kernel, stride=patch, padding=(kernel - patch) // 2)
+        self.stem = convolution(dimensions, channels, finest[2], kernel, stride=patch)
         count = sum(blocks for _, blocks, _ in levels)
         self.stages, self.shrink = nn.ModuleList(), nn.ModuleList()
         width, before = finest[2], finest[0]
         for resolution, blocks, after in reversed(levels):
-            self.shrink.append(_shrink(width, after, before, resolution) if before != resolution else nn.Identity())
+            self.shrink.append(
+                _shrink(width, after, before // resolution, dimensions) if before != resolution else nn.Identity()
+            )
             before = resolution
             stage = nn.ModuleList(
-                Bottleneck(after, after, resolution, _inner(after, bottleneck)) for _ in range(blocks)
+                Bottleneck(after, after, resolution, inner=_inner(after, bottleneck), dimensions=dimensions)
+                for _ in range(blocks)
             )
             for block in stage:
                 block.last.weight.data *= count**-0.5  # type: ignore[union-attr]
@@ -129,7 +136,7 @@ class HierarchicalEncoder(nn.Module):
         self.resolutions = [resolution for resolution, _, _ in reversed(levels)]
 
     def forward(self, image: Tensor) -> dict[int, Tensor]:
-        """(N, C, H, H) -> resolution -> (N, width, R, R)."""
+        """(N, C, H, ...) -> resolution -> (N, width, R, ...)."""
         maps, activations = self.stem(image), {}
         for resolution, shrink, stage in zip(self.resolutions, self.shrink, self.stages, strict=True):
             maps = shrink(maps)
@@ -139,15 +146,15 @@ class HierarchicalEncoder(nn.Module):
         return activations
 
 
-def _shrink(before: int, after: int, fine: int, coarse: int) -> nn.Module:
+def _shrink(before: int, after: int, factor: int, dimensions: int) -> nn.Module:
     """Maps of one resolution to those of a coarser one: every position of a square has weights of its own. (A mean would not know
     what was where.)"""
-    return nn.Conv2d(before, after, fine // coarse, stride=fine // coarse)
+    return convolution(dimensions, before, after, factor, stride=factor)
 
 
-def _grow(before: int, after: int, coarse: int, fine: int) -> nn.Module:
+def _grow(before: int, after: int, factor: int, dimensions: int) -> nn.Module:
     """The way back."""
-    return nn.ConvTranspose2d(before, after, fine // coarse, stride=fine // coarse)
+    return transposed_convolution(dimensions, before, after, factor, stride=factor)
 
 
 class StochasticBlock(nn.Module):
@@ -162,6 +169,7 @@ class StochasticBlock(nn.Module):
         count: how many such blocks there are.
         last: whether no latent follows, so that nothing has to be carried on.
         inner: channels inside its blocks.
+        dimensions: of the maps, 2 or 3.
     """
 
     def __init__(
@@ -175,31 +183,36 @@ class StochasticBlock(nn.Module):
         count: int,
         last: bool,
         inner: int,
+        dimensions: int = 2,
     ):
         super().__init__()
+
+        def bottleneck(before: int, after: int) -> Bottleneck:
+            return Bottleneck(before, after, resolution, inner=inner, dimensions=dimensions)
+
         self.latent, self.conditional = latent, conditional
-        self.prior = Bottleneck(width, 2 * latent + width, resolution, inner)
-        nn.init.zeros_(self.prior.last.weight)
-        nn.init.zeros_(self.prior.last.bias)  # type: ignore[arg-type]
-        self.posterior = Bottleneck(2 * width, 2 * latent, resolution, inner)
+        self.prior = bottleneck(width, 2 * latent + width)
+        for part in self.prior.last.parameters():
+            nn.init.zeros_(part)
+        self.posterior = bottleneck(2 * width, 2 * latent)
         self.see = nn.Linear(context, 2 * width)
         self.expect = nn.Linear(context, width) if conditional else None
-        self.show = nn.Conv2d(latent, width, 1)
+        self.show = convolution(dimensions, latent, width, 1)
         self.mix = nn.Linear(context, width)
-        self.carry = None if last else nn.Conv2d(latent, width, 1)
-        self.refine = Bottleneck(width, width, resolution, inner)
+        self.carry = None if last else convolution(dimensions, latent, width, 1)
+        self.refine = bottleneck(width, width)
         for layer in filter(None, (self.refine.last, self.show, self.carry)):
-            layer.weight.data *= count**-0.5
+            layer.weight.data *= count**-0.5  # type: ignore[operator]
 
     def expected(self, path: Tensor, context: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """(mean and log scale of the prior, features that go with it)."""
-        seen = path if self.expect is None else path + self.expect(context)[:, :, None, None]
+        seen = path if self.expect is None else path + everywhere(self.expect(context), path)
         mean, log_scale, features = self.prior(seen).split((self.latent, self.latent, path.shape[1]), dim=1)
         return (mean, log_scale), features
 
     def inferred(self, maps: Tensor, activations: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log scale of the posterior."""
-        seen = torch.cat([maps, activations], 1) + self.see(context)[:, :, None, None]
+        seen = torch.cat([maps, activations], 1) + everywhere(self.see(context), maps)
         mean, log_scale = self.posterior(seen).chunk(2, dim=1)
         return mean, log_scale
 
@@ -207,7 +220,7 @@ class StochasticBlock(nn.Module):
         self, maps: Tensor, path: Tensor, *, latent: Tensor, features: Tensor, context: Tensor
     ) -> tuple[Tensor, Tensor]:
         """(maps, path) with this latent: the maps know the context, the path only latents."""
-        maps = maps + features + self.show(latent) + self.mix(context)[:, :, None, None]
+        maps = maps + features + self.show(latent) + everywhere(self.mix(context), maps)
         maps = maps + self.refine(maps)
         return maps, path if self.carry is None else path + features + self.carry(latent)
 
@@ -220,8 +233,9 @@ class HierarchicalDecoder(nn.Module):
         latent: channels of every latent.
         context: length of the context vector.
         conditional: whether the priors see the context.
-        patch: side of the squares of pixels that one position of the finest level makes.
+        patch: side of the squares (cubes) of pixels that one position of the finest level makes.
         bottleneck: how many times narrower blocks are inside.
+        dimensions: of the image, 2 or 3.
     """
 
     def __init__(
@@ -233,15 +247,16 @@ class HierarchicalDecoder(nn.Module):
         conditional: bool,
         patch: int = 1,
         bottleneck: int = 4,
+        dimensions: int = 2,
     ):
         super().__init__()
         count = sum(blocks for _, blocks, _ in levels)
-        self.levels, self.latent = [tuple(level) for level in levels], latent
+        self.levels, self.latent, self.dimensions = [tuple(level) for level in levels], latent, dimensions
         self.biases = nn.ParameterList(
-            nn.Parameter(torch.zeros(1, width, resolution, resolution)) for resolution, _, width in levels
+            nn.Parameter(torch.zeros(1, width, *[resolution] * dimensions)) for resolution, _, width in levels
         )
         widths = [width for _, _, width in levels]
-        steps = [(a[2], b[2], a[0], b[0]) for a, b in pairwise(levels)]
+        steps = [(a[2], b[2], b[0] // a[0], dimensions) for a, b in pairwise(levels)]
         self.grow = nn.ModuleList(_grow(*step) for step in steps)
         self.grow_path = nn.ModuleList(_grow(*step) for step in steps)
         self.stages = nn.ModuleList(
@@ -255,6 +270,7 @@ class HierarchicalDecoder(nn.Module):
                     count=count,
                     last=(level, block) == (len(levels) - 1, blocks - 1),
                     inner=_inner(width, bottleneck),
+                    dimensions=dimensions,
                 )
                 for block in range(blocks)
             )
@@ -262,22 +278,31 @@ class HierarchicalDecoder(nn.Module):
         )
 
         finest = widths[-1]
-        self.features = finest if patch == 1 else max(finest // patch**2, 8)
+        self.features = finest if patch == 1 else max(finest // patch**dimensions, 8)
         self.unpatch = (
-            nn.Sequential(nn.GELU(), nn.Conv2d(finest, self.features * patch**2, 1), nn.PixelShuffle(patch), nn.GELU())
+            nn.Sequential(
+                nn.GELU(),
+                convolution(dimensions, finest, self.features * patch**dimensions, 1),
+                FromPatches(patch),
+                nn.GELU(),
+            )
             if patch > 1
             else nn.Identity()
         )
 
     @property
-    def shapes(self) -> list[tuple[int, int, int]]:
-        """(L, R, R) of every latent, in order."""
-        return [(self.latent, resolution, resolution) for resolution, blocks, _ in self.levels for _ in range(blocks)]
+    def shapes(self) -> list[tuple[int, ...]]:
+        """(L, R, R), or (L, R, R, R) of a volume, of every latent, in order."""
+        return [
+            (self.latent, *[resolution] * self.dimensions)
+            for resolution, blocks, _ in self.levels
+            for _ in range(blocks)
+        ]
 
     @property
     def size(self) -> int:
         """How many numbers all latents are."""
-        return sum(channels * side * side for channels, side, _ in self.shapes)
+        return sum(math.prod(shape) for shape in self.shapes)
 
     def infer(
         self, activations: dict[int, Tensor], context: Tensor, noise: Sequence[Tensor], *, active: int | None = None
@@ -287,7 +312,7 @@ class HierarchicalDecoder(nn.Module):
         Args:
             activations: of the encoder.
             context: (N, context).
-            noise: per latent, how many standard deviations from the posterior's mean, (N, L, R, R).
+            noise: per latent, how many standard deviations from the posterior's mean, (N, L, R, ...).
             active: how many levels, from the coarsest, have latents; those of the others are their prior's mean.
 
         Returns:
@@ -317,7 +342,7 @@ class HierarchicalDecoder(nn.Module):
         """Features of the image from exogenous noise.
 
         Args:
-            noise: per latent, in units of its prior, (N, L, R, R).
+            noise: per latent, in units of its prior, (N, L, R, ...).
             context: (N, context), what the image's features see.
             prior_context: what the priors see, where they see anything; default: the same.
             held: latents that are kept instead, by their `share`.
@@ -340,7 +365,7 @@ class HierarchicalDecoder(nn.Module):
         latent: Callable[[StochasticBlock, Tensor, tuple[Tensor, Tensor], int], Layer],
     ) -> tuple[Tensor, list[Layer]]:
         layers: list[Layer] = []
-        maps = path = self.biases[0].expand(count, -1, -1, -1)
+        maps = path = self.biases[0].expand(count, *self.biases[0].shape[1:])
         for level in range(len(self.levels)):
             if level:
                 maps = self.grow[level - 1](maps) + self.biases[level]
@@ -359,8 +384,9 @@ def check_levels(levels: Sequence[Sequence[int]], shape: Sequence[int]) -> list[
     Raises:
         ConfigError: if they do not fit it.
     """
-    if shape[1] != shape[2]:
-        raise ConfigError(f"a hierarchy of square maps needs square images, got {shape[1]} x {shape[2]}.")
+    if len(set(shape[1:])) > 1:
+        what = "square maps needs square images" if len(shape) == 3 else "cubic maps needs cubic volumes"
+        raise ConfigError(f"a hierarchy of {what}, got {' x '.join(map(str, shape[1:]))}.")
     if not levels or any(len(level) != 3 or min(level) < 1 for level in levels):
         raise ConfigError("levels: give [resolution, blocks, width] for every level, each at least 1.")
     checked = [(int(resolution), int(blocks), int(width)) for resolution, blocks, width in levels]

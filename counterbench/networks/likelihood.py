@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from counterbench.networks.spatial import convolution
+
 _BIN = 1 / 255  # half the distance between neighbouring grey levels, on the scale [-1, 1]
 
 _ROOT = math.sqrt(0.5)
@@ -29,11 +31,20 @@ class DiscretisedGaussian(nn.Module):
         channels: channels of the image.
         min_log_scale: lower limit of the log standard deviation, on the scale [-1, 1]; the default is finer than a grey level.
         max_log_scale: upper limit.
+        dimensions: of the maps, 2 or 3.
     """
 
-    def __init__(self, features: int, channels: int, *, min_log_scale: float = -6.0, max_log_scale: float = 2.0):
+    def __init__(
+        self,
+        features: int,
+        channels: int,
+        *,
+        min_log_scale: float = -6.0,
+        max_log_scale: float = 2.0,
+        dimensions: int = 2,
+    ):
         super().__init__()
-        self.head = nn.Conv2d(features, 2 * channels, 1)
+        self.head = convolution(dimensions, features, 2 * channels, 1)
         self.min_log_scale, self.max_log_scale = min_log_scale, max_log_scale
 
     def start_from(self, images: Tensor) -> None:
@@ -41,17 +52,17 @@ class DiscretisedGaussian(nn.Module):
         away, and the first epoch is spent on the way there.
 
         Args:
-            images: (N, C, H, W), on the scale [-1, 1].
+            images: (N, C, *sides), on the scale [-1, 1].
         """
         bias = self.head.bias
-        assert bias is not None
+        assert isinstance(bias, Tensor)
         with torch.no_grad():
             channels = images.shape[1]
             bias[:channels] = images.transpose(0, 1).flatten(1).median(1).values.to(bias)
             bias[channels:] = 2.0
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, features, H, W) -> mean and log standard deviation, each (N, C, H, W)."""
+        """(N, features, *sides) -> mean and log standard deviation, each (N, C, *sides)."""
         raw, low = self.head(features).chunk(2, dim=1)
         # Soft limits: hard ones would stop the gradient for good.
         log_scale = self.min_log_scale + (self.max_log_scale - self.min_log_scale) * torch.sigmoid(low)

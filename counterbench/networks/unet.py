@@ -12,37 +12,7 @@ from torch.nn import functional
 
 from counterbench.errors import ConfigError
 from counterbench.networks.attention import CrossAttention
-
-_CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-_FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
-
-
-def convolution(dimensions: int, before: int, after: int, kernel: int, *, stride: int = 1) -> nn.Module:
-    """A convolution over that many dimensions which keeps sides (divided by the stride).
-
-    Examples:
-        >>> tuple(convolution(3, 1, 4, 3)(torch.zeros(1, 1, 8, 8, 8)).shape)
-        (1, 4, 8, 8, 8)
-    """
-    padding = (kernel - stride + 1) // 2
-    return _CONVOLUTIONS[dimensions](before, after, kernel, stride=stride, padding=padding)
-
-
-def from_patches(maps: Tensor, patch: int) -> Tensor:
-    """(N, C patch^D, *sides) -> (N, C, *(patch x sides)): every position becomes a cube of pixels.
-
-    Examples:
-        >>> maps = torch.arange(4.0).reshape(1, 4, 1, 1)
-        >>> from_patches(maps, 2)[0, 0].tolist()
-        [[0.0, 1.0], [2.0, 3.0]]
-    """
-    sides = maps.shape[2:]
-    count = len(sides)
-    cubes = maps.reshape(len(maps), -1, *([patch] * count), *sides)
-    # (N, C, patch..., sides...) -> (N, C, side, patch, side, patch, ...)
-    order = [axis for place in range(count) for axis in (2 + count + place, 2 + place)]
-    return cubes.permute(0, 1, *order).reshape(len(maps), -1, *(patch * side for side in sides))
-
+from counterbench.networks.spatial import channels_last, convolution, everywhere, from_patches, with_channels_last
 
 def groups(channels: int) -> int:
     """Groups of a group norm: at most 8, and a divisor of the channels.
@@ -100,7 +70,7 @@ class ModulatedBlock(nn.Module):
     def forward(self, maps: Tensor, condition: Tensor) -> Tensor:
         """(N, before, *sides), (N, condition) -> (N, after, *sides)."""
         hidden = self.first(functional.silu(self.norm(maps)))
-        scale, shift = self.modulation(condition).view(*condition.shape[:1], -1, *[1] * (maps.ndim - 2)).chunk(2, dim=1)
+        scale, shift = everywhere(self.modulation(condition), maps).chunk(2, dim=1)
         hidden = torch.addcmul(shift, self.second_norm(hidden), 1 + scale)
         result: Tensor = self.skip(maps) + self.second(functional.silu(hidden))
         return result
@@ -185,15 +155,12 @@ class UNet(nn.Module):
         with torch.no_grad():  # an untrained field is zero
             for parameter in self.paint.parameters():
                 parameter.zero_()
-        if self.dimensions in _FORMATS:
-            self.to(memory_format=_FORMATS[self.dimensions])
+        with_channels_last(self, self.dimensions)
 
     def forward(self, image: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
         """(N, C, *sides), (N,), (N, T, condition) -> (N, C, *sides)."""
         condition = self.time(time) + tokens.mean(1)
-        if self.dimensions in _FORMATS:
-            image = image.contiguous(memory_format=_FORMATS[self.dimensions])
-        maps, skipped = self.stem(image), []
+        maps, skipped = self.stem(channels_last(image)), []
         for level, stage in enumerate(self.down):
             maps = stage(maps, condition, tokens)
             if level < len(self.shrink):

@@ -16,6 +16,7 @@ VARIABLES = {
     "ordinal": Ordinal("v", ("a", "b", "c")),
     "vector": Vector("v", (Continuous("x", -3, 5), Continuous("y", 0, 2))),
     "image": Image("v", 1, 16, 16),
+    "volume": Image("v", 1, 16, 16, 16),
 }
 LEVELS = {"levels": [[1, 1, 8], [4, 2, 8], [16, 1, 4]], "latent": 2}
 FIELD = {"width": 8, "channels": [8, 8], "attention": [1], "heads": 2, "steps": 3}
@@ -44,7 +45,7 @@ COUNT = 6
 def cases():
     for name in registry.mechanisms.builtins():
         family = registry.mechanisms.get(name)
-        for kind in family.kinds:
+        for kind in [*family.kinds, *["volume"] * ("image" in family.kinds)]:
             for options in [SMALL.get(name, {}), *EXTRA.get(name, [])]:
                 for parents in ((), PARENTS):
                     if name == "empirical" and parents:

@@ -7,7 +7,8 @@ from awake import awake
 from counterbench.errors import ConfigError
 from counterbench.networks.attention import CrossAttention, Tokens
 from counterbench.networks.residual import ResidualMLP
-from counterbench.networks.unet import UNet, from_patches
+from counterbench.networks.spatial import from_patches
+from counterbench.networks.unet import UNet
 
 SMALL = {"condition": 8, "channels": [8, 16], "attention": [0, 1], "heads": 2}
 
