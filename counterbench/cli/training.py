@@ -110,6 +110,13 @@ def _sources(dataset: str, source: tuple[str, ...], data_dir: Path | None) -> li
     required=True,
     help="A variable to read in images, classes or a quantity; one or several, which one network reads together.",
 )
+@click.option(
+    "--counterfactuals",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="How often every image is shown once more with values of other images, where the truth can be rendered.",
+)
 def train_judges(
     dataset: str,
     source: tuple[str, ...],
@@ -120,6 +127,7 @@ def train_judges(
     epochs: int | None,
     device: str,
     quiet: bool,
+    counterfactuals: int,
 ) -> None:
     """Train the networks that judge variables in images, on the split that no model sees; a recogniser of individuals with them; and fit the reference SCM of the attributes."""
     import json
@@ -137,7 +145,7 @@ def train_judges(
         if label not in attributes:
             raise ConfigError(f"--variable {label}: choose a variable of {dataset}: {', '.join(attributes)}.")
     report: dict[str, Any] = judges.train_judges(
-        loaded, labels, output=output, hardware=place, seed=seed, epochs=epochs
+        loaded, labels, output=output, hardware=place, seed=seed, epochs=epochs, counterfactuals=counterfactuals
     )
     try:
         report["recogniser"] = recogniser.train_recogniser(

@@ -21,7 +21,7 @@ from counterbench.storage.files import require_writable, write_text
 from counterbench.storage.weights import save_weights
 from counterbench.training import loop
 from counterbench.training.hardware import Hardware
-from counterbench.training.judges import joined_images
+from counterbench.training.judge_images import joined_images
 from counterbench.training.objectives.base import Circumstances, Moment, Objective
 
 FIT = Fit(

@@ -28,8 +28,9 @@ from counterbench.storage.files import require_writable, write_text
 from counterbench.storage.weights import save_weights
 from counterbench.training import loop
 from counterbench.training.augmentation import augmented
-from counterbench.training.batches import require_samples
 from counterbench.training.hardware import Hardware
+from counterbench.training.histogram import fit_histogram
+from counterbench.training.judge_images import joined_images, with_counterfactuals
 from counterbench.training.judge_quality import calibration, looked, quality
 from counterbench.training.objectives.base import Circumstances, Moment, Objective
 
@@ -135,6 +136,7 @@ def train_judges(
     hardware: Hardware,
     seed: int = 7001,
     epochs: int | None = None,
+    counterfactuals: int = 0,
 ) -> dict[str, Any]:
     """Train one network per architecture on the judge splits of one or several sources together.
 
@@ -145,15 +147,18 @@ def train_judges(
         hardware: where.
         seed: of the first architecture; the others follow.
         epochs: at most; None for the default.
+        counterfactuals: how often every image of the judge split is shown once more with values of other images, where the truth can be
+            rendered: what varies together in the data is told apart then.
 
     Returns:
         Architecture -> file and SHA-256, and per variable what the card should say: options, and for every source figures on real test
-        images.
+        images. The file `judges.json` holds them in the card's own form; of volumes with closed forms, fitted to the same split, before them.
     """
     require_writable(output)
     first = datasets[0]
     train, validation = (joined_images(datasets, split, first.card.image, *labels) for split in ("judge", "validation"))
     heads = heads_of(first, labels, train)
+    train = with_counterfactuals(datasets, "judge", train, labels, copies=counterfactuals, seed=seed)
     fit = FIT.model_copy(update={"epochs": epochs}) if epochs else FIT
     report: dict[str, Any] = {}
     for position, architecture in enumerate(ARCHITECTURES):
@@ -173,7 +178,11 @@ def train_judges(
             entry["sensitivity"] = {dataset.source: _sensitivity(judge, dataset) for dataset in datasets}
     shutil.rmtree(output / "unfinished", ignore_errors=True)
     about = {"dataset": first.card.name, "seed": seed, "fit": fit.model_dump(), "versions": versions()}
-    write_text(output / JUDGES, json.dumps({"judges": _for_card(report, heads), **about}, indent=1))
+    listed = _for_card(report, heads)
+    if train[first.card.image].ndim == 5:  # volumes: how much of each brightness there is says more than a network learns
+        for name in heads.scales:
+            listed[name].insert(0, fit_histogram(datasets, name, output))
+    write_text(output / JUDGES, json.dumps({"judges": listed, **about}, indent=1))
     return report
 
 
@@ -249,18 +258,6 @@ def _for_card(report: Mapping[str, Any], heads: Heads) -> dict[str, list[dict[st
         ]
         for name in heads.outputs
     }
-
-
-def joined_images(datasets: Sequence[Dataset], split: str, *names: str) -> dict[str, Tensor]:
-    """Some variables of a split, from all sources together.
-
-    Raises:
-        DataError: if there are too few samples to train on.
-    """
-    parts = [dataset.split(split).values for dataset in datasets]
-    values = {name: torch.cat([part[name] for part in parts]) for name in names}
-    require_samples(values, split)
-    return values
 
 
 def heads_of(dataset: Dataset, labels: Sequence[str], train: Mapping[str, Tensor]) -> Heads:
