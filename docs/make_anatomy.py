@@ -30,9 +30,16 @@ def read(name: str) -> np.ndarray:
 
 def lateral_ventricles(fluid: np.ndarray) -> np.ndarray:
     """The share of every voxel that is lateral ventricle: one connected body of fluid, cut off from the third ventricle and cisterns."""
-    x, y, z = np.meshgrid(*[np.arange(size) + start for size, start in zip(fluid.shape, CORNER)], indexing="ij", sparse=True)
+    x, y, z = np.meshgrid(
+        *[np.arange(size) + start for size, start in zip(fluid.shape, CORNER)], indexing="ij", sparse=True
+    )
     room = (np.abs(x) < 44) & (y > -62) & (y < 42) & (z > -4) & (z < 38)
-    room = room & ~((np.abs(x) < 9) & (y < -2) & (z < 12)) & ~((np.abs(x) < 5) & (z < 2)) & ~((np.abs(x) < 14) & (y < -25) & (z < 12))
+    room = (
+        room
+        & ~((np.abs(x) < 9) & (y < -2) & (z < 12))
+        & ~((np.abs(x) < 5) & (z < 2))
+        & ~((np.abs(x) < 14) & (y < -25) & (z < 12))
+    )
     bodies, count = ndimage.label((fluid > 0.35) & room)
     largest = bodies == 1 + np.argmax(ndimage.sum(bodies > 0, bodies, range(1, count + 1)))
     return fluid * (ndimage.binary_dilation(largest, iterations=2) & room)
@@ -57,7 +64,11 @@ def main() -> None:
     whole = grid(maps, (-72, -112, -76), (86, 78, 76), 2)
     slab = grid(maps, (SLAB[0], -112, -76), (SLAB[1], 78, 76), 1)
     # Where a lesion may lie: white matter at some distance from the ventricles.
-    deep = (white > 0.9) & (ndimage.distance_transform_edt(ventricles < 0.5) < 22) & (ndimage.distance_transform_edt(ventricles < 0.5) > 5)
+    deep = (
+        (white > 0.9)
+        & (ndimage.distance_transform_edt(ventricles < 0.5) < 22)
+        & (ndimage.distance_transform_edt(ventricles < 0.5) > 5)
+    )
     sites = (np.argwhere(deep)[:, ::-1] + CORNER[::-1]).astype(np.float32)
     sites = sites[(sites[:, 0] > 2) & (sites[:, 0] < 32)]
     sites = sites[np.random.default_rng(0).permutation(len(sites))[:2048]]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterbench.causal.variables import Continuous, Image, Variable
+from counterbench.causal.variables import Continuous, Image
 from counterbench.datasets.dataset import Dataset, plausible_range
 from counterbench.datasets.files import adni
 from counterbench.datasets.source import Contents, Draws, FileSource, RenderedSource, Source
@@ -40,6 +40,12 @@ def ventricular_volume_of(age: Tensor, brain_volume: Tensor, noise: Tensor) -> T
     return (3.55 + 0.03 * (age.double() - 74) - 0.001 * (brain_volume.double() - 1000) + 0.35 * noise.double()).exp()
 
 
+def _spatial(source: Source) -> tuple[int, ...]:
+    image = source.variables[source.card.image]
+    assert isinstance(image, Image)
+    return image.spatial
+
+
 class Subjects(RenderedSource):
     """Subjects whose volumes follow age, sex and apoE by the mechanisms above; how a brain looks is for others to say."""
 
@@ -55,9 +61,7 @@ class Subjects(RenderedSource):
     @property
     def spatial(self) -> tuple[int, ...]:
         """Of the pictures, in pixels."""
-        image = self.variables[self.card.image]
-        assert isinstance(image, Image)
-        return image.spatial
+        return _spatial(self)
 
     @property
     def shows_volumes(self) -> bool:
@@ -189,7 +193,12 @@ def _seen(draws: Draws) -> dict[str, Tensor]:
 
 
 class Scans(FileSource):
-    """The published scans."""
+    """The published scans: slices of them, or whole heads."""
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        """Of the pictures, in pixels."""
+        return _spatial(self)
 
     @property
     def ranges(self) -> adni.Ranges:
@@ -208,20 +217,15 @@ class Scans(FileSource):
 
     def find(self, split: str) -> Contents:
         scans = adni.of_split(*self._scans, split)
-        return Contents([scan.path for scan in scans], *adni.values_of(scans))
+        several = SLICES if len(self.spatial) == 2 else 1
+        return Contents([scan.path for scan in scans], *adni.values_of(scans, several))
 
     def key(self, contents: Contents) -> str:
         of_path = {scan.path: scan for scan in self._scans[0]}
-        return adni.key([of_path[path] for path in contents.files], _side(self.variables[self.card.image]))
+        return adni.key([of_path[path] for path in contents.files], self.spatial)
 
     def decode(self, contents: Contents, split: str) -> Tensor:
-        return adni.decode(contents.files, _side(self.variables[self.card.image]), split)
-
-
-def _side(image: Variable) -> int:
-    """Of square pictures, in pixels."""
-    assert isinstance(image, Image)
-    return image.width
+        return adni.decode(contents.files, self.spatial, split)
 
 
 @datasets.register()

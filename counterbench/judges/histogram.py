@@ -47,7 +47,10 @@ class HistogramReader(nn.Module):
         flat = pictures.flatten(1)
         white = flat.kthvalue(max(1, round((1 - _BRIGHTEST) * flat.shape[1])), 1).values.clamp(min=1)
         edges = torch.linspace(_LOW, _HIGH, self.bins, dtype=torch.float64, device=images.device)
-        cut = [slice(round(a * side), round(b * side)) for (a, b), side in zip(self.middle, pictures.shape[1:], strict=True)]
+        cut = [
+            slice(round(a * side), round(b * side))
+            for (a, b), side in zip(self.middle, pictures.shape[1:], strict=True)
+        ]
         found = []
         for part in (flat, pictures[(slice(None), *cut)].flatten(1)):
             place = (part / white[:, None] - edges[0]) / (edges[1] - edges[0])

@@ -117,7 +117,9 @@ class LikelihoodImage(Mechanism):
         mean, log_scale = self.pixels({"latent": latent}, parents)
         scale = (self.pixel_temperature * log_scale.exp()).clamp(min=1e-6)
         # In grey levels, as every site of the program is in natural units.
-        image: Tensor = pyro.sample(name, dist.Normal(self.image.decode(mean), 127.5 * scale).to_event(len(self.image.shape)))
+        image: Tensor = pyro.sample(
+            name, dist.Normal(self.image.decode(mean), 127.5 * scale).to_event(len(self.image.shape))
+        )
         return image
 
 

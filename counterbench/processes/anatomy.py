@@ -128,7 +128,9 @@ class Anatomy:
         field = torch.lerp(self.flow[place], self.flow[place + 1], share)
         carried = torch.empty_like(points)
         for row, there in enumerate(points):  # a field for everybody
-            carried[row] = Grid(field[row], self.pull.origin, self.pull.step).at(there[None], padding="border")[0].movedim(0, -1)
+            carried[row] = (
+                Grid(field[row], self.pull.origin, self.pull.step).at(there[None], padding="border")[0].movedim(0, -1)
+            )
         points = points + carried
         half = shift.to(points).reshape(-1, *[1] * (points.ndim - 1)) / 2
         for _ in range(2):  # in one step, wide shifts would fold sulci over
@@ -157,7 +159,10 @@ def integrated(anatomy: Anatomy, level: int) -> tuple[Tensor, Tensor]:
     """
     maps = (anatomy.whole, anatomy.blurred)[level]
     tissue = Grid(torch.stack([maps.values[1] + maps.values[2], maps.values[4]]), maps.origin, maps.step)
-    axes = [torch.arange(float(low), float(low) + maps.step * size, _STEP) for low, size in zip(maps.origin, maps.values.shape[1:], strict=True)]
+    axes = [
+        torch.arange(float(low), float(low) + maps.step * size, _STEP)
+        for low, size in zip(maps.origin, maps.values.shape[1:], strict=True)
+    ]
     points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)[None]
     times = times_of_tables()
     volumes = torch.empty(len(times), len(SHIFTS), 2)

@@ -20,7 +20,7 @@ from counterbench.processes.anatomy import MAPS, SHIFTS, Anatomy, anatomy, times
 from counterbench.processes.canvas import Traits
 from counterbench.processes.phantom import PARTS, SCANNERS
 
-__all__ = ["PARTS", "SCANNERS", "SHOT", "TRAITS", "lesion_boxes", "parts", "render", "volumes"]
+__all__ = ["PARTS", "SCANNERS", "SHOT", "TRAITS", "clean", "lesion_boxes", "parts", "render", "volumes"]
 
 _LENGTHS = (130.0, 62.0, 38.0)
 _HEIGHTS = (2.6, 1.2, 0.5)
@@ -85,6 +85,17 @@ def render(
             for rows in _blocks(len(traits), spatial)
         ]
     )
+
+
+def clean(
+    attributes: Mapping[str, Tensor], traits: Tensor, *, shot: Tensor, lesion: Tensor, spatial: Sequence[int] = (64, 64)
+) -> Tensor:
+    """What a perfect scanner would see, (N, 1, *spatial), uint8: the tissues' signal, without a field and without noise."""
+    pictures = [
+        _Head(_of(attributes, rows), traits[rows], shot[rows], lesion[rows], spatial).signal()
+        for rows in _blocks(len(traits), spatial)
+    ]
+    return (240 * torch.cat(pictures)).round_().clamp_(0, 255).to(torch.uint8)[:, None]
 
 
 def parts(
@@ -159,7 +170,9 @@ def deformation_of(brain: Tensor, ventricles: Tensor, trait: Tensor, template: A
     low, high = (ratio.gather(1, at[:, None])[:, 0] for at in (place, place + 1))
     share = ((asked - low) / (high - low)).clamp(0, 1)
     tissue = torch.lerp(*(of_time[0].gather(1, at[:, None])[:, 0] for at in (place, place + 1)), share)
-    return Deformation((brain / tissue).pow(1 / 3).float(), torch.lerp(times[place], times[place + 1], share).float(), shift.float())
+    return Deformation(
+        (brain / tissue).pow(1 / 3).float(), torch.lerp(times[place], times[place + 1], share).float(), shift.float()
+    )
 
 
 def _between(table: Tensor, shift: Tensor) -> Tensor:
@@ -182,7 +195,9 @@ def _blocks(count: int, spatial: Sequence[int]) -> Iterator[slice]:
 class _Head:
     """One batch of heads; maps are (N, *spatial)."""
 
-    def __init__(self, attributes: Mapping[str, Tensor], traits: Tensor, shot: Tensor, lesion: Tensor, spatial: Sequence[int]):
+    def __init__(
+        self, attributes: Mapping[str, Tensor], traits: Tensor, shot: Tensor, lesion: Tensor, spatial: Sequence[int]
+    ):
         self.spatial = tuple(spatial)
         self.trait, self.shot = Traits(TRAITS, traits), Traits(SHOT, shot)
         self.lesion = lesion
@@ -273,11 +288,17 @@ class _Head:
     def signal(self) -> Tensor:
         """What tissues send, white matter 0.92, before a scanner sees it."""
         maps = self.maps
-        grey, white, fluid = GREY + self.t("grey", -0.03, 0.03), WHITE + self.t("white", -0.02, 0.02), FLUID + self.t("fluid", -0.03, 0.03)
+        grey, white, fluid = (
+            GREY + self.t("grey", -0.03, 0.03),
+            WHITE + self.t("white", -0.02, 0.02),
+            FLUID + self.t("fluid", -0.03, 0.03),
+        )
         tissue = grey * maps["grey"] + white * maps["white"] + fluid * maps["fluid"]
         # What the average of real pictures shows beyond the three tissues, as in deep nuclei.
         average = 1.07 * maps["t1"]
-        shade = (average - (0.70 * maps["grey"] + 0.92 * maps["white"] + 0.32 * maps["fluid"])) * (maps["grey"] + maps["white"])
+        shade = (average - (0.70 * maps["grey"] + 0.92 * maps["white"] + 0.32 * maps["fluid"])) * (
+            maps["grey"] + maps["white"]
+        )
         tissue = tissue + self.t("t1", 0.5, 1.0) * shade
         return torch.lerp(tissue, torch.full_like(tissue, LESION), self.in_lesion)
 
@@ -289,7 +310,9 @@ class _Head:
         )
         signal = gain * (self.signal() / WHITE).clamp(min=0).pow(contrast) * (1 + bias * self._field())
         seeds = (self.shot("noise").flatten().double() * 2**31).long()
-        channels = torch.stack([torch.randn(2, *self.spatial, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds])
+        channels = torch.stack(
+            [torch.randn(2, *self.spatial, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds]
+        )
         magnitude = ((signal + noise * channels[:, 0]).square() + (noise * channels[:, 1]).square()).sqrt()
         return (240 * magnitude).round_().clamp_(0, 255).to(torch.uint8)[:, None]
 
@@ -298,7 +321,12 @@ class _Head:
         *deep, y, x = (((torch.arange(size) + 0.5) * 2 / size - 1) for size in self.spatial)
         y, x = y[:, None], x[None]
         field = self.s("bias_x") * x + self.s("bias_y") * y
-        field = field + self.s("bias_xx") * (x.square() - 0.33) + self.s("bias_yy") * (y.square() - 0.33) + self.s("bias_xy") * x * y
+        field = (
+            field
+            + self.s("bias_xx") * (x.square() - 0.33)
+            + self.s("bias_yy") * (y.square() - 0.33)
+            + self.s("bias_xy") * x * y
+        )
         return field + self.s("bias_z") * deep[0][:, None, None] if deep else field
 
     def parts(self) -> Tensor:

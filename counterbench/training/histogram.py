@@ -80,5 +80,7 @@ def _quality(reader: HistogramReader, dataset: Dataset, label: str) -> dict[str,
     kinds = _contrast(dataset, "test")
     return {
         "mean_absolute_error": float(f"{float(error.mean()):.4g}"),
-        **{f"of_scanner_{kind}": float(f"{float(error[kinds == kind].mean()):.4g}") for kind in kinds.unique().tolist()},
+        **{
+            f"of_scanner_{kind}": float(f"{float(error[kinds == kind].mean()):.4g}") for kind in kinds.unique().tolist()
+        },
     }

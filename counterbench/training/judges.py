@@ -179,7 +179,9 @@ def train_judges(
     shutil.rmtree(output / "unfinished", ignore_errors=True)
     about = {"dataset": first.card.name, "seed": seed, "fit": fit.model_dump(), "versions": versions()}
     listed = _for_card(report, heads)
-    if train[first.card.image].ndim == 5:  # volumes: how much of each brightness there is says more than a network learns
+    if (
+        train[first.card.image].ndim == 5
+    ):  # volumes: how much of each brightness there is says more than a network learns
         for name in heads.scales:
             listed[name].insert(0, fit_histogram(datasets, name, output))
     write_text(output / JUDGES, json.dumps({"judges": listed, **about}, indent=1))

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from counterbench.datasets.files.places import folder_of, split_by_hash
-from counterbench.datasets.files.volumes import CORNER, FIELD, slices
+from counterbench.datasets.files.volumes import CORNER, FIELD, head, slices
 from counterbench.errors import DataError
 from counterbench.processes.phantom import SLICES
+from counterbench.processes.template import CENTRE, CUBE
 from counterbench.runtime.progress import bar
 
 TABLE = "ADNIMERGE.csv"
@@ -253,37 +254,41 @@ def of_split(scans: Sequence[Scan], notes: Sequence[str], split: str) -> list[Sc
     return chosen
 
 
-def values_of(scans: Sequence[Scan]) -> tuple[dict[str, Tensor], Tensor]:
-    """(natural values by variable, number of the subject), one entry per slice: (10 N,) each."""
+def values_of(scans: Sequence[Scan], slices: int = SLICES) -> tuple[dict[str, Tensor], Tensor]:
+    """(natural values by variable, number of the subject), one entry per slice: (slices N,) each; one per scan for a slice of each."""
     number = {subject: position for position, subject in enumerate(sorted({scan.subject for scan in scans}))}
     repeated = {
-        key: torch.tensor([scan.values[key] for scan in scans]).repeat_interleave(SLICES) for key in scans[0].values
+        key: torch.tensor([scan.values[key] for scan in scans]).repeat_interleave(slices) for key in scans[0].values
     }
     values: dict[str, Tensor] = {
         key: value.long() if key in ("apoe", "sex") else value.float() for key, value in repeated.items()
     }
-    values["slice"] = torch.arange(SLICES).repeat(len(scans))
-    return values, torch.tensor([number[scan.subject] for scan in scans]).repeat_interleave(SLICES)
+    values["slice"] = torch.arange(slices).repeat(len(scans))
+    return values, torch.tensor([number[scan.subject] for scan in scans]).repeat_interleave(slices)
 
 
-def key(scans: Sequence[Scan], side: int) -> str:
-    """Follows from the files of the scans, when they were written, their visits and the size of the slices."""
-    digest = hashlib.sha256(f"{side} {FIELD} {CORNER} {SLICES}\n".encode())
+def key(scans: Sequence[Scan], spatial: Sequence[int]) -> str:
+    """Follows from the files of the scans, when they were written, their visits and the size of the pictures."""
+    of_pictures = (
+        f"{spatial[-1]} {FIELD} {CORNER} {SLICES}" if len(spatial) == 2 else f"head {spatial[-1]} {CUBE} {CENTRE}"
+    )
+    digest = hashlib.sha256(f"{of_pictures}\n".encode())
     for scan in scans:
         status = scan.path.stat()
         digest.update(f"{scan.path} {status.st_size} {status.st_mtime_ns} {sorted(scan.values.items())}\n".encode())
     return f"adni-{digest.hexdigest()[:16]}"
 
 
-def decode(files: Sequence[Path], side: int, split: str) -> Tensor:
-    """(10 N, 1, side, side), uint8: the slices of N volumes.
+def decode(files: Sequence[Path], spatial: Sequence[int], split: str) -> Tensor:
+    """(10 N, 1, side, side), uint8: the slices of N volumes; or (N, 1, side, side, side), these volumes.
 
     Raises:
         DataError: see :func:`counterbench.datasets.files.volumes.slices`.
     """
+    read = slices if len(spatial) == 2 else head
     pictures = []
     with bar(len(files), f"Reading adni ({split})") as advance:
         for path in files:
-            pictures.append(slices(path, side))
+            pictures.append(read(path, spatial[-1]))
             advance(1)
     return torch.cat(pictures)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from counterbench.errors import DataError
 from counterbench.processes.phantom import SLICES
+from counterbench.processes.template import CENTRE, CUBE
 
 FIELD = 180
 """Side of the part of a slice that is kept, in voxels of 1 mm."""
@@ -49,6 +50,37 @@ def slices(path: Path, side: int) -> Tensor:
         )
     upright = field.flip(1)[:, None]
     small = functional.interpolate(upright, (side, side), mode="bilinear", antialias=True, align_corners=False)
+    return (255 * small).round().clamp(0, 255).to(torch.uint8)
+
+
+def head(path: Path, side: int) -> Tensor:
+    """The whole head in a volume in MNI space: (1, 1, side, side, side), uint8, low to high, nose up, left is left of the subject.
+
+    The 192 mm cube around the middle of the source `template`, averaged over cubes of voxels; the brightest 0.5 % of the brain is white.
+
+    Args:
+        path: of the volume.
+        side: of the result, in voxels.
+
+    Raises:
+        DataError: for a volume that cannot be read or does not lie in MNI space.
+    """
+    volume, origin = _volume(path)
+    brain = volume[volume > 0]
+    white = float(np.percentile(brain, 99.5)) if brain.size else 1.0
+    edge = round(CUBE)
+    first = [round(middle - CUBE / 2 - start) for middle, start in zip(CENTRE, origin[::-1], strict=True)]
+    field, voxels = torch.zeros(edge, edge, edge), torch.from_numpy(volume.copy()).permute(2, 1, 0) / white
+    inside = [slice(max(start, 0), max(start + edge, 0)) for start in first]
+    part = voxels[inside[0], inside[1], inside[2]]
+    to = [slice(max(-start, 0), max(-start, 0) + size) for start, size in zip(first, part.shape, strict=True)]
+    field[to[0], to[1], to[2]] = part
+    shown, there = int((field > 0.05).sum()), int((voxels > 0.05).sum())
+    if not there or shown < (1 - _SPILL) * there:
+        raise DataError(
+            f"{path} has {shown} of {there} bright voxels in the {edge} mm where MNI space has the head; strip the skull, and {_REGISTER}."
+        )
+    small = functional.adaptive_avg_pool3d(field.flip(1)[None, None], side)
     return (255 * small).round().clamp(0, 255).to(torch.uint8)
 
 
