@@ -17,6 +17,7 @@ from counterbench.errors import ConfigError
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
 from counterbench.mechanisms.remembering import Remembering
 from counterbench.networks.likelihood import DiscretisedGaussian, discretised_gaussian_log_prob
+from counterbench.runtime.blocks import at_once
 
 
 class LikelihoodImage(Mechanism):
@@ -59,7 +60,7 @@ class LikelihoodImage(Mechanism):
     likelihood: DiscretisedGaussian
 
     def prepare(self, value: Tensor, parents: Parents) -> None:
-        self.likelihood.start_from(value[:1000])
+        self.likelihood.start_from(value[: at_once(self.image.size, 1000)])
 
     @property
     @abstractmethod
@@ -117,7 +118,9 @@ class LikelihoodImage(Mechanism):
         mean, log_scale = self.pixels({"latent": latent}, parents)
         scale = (self.pixel_temperature * log_scale.exp()).clamp(min=1e-6)
         # In grey levels, as every site of the program is in natural units.
-        image: Tensor = pyro.sample(name, dist.Normal(self.image.decode(mean), 127.5 * scale).to_event(len(self.image.shape)))
+        image: Tensor = pyro.sample(
+            name, dist.Normal(self.image.decode(mean), 127.5 * scale).to_event(len(self.image.shape))
+        )
         return image
 
 

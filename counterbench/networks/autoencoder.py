@@ -50,9 +50,7 @@ class Autoencoder(nn.Module):
         self.recogniser = Recogniser(shape, latent, channels=channels, hidden=hidden)
         mirrored = list(reversed(channels))
         self.decoder = Decoder(shape, latent, mirrored, hidden)
-        self.likelihood = DiscretisedGaussian(
-            mirrored[-1], shape[0], min_log_scale=-3.5, dimensions=len(shape) - 1
-        )
+        self.likelihood = DiscretisedGaussian(mirrored[-1], shape[0], min_log_scale=-3.5, dimensions=len(shape) - 1)
 
     def loss(self, images: Tensor, noise: Tensor) -> Tensor:
         """Negative evidence lower bound, (N,), in nats per image.

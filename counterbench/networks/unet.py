@@ -14,6 +14,7 @@ from counterbench.errors import ConfigError
 from counterbench.networks.attention import CrossAttention
 from counterbench.networks.spatial import channels_last, convolution, everywhere, from_patches, with_channels_last
 
+
 def groups(channels: int) -> int:
     """Groups of a group norm: at most 8, and a divisor of the channels.
 
