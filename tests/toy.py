@@ -41,8 +41,8 @@ def patterns() -> torch.Tensor:
 def picture(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
     """(N,), (N,), (N,), (N, 64) -> (N, 1, 8, 8)."""
     top, bottom, stripe = patterns()
-    flat = 128 + 12 * (a.double()[:, None] * top + b.double()[:, None] * bottom) + 20 * c.double()[:, None] * stripe
-    return (flat + 4 * clean(noise)).view(-1, 1, SIDE, SIDE)
+    shown = 128 + 12 * (a.double()[:, None] * top + b.double()[:, None] * bottom) + 20 * c.double()[:, None] * stripe
+    return (shown + 4 * clean(noise)).view(-1, 1, SIDE, SIDE)
 
 
 def on_grid(noise: torch.Tensor, step: float) -> torch.Tensor:
@@ -56,10 +56,24 @@ def clean(noise: torch.Tensor) -> torch.Tensor:
     return torch.stack([whole, -whole], 2).flatten(1)
 
 
+def solid(pictures: torch.Tensor) -> torch.Tensor:
+    """(N, 1, 8, 8) -> (N, 1, 16, 16, 16): each of the 64 pixels becomes a cube of 4 x 4 x 4 voxels."""
+    volumes = pictures.reshape(-1, 1, 4, 4, 4)
+    for axis in (2, 3, 4):
+        volumes = volumes.repeat_interleave(4, axis)
+    return volumes
+
+
+def flat(images: torch.Tensor) -> torch.Tensor:
+    """Pictures, or volumes of such cubes, as 64 numbers each, float64."""
+    images = images.double()
+    return (torch.nn.functional.avg_pool3d(images, 4) if images.ndim == 5 else images).flatten(1)
+
+
 def read(images: torch.Tensor) -> torch.Tensor:
-    """(N, 1, 8, 8) -> (N, 3): a, b and c, exactly."""
+    """(N, 1, 8, 8) or solid -> (N, 3): a, b and c, exactly."""
     shapes = patterns()
-    strength = (images.flatten(1).double() - 128) @ shapes.T / shapes.square().sum(1)
+    strength = (flat(images) - 128) @ shapes.T / shapes.square().sum(1)
     return strength / torch.tensor([12.0, 12.0, 20.0], dtype=torch.float64)
 
 
@@ -127,6 +141,34 @@ class Toy(Dataset):
         return picture(attributes["a"], attributes["b"], attributes["c"], noise).float()
 
 
+_SHAPE = {"kind": "image", "shape": [1, 16, 16, 16], "parents": ["a", "b", "c"], "intervenable": False}
+SOLID_CARD = CARD.model_validate(
+    {
+        **CARD.model_dump(exclude_unset=True),
+        "name": "toy-solid",
+        "reader": "toy-solid",
+        "variables": {**CARD.model_dump(exclude_unset=True)["variables"], "image": _SHAPE},
+    }
+)
+
+
+@registry.datasets.register("toy-solid")
+class SolidToy(Toy):
+    """The same with volumes: whatever is a mean over pixels is the same number as of the pictures."""
+
+    plugin_card = SOLID_CARD
+
+    def __init__(self, card: Card = SOLID_CARD, source: str | None = None, data_dir: Path | None = None):
+        super().__init__(card, source, data_dir)
+
+    def _values(self, noise: dict[str, torch.Tensor], held: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        values = super()._values(noise, held)
+        return {**values, "image": solid(values["image"])}
+
+    def _true_image(self, split, index, attributes):
+        return solid(super()._true_image(split, index, attributes))
+
+
 @registry.judges.register("toy-reader")
 class ToyReader(Judge):
     """Reads a, b or c off the image."""
@@ -155,10 +197,9 @@ class ToyResidual(FeatureSpace):
         return "toy-residual"
 
     def _extract(self, images: torch.Tensor) -> torch.Tensor:
-        flat = images.flatten(1).double()
-        shapes = patterns()
-        strength = (flat - 128) @ shapes.T / shapes.square().sum(1)
-        return torch.nn.functional.normalize(flat - 128 - strength @ shapes, dim=1).float()
+        numbers, shapes = flat(images) - 128, patterns()
+        strength = numbers @ shapes.T / shapes.square().sum(1)
+        return torch.nn.functional.normalize(numbers - strength @ shapes, dim=1).float()
 
 
 @registry.mechanisms.register("toy-linear")

@@ -76,17 +76,18 @@ class VariableEntry(Declaration):
 
 
 def _require_picture(shape: tuple[int, ...]) -> None:
-    names = "channels, depth, height, width of a volume" if len(shape) == 4 else "channels, height, width of an image"
     if len(shape) not in (3, 4):
         raise ValueError(
-            f"shape {list(shape)[:8]} is not {names}; give three numbers, or four (channels, depth, height, width) of a volume."
+            f"shape {list(shape)[:8]} is not channels, height, width of an image; give three numbers, or four of a volume: channels, "
+            "depth, height, width."
         )
-    channels, last = shape[0], shape[-1]
+    channels, *sides = shape
     if min(shape) >= 1 and channels in (1, 3):
         return
-    said = f"shape {list(shape)} is not {names}"
-    if min(shape) >= 1 and last in (1, 3):
-        raise ValueError(f"{said}; write {[last, *shape[:-1]]}.")
+    axes = "channels, height, width of an image" if len(shape) == 3 else "channels, depth, height, width of a volume"
+    said = f"shape {list(shape)} is not {axes}"
+    if min(shape) >= 1 and sides[-1] in (1, 3):
+        raise ValueError(f"{said}; write [{', '.join(map(str, (sides[-1], channels, *sides[:-1])))}].")
     raise ValueError(f"{said}; give 1 channel (grey) or 3 (colours), and at least one pixel.")
 
 
@@ -282,10 +283,9 @@ class Card(Declaration):
         return next((name for name, entry in self.variables.items() if entry.kind == "image"), "")
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of the image; zeros for a dataset without images."""
-        channels, height, width = (self.variables[self.image].shape if self.image else None) or (0, 0, 0)
-        return channels, height, width
+    def image_shape(self) -> tuple[int, ...]:
+        """Channels, height and width of the image, of a volume channels, depth, height and width; zeros for a dataset without images."""
+        return (self.variables[self.image].shape if self.image else None) or (0, 0, 0)
 
     @property
     def attributes(self) -> tuple[str, ...]:

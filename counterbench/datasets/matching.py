@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from counterbench.causal.variables import Continuous
 from counterbench.datasets.dataset import REFERENCES, Dataset
+from counterbench.runtime.blocks import at_once
 
 NEIGHBOURS = 16
 """How many real images count as having the wanted quantities; wanted classes are met exactly, by all that have them."""
@@ -113,7 +114,7 @@ class Matcher:
 
         Args:
             attributes: natural values of every parent of the image, (N,) each.
-            images: (N, C, H, W), grey levels.
+            images: (N, C, *sides), grey levels.
 
         Returns:
             (N,), rows of the reference images.
@@ -164,7 +165,9 @@ class Matcher:
         """(K, D), (K,): coarse images of the rows that have the same classes, and their squared lengths; kept."""
         key = (int(rows[0]), len(rows))  # no row has two combinations of classes
         if key not in self._kept:
-            there = torch.cat([_coarse(self._pixels[part]) for part in rows.split(1000)])
+            there = torch.cat(
+                [_coarse(self._pixels[part]) for part in rows.split(at_once(self._pixels[0].numel(), 1000))]
+            )
             self._kept[key] = there, there.square().sum(1)
         return self._kept[key]
 
@@ -191,6 +194,7 @@ class Matcher:
 
 
 def _coarse(images: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, D), float64: means of squares of pixels."""
+    """(N, C, *sides) -> (N, D), float64: means of squares (cubes) of pixels."""
     side = next(side for side in (_GRAIN, 2, 1) if not any(size % side for size in images.shape[2:]))
-    return functional.avg_pool2d(images.double(), side).flatten(1)
+    pool = functional.avg_pool3d if images.ndim == 5 else functional.avg_pool2d
+    return pool(images.double(), side).flatten(1)

@@ -125,12 +125,14 @@ class SharedBatch:
 
     @cached_property
     def _perturbation(self) -> tuple[Tensor, Tensor]:
-        """(noise in grey levels, (N, C, H, W); where each pixel comes from, (N, H, W, 2))."""
+        """(noise in grey levels, (N, C, *sides); where each pixel comes from, (N, *sides, axes))."""
         shape = self.view.images.shape
         drawn = SampleNoise(self.exam.seed, [f"shake/{row}" for row in self.rows.tolist()])
         noise = SHAKE_LEVELS * drawn.normal(*shape[1:]).float()
-        step = SHAKE_PIXELS * (2 * drawn.uniform(2).float() - 1) * torch.tensor([2 / shape[-1], 2 / shape[-2]])
-        matrix = torch.cat([torch.eye(2).expand(len(step), 2, 2), step[:, :, None]], 2)
+        axes = len(shape) - 2
+        pixel = torch.tensor([2 / side for side in reversed(shape[2:])])  # grids are told x first
+        step = SHAKE_PIXELS * (2 * drawn.uniform(axes).float() - 1) * pixel
+        matrix = torch.cat([torch.eye(axes).expand(len(step), axes, axes), step[:, :, None]], 2)
         return noise, functional.affine_grid(matrix, list(shape), align_corners=False)
 
     def real(self, question: Question) -> Samples:

@@ -19,12 +19,12 @@ from counterbench.evaluation.batches import Shared, SharedBatch
 from counterbench.evaluation.exam import Exam
 from counterbench.evaluation.taking import Taking
 from counterbench.models.cost import out_of_memory
-from counterbench.runtime.blocks import BLOCK
+from counterbench.runtime.blocks import block_of
 from counterbench.runtime.memory import give_back
 from counterbench.runtime.progress import bar
 from counterbench.storage.tensors import read_tensors, write_tensors
 
-_CHUNK = 96
+_CHUNK, _BATCHES = 96, 6
 _SECONDS = "seconds"
 """Beside the tensors of a chunk of the first contestant: how long it took."""
 
@@ -103,13 +103,13 @@ def batch_size_of(exam: Exam) -> int:
 
 def default_batch(device: torch.device, pixels: int) -> int:
     """How many samples at a time, in whole blocks of what judges look at: fewer of larger images, more on an accelerator."""
-    fitting = 400_000 // pixels * (8 if device.type != "cpu" else 1)
-    return max(1, min(fitting, 100 if device.type == "cpu" else 1024) // BLOCK) * BLOCK
+    fitting, block = 400_000 // pixels * (8 if device.type != "cpu" else 1), block_of(pixels)
+    return max(1, min(fitting, 100 if device.type == "cpu" else 1024) // block) * block
 
 
 def chunk_size(batch: int) -> int:
-    """How many samples make a chunk: whole batches, few enough for many workers."""
-    return batch * max(1, _CHUNK // batch)
+    """How many samples make a chunk: whole batches, few enough for many workers, and of volumes few enough to be held."""
+    return batch * max(1, min(_BATCHES, _CHUNK // batch))
 
 
 def _load(

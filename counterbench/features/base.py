@@ -30,7 +30,7 @@ class FeatureSpace(ABC):
         """Vectors of a batch.
 
         Args:
-            images: (N, C, H, W), grey levels 0-255.
+            images: (N, C, H, W), of volumes (N, C, D, H, W), grey levels 0-255.
 
         Returns:
             (N, D), float32, on the CPU.

@@ -12,6 +12,7 @@ from counterbench.features.base import FeatureSpace, as_rgb
 from counterbench.features.downloads import Needed, find, require_package
 from counterbench.plugins.registry import features
 from counterbench.storage.files import sha256_of_file
+from counterbench.storage.slices import over_planes
 
 _WEIGHTS = Needed(
     "weights-inception-2015-12-05-6726825d.pth",
@@ -25,6 +26,8 @@ _WEIGHTS = Needed(
 @features.register()
 class Inception(FeatureSpace):
     """The pooled features of the network that FID was defined with (Heusel et al., NeurIPS 2017), by torch-fidelity.
+
+    Of a volume, the mean of the features of its three orthogonal central slices.
 
     Args:
         weights: the file; None to look for it.
@@ -45,6 +48,9 @@ class Inception(FeatureSpace):
         return f"inception 2048 sha256={self.sha256}"
 
     def _extract(self, images: Tensor) -> Tensor:
+        return over_planes(self._of_pictures, images)
+
+    def _of_pictures(self, images: Tensor) -> Tensor:
         whole = as_rgb(images).round().clamp(0, 255).to(torch.uint8).to(self.device)
         features: Tensor = self.network(whole)[0]
         return features

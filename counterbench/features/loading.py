@@ -24,7 +24,7 @@ class FeatureContext:
     """What a feature space is given if its `__init__` has a parameter of that name; its other parameters are options of the card.
 
     Args:
-        shape: (C, H, W) of the images.
+        shape: (C, H, W) of the images, or (C, D, H, W) of volumes.
         panels: the judges of the dataset.
         card: name of the dataset, for messages.
         weights: the file that the card pins, or None.
@@ -32,7 +32,7 @@ class FeatureContext:
         device: where it computes.
     """
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     panels: Mapping[str, Panel]
     card: str
     weights: Path | None

@@ -12,6 +12,7 @@ from counterbench.features.downloads import Needed, find, require_package
 from counterbench.plugins.registry import features
 from counterbench.runtime.blocks import in_blocks
 from counterbench.storage.files import sha256_of_file
+from counterbench.storage.slices import over_planes
 
 _VGG = Needed(
     "vgg16-397923af.pth",
@@ -26,7 +27,8 @@ _VGG = Needed(
 class LPIPS(FeatureSpace):
     """LPIPS with the VGG backbone (Zhang et al., CVPR 2018), by the authors' package.
 
-    Its linear weights come with the package, the backbone has to be fetched once.
+    Its linear weights come with the package, the backbone has to be fetched once. Of volumes it is the mean over the three orthogonal
+    central slices.
 
     Args:
         weights: file of the backbone; None to look for it.
@@ -49,7 +51,7 @@ class LPIPS(FeatureSpace):
 
     def distance(self, first: Tensor, second: Tensor) -> Tensor:
         with torch.no_grad():
-            return in_blocks(self._apart, first, second).double().cpu()
+            return in_blocks(lambda *images: over_planes(self._apart, *images), first, second).double().cpu()
 
     def _apart(self, first: Tensor, second: Tensor) -> Tensor:
         scaled = [as_rgb(images.float().to(self.device)) / 127.5 - 1 for images in (first, second)]

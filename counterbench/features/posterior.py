@@ -22,7 +22,7 @@ class Posterior(FeatureSpace):
 
     Args:
         latent, channels, hidden: of the network; see :class:`counterbench.networks.autoencoder.Recogniser`.
-        shape: (C, H, W) of the images.
+        shape: (C, H, W) of the images, or (C, D, H, W) of volumes.
         weights: safetensors file.
         sha256: what its hash must be.
         device: where it computes.

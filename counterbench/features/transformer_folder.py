@@ -13,10 +13,13 @@ from counterbench.errors import CheckpointError
 from counterbench.features.base import FeatureSpace, as_rgb
 from counterbench.features.downloads import Needed, find, require_package
 from counterbench.storage.files import sha256_of_file
+from counterbench.storage.slices import over_planes
 
 
 class FolderEncoder(FeatureSpace):
     """A pretrained vision transformer read from a folder; subclasses name the folder and the output.
+
+    Of a volume, the mean of the vectors of its three orthogonal central slices.
 
     Args:
         weights: the folder; None to look for it.
@@ -61,6 +64,9 @@ class FolderEncoder(FeatureSpace):
         return f"{self.space} sha256={self.sha256}"
 
     def _extract(self, images: Tensor) -> Tensor:
+        return over_planes(self._of_pictures, images)
+
+    def _of_pictures(self, images: Tensor) -> Tensor:
         resized = functional.interpolate(
             as_rgb(images).to(self.device) / 255, (self.side, self.side), mode="bicubic", antialias=True
         ).clamp(0, 1)

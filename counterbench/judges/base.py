@@ -22,6 +22,8 @@ class Judge(ABC):
 
     kinds: ClassVar[tuple[str, ...]]
     """The kinds of variable that it can measure."""
+    dimensions: ClassVar[tuple[int, ...]] = (2, 3)
+    """Of the images that it can look at: pictures, volumes."""
 
     def __init__(self, variable: Variable):
         self.variable = variable
@@ -38,7 +40,7 @@ class Judge(ABC):
         return None
 
     def look(self, images: Tensor) -> Tensor:
-        """The part of measuring that judges with the same `eye` share: (N, C, H, W), grey levels 0-255 -> (N, ...)."""
+        """The part of measuring that judges with the same `eye` share: (N, C, *sides), grey levels 0-255 -> (N, ...)."""
         with torch.no_grad():
             return in_blocks(self._look, images.to(torch.float32))
 
@@ -51,7 +53,7 @@ class Judge(ABC):
         """Measure a batch; each image's result depends on that image alone.
 
         Args:
-            images: (N, C, H, W), grey levels 0-255.
+            images: (N, C, H, W), of volumes (N, C, D, H, W), grey levels 0-255.
 
         Returns:
             Continuous: (N,) in the variable's unit. Discrete: (N, K) class probabilities. float32 and finite: an image in

@@ -98,6 +98,7 @@ class Brain(Judge):
     """
 
     kinds = ("continuous", "ordinal")
+    dimensions = (2,)
 
     def __init__(
         self,

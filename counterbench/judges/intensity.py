@@ -28,7 +28,7 @@ def shape_of_profile(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     each relative to those above half of it, and the mean of the latter.
 
     Args:
-        images: (N, H, W), grey levels.
+        images: (N, *sides), grey levels.
 
     Returns:
         background (N,) and height (N,), in grey levels, and shape (N, 4), all float64.

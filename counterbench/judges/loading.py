@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 HIDDEN = "COUNTERBENCH_HIDDEN_JUDGES"
 """Environment variable: the folder of a panel that is in nobody's hands but a board's."""
+_IMAGES = {2: "pictures", 3: "volumes"}
 JUDGES = "judges.json"
 """What `train-judges` writes for the card."""
 
@@ -90,12 +91,14 @@ class JudgeContext:
 
     Args:
         channels: of the images.
+        dimensions: of the images: 2, or 3 of volumes.
         weights: the file that the card pins, or None.
         sha256: what its hash must be, or None.
         device: where it computes.
     """
 
     channels: int
+    dimensions: int
     weights: Path | None
     sha256: str | None
     device: str | torch.device
@@ -107,8 +110,13 @@ def _build(entry: JudgeEntry, variable: Variable, card: Card, source: str, devic
         raise ConfigError(
             f"The judge {entry.judge!r} cannot measure {variable.name!r}, which is {variable.kind}; it measures: {', '.join(family.kinds)}."
         )
-    channels = card.image_shape[0]
-    context = JudgeContext(channels, card.weights_of(entry), entry.sha256, device)
+    channels, *sides = card.image_shape
+    if len(sides) not in family.dimensions:
+        raise ConfigError(
+            f"The judge {entry.judge!r} cannot look at the {_IMAGES[len(sides)]} of {card.name!r}; it looks at "
+            f"{' and '.join(_IMAGES[number] for number in family.dimensions)}."
+        )
+    context = JudgeContext(channels, len(sides), card.weights_of(entry), entry.sha256, device)
     what = f"Card {card.name!r}: the judge {entry.judge!r} of {variable.name!r}"
     options = {**entry.options, **entry.by_source.get(source, {})}
     judge: Judge = make(what, family, (variable,), options, context=context, needed=PINNED if entry.weights else ())

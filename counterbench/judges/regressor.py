@@ -22,7 +22,7 @@ class Regressor(NetworkJudge):
         architecture: name of the network.
         mean, std: of the quantity: what the network reads as z is mean + std * z.
         spread: what its standard deviations are multiplied with, so that errors are as large as it says.
-        stride, pool, heads, channels, weights, sha256, device: as of :class:`counterbench.judges.network.NetworkJudge`.
+        stride, pool, heads, channels, dimensions, weights, sha256, device: as of :class:`counterbench.judges.network.NetworkJudge`.
     """
 
     kinds = ("continuous",)
@@ -39,6 +39,7 @@ class Regressor(NetworkJudge):
         pool: int = 1,
         heads: Mapping[str, int] | None = None,
         channels: int = 1,
+        dimensions: int = 2,
         weights: Path | None = None,
         sha256: str | None = None,
         device: str | torch.device = "cpu",
@@ -50,6 +51,7 @@ class Regressor(NetworkJudge):
             pool=pool,
             heads=heads,
             channels=channels,
+            dimensions=dimensions,
             weights=weights,
             sha256=sha256,
             device=device,

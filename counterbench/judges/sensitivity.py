@@ -11,6 +11,7 @@ from torch.nn import functional
 from counterbench.causal.variables import Continuous
 from counterbench.judges.base import Judge
 from counterbench.judges.network import NetworkJudge, normalised
+from counterbench.networks.spatial import everywhere
 
 LEVELS = 4
 """Grey levels that an attack may change a pixel by."""
@@ -36,25 +37,27 @@ def blurred(images: Tensor, width: Tensor) -> Tensor:
     """Gaussian blur of each image, edges continued.
 
     Args:
-        images: (N, C, H, W).
+        images: (N, C, *sides).
         width: (N,), standard deviations in pixels, at most about 1; 0 for none.
     """
     taps = torch.arange(-2, 3, device=images.device, dtype=images.dtype)
     weight = (-0.5 * (taps / width.to(images.dtype).clamp(min=1e-3)[:, None]).square()).exp()
     weight = weight / weight.sum(1, keepdim=True)
-    for axis in (-1, -2):
-        padding = (2, 2, 0, 0) if axis == -1 else (0, 0, 2, 2)
+    count = images.ndim - 2
+    for place in range(count):  # the last axis first
+        axis, padding = -1 - place, [2 * (number // 2 == place) for number in range(2 * count)]
         padded, side = functional.pad(images, padding, mode="replicate"), images.shape[axis]
-        images = sum(weight[:, tap, None, None, None] * padded.narrow(axis, tap, side) for tap in range(5))  # type: ignore[assignment]
+        images = sum(everywhere(weight[:, tap, None], images) * padded.narrow(axis, tap, side) for tap in range(5))  # type: ignore[assignment]
     return images
 
 
 def shift(images: Tensor, by: float) -> Tensor:
-    """Moved right and down by a part of a pixel, bilinearly."""
-    down = torch.cat([images[:, :, :1], images[:, :, :-1]], 2)
-    images = (1 - by) * images + by * down
-    right = torch.cat([images[..., :1], images[..., :-1]], 3)
-    return (1 - by) * images + by * right
+    """Moved by a part of a pixel along every axis, linearly: right and down, and a volume to the next slice too."""
+    for axis in range(2, images.ndim):
+        side = images.shape[axis]
+        moved = torch.cat([images.narrow(axis, 0, 1), images.narrow(axis, 0, side - 1)], axis)
+        images = (1 - by) * images + by * moved
+    return images
 
 
 def requantised(images: Tensor, levels: int) -> Tensor:
@@ -64,9 +67,12 @@ def requantised(images: Tensor, levels: int) -> Tensor:
 
 
 def bright_pixel(images: Tensor) -> Tensor:
-    """With one white pixel in the corner."""
+    """With one white pixel near the corner."""
     changed = images.clone()
-    changed[:, :, 3, 3] = 255
+    corner = changed
+    while corner.ndim > 2:
+        corner = corner.select(2, 3)
+    corner.fill_(255)
     return changed
 
 
@@ -92,7 +98,7 @@ def sensitivity(judge: Judge, images: Tensor, truth: Tensor, *, beside: Sequence
 
     Args:
         judge: whose.
-        images: (N, C, H, W), grey levels.
+        images: (N, C, *sides), grey levels.
         truth: (N,), natural values of the judge's variable.
         beside: other judges of the same variable, whose attack may be transferred.
     """
@@ -120,7 +126,7 @@ def attacked(judge: NetworkJudge, images: Tensor, truth: Tensor) -> Tensor:
 
     Args:
         judge: a network.
-        images: (N, C, H, W), grey levels.
+        images: (N, C, *sides), grey levels.
         truth: (N,), what it should not read.
     """
     read = judge.measure(images)

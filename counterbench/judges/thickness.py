@@ -20,6 +20,7 @@ class Thickness(Judge):
     """
 
     kinds = ("continuous",)
+    dimensions = (2,)
 
     def __init__(self, variable: Variable, *, slope: float = 1.0, offset: float = 0.0):
         super().__init__(variable)

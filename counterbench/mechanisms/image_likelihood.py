@@ -17,6 +17,7 @@ from counterbench.errors import ConfigError
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
 from counterbench.mechanisms.remembering import Remembering
 from counterbench.networks.likelihood import DiscretisedGaussian, discretised_gaussian_log_prob
+from counterbench.runtime.blocks import at_once
 
 
 class LikelihoodImage(Mechanism):
@@ -59,7 +60,7 @@ class LikelihoodImage(Mechanism):
     likelihood: DiscretisedGaussian
 
     def prepare(self, value: Tensor, parents: Parents) -> None:
-        self.likelihood.start_from(value[:1000])
+        self.likelihood.start_from(value[: at_once(self.image.size, 1000)])
 
     @property
     @abstractmethod

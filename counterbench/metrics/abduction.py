@@ -14,6 +14,7 @@ from counterbench.metrics.statistics.reading import FOLDS, readable, two_sample_
 from counterbench.metrics.truth import rounded
 from counterbench.plugins.registry import metrics
 
+_MOST = 1 << 16
 WIDTH = 32
 """Wider noise is projected to this many random orthonormal directions: standard normal noise stays standard normal."""
 
@@ -21,6 +22,20 @@ WIDTH = 32
 def _key(noise: str) -> str:
     """A noise's name as a name of a state."""
     return noise.replace(".", "__")
+
+
+def enough(noise: Tensor) -> Tensor:
+    """(N, ...) -> (N, at most 65,536), float32: all numbers, or of a larger noise, such as that of a volume, a fixed random choice.
+
+    Examples:
+        >>> tuple(enough(torch.zeros(2, 1, 8, 8)).shape), tuple(enough(torch.zeros(2, 1, 64, 64, 64)).shape)
+        ((2, 64), (2, 65536))
+    """
+    flat = noise.flatten(1)
+    if flat.shape[1] > _MOST:
+        drawn = np.random.default_rng(flat.shape[1]).choice(flat.shape[1], _MOST, replace=False)
+        flat = flat[:, torch.from_numpy(np.sort(drawn)).to(flat.device)]
+    return flat.float()
 
 
 def narrowed(noise: Tensor, width: int = WIDTH) -> Tensor:
@@ -136,8 +151,8 @@ class Abduction(Metric):
             return
         self.row.append(answers.index[few])
         for name in self.setting.noise:
-            getattr(self, f"abducted_{_key(name)}").append(noise.abducted[name][few].flatten(1).float())
-            getattr(self, f"prior_{_key(name)}").append(noise.prior[name][few].flatten(1).float())
+            getattr(self, f"abducted_{_key(name)}").append(enough(noise.abducted[name][few]))
+            getattr(self, f"prior_{_key(name)}").append(enough(noise.prior[name][few]))
         for name in self.attributes:
             getattr(self, f"factual_{name}").append(answers.factual[name][few])
             getattr(self, f"null_{name}").append(answers.values[name][few])

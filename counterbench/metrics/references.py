@@ -17,7 +17,7 @@ from counterbench.datasets.split import Split
 from counterbench.features.base import FeatureSpace
 from counterbench.metrics.statistics.recognition import first_of_each
 from counterbench.plans.drawing import TENTHS
-from counterbench.runtime.blocks import BLOCK
+from counterbench.runtime.blocks import at_once, block_of
 from counterbench.runtime.progress import bar
 from counterbench.storage.files import cache_folder
 from counterbench.storage.tensors import read_tensors, write_tensors
@@ -114,14 +114,15 @@ class References:
         return self._vectors(space, self.dataset.split("train") if whole else self.dataset.reference(self.count))
 
     def _vectors(self, space: FeatureSpace, split: Split) -> Tensor:
-        key = hashlib.sha256(f"{split.fingerprint} {space.fingerprint} {BLOCK}".encode()).hexdigest()[:24]
+        images, parts = split.values[self.dataset.card.image], []
+        size = images[0].numel()
+        key = hashlib.sha256(f"{split.fingerprint} {space.fingerprint} {block_of(size)}".encode()).hexdigest()[:24]
         path = cache_folder() / "features" / f"{key}.safetensors"
         stored = read_tensors(path)
         if stored is not None:
             return stored[0]["features"]
-        images, parts = split.values[self.dataset.card.image], []
         with bar(len(split), f"Real images as {space.title}") as advance:
-            for block in images.split(_BLOCK):
+            for block in images.split(at_once(size, _BLOCK)):
                 parts.append(space.extract(block))
                 advance(len(block))
         found = torch.cat(parts)

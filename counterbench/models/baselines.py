@@ -18,6 +18,7 @@ from counterbench.datasets.source import DrawsUnseen, Source
 from counterbench.errors import ConfigError
 from counterbench.models.building import load_reference
 from counterbench.models.targets import Targets
+from counterbench.networks.spatial import everywhere
 
 NOISE = 10.0
 """Standard deviation of the baseline `noise`, in grey levels."""
@@ -134,7 +135,10 @@ class TrueCounterfactual:
             return {**attributes, image: observed[image]}
         answer = self.dataset.truth(self.split, factual.index, done)
         # Where everything is as it was observed, so is the image (rendering again could round differently).
-        return {**answer, image: torch.where(back[:, None, None, None], observed[image], answer[image])}
+        return {
+            **answer,
+            image: torch.where(everywhere(back[:, None], observed[image]), observed[image], answer[image]),
+        }
 
 
 class Oracle(TrueCounterfactual):

@@ -202,7 +202,7 @@ class StochasticBlock(nn.Module):
         self.carry = None if last else convolution(dimensions, latent, width, 1)
         self.refine = bottleneck(width, width)
         for layer in filter(None, (self.refine.last, self.show, self.carry)):
-            layer.weight.data *= count**-0.5  # type: ignore[operator]
+            layer.weight.data *= count**-0.5
 
     def expected(self, path: Tensor, context: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """(mean and log scale of the prior, features that go with it)."""

@@ -14,6 +14,10 @@ _LARGEST = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _MEANS = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}
 _FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
 
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+"""Of any number of dimensions."""
+
 
 def convolution(
     dimensions: int,
@@ -32,7 +36,8 @@ def convolution(
         (1, 4, 8, 8, 8)
     """
     padding = (kernel - stride + 1) // 2 if padding is None else padding
-    return _CONVOLUTIONS[dimensions](before, after, kernel, stride=stride, padding=padding, bias=bias)
+    layer: nn.Module = _CONVOLUTIONS[dimensions](before, after, kernel, stride=stride, padding=padding, bias=bias)
+    return layer
 
 
 def transposed_convolution(dimensions: int, before: int, after: int, kernel: int, *, stride: int) -> nn.Module:
@@ -57,7 +62,8 @@ def average_pool(dimensions: int, side: int) -> nn.Module:
         >>> tuple(average_pool(3, 2)(torch.zeros(1, 1, 8, 8, 8)).shape)
         (1, 1, 4, 4, 4)
     """
-    return _AVERAGES[dimensions](side)
+    layer: nn.Module = _AVERAGES[dimensions](side)
+    return layer
 
 
 def maximum_pool(dimensions: int, side: int) -> nn.Module:
@@ -68,16 +74,6 @@ def maximum_pool(dimensions: int, side: int) -> nn.Module:
 def pooled_to(dimensions: int, side: int) -> nn.Module:
     """Maps of any sides to those of one side, by means."""
     return _MEANS[dimensions](side)
-
-
-def is_convolution(module: nn.Module) -> bool:
-    """Whether a layer is a convolution, over however many dimensions."""
-    return isinstance(module, tuple(_CONVOLUTIONS.values()))
-
-
-def is_batch_norm(module: nn.Module) -> bool:
-    """Whether a layer is a batch normalisation, over however many dimensions."""
-    return isinstance(module, tuple(_BATCH_NORMS.values()))
 
 
 def with_channels_last(module: nn.Module, dimensions: int) -> nn.Module:
@@ -98,7 +94,7 @@ def everywhere(vector: Tensor, maps: Tensor) -> Tensor:
         >>> tuple(everywhere(torch.zeros(2, 3), torch.zeros(2, 3, 4, 4, 4)).shape)
         (2, 3, 1, 1, 1)
     """
-    return vector[(..., *[None] * (maps.ndim - vector.ndim))]
+    return vector.view(*vector.shape, *[1] * (maps.ndim - vector.ndim))
 
 
 def from_patches(maps: Tensor, patch: int) -> Tensor:

@@ -22,7 +22,7 @@ class Embedding(FeatureSpace):
         architecture: name of the network.
         size: numbers of a vector.
         stride, pool: of the network, as of :class:`counterbench.judges.network.NetworkJudge`.
-        shape: (C, H, W) of the images.
+        shape: (C, H, W) of the images, or (C, D, H, W) of volumes.
         card: name of the dataset, for messages.
         weights: safetensors file that the card pins.
         sha256: what its hash must be.
@@ -41,7 +41,7 @@ class Embedding(FeatureSpace):
         size: int = 64,
         stride: int = 1,
         pool: int = 1,
-        shape: tuple[int, int, int],
+        shape: tuple[int, ...],
         card: str = "",
         weights: Path | None = None,
         sha256: str | None = None,
@@ -51,7 +51,7 @@ class Embedding(FeatureSpace):
             raise UnavailableError(
                 f"the card {card!r} pins no recogniser of individuals; counterbench train-judges makes one"
             )
-        self.network = build(architecture, shape[0], size, stride=stride, pool=pool)
+        self.network = build(architecture, shape[0], size, stride=stride, pool=pool, dimensions=len(shape) - 1)
         self.sha256 = load_weights(self.network, weights, sha256=sha256)
         self.network.to(device, torch.float32).eval().requires_grad_(False)
         self.device = device

@@ -13,7 +13,34 @@ import torch
 from torch import Tensor
 
 BLOCK = 16
-"""Images that are looked at together."""
+"""Images that are looked at together; fewer of what is larger than a picture, see :func:`block_of`."""
+_ROOM = 1 << 22
+"""Numbers that are looked at together: 16 MiB."""
+_HELD = 1 << 25
+"""Numbers that are held together: 128 MiB."""
+
+
+def at_once(size: int, most: int, *, room: int = _HELD) -> int:
+    """How many images at a time: as many as usual, but no more than fit, and one at least.
+
+    Args:
+        size: numbers of one image.
+        most: how many pictures there would be.
+        room: how many numbers there may be together.
+
+    >>> at_once(32 * 32, 500), at_once(96**3, 500)
+    (500, 37)
+    """
+    return max(1, min(most, room // max(1, size)))
+
+
+def block_of(size: int) -> int:
+    """How many images of that many numbers are looked at together: :data:`BLOCK` pictures, or fewer volumes.
+
+    >>> block_of(3 * 218 * 178), block_of(96**3)
+    (16, 4)
+    """
+    return at_once(size, BLOCK, room=_ROOM)
 
 
 @contextmanager
@@ -44,8 +71,8 @@ def in_blocks(look: Callable[..., Tensor], *images: Tensor) -> Tensor:
     with one_thread():
         if not count:
             return look(*images)
-        seen = []
-        for start in range(0, count, BLOCK):
-            rows = torch.arange(start, start + BLOCK).clamp(max=count - 1)
+        seen, block = [], block_of(images[0][0].numel())
+        for start in range(0, count, block):
+            rows = torch.arange(start, start + block).clamp(max=count - 1)
             seen.append(look(*(part[rows.to(part.device)] for part in images)))
     return torch.cat(seen)[:count]

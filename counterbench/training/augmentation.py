@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from counterbench.judges.sensitivity import blurred
+from counterbench.networks.spatial import everywhere
 
 OFTEN = 0.5
 """How many of the images are blurred; as many, drawn anew, are lifted, and as many are noisy."""
@@ -21,7 +23,7 @@ class Augmented:
     """Images after augmentation, and what became of a grey level in them.
 
     Args:
-        images: (N, C, H, W), whole grey levels 0-255.
+        images: (N, C, *sides), whole grey levels 0-255.
         gain, offset: (N,): a grey level g of the image before is now gain * g + offset.
     """
 
@@ -37,8 +39,10 @@ class Augmented:
 def augmented(images: Tensor, generator: torch.Generator, *, keeps_size: bool = False) -> Augmented:
     """Turn, slant, scale and shift a little; change the contrast; blur, lift and roughen half of the images each.
 
+    A volume is turned, slanted and scaled within its axial planes, and shifted along all three axes.
+
     Args:
-        images: (N, C, H, W), grey levels 0-255.
+        images: (N, C, *sides), grey levels 0-255.
         generator: of all draws.
         keeps_size: turn and shift only, for quantities such as widths and volumes that slanting and scaling would change.
     """
@@ -52,12 +56,14 @@ def augmented(images: Tensor, generator: torch.Generator, *, keeps_size: bool = 
     noise = torch.where(often[:, 2], _NOISE * size[:, 2], 0.0)
     softened = blurred(moved, torch.where(often[:, 0], _BLUR * size[:, 0], 0.0))
     grain = torch.randn(images.shape, generator=generator, device=device)
-    changed = softened * _wide(gain) + _wide(offset) + _wide(noise) * grain
+    gains, offsets, noises = (everywhere(number[:, None], images) for number in (gain, offset, noise))
+    changed = softened * gains + offsets + noises * grain
     return Augmented(changed.round().clamp(0, 255), gain, offset)
 
 
 def _moved(images: Tensor, generator: torch.Generator, keeps_size: bool) -> Tensor:
-    draw = torch.randn(len(images), 5, generator=generator, device=images.device)
+    drawn: dict[str, Any] = {"generator": generator, "device": images.device}
+    draw = torch.randn(len(images), 5, **drawn)
     rotation, slant, size = 0.12 * draw[:, 0], 0.12 * draw[:, 1], (0.08 * draw[:, 2]).exp()
     if keeps_size:
         slant, size = torch.zeros_like(slant), torch.ones_like(size)
@@ -66,10 +72,16 @@ def _moved(images: Tensor, generator: torch.Generator, keeps_size: bool) -> Tens
     matrix = torch.stack(
         [torch.stack([cosine, slant - sine, shift[:, 0]], 1), torch.stack([sine, cosine, shift[:, 1]], 1)], 1
     )
+    if images.ndim == 5:
+        matrix = _of_volumes(matrix, 2 / images.shape[2] * torch.randn(len(images), **drawn))
     grid = functional.affine_grid(matrix, list(images.shape), align_corners=False)
     # What comes in at the edges continues the picture: black wedges would be cues on anything but black paper.
     return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-def _wide(number: Tensor) -> Tensor:
-    return number[:, None, None, None]
+def _of_volumes(matrix: Tensor, up: Tensor) -> Tensor:
+    """(N, 2, 3), (N,) -> (N, 3, 4): what a matrix does within a plane, with a shift along the axis across."""
+    whole = matrix.new_zeros(len(matrix), 3, 4)
+    whole[:, :2, :2], whole[:, :2, 3] = matrix[:, :, :2], matrix[:, :, 2]
+    whole[:, 2, 2], whole[:, 2, 3] = 1.0, up
+    return whole

@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from counterbench.catalog.recipes import Fit
 from counterbench.errors import DataError
+from counterbench.runtime.blocks import at_once
+
+_ROOM = 1 << 23  # numbers of the images of a batch
+_LEAST = 8  # images of a batch
 
 
 class Rows(Dataset[dict[str, Tensor]]):
@@ -62,6 +67,22 @@ def loader(
     # A last batch of a few samples would weigh as much as the others; an only one is all that a device has.
     partial = sampler is not None and math.ceil(len(rows) / devices) > batch_size
     return DataLoader(rows, batch_size=batch_size, sampler=sampler, collate_fn=_as_fetched, drop_last=partial)
+
+
+def batch_of(size: int, most: int) -> int:
+    """How many images of that many numbers make a batch: `most`, or fewer where they are volumes, but not below 8.
+
+    Examples:
+        >>> batch_of(192 * 192, 128), batch_of(64**3, 128), batch_of(96**3, 128)
+        (128, 32, 9)
+    """
+    return min(most, max(_LEAST, at_once(size, most, room=_ROOM)))
+
+
+def fitted_to(fit: Fit, images: Tensor, *, epochs: int | None = None) -> Fit:
+    """A fit for such images, (N, ...), in batches that they fit into; with another number of epochs, if one is given."""
+    changes = {"batch_size": batch_of(images[0].numel(), fit.batch_size), **({"epochs": epochs} if epochs else {})}
+    return fit.model_copy(update=changes)
 
 
 def require_samples(values: Mapping[str, Tensor], split: str) -> None:

@@ -11,6 +11,7 @@ from torch.nn import functional
 from counterbench.catalog.recipes import Fit
 from counterbench.causal.variables import Categorical, Continuous, Image, Ordinal, Variable
 from counterbench.networks.classifiers import Pooled
+from counterbench.runtime.blocks import at_once
 from counterbench.training.objectives.base import Moment, Objective
 
 
@@ -27,7 +28,13 @@ class Critic(nn.Module):
         super().__init__()
         self.image, self.attributes = image, tuple(attributes)
         self.sizes = [variable.size for variable in attributes]
-        self.network = Pooled(image.channels, sum(self.sizes), stride=min(4, max(1, image.height // 32)), width=width)
+        self.network = Pooled(
+            image.channels,
+            sum(self.sizes),
+            stride=min(4, max(1, image.spatial[-2] // 32)),
+            width=width,
+            dimensions=len(image.spatial),
+        )
         self.scale: Tensor
         self.register_buffer("scale", torch.ones(len(self.sizes)))
 
@@ -66,7 +73,7 @@ class Critic(nn.Module):
         self.eval()
         errors = []
         with torch.no_grad():
-            for rows in torch.arange(len(values[self.image.name])).split(500):
+            for rows in torch.arange(len(values[self.image.name])).split(at_once(self.image.size, 500)):
                 predictions = self.predict(self.image.encode(values[self.image.name][rows]))
                 misses = [predictions[v.name] - v.encode(values[v.name][rows]) for v in self.attributes]
                 errors.append(torch.stack([miss.square().mean(1) for miss in misses], 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ from counterbench.causal.variables import Image
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError
 from counterbench.networks.autoencoder import Autoencoder, standard_normal
+from counterbench.runtime.blocks import at_once
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import require_writable, write_text
 from counterbench.storage.weights import save_weights
 from counterbench.training import loop
+from counterbench.training.batches import fitted_to
 from counterbench.training.hardware import Hardware
 from counterbench.training.judge_images import joined_images
 from counterbench.training.objectives.base import Circumstances, Moment, Objective
@@ -38,7 +40,7 @@ FIT = Fit(
 
 
 def size_for(shape: Sequence[int]) -> dict[str, Any]:
-    """Latents and channels of an autoencoder that suits images (C, H, W): down to maps some 4 pixels wide, as far as both sides
+    """Latents and channels of an autoencoder that suits images (C, *sides): down to maps some 4 pixels wide, as far as all sides
     can be halved, and a latent per two pixels of the side."""
     stages = 1
     while all(side % 2 ** (stages + 1) == 0 and side // 2 ** (stages + 1) >= 4 for side in shape[1:]):
@@ -90,8 +92,8 @@ def train_posterior(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Autoencoder(shape, **size)
-    fit = FIT.model_copy(update={"epochs": epochs}) if epochs else FIT
     train, validation = (joined_images(datasets, split, card.image) for split in ("judge", "validation"))
+    fit = fitted_to(FIT, train[card.image], epochs=epochs)
     folder = output / "unfinished" / "posterior"
     circumstances = Circumstances(train=train, validation=validation, folder=folder, hardware=hardware, seed=seed)
     loop.run(AutoencoderObjective(network, fit, image=card.image), circumstances)
@@ -112,11 +114,11 @@ def train_posterior(
 
 
 def _quality(network: Autoencoder, dataset: Dataset, seed: int) -> float:
-    values: Mapping[str, Tensor] = dataset.split("test").values
+    images = dataset.split("test").values[dataset.card.image]
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
         losses = [
             network.loss(part.float() / 127.5 - 1, standard_normal(len(part), network.latent, generator))
-            for part in values[dataset.card.image].split(500)
+            for part in images.split(at_once(images[0].numel(), 500))
         ]
     return round(float(torch.cat(losses).mean()), 1)

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 
 from counterbench.judges.network import normalised
+from counterbench.runtime.blocks import at_once
 
 _BINS = 15
 _CENTRAL_90 = 1.6449
 
 
 def looked(network: torch.nn.Module, images: Tensor) -> Tensor:
-    """Outputs of a network for (N, C, H, W) images in grey levels."""
+    """Outputs of a network for (N, C, *sides) images in grey levels."""
     with torch.inference_mode():
-        return torch.cat([network(normalised(part.float())) for part in images.split(500)])
+        return torch.cat([network(normalised(part.float())) for part in images.split(at_once(images[0].numel(), 500))])
 
 
 def calibration(outputs: Tensor, truth: Tensor, scale: tuple[float, float]) -> dict[str, float]:

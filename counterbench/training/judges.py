@@ -28,6 +28,7 @@ from counterbench.storage.files import require_writable, write_text
 from counterbench.storage.weights import save_weights
 from counterbench.training import loop
 from counterbench.training.augmentation import augmented
+from counterbench.training.batches import fitted_to
 from counterbench.training.hardware import Hardware
 from counterbench.training.histogram import fit_histogram
 from counterbench.training.judge_images import joined_images, with_counterfactuals
@@ -159,7 +160,7 @@ def train_judges(
     train, validation = (joined_images(datasets, split, first.card.image, *labels) for split in ("judge", "validation"))
     heads = heads_of(first, labels, train)
     train = with_counterfactuals(datasets, "judge", train, labels, copies=counterfactuals, seed=seed)
-    fit = FIT.model_copy(update={"epochs": epochs}) if epochs else FIT
+    fit = fitted_to(FIT, train[first.card.image], epochs=epochs)
     report: dict[str, Any] = {}
     for position, architecture in enumerate(ARCHITECTURES):
         folder = output / "unfinished" / architecture
@@ -174,7 +175,7 @@ def train_judges(
             "judges": _described(network, options, heads, datasets, validation),
         }
         for name, entry in report[architecture]["judges"].items():
-            judge = _as_judge(entry, first.variables[name], path, channels=int(train[first.card.image].shape[1]))
+            judge = _as_judge(entry, first.variables[name], path, shape=train[first.card.image].shape[1:])
             entry["sensitivity"] = {dataset.source: _sensitivity(judge, dataset) for dataset in datasets}
     shutil.rmtree(output / "unfinished", ignore_errors=True)
     about = {"dataset": first.card.name, "seed": seed, "fit": fit.model_dump(), "versions": versions()}
@@ -192,11 +193,11 @@ def _trained(
     architecture: str, image: str, heads: Heads, fit: Fit, circumstances: Circumstances
 ) -> tuple[torch.nn.Module, dict[str, Any]]:
     """(a trained network, the options that a card must give to build it)."""
-    channels, width = (int(circumstances.train[image].shape[axis]) for axis in (1, -1))
-    smaller = reduction(width)
+    channels, *sides = circumstances.train[image].shape[1:]
+    smaller = reduction(min(sides))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(circumstances.seed)
-        network = build(architecture, channels, sum(heads.outputs.values()), **smaller)
+        network = build(architecture, channels, sum(heads.outputs.values()), **smaller, dimensions=len(sides))
     classes = {name: count for name, count in heads.outputs.items() if name not in heads.scales}
     weights = {name: _balance(circumstances.train[name], count) for name, count in classes.items()}
     loop.run(JudgeObjective(network, fit, image=image, heads=heads, weights=weights), circumstances)
@@ -230,13 +231,13 @@ def _described(
     return described
 
 
-def _as_judge(entry: Mapping[str, Any], variable: Variable, weights: Path, *, channels: int) -> Judge:
+def _as_judge(entry: Mapping[str, Any], variable: Variable, weights: Path, *, shape: Sequence[int]) -> Judge:
     family = registry.judges.get(entry["judge"])
     judge: Judge = make(
         f"The judge of {variable.name!r}",
         family,
         (variable,),
-        {**entry["options"], "channels": channels, "weights": weights},
+        {**entry["options"], "channels": shape[0], "dimensions": len(shape) - 1, "weights": weights},
     )
     return judge
 

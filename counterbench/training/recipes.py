@@ -25,6 +25,7 @@ from counterbench.errors import CheckpointError, ConfigError, DataError
 from counterbench.mechanisms.base import Mechanism
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.runtime import progress
+from counterbench.runtime.blocks import at_once
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import UNFINISHED, claimed, write_text
 from counterbench.storage.weights import load_weights, save_weights
@@ -37,6 +38,8 @@ from counterbench.training.resuming import LATEST, damaged, read_notes
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
+_PREPARED = 1 << 28
+"""Encoded numbers that a mechanism looks at before training: 1 GiB."""
 MARKER = f"{UNFINISHED}/plan.json"
 """What says that a folder holds a training, and which."""
 
@@ -252,7 +255,9 @@ class MechanismTraining:
             objective = stages.build(stage, self.scm, name=name)
         train, held_out = ({v: values[v] for v in objective.variables} for values in (self.train, self.validation))
         if first and not (folder / LATEST).is_file():
-            encoded = {v: variable.encode(train[v]) for v, variable in objective.variables.items()}
+            largest = max(variable.size for variable in objective.variables.values())
+            rows = slice(0, at_once(largest, len(train[name]), room=_PREPARED))
+            encoded = {v: variable.encode(train[v][rows]) for v, variable in objective.variables.items()}
             mechanism.prepare(encoded[name], encoded)
         curve: dict[str, Any] = {"train": [], "validation": []}
         if any(True for _ in mechanism.parameters()):

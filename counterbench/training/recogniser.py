@@ -19,12 +19,13 @@ from counterbench.errors import DataError
 from counterbench.judges.network import build, normalised, reduction
 from counterbench.metrics.statistics.recognition import first_of_each, recognised
 from counterbench.plans.drawing import other_value
+from counterbench.runtime.blocks import at_once
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import require_writable, write_text
 from counterbench.storage.weights import save_weights
 from counterbench.training import loop
 from counterbench.training.augmentation import augmented
-from counterbench.training.batches import require_samples
+from counterbench.training.batches import fitted_to, require_samples
 from counterbench.training.hardware import Hardware
 from counterbench.training.objectives.base import Circumstances, Moment, Objective
 
@@ -88,12 +89,12 @@ def train_recogniser(
     """
     require_writable(output)
     train, validation = (joined_pairs(datasets, split, seed) for split in ("judge", "validation"))
-    fit = FIT.model_copy(update={"epochs": epochs}) if epochs else FIT
-    channels, width = int(train["first"].shape[1]), int(train["first"].shape[-1])
-    smaller = reduction(width)
+    fit = fitted_to(FIT, train["first"], epochs=epochs)
+    channels, *sides = train["first"].shape[1:]
+    smaller = reduction(min(sides))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build(ARCHITECTURE, channels, SIZE, **smaller)
+        network = build(ARCHITECTURE, channels, SIZE, **smaller, dimensions=len(sides))
     folder = output / "unfinished" / "recogniser"
     circumstances = Circumstances(train=train, validation=validation, folder=folder, hardware=hardware, seed=seed)
     loop.run(RecogniserObjective(network, fit), circumstances)
@@ -113,7 +114,7 @@ def train_recogniser(
 
 
 def joined_pairs(datasets: Sequence[Dataset], split: str, seed: int) -> dict[str, Tensor]:
-    """Pairs of images of the same individual, from all sources together: `first` and `second`, (N, C, H, W), and `group`, (N,).
+    """Pairs of images of the same individual, from all sources together: `first` and `second`, (N, C, *sides), and `group`, (N,).
 
     Individuals of different sources are different.
     """
@@ -173,7 +174,10 @@ def _rate(network: torch.nn.Module, dataset: Dataset, seed: int) -> float:
     with torch.inference_mode():
         first, second = (
             torch.cat(
-                [functional.normalize(network(normalised(part.float())), dim=1) for part in pair[name].split(500)]
+                [
+                    functional.normalize(network(normalised(part.float())), dim=1)
+                    for part in pair[name].split(at_once(pair[name][0].numel(), 500))
+                ]
             )
             for name in ("first", "second")
         )

@@ -142,10 +142,11 @@ def card_text():
         ("    shape: [1, 32, 32]", "    shape: [2, 32, 32]", "give 1 channel (grey) or 3 (colours)"),
         ("    shape: [1, 32, 32]", "    shape: [32, 32, 1]", "write [1, 32, 32]."),
         ("    shape: [1, 32, 32]", "    shape: [1, 0, 32]", "at least one pixel"),
+        ("    shape: [1, 32, 32]", "    shape: [8, 32, 32, 1]", "write [1, 8, 32, 32]."),
         (
             "    shape: [1, 32, 32]",
-            "    shape: [1, 8, 32, 32]",
-            "a volume; mechanisms, judges, feature spaces, pictures",
+            "    shape: [1, 8, 8, 32, 32]",
+            "or four of a volume: channels, depth, height, width",
         ),
         ("    shape: [1, 32, 32]", "    shape: [32, 32]", "give three numbers"),
         ("    unit: px", "    unit: $px$", "'$px$' cannot be the name of a class or of a unit"),

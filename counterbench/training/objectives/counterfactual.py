@@ -17,6 +17,7 @@ from counterbench.mechanisms.capabilities import Explains
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins.registry import objectives
 from counterbench.storage.weights import load_weights, save_weights
+from counterbench.training.batches import batch_of
 from counterbench.training.critic import Critic, CriticObjective
 from counterbench.training.loop import run
 from counterbench.training.objectives.base import Circumstances, MechanismObjective, Moment, Player, frozen
@@ -88,7 +89,12 @@ class CounterfactualFineTuning(MechanismObjective[Explains]):
         self.intervened = tuple(intervened or (parent.name for parent in self.mechanism.parents))
         self._require_possible()
         self.critic_fit = Fit(
-            epochs=critic_epochs, batch_size=128, learning_rate=3e-3, cosine=True, ema_decay=0.99, patience=1000
+            epochs=critic_epochs,
+            batch_size=batch_of(image.size, 128),
+            learning_rate=3e-3,
+            cosine=True,
+            ema_decay=0.99,
+            patience=1000,
         )
         self.critic_sha256 = ""
         self.critic = Critic(image, self.mechanism.parents, critic_width)
@@ -150,7 +156,7 @@ class CounterfactualFineTuning(MechanismObjective[Explains]):
         sample = torch.randperm(len(values[self.name]), generator=generator)[:count]
         total = 0.0
         with torch.no_grad():
-            for rows in sample.split(100):
+            for rows in sample.split(batch_of(self.variables[self.name].size, 100)):
                 encoded = {name: variable.encode(values[name][rows]) for name, variable in self.variables.items()}
                 total += float(self._explain(encoded, generator)[1].sum())
         return total / len(sample)
