@@ -17,7 +17,7 @@ def volumes():
 
 def test_an_axial_slice_is_one_height_with_the_front_at_the_top(volumes):
     assert torch.equal(slice_of(volumes), volumes[:, :, 2])
-    assert torch.equal(slice_of(volumes, AXIAL, 0), volumes[:, :, 0])
+    assert torch.equal(slice_of(volumes, AXIAL, index=0), volumes[:, :, 0])
     assert picture_of(volumes, index=3)[0, 0, 0, 0] == 300
 
 
