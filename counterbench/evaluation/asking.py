@@ -315,7 +315,10 @@ class Asking:
         if answers.truth is not None:
             parts["truth"] = answers.truth[image]
         for part, value in parts.items():
-            key, new = f"shown/{name}/{part}", value[few].clone()
+            new = value[few].clone()
+            if new.ndim == 5:  # volumes are many numbers, and whole grey levels
+                new = new.round().clamp(0, 255).to(torch.uint8)
+            key = f"shown/{name}/{part}"
             self.taken[key] = torch.cat([self.taken[key], new]) if key in self.taken else new
 
 

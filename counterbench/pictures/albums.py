@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from counterbench import models
+from counterbench import datasets, models
 from counterbench.catalog.recipes import recipe_paths
 from counterbench.causal.chance import SampleNoise
 from counterbench.datasets.dataset import Dataset
@@ -25,6 +26,7 @@ from counterbench.models.reachable import evaluation_mode
 from counterbench.pictures.grid import captions_of
 from counterbench.pictures.sheet import tiled
 from counterbench.plans.question import ALONE, Question, words_of
+from counterbench.runtime.blocks import at_once
 from counterbench.runtime.progress import bar
 from counterbench.storage.files import read_bounded, slug, write_png
 
@@ -32,6 +34,7 @@ ASKED = 64
 """Images that each model is asked about."""
 SHOWN = 8
 """Images in the viewer."""
+_ROOM = 1 << 23  # numbers of the images that are asked about
 
 
 class NotShownError(CounterbenchError):
@@ -73,7 +76,11 @@ def draw_all(
         for row in board.rows:  # the first whose exam can be taken here decides what is shown
             try:
                 exam = exam_of(
-                    row.record, data_dir, device=device, limit=min(ASKED, row.record.images), dataset=loaded.get(key)
+                    row.record,
+                    data_dir,
+                    device=device,
+                    limit=min(_asked(board), row.record.images),
+                    dataset=loaded.get(key),
                 )
                 loaded[key] = exam.dataset
                 albums[board.name] = _draw(board, exam, folder / board.name, own, tell)
@@ -82,6 +89,12 @@ def draw_all(
                 tell(f"the questions of {row.name} on {board.name} cannot be asked here: {error}")
                 albums[board.name] = _nothing(board, _NOT_HERE)
     return albums
+
+
+def _asked(board: Board) -> int:
+    """How many images each model of a board is asked about: fewer of volumes, but those in the viewer."""
+    size = math.prod(datasets.card(board.dataset).image_shape)
+    return max(SHOWN, at_once(size, ASKED, room=_ROOM))
 
 
 def _weights_in(folder: Path) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Variable
 from counterbench.storage.figures import own_style, save_figure
+from counterbench.storage.slices import picture_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +27,7 @@ class InterventionColumns:
     Args:
         title: e.g. do(thickness).
         captions: one per sample, e.g. the value that was set.
-        answer: (N, C, H, W), grey levels.
+        answer: (N, C, H, W), of volumes (N, C, D, H, W), grey levels.
         truth: the same, or None.
     """
 
@@ -45,7 +46,7 @@ def draw_grid(
 
 @own_style()
 def grid_figure(factual: Samples, image: str, interventions: Sequence[InterventionColumns], *, title: str) -> Figure:
-    """One row per sample; for each intervention the answer, the truth and the difference answer - factual.
+    """One row per sample; for each intervention the answer, the truth and the difference answer - factual; of volumes their central slices.
 
     Args:
         factual: the samples.
@@ -55,11 +56,12 @@ def grid_figure(factual: Samples, image: str, interventions: Sequence[Interventi
     """
     from matplotlib.figure import Figure
 
-    columns: list[tuple[str, Tensor | None, Sequence[str] | None, bool]] = [("factual", factual[image], None, False)]
+    before = picture_of(factual[image]).float()
+    columns: list[tuple[str, Tensor | None, Sequence[str] | None, bool]] = [("factual", before, None, False)]
     for intervention in interventions:
         columns.append((intervention.title, intervention.answer, intervention.captions, False))
         columns.append(("truth" if intervention.truth is not None else "no truth", intervention.truth, None, False))
-        columns.append(("change", intervention.answer - factual[image], None, True))
+        columns.append(("change", picture_of(intervention.answer).float() - before, None, True))
     rows = factual.count
     figure = Figure(figsize=(_CELL * (len(columns) + 0.35 * len(interventions)), _CELL * 1.12 * rows + 0.75))
     widths = [1.0] + [width for _ in interventions for width in (1.0, 1.0, 1.0)]
@@ -93,8 +95,9 @@ def grid_figure(factual: Samples, image: str, interventions: Sequence[Interventi
 
 
 def show_image(axis, pixels: Tensor, *, signed: bool = False) -> None:  # type: ignore[no-untyped-def]
-    """One image, (C, H, W), grey levels; of a difference, its mean over channels, red where it is brighter."""
-    picture = pixels.float().permute(1, 2, 0).numpy()
+    """One image, (C, H, W), or of a volume, (C, D, H, W), its central slice, grey levels; of a difference, its mean over channels, red
+    where it is brighter."""
+    picture = picture_of(pixels[None])[0].float().permute(1, 2, 0).numpy()
     if signed:
         axis.imshow(picture.mean(2), cmap="RdBu_r", vmin=-255, vmax=255, interpolation="nearest")
     elif picture.shape[2] == 1:

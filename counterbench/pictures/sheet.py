@@ -10,6 +10,7 @@ from torch import Tensor
 
 from counterbench.pictures.grid import show_image
 from counterbench.storage.figures import own_style, save_figure
+from counterbench.storage.slices import picture_of
 
 _CELL = 0.8  # inches
 _GAP = 2  # pixels between the samples of a sheet
@@ -22,9 +23,9 @@ def draw_sheet(
     """Samples side by side; below them one row per sample with a true counterfactual for every intervention.
 
     Args:
-        samples: (N, C, H, W), grey levels.
-        factual: (M, C, H, W), the samples that are changed.
-        changed: per intervention its name, a caption for each of the M samples, and the true images, (M, C, H, W).
+        samples: (N, C, H, W), of volumes (N, C, D, H, W), grey levels; of these the central slices are drawn.
+        factual: (M, ...), the samples that are changed.
+        changed: per intervention its name, a caption for each of the M samples, and the true images, (M, ...).
         title: above everything.
         path: a .png file.
     """
@@ -70,7 +71,8 @@ def draw_sheet(
 
 
 def tiled(samples: Tensor, across: int) -> Tensor:
-    """(N, C, H, W) -> one image (C, rows, columns), `across` samples wide, on white."""
+    """(N, C, *sides) -> one image (C, rows, columns), `across` samples wide, on white; of volumes their central slices."""
+    samples = picture_of(samples)
     count, channels, height, width = samples.shape
     across = min(across, count)
     rows = -(-count // across)

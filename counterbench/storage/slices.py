@@ -16,7 +16,7 @@ AXIAL, CORONAL, SAGITTAL = 2, 3, 4
 PLANES = (AXIAL, CORONAL, SAGITTAL)
 
 
-def slice_of(volumes: Tensor, axis: int = AXIAL, index: int | None = None) -> Tensor:
+def slice_of(volumes: Tensor, axis: int = AXIAL, *, index: int | None = None) -> Tensor:
     """One slice of every volume, upright: of an axial one the front is at the top, of the others what is high.
 
     Args:
@@ -53,11 +53,11 @@ def picture_of(images: Tensor, *, index: int | None = None, montage: bool = Fals
     """
     if images.ndim != 5:
         return images
-    return _montage(images, index) if montage else slice_of(images, AXIAL, index)
+    return _montage(images, index) if montage else slice_of(images, index=index)
 
 
 def _montage(volumes: Tensor, index: int | None) -> Tensor:
-    planes = [slice_of(volumes, axis, index if axis == AXIAL else None) for axis in PLANES]
+    planes = [slice_of(volumes, axis, index=index if axis == AXIAL else None) for axis in PLANES]
     tall, wide = max(plane.shape[2] for plane in planes), sum(plane.shape[3] for plane in planes)
     drawn, at = volumes.new_zeros(*volumes.shape[:2], tall, wide), 0
     for plane in planes:

@@ -89,7 +89,9 @@ def test_composition_minimality_and_truth_are_what_loops_over_voxels_give(solid,
     null = next(one for one in answers if one.kind == "null")
     single = next(one for one in answers if one.kind == "single" and one.intervened == ("a",))
     factual, answered, true = (part["image"] for part in (single.factual, single.values, single.truth))
-    assert of("composition", "l1", cycles=1) == pytest.approx([apart(null.values["image"], factual, i) for i in range(5)])
+    assert of("composition", "l1", cycles=1) == pytest.approx(
+        [apart(null.values["image"], factual, i) for i in range(5)]
+    )
     assert of("truth", "l1", intervened="a") == pytest.approx([apart(answered, true, i) for i in range(5)])
     excess = [abs(apart(answered, factual, i) - apart(true, factual, i)) for i in range(5)]
     assert of("minimality", "excess_change", intervened="a") == pytest.approx(excess)
