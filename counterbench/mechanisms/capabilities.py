@@ -96,13 +96,17 @@ class Matches(Protocol):
     """A field that is regressed on paths between noise and data."""
 
     def standardised(self, value: Tensor) -> Tensor:
-        """Encoded values (N, ...) on the scale of the noise."""
+        """Encoded values (N, ...) as states of the field, (N, *state_shape()), on the scale of the noise."""
+        ...
+
+    def state_shape(self) -> tuple[int, ...]:
+        """The shape of one state, and so of its noise."""
         ...
 
     def matching_loss(
         self, value: Tensor, parents: Parents, generator: Generator = None, *, noise: Tensor, time: Tensor
     ) -> Tensor:
-        """Error of the field at times (N,) on the paths between encoded values and noises, (N, ...) each; (N,)."""
+        """Error of the field at times (N,) on the paths between encoded values (N, ...) and noises (N, *state_shape()); (N,)."""
         ...
 
 

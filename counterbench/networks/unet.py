@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from counterbench.errors import ConfigError
 from counterbench.networks.attention import CrossAttention
+from counterbench.networks.field import FieldNetwork
 
 _CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
@@ -130,7 +131,7 @@ class UNetStage(nn.Module):
         return maps if self.attention is None else self.attention(maps, tokens)
 
 
-class UNet(nn.Module):
+class UNet(FieldNetwork):
     """A field over images or volumes that depends on time and on tokens: (image, time, tokens) -> image of the same shape.
 
     Positions of the finest level are patches of pixels. Time and the mean of the tokens modulate every block; at the levels

@@ -191,7 +191,7 @@ def new_name(kind: str, old: str, new: str) -> str:
 mechanisms: Registry[type[Mechanism]] = Registry(
     "mechanism",
     "counterbench.mechanisms",
-    besides={"base", "capabilities", "generative_ode", "image_likelihood", "remembering"},
+    besides={"base", "capabilities", "generative_ode", "image_likelihood", "remembering", "unet_ode"},
     renamed={"flow": "spline_flow"},
 )
 datasets: Registry[type[Dataset]] = Registry(

@@ -54,7 +54,7 @@ class Matching(MechanismObjective[Matches]):
 
     def losses(self, batch: dict[str, Tensor], moment: Moment) -> Tensor:
         value, parents = self.encoded(batch)
-        noise = normal(tuple(value.shape), moment.generator, value)
+        noise = normal((len(value), *self.capable.state_shape()), moment.generator, value)
         if self.coupling == "transport":
             measured = {p.name: isinstance(p, (Continuous, Vector)) for p in self.mechanism.parents}
             exact = [parents[name] for name in measured if not measured[name]]
