@@ -111,6 +111,28 @@ class Matches(Protocol):
 
 
 @runtime_checkable
+class Autoencodes(Protocol):
+    """Has an autoencoder of values that can be trained alone."""
+
+    def autoencoding_loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
+        """What the autoencoder loses of encoded values (N, ...), and what its latents cost; (N,)."""
+        ...
+
+    def autoencoder_parameters(self) -> Iterator[nn.Parameter]:
+        """The weights of the autoencoder."""
+        ...
+
+
+@runtime_checkable
+class MeasuresLatents(Protocol):
+    """A field between latents, which are brought to the scale of the noise."""
+
+    def measure_latents(self, value: Tensor) -> None:
+        """Take the scale from encoded values of the training data, (N, ...), when the autoencoder is trained."""
+        ...
+
+
+@runtime_checkable
 class HasVelocity(Protocol):
     """A generative ODE whose field can be asked at any state and time."""
 

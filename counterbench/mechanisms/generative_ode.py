@@ -62,7 +62,7 @@ class GenerativeODE(Mechanism):
         (['correction', 'u'], ['smile'], ['down.0', 'down.1'])
     """
 
-    kinds = ("image", "continuous", "vector")
+    kinds: ClassVar[tuple[str, ...]] = ("image", "continuous", "vector")
     invertible = True
     stochastic_abduction = False
     has_likelihood = False
@@ -387,7 +387,7 @@ class GenerativeODE(Mechanism):
         drawn: dict[str, Any] = {}
         for part, noise in self.sample_noise(count).items():
             zero = torch.zeros_like(noise)
-            law = dist.Delta(zero) if part == CORRECTION else dist.Normal(zero, 1.0)
+            law = dist.Normal(zero, 1.0) if part in (PRIMARY, SEMANTIC) else dist.Delta(zero)
             drawn[part] = pyro.sample(f"{name}_{part}", law.to_event(noise.ndim - 1))
         value: Tensor = pyro.deterministic(name, self.variable.decode(self.generate(drawn, parents)))
         return value

@@ -19,12 +19,22 @@ VARIABLES = {
 }
 LEVELS = {"levels": [[1, 1, 8], [4, 2, 8], [16, 1, 4]], "latent": 2}
 FIELD = {"width": 8, "channels": [8, 8], "attention": [1], "heads": 2, "steps": 3}
+MONAI_UNET = {"channels": [8, 8], "attention_levels": [False, True], "norm_num_groups": 4, "num_head_channels": 4}
+MONAI_AUTOENCODER = {
+    "channels": [8, 8],
+    "attention_levels": [False, False],
+    "norm_num_groups": 4,
+    "latent_channels": 2,
+}
 SMALL = {
     "vae": {"latent": 3, "encoder_channels": [4, 8], "decoder_channels": [8, 4], "hidden": 16},
     "hvae": LEVELS,
     "gan": {"latent": 3, "encoder_channels": [4, 8], "decoder_channels": [8, 4], "hidden": 16},
     "flow_matching": FIELD,
     "diffusion": FIELD,
+    "monai_diffusion": {**MONAI_UNET, "width": 8},
+    "monai_latent_diffusion": {"autoencoder": MONAI_AUTOENCODER, "unet": MONAI_UNET, "width": 8},
+    "monai_vqvae": {"channels": [8, 8], "num_res_channels": 8, "num_embeddings": 16, "embedding_dim": 4},
 }
 EXTRA = {
     "flow_matching": [
@@ -52,6 +62,9 @@ def cases():
                     yield pytest.param(
                         (name, kind, options, parents),
                         id=f"{name}-{kind}-{len(parents)}-{options if name in EXTRA else ''}",
+                        marks=pytest.mark.skipif(
+                            bool(registry.mechanisms.lacks(name)), reason=registry.mechanisms.lacks(name)
+                        ),
                     )
 
 
