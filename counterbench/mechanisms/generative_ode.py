@@ -66,7 +66,7 @@ class GenerativeODE(Mechanism):
     invertible = True
     stochastic_abduction = False
     has_likelihood = False
-    path: ClassVar[Path]
+    path: Path
     """Between noise and data."""
 
     network: FieldNetwork
@@ -108,11 +108,13 @@ class GenerativeODE(Mechanism):
         self.invertible = self.solver.exact
         self.stochastic_abduction = semantic > 0
         if semantic and encoder is None:
-            raise ConfigError(f"{variable.name}: semantic abduction encodes images; {variable.name} is {variable.kind}.")
+            raise ConfigError(
+                f"{variable.name}: semantic abduction encodes images; {variable.name} is {variable.kind}."
+            )
         self.network = network()
         self.encoder = encoder() if encoder is not None and semantic else None
         sizes = [2 if _turns(parent) else parent.size for parent in self.parents] + [semantic] * bool(semantic)
-        self.tokens = Tokens(sizes, width)
+        self.tokens: nn.Module = Tokens(sizes, width)
         # Quantities are standardised, so that noise and data have one scale; images already are.
         self.mean: Tensor
         self.spread: Tensor
