@@ -5,10 +5,6 @@ import pickle
 
 import pytest
 import torch
-
-monai = pytest.importorskip("monai", reason="pip install 'counterbench[monai]'")
-pytest.importorskip("einops", reason="pip install 'counterbench[monai]'")
-
 from awake import awake
 from bundled import KL, SCHEDULER, UNET, VQ, bundled
 
@@ -45,6 +41,8 @@ FAMILIES = {
 
 @pytest.fixture(autouse=True)
 def seeded():
+    for package in ("monai", "einops"):
+        pytest.importorskip(package, reason="pip install 'counterbench[monai]'")
     torch.manual_seed(0)
 
 

@@ -131,7 +131,9 @@ def test_without_monai_names_are_listed_with_the_line_that_installs_it(monkeypat
     assert "missing  monai" in told
     assert "pip install 'counterbench[monai]'" in told
     for name in NAMES[1:]:
-        with pytest.raises(UnavailableError, match=r"needs the Python packages monai and einops: pip install") as caught:
+        with pytest.raises(
+            UnavailableError, match=r"needs the Python packages monai and einops: pip install"
+        ) as caught:
             registry.mechanisms.get(name)(Image("image", 1, 16, 16), [])
         assert "\n" not in str(caught.value)
     (tmp_path / "tried.yaml").write_text(FAMILY % ("monai_diffusion", "{}", MATCHING))
