@@ -41,9 +41,9 @@ class CheckpointError(CounterbenchError, ValueError):
 
 
 class UnavailableError(CounterbenchError):
-    """A feature space that cannot be used here: a file to fetch, a package to install, nothing pinned by the card.
+    """Something that cannot be used here: a file to fetch, a package to install, nothing pinned by the card.
 
-    What needs it is skipped aloud, with this reason.
+    A number that needs it is skipped aloud, with this reason.
     """
 
 

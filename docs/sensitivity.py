@@ -35,6 +35,10 @@ PANELS: dict[str, list[tuple[str, tuple[str, str, str, int], dict[str, Any]]]] =
     "commutativity": [("noise", ("l1", "a + c", "", 0), {})],
     "effectiveness": [("share", ("skill", "a", "a", 0), {}), ("noise", ("absolute_error", "a", "a", 0), {})],
     "truth": [("share", ("truth_skill", "a", "", 0), {}), ("noise", ("amplification", "a", "", 0), {})],
+    "ms_ssim": [
+        ("share", ("truth_similarity", "a", "", 0), {}),
+        ("noise", ("truth_similarity", "a", "", 0), {}),
+    ],
     "minimality": [("share", ("cld_0.8_0.2", "a", "", 0), {}), ("share", ("excess_change", "a", "", 0), {})],
     "realism": [
         ("share", ("frechet_distance", "a", "", 0), PIXEL),

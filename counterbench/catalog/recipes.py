@@ -119,5 +119,15 @@ def recipe_paths(dataset: str | None = None) -> dict[tuple[str, str], Path]:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe from a file."""
-    return read(path, Recipe)
+    """Read a recipe from a file; an option `path` of a mechanism is relative to the file, as weights are."""
+    recipe = read(path, Recipe)
+    located = {name: _located(entry, path.parent) for name, entry in recipe.mechanisms.items()}
+    return recipe if located == recipe.mechanisms else recipe.model_copy(update={"mechanisms": located})
+
+
+def _located(entry: MechanismEntry, folder: Path) -> MechanismEntry:
+    """The same entry, its path that of the file system."""
+    given = entry.options.get("path")
+    if not isinstance(given, str):
+        return entry
+    return entry.model_copy(update={"options": {**entry.options, "path": str((folder / given).resolve())}})

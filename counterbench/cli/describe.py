@@ -14,7 +14,7 @@ from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
 from counterbench.catalog.suites import Suite, find_suite, suite_paths
 from counterbench.catalog.sweeps import find_sweep, sweep_paths
 from counterbench.errors import UnknownNameError
-from counterbench.plugins import registry, summaries
+from counterbench.plugins import extras, registry, summaries
 
 if TYPE_CHECKING:
     from counterbench.plans.plan import Line
@@ -54,7 +54,13 @@ def _suites() -> Lines:
 
 
 def _components(kind: registry.Registry[Any]) -> Lines:
-    return [(name, kind.summary(name)) for name in kind.names()]
+    return [(name, f"{kind.summary(name)}{_unavailable(kind, name)}") for name in kind.names()]
+
+
+def _unavailable(kind: registry.Registry[Any], name: str) -> str:
+    """What to add where a component cannot be used for want of an extra."""
+    line = kind.lacks(name)
+    return f" (unavailable: {line})" if line else ""
 
 
 KINDS: dict[str, Callable[[], Lines]] = {
@@ -232,6 +238,8 @@ def _describe_suite(suite: Suite) -> str:
 def _describe_component(kind: registry.Registry[Any], name: str) -> str:
     component = kind.get(name)
     lines = [f"{name}  ({kind.kind})", "", inspect.getdoc(component) or "", *_inherited_options(component)]
+    if line := kind.lacks(name):
+        lines += ["", f"unavailable here: {line}"]
     for title in ("definition", "formula", "blind_to", "source"):
         if getattr(component, title, ""):
             lines += ["", f"{title.replace('_', ' ')}: {getattr(component, title)}"]
@@ -338,8 +346,20 @@ def diagnose(dataset: str, source: str | None, data_dir: Path | None) -> str:
         f"  {weights_folder() / needed.name}\n    from {needed.url}\n    for {needed.purpose}"
         for needed in requirements
     ]
+    lines += ["", "optional parts", *(f"  {line}" for line in _extras())]
     lines += ["", "Everything else works without them; what needs a missing file is skipped, and the table says so."]
     return "\n".join(lines)
+
+
+def _extras() -> list[str]:
+    """One line for each extra that components of this package need: whether it is there, what for, how to get it."""
+    lines = []
+    for extra in extras.EXTRAS:
+        names = [name for kind in registry.KINDS.values() for name in kind.builtins() if kind.extra_of(name) == extra]
+        missing = extras.missing_packages(extra)
+        how = f"; {', '.join(missing)} missing: {extras.install_line(extra)}" if missing else ""
+        lines.append(f"{'missing' if missing else 'ok':<9}{extra:<12}{', '.join(names)}{how}")
+    return lines
 
 
 def draw(name: str, path: Path) -> None:

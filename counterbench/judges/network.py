@@ -42,10 +42,16 @@ def build(
     return network if pool == 1 else nn.Sequential(average_pool(dimensions, pool), network)
 
 
-def reduction(side: int) -> dict[str, int]:
-    """Stride and pool for images of a side, the shortest one of a volume: about 32 positions are left of it, and every pixel counts."""
-    pool = max(1, side // 64)
-    return {"stride": 2 if side // pool >= 64 else 1, "pool": pool}
+def reduction(side: int, dimensions: int = 2) -> dict[str, int]:
+    """Stride and pool for images of a side, the shortest one of a volume: about 32 positions are left of it, of a volume some 24, and
+    every pixel counts.
+
+    Examples:
+        >>> reduction(192), reduction(48, 3)
+        ({'stride': 2, 'pool': 3}, {'stride': 2, 'pool': 1})
+    """
+    pool = max(1, side // (64 if dimensions == 2 else 48))
+    return {"stride": 2 if side // pool >= (64 if dimensions == 2 else 32) else 1, "pool": pool}
 
 
 def outputs_for(variable: Variable) -> int:

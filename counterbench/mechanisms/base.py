@@ -43,6 +43,8 @@ class Mechanism(nn.Module, ABC):
     """Whether generate(abduct(x)) gives back x up to rounding."""
     has_likelihood: ClassVar[bool] = True
     """Whether :meth:`loss` is a negative log-likelihood, or an upper bound of it."""
+    pretrained: ClassVar[bool] = False
+    """Whether it comes with its weights, so that nothing is to be trained."""
     stochastic_abduction: bool
     """Whether abduction draws from a posterior, and so needs a generator."""
 

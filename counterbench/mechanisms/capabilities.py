@@ -96,13 +96,39 @@ class Matches(Protocol):
     """A field that is regressed on paths between noise and data."""
 
     def standardised(self, value: Tensor) -> Tensor:
-        """Encoded values (N, ...) on the scale of the noise."""
+        """Encoded values (N, ...) as states of the field, (N, *state_shape()), on the scale of the noise."""
+        ...
+
+    def state_shape(self) -> tuple[int, ...]:
+        """The shape of one state, and so of its noise."""
         ...
 
     def matching_loss(
         self, value: Tensor, parents: Parents, generator: Generator = None, *, noise: Tensor, time: Tensor
     ) -> Tensor:
-        """Error of the field at times (N,) on the paths between encoded values and noises, (N, ...) each; (N,)."""
+        """Error of the field at times (N,) on the paths between encoded values (N, ...) and noises (N, *state_shape()); (N,)."""
+        ...
+
+
+@runtime_checkable
+class Autoencodes(Protocol):
+    """Has an autoencoder of values that can be trained alone."""
+
+    def autoencoding_loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
+        """What the autoencoder loses of encoded values (N, ...), and what its latents cost; (N,)."""
+        ...
+
+    def autoencoder_parameters(self) -> Iterator[nn.Parameter]:
+        """The weights of the autoencoder."""
+        ...
+
+
+@runtime_checkable
+class MeasuresLatents(Protocol):
+    """A field between latents, which are brought to the scale of the noise."""
+
+    def measure_latents(self, value: Tensor) -> None:
+        """Take the scale from encoded values of the training data, (N, ...), when the autoencoder is trained."""
         ...
 
 

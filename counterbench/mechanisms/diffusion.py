@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from counterbench.mechanisms.generative_ode import GenerativeODE
+from counterbench.mechanisms.unet_ode import UNetODE
 from counterbench.networks.paths import Cosine
 from counterbench.plugins.registry import mechanisms
 
 
 @mechanisms.register()
-class Diffusion(GenerativeODE):
+class Diffusion(UNetODE):
     """x = the end of the probability flow of a diffusion model, which starts at standard normal noise u.
 
     Denoising diffusion with the cosine schedule (Nichol & Dhariwal, ICML 2021), whose network predicts the velocity (v of Salimans & Ho, ICLR
     2022, but for sign and scale) or the noise, as a mechanism (Sanchez & Tsaftaris, CLeaR 2022; Rasal et al., ICML 2025). The Euler solver is
     DDIM up to second order in the step (Song et al., ICLR 2021), and its abduction is DDIM inversion; the default solver's round trip is exact.
-    Train it with the objective `matching`. Its options are those of :class:`counterbench.mechanisms.generative_ode.GenerativeODE`.
+    Train it with the objective `matching`. Its options are those of :class:`counterbench.mechanisms.unet_ode.UNetODE`.
 
     Examples:
         >>> import torch

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from counterbench.mechanisms.generative_ode import GenerativeODE
+from counterbench.mechanisms.unet_ode import UNetODE
 from counterbench.networks.paths import Linear
 from counterbench.plugins.registry import mechanisms
 
 
 @mechanisms.register()
-class FlowMatching(GenerativeODE):
+class FlowMatching(UNetODE):
     """x = the end of dx/dt = v(x, t, parents), which starts at standard normal noise u; v is regressed on straight lines.
 
     Conditional flow matching (Lipman et al., ICLR 2023; Liu et al., ICLR 2023). With the default solver the round trip is exact at any number
     of steps. Train it with the objective `matching`. Its options are those of
-    :class:`counterbench.mechanisms.generative_ode.GenerativeODE`.
+    :class:`counterbench.mechanisms.unet_ode.UNetODE`.
 
     Examples:
         >>> import torch

@@ -1,9 +1,8 @@
-"""The common base of mechanisms that carry noise to data along a learned velocity field (`flow_matching`, `diffusion`)."""
+"""The common base of mechanisms that carry noise to data along a learned velocity field, whatever network it is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pyro
@@ -16,13 +15,11 @@ from counterbench.causal.variables import Continuous, Image, Variable, Vector
 from counterbench.errors import ConfigError
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
 from counterbench.mechanisms.remembering import Remembering
-from counterbench.networks.attention import CrossAttention, Tokens
-from counterbench.networks.convolutional import Encoder
+from counterbench.networks.attention import Tokens
+from counterbench.networks.field import FieldNetwork
 from counterbench.networks.normal import normal_divergence
 from counterbench.networks.paths import Path
-from counterbench.networks.residual import ResidualMLP
 from counterbench.networks.solvers import CORRECTION, PRIMARY, Field, make_solver
-from counterbench.networks.unet import UNet
 
 SEMANTIC = "semantic"
 VELOCITY, NOISE = "velocity", "noise"
@@ -40,12 +37,9 @@ class GenerativeODE(Mechanism):
     misses (zero for drawn noise); with semantic abduction `semantic`, the latent of an encoder.
 
     Args:
-        width: of the embedding of time and of every token; for a quantity, of the hidden layers too.
-        channels: of the U-Net's levels, fine to coarse; every level halves the sides.
-        blocks: residual blocks per level, on the way down and on the way up.
-        patch: side of the squares (cubes) of pixels that are one position of the finest level.
-        attention: levels, the finest being 0, whose positions look at the tokens.
-        heads: of that attention.
+        network: makes the field.
+        width: of every token.
+        encoder: makes what infers the semantic latent from images; None where there is none.
         dropout: share of training samples for which a condition is kept back, and of those for which all are; guidance needs it.
         smoothing: standard deviation of the noise that is added to the data in training, on the scale [-1, 1]; pixels that never vary have
             no density otherwise.
@@ -68,27 +62,26 @@ class GenerativeODE(Mechanism):
         (['correction', 'u'], ['smile'], ['down.0', 'down.1'])
     """
 
-    kinds = ("image", "continuous", "vector")
+    kinds: ClassVar[tuple[str, ...]] = ("image", "continuous", "vector")
     invertible = True
     stochastic_abduction = False
     has_likelihood = False
-    path: ClassVar[Path]
+    path: Path
     """Between noise and data."""
+
+    network: FieldNetwork
 
     def __init__(
         self,
         variable: Variable,
         parents: Sequence[Variable],
         *,
-        width: int = 128,
-        channels: Sequence[int] = (48, 96, 128),
-        blocks: int = 1,
-        patch: int = 2,
-        attention: Sequence[int] = (1, 2),
-        heads: int = 4,
+        network: Callable[[], FieldNetwork],
+        width: int,
+        encoder: Callable[[], nn.Module] | None = None,
         dropout: float = 0.1,
         smoothing: float = 0.0,
-        predicts: str = "velocity",
+        predicts: str = VELOCITY,
         solver: str = "midpoint",
         steps: int = 3,
         exact: bool = True,
@@ -114,27 +107,14 @@ class GenerativeODE(Mechanism):
         self.solver = make_solver(solver, steps, start=FAINT if predicts == NOISE else 0.0, exact=exact)
         self.invertible = self.solver.exact
         self.stochastic_abduction = semantic > 0
-        self.encoder: nn.Module | None = None
-        if isinstance(variable, Image):
-            self.network: nn.Module = UNet(
-                variable.shape,
-                width,
-                channels=channels,
-                blocks=blocks,
-                patch=patch,
-                attention=attention,
-                heads=heads,
+        if semantic and encoder is None:
+            raise ConfigError(
+                f"{variable.name}: semantic abduction encodes images; {variable.name} is {variable.kind}."
             )
-            if semantic:
-                self.encoder = Encoder(variable.shape, self.context_size, channels, 2 * semantic)
-        else:
-            if semantic:
-                raise ConfigError(
-                    f"{variable.name}: semantic abduction encodes images; {variable.name} is {variable.kind}."
-                )
-            self.network = ResidualMLP(variable.size, width, hidden=width, blocks=max(2, blocks))
+        self.network = network()
+        self.encoder = encoder() if encoder is not None and semantic else None
         sizes = [2 if _turns(parent) else parent.size for parent in self.parents] + [semantic] * bool(semantic)
-        self.tokens = Tokens(sizes, width)
+        self.tokens: nn.Module = Tokens(sizes, width)
         # Quantities are standardised, so that noise and data have one scale; images already are.
         self.mean: Tensor
         self.spread: Tensor
@@ -237,8 +217,20 @@ class GenerativeODE(Mechanism):
         return self.variable.decode(value).reshape(len(value), -1)
 
     def standardised(self, value: Tensor) -> Tensor:
-        """Encoded values (N, ...) on the scale of the noise; images already are."""
+        """Encoded values (N, ...) as states of the field, on the scale of the noise; images already are."""
         return value if isinstance(self.variable, Image) else (self._moved(value) - self.mean) / self.spread
+
+    def state_shape(self) -> tuple[int, ...]:
+        """The shape of one state of the field, and so of its noise."""
+        return self.variable.shape if isinstance(self.variable, Image) else (self.variable.size,)
+
+    def missed(self, value: Tensor, reached: Tensor) -> Noise:
+        """Parts of the noise that hold what a state cannot, given a value and what its own state is as a value; none by default."""
+        return {}
+
+    def completed(self, reached: Tensor, noise: Noise) -> Tensor:
+        """A value that a state stands for, with what :meth:`missed` has kept."""
+        return reached
 
     def _natural(self, state: Tensor) -> Tensor:
         """Back from there to encoded values."""
@@ -256,10 +248,14 @@ class GenerativeODE(Mechanism):
         noise: Noise = self.solver.back(state, self._field(self.conditions(parents, value, semantic=semantic), value))
         if semantic is not None:
             noise[SEMANTIC] = semantic
-        if not self.solver.exact or torch.is_grad_enabled():
+        if not self.solver.exact:
+            return noise
+        reached = self._natural(state)
+        noise |= self.missed(value, reached)
+        if torch.is_grad_enabled():
             return noise
         # Exact: under the same parents the way forth ends here, up to rounding; nobody has to go it again.
-        return Remembering(noise, self, parents, self._natural(state))
+        return Remembering(noise, self, parents, self.completed(reached, noise))
 
     def generate(self, noise: Noise, parents: Parents, reached: frozenset[str] = frozenset()) -> Tensor:
         if isinstance(noise, Remembering) and not self._guides(reached):
@@ -268,15 +264,14 @@ class GenerativeODE(Mechanism):
                 return known.clone()
         state = noise[PRIMARY]
         conditions = self.conditions(parents, state, semantic=noise.get(SEMANTIC))
-        return self._natural(self.solver.forth(noise, self._field(conditions, state, reached)))
+        return self.completed(self._natural(self.solver.forth(noise, self._field(conditions, state, reached))), noise)
 
     def _guides(self, reached: frozenset[str]) -> bool:
         """Whether an intervention that reaches these variables is answered with guidance."""
         return bool(reached & set(self.token_names)) and (self.guidance, self.guidance_rest) != (1.0, 1.0)
 
     def sample_noise(self, count: int, generator: Generator = None) -> Noise:
-        shape = (count, *(self.variable.shape if isinstance(self.variable, Image) else (self.variable.size,)))
-        noise = {PRIMARY: normal(shape, generator, self.reference)}
+        noise = {PRIMARY: normal((count, *self.state_shape()), generator, self.reference)}
         if CORRECTION in self.solver.parts:
             noise[CORRECTION] = torch.zeros_like(noise[PRIMARY])
         if self.semantic:
@@ -314,7 +309,7 @@ class GenerativeODE(Mechanism):
             value: encoded, (N, ...).
             parents: encoded.
             generator: chance, of the conditions that are not told and of the semantic latent.
-            noise: of the shape of the value.
+            noise: of the shape of the states, (N, *state_shape()).
             time: (N,).
         """
         value = self.standardised(value)
@@ -333,7 +328,7 @@ class GenerativeODE(Mechanism):
         return drawn[:, :count] & drawn[:, count:]
 
     def loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
-        noise = normal(tuple(value.shape), generator, value)
+        noise = normal((len(value), *self.state_shape()), generator, value)
         time = uniform((len(value),), generator).to(dtype=value.dtype, device=value.device)
         return self.matching_loss(value, parents, generator, noise=noise, time=time)
 
@@ -381,28 +376,20 @@ class GenerativeODE(Mechanism):
 
         The tokens are those of :attr:`token_names`; the weights of a position sum to 1 over them.
         """
-        layers = {name: part for name, part in self.network.named_modules() if isinstance(part, CrossAttention)}
-        with ExitStack() as stack:
-            seen = {name: stack.enter_context(layer.watched()) for name, layer in layers.items()}
+        with self.network.watched() as seen:
             self.velocity(value, time, parents)
         return {name: maps[0] for name, maps in seen.items()}
 
     def blocks(self) -> Mapping[str, nn.Module]:
         """The parts that can be opened or frozen one by one: name -> module; together they hold every parameter once."""
-        parts: dict[str, nn.Module] = {}
-        for name, module in self.network.named_children():
-            if isinstance(module, nn.ModuleList):
-                parts |= {f"{name}.{number}": part for number, part in enumerate(module)}
-            else:
-                parts[name] = module
-        parts["tokens"] = self.tokens
+        parts = {**self.network.parts(), "tokens": self.tokens}
         return parts if self.encoder is None else {**parts, "encoder": self.encoder}
 
     def pyro_sample(self, name: str, parents: Parents, count: int) -> Tensor:
         drawn: dict[str, Any] = {}
         for part, noise in self.sample_noise(count).items():
             zero = torch.zeros_like(noise)
-            law = dist.Delta(zero) if part == CORRECTION else dist.Normal(zero, 1.0)
+            law = dist.Normal(zero, 1.0) if part in (PRIMARY, SEMANTIC) else dist.Delta(zero)
             drawn[part] = pyro.sample(f"{name}_{part}", law.to_event(noise.ndim - 1))
         value: Tensor = pyro.deterministic(name, self.variable.decode(self.generate(drawn, parents)))
         return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Literal
 
 import torch
@@ -10,11 +11,13 @@ from torch import Tensor
 from counterbench.causal.variables import Continuous
 from counterbench.errors import ConfigError
 from counterbench.metrics.answers import Answers, View, picture, same_images
-from counterbench.metrics.base import GREY, Cell, Column, SampleMetric, Setting
+from counterbench.metrics.base import GREY, SHARE, Cell, Column, SampleMetric, Setting
+from counterbench.metrics.statistics.structural_similarity import ms_ssim
 from counterbench.plugins.registry import metrics
 
 _CENTRAL = 0.9
 """Share that the interval between draws should hold."""
+SIMILARITY = "pairwise_similarity"
 _ENOUGH = 19
 """Draws whose range holds that much: (19 - 1) of (19 + 1)."""
 
@@ -26,6 +29,7 @@ class SeveralDraws(SampleMetric):
     Args:
         setting: what is asked.
         count: how many draws, at least 2; 20 make the range from the least to the greatest hold 90 % (19 of 21).
+        similarity: whether the mean MS-SSIM of all pairs of draws is taken as well; 1 for draws that are all the same.
 
     Raises:
         ConfigError: for fewer than 2 draws.
@@ -72,10 +76,10 @@ class SeveralDraws(SampleMetric):
     )
     source = "Gneiting and Raftery, Journal of the American Statistical Association, 2007."
 
-    def __init__(self, setting: Setting, *, count: int = 20):
+    def __init__(self, setting: Setting, *, count: int = 20, similarity: bool = False):
         if count < 2:
             raise ConfigError(f"draws: count is {count}; give at least 2 draws, 20 for intervals of 90 %.")
-        self.count = count
+        self.count, self.similarity = count, similarity
         self.skip = max(1, round((count + 1) * (1 - _CENTRAL) / 2))
         """Which least and greatest draws are the ends of the interval."""
         self.due = (count + 1 - 2 * self.skip) / (count + 1)
@@ -83,6 +87,8 @@ class SeveralDraws(SampleMetric):
 
     def make_cells(self) -> list[Cell]:
         cells = [self._cell("spread", name) for name in self.setting.intervenable]
+        if self.similarity:
+            cells += [self._cell(SIMILARITY, name) for name in self.setting.intervenable]
         for name in self.setting.with_truth:
             cells += [self._cell("energy_score", name), self._cell("coverage", name)]
             cells += [self._cell("coverage", name, judged) for judged in self._quantities()]
@@ -97,6 +103,8 @@ class SeveralDraws(SampleMetric):
         if quantity == "coverage":
             role: Literal["headline", "detail"] = "detail" if measured else "headline"
             return Cell(quantity, "of what is due", "one", intervened, measured, role=role, bounds=(0.0, 1 / self.due))
+        if quantity == SIMILARITY:
+            return Cell(quantity, "", "one", intervened, role="diagnosis", bounds=SHARE, of_identity=1.0, of_truth=1.0)
         if quantity == "energy_score":
             return Cell(quantity, "grey levels", "lower", intervened, bounds=GREY, of_truth=0.0)
         return Cell(
@@ -110,6 +118,9 @@ class SeveralDraws(SampleMetric):
         views, index = self._views(answers), answers.index
         known = answers.truth is not None and intervened in self.setting.with_truth
         truth = answers.true_view.images if known else None
+        if self.similarity:
+            apart = _alike([view.images for view in views])
+            self.add(self._cell(SIMILARITY, intervened), index, apart)
         for quantity, value in self._of_pixels([view.images for view in views], truth).items():
             self.add(self._cell(quantity, intervened), index, value)
         if not known:
@@ -136,7 +147,7 @@ class SeveralDraws(SampleMetric):
         columns = super().compute()
         certain = {c.cell.intervened for c in columns if c.cell.quantity == "spread" and not c.value.any()}
         for column in columns:
-            if column.cell.quantity == "spread":
+            if column.cell.quantity in ("spread", SIMILARITY):
                 column.no_rank = "it says how sure the model is, and not how right"
             elif column.cell.quantity == "coverage" and column.cell.intervened in certain:
                 column.no_rank = "the model answers without chance: all draws are the same"
@@ -161,6 +172,11 @@ class SeveralDraws(SampleMetric):
         # The truth has between `below` and `below + equal` draws under it, each number as likely.
         least, most = below.clamp(min=self.skip), (below + equal).clamp(max=self.count - self.skip)
         return (most - least + 1).clamp(min=0).double() / (equal + 1) / self.due
+
+
+def _alike(draws: list[Tensor]) -> Tensor:
+    """Mean MS-SSIM over all pairs of draws, (N,)."""
+    return torch.stack([ms_ssim(one, other) for one, other in combinations(draws, 2)]).mean(0)
 
 
 def energy_score(draws: Tensor, truth: Tensor) -> Tensor:

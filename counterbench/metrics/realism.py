@@ -17,6 +17,7 @@ from counterbench.metrics.statistics.distributions import (
     frechet_against,
     kid,
     moments,
+    squared_mmd,
 )
 from counterbench.metrics.statistics.neighbours import prdc
 from counterbench.plugins.registry import metrics
@@ -31,6 +32,10 @@ _DIRECTION: dict[str, Literal["lower", "higher"]] = {
     "density": "higher",
     "coverage": "higher",
 }
+_MMD = {"kid": "cubic", "mmd_linear": "linear", "mmd_gaussian": "gaussian"}
+"""Quantities that are squared maximum mean discrepancies -> their kernels."""
+_ON_REQUEST = ("mmd_linear", "mmd_gaussian")
+
 _BOUNDS: dict[str, Bounds] = {
     "frechet_distance": NOT_NEGATIVE,
     "kid": (None, None),
@@ -54,7 +59,8 @@ class Realism(Metric):
         reference: `matched` compares with real training images that have the attributes of the plan's questions, one each;
             `train` with the whole training split, as published.
         pooled: one number over all interventions, as published, instead of one per intervened variable.
-        quantities: which numbers.
+        quantities: which numbers: the six of the default, and `mmd_linear` and `mmd_gaussian`, the squared MMD with other kernels than
+            that of KID; see :func:`counterbench.metrics.statistics.distributions.squared_mmd`.
 
     Examples:
         >>> from counterbench.causal.graph import CausalGraph
@@ -98,8 +104,9 @@ class Realism(Metric):
     ):
         if reference not in ("matched", "train"):
             raise ConfigError(f"realism: reference is {reference!r}; give matched or train.")
-        if unknown := [name for name in quantities if name not in _DIRECTION]:
-            raise ConfigError(f"realism: unknown quantity {unknown[0]!r}. Known: {', '.join(_DIRECTION)}.")
+        known = (*_DIRECTION, *_ON_REQUEST)
+        if unknown := [name for name in quantities if name not in known]:
+            raise ConfigError(f"realism: unknown quantity {unknown[0]!r}. Known: {', '.join(known)}.")
         if reference == "train":
             quantities = ("frechet_distance",)
         self.spaces, self.reference, self.pooled = tuple(spaces), reference, pooled
@@ -127,12 +134,12 @@ class Realism(Metric):
         return Cell(
             quantity if self.reference == "matched" else f"{quantity}_to_train",
             "",
-            _DIRECTION[quantity],
+            _DIRECTION.get(quantity, "lower"),
             intervened,
             space=space,
             role="detail" if quantity in ("precision", "recall") else "headline",
             statistic="pseudo",
-            bounds=_BOUNDS[quantity],
+            bounds=_BOUNDS.get(quantity, (None, None)),
         )
 
     def questions_behind(self, cell: Cell) -> list[str]:
@@ -182,8 +189,9 @@ class Realism(Metric):
         matched = joined(getattr(self, f"matched_{cell.space}"))[rows]
         if cell.quantity == "frechet_distance":
             return frechet(answered, matched)
-        if cell.quantity == "kid":
-            return kid(answered, matched, unit=joined(self.unit)[rows], real_unit=joined(self.real_unit)[rows])
+        if cell.quantity in _MMD:
+            units = {"unit": joined(self.unit)[rows], "real_unit": joined(self.real_unit)[rows]}
+            return squared_mmd(answered, matched, _MMD[cell.quantity], **units)
         key = (cell.intervened_names, cell.space)
         if key not in self._shared:
             self._shared[key] = prdc(answered, matched, k=_K, unit=joined(self.unit)[rows])

@@ -68,6 +68,37 @@ class Linear(Path):
         return Weights(time, 1 - time, one, -one)
 
 
+class Scheduled(Path):
+    """The path of a discrete noise schedule (Ho et al., NeurIPS 2020), joined between its steps.
+
+    At time 1 is the schedule's first step, whose noise is small but not 0, at time 0 its last: x_t = sqrt(a) x + sqrt(1 - a) u, the logarithm of a
+    linear between two steps.
+
+    Args:
+        kept: (steps,), the share a of the signal's variance that is left after each step, falling.
+
+    Examples:
+        >>> path = Scheduled(torch.tensor([0.99, 0.5, 0.01]))
+        >>> [round(float(path.weights(torch.tensor([time])).signal) ** 2, 3) for time in (0.0, 0.5, 1.0)]
+        [0.01, 0.5, 0.99]
+    """
+
+    def __init__(self, kept: Tensor):
+        self.logs = kept.detach().double().clamp(min=1e-12).log()
+
+    def weights(self, time: Tensor) -> Weights:
+        logs, last = self.logs.to(time), len(self.logs) - 1
+        step = (1 - time) * last
+        before = step.detach().floor().clamp(0, last - 1)
+        left = logs[before.long()]
+        slope = logs[before.long() + 1] - left
+        share = (left + slope * (step - before)).exp()
+        signal, noise = share.sqrt(), (1 - share).clamp(min=1e-12).sqrt()
+        # d log a / d time, for time runs against the steps.
+        rate = -last * slope
+        return Weights(signal, noise, signal * rate / 2, -share * rate / (2 * noise))
+
+
 class Cosine(Path):
     """A quarter of a circle: x_t = sin(pi t / 2) x + cos(pi t / 2) u, whose noise-to-signal ratio is that of the cosine schedule.
 

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from counterbench.errors import ConfigError
+from counterbench.networks.field import FieldNetwork
 from counterbench.networks.unet import TimeFeatures
 
 
-class ResidualMLP(nn.Module):
+class ResidualMLP(FieldNetwork):
     """A field over vectors that depends on time and on tokens: (vector, time, tokens) -> vector of the same length.
 
     Every block is two dense layers whose hidden layer is scaled and shifted by time and the mean of the tokens.

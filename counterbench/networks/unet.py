@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from counterbench.errors import ConfigError
 from counterbench.networks.attention import CrossAttention
+from counterbench.networks.field import FieldNetwork
 from counterbench.networks.spatial import channels_last, convolution, everywhere, from_patches, with_channels_last
 
 
@@ -101,7 +102,7 @@ class UNetStage(nn.Module):
         return maps if self.attention is None else self.attention(maps, tokens)
 
 
-class UNet(nn.Module):
+class UNet(FieldNetwork):
     """A field over images or volumes that depends on time and on tokens: (image, time, tokens) -> image of the same shape.
 
     Positions of the finest level are patches of pixels. Time and the mean of the tokens modulate every block; at the levels

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from counterbench.errors import ConfigError, UnknownNameError
 from counterbench.plugins import summaries
+from counterbench.plugins.extras import install_line, missing_packages
 from counterbench.runtime import progress
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Registry(Generic[T]):
         self.kind, self.package, self.besides = kind, package, frozenset(besides)
         self.renamed = dict(renamed or {})
         self._loaded: dict[str, T] = {}
+        self._extras: dict[str, str] = {}
 
     @cached_property
     def _builtins(self) -> dict[str, str]:
@@ -82,8 +84,13 @@ class Registry(Generic[T]):
             plugins[entry.name] = entry
         return plugins
 
-    def register(self, name: str | None = None) -> Callable[[Component], Component]:
-        """Decorator: make a class or function known as `name` (default: the name of its file)."""
+    def register(self, name: str | None = None, *, extra: str = "") -> Callable[[Component], Component]:
+        """Decorator: make a class or function known as `name`.
+
+        Args:
+            name: default: the name of its file.
+            extra: of this package, without which it cannot be used; see :mod:`counterbench.plugins.extras`.
+        """
 
         def decorate(component: Component) -> Component:
             key = name or component.__module__.rpartition(".")[2]
@@ -96,6 +103,8 @@ class Registry(Generic[T]):
                     f"The {self.kind} {key!r} of {component.__module__!r} collides with an existing one; choose another name."
                 )
             self._loaded[key] = component  # type: ignore[assignment]
+            if extra:
+                self._extras[key] = extra
             return component
 
         return decorate
@@ -151,6 +160,17 @@ class Registry(Generic[T]):
             raise UnknownNameError(self.kind, name, self.names())
         return self._loaded[name]
 
+    def extra_of(self, name: str) -> str:
+        """The extra without which a component cannot be used, empty if it needs none; a built-in is not imported for it."""
+        if name in self._builtins and name not in self._loaded:
+            return summaries.extra_of_registered(self._builtins[name])
+        return self._extras.get(name, "")
+
+    def lacks(self, name: str) -> str:
+        """The command that installs what a component needs and is not there; empty if it can be used."""
+        extra = self.extra_of(name)
+        return install_line(extra) if extra and missing_packages(extra) else ""
+
     def summary(self, name: str) -> str:
         """The first line of a component's docstring; a built-in is not imported for it."""
         if name in self._builtins and name not in self._loaded:
@@ -191,7 +211,7 @@ def new_name(kind: str, old: str, new: str) -> str:
 mechanisms: Registry[type[Mechanism]] = Registry(
     "mechanism",
     "counterbench.mechanisms",
-    besides={"base", "capabilities", "generative_ode", "image_likelihood", "remembering"},
+    besides={"base", "capabilities", "generative_ode", "image_likelihood", "remembering", "unet_ode"},
     renamed={"flow": "spline_flow"},
 )
 datasets: Registry[type[Dataset]] = Registry(

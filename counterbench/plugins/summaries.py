@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parents[1]
@@ -10,15 +11,28 @@ _PACKAGE = Path(__file__).parents[1]
 
 def of_registered(module: str) -> str:
     """What a module of ours says of the class or function that it registers; empty if there is none."""
-    for node in _definitions(module).values():
-        if any(
-            isinstance(decorator, ast.Call)
-            and isinstance(decorator.func, ast.Attribute)
-            and decorator.func.attr == "register"
-            for decorator in node.decorator_list
-        ):
-            return _first_line(node)
+    return next((_first_line(node) for node, _ in _registered(module)), "")
+
+
+def extra_of_registered(module: str) -> str:
+    """The extra that what a module of ours registers needs, `@registry.KIND.register(extra="name")`; empty if none."""
+    for _, call in _registered(module):
+        for keyword in call.keywords:
+            if keyword.arg == "extra" and isinstance(keyword.value, ast.Constant):
+                return str(keyword.value.value)
     return ""
+
+
+def _registered(module: str) -> Iterator[tuple[ast.ClassDef | ast.FunctionDef, ast.Call]]:
+    """(definition, its decorator) of what a module registers."""
+    for node in _definitions(module).values():
+        for decorator in node.decorator_list:
+            if (
+                isinstance(decorator, ast.Call)
+                and isinstance(decorator.func, ast.Attribute)
+                and decorator.func.attr == "register"
+            ):
+                yield node, decorator
 
 
 def of_members(module: str, table: str) -> dict[str, str]:

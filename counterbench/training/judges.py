@@ -194,7 +194,7 @@ def _trained(
 ) -> tuple[torch.nn.Module, dict[str, Any]]:
     """(a trained network, the options that a card must give to build it)."""
     channels, *sides = circumstances.train[image].shape[1:]
-    smaller = reduction(min(sides))
+    smaller = reduction(min(sides), len(sides))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(circumstances.seed)
         network = build(architecture, channels, sum(heads.outputs.values()), **smaller, dimensions=len(sides))

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from counterbench import models
-from counterbench.catalog.recipes import Recipe, Stage
+from counterbench.catalog.recipes import MechanismEntry, Recipe, Stage
 from counterbench.datasets.dataset import Dataset, Split
 from counterbench.errors import CheckpointError, ConfigError, DataError
 from counterbench.mechanisms.base import Mechanism
@@ -99,7 +99,7 @@ def train(
         train_values, validation_values = (_stored(split, limit) for split in splits)
         run = MechanismTraining(scm, train_values, validation_values, output / UNFINISHED, hardware, epochs, resume)
         for position, name in enumerate(scm.mechanisms):
-            run.fit(name, recipe.mechanisms[name].training, seed * 97 + position)
+            run.fit(name, stages_of(recipe.mechanisms[name], scm, name), seed * 97 + position)
         _finish(scm, output, plan, hardware, run)
     shutil.rmtree(output / UNFINISHED, ignore_errors=True)
     return output
@@ -127,9 +127,24 @@ def _untrained(recipe: Recipe, dataset: Dataset, seed: int) -> StructuralCausalM
         scm = models.build(recipe, dataset.graph, dataset.variables)
     with torch.random.fork_rng(devices=[]):
         for name in scm.mechanisms:
-            for stage in recipe.mechanisms[name].training:
+            for stage in stages_of(recipe.mechanisms[name], scm, name):
                 stages.build(stage, scm, name=name)
     return scm
+
+
+def stages_of(entry: MechanismEntry, scm: StructuralCausalModel, name: str) -> tuple[Stage, ...]:
+    """The stages in which the mechanism of `name` is trained; none for one that comes with its weights.
+
+    Raises:
+        ConfigError: if the recipe would train such a one.
+    """
+    if not scm.mechanisms[name].pretrained:
+        return entry.training
+    if entry.fit is not None or entry.stages:
+        raise ConfigError(
+            f"The mechanism {entry.family!r} of {name!r} comes with its weights and is not trained; leave out fit and stages."
+        )
+    return ()
 
 
 def _require_free(output: Path, resume: bool) -> None:

@@ -91,7 +91,7 @@ def train_recogniser(
     train, validation = (joined_pairs(datasets, split, seed) for split in ("judge", "validation"))
     fit = fitted_to(FIT, train["first"], epochs=epochs)
     channels, *sides = train["first"].shape[1:]
-    smaller = reduction(min(sides))
+    smaller = reduction(min(sides), len(sides))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build(ARCHITECTURE, channels, SIZE, **smaller, dimensions=len(sides))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from bundled import VQ, bundled
 
 from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Ordinal, Vector
 from counterbench.contracts.base import NotAskedError
@@ -20,12 +21,23 @@ VARIABLES = {
 }
 LEVELS = {"levels": [[1, 1, 8], [4, 2, 8], [16, 1, 4]], "latent": 2}
 FIELD = {"width": 8, "channels": [8, 8], "attention": [1], "heads": 2, "steps": 3}
+MONAI_UNET = {"channels": [8, 8], "attention_levels": [False, True], "norm_num_groups": 4, "num_head_channels": 4}
+MONAI_AUTOENCODER = {
+    "channels": [8, 8],
+    "attention_levels": [False, False],
+    "norm_num_groups": 4,
+    "latent_channels": 2,
+}
 SMALL = {
     "vae": {"latent": 3, "encoder_channels": [4, 8], "decoder_channels": [8, 4], "hidden": 16},
     "hvae": LEVELS,
     "gan": {"latent": 3, "encoder_channels": [4, 8], "decoder_channels": [8, 4], "hidden": 16},
     "flow_matching": FIELD,
     "diffusion": FIELD,
+    "monai_bundle": {"asks": "denoiser", "steps": 2},
+    "monai_diffusion": {**MONAI_UNET, "width": 8},
+    "monai_latent_diffusion": {"autoencoder": MONAI_AUTOENCODER, "unet": MONAI_UNET, "width": 8},
+    "monai_vqvae": {"channels": [8, 8], "num_res_channels": 8, "num_embeddings": 16, "embedding_dim": 4},
 }
 EXTRA = {
     "flow_matching": [
@@ -37,6 +49,7 @@ EXTRA = {
         {**LEVELS, "conditional_prior": True, "kept": 0.5},
         {"levels": [[2, 1, 8], [4, 1, 8]], "latent": 2},  # patches of 4 x 4 pixels
     ],
+    "monai_bundle": [{"asks": "autoencoder"}],
     "spline_flow": [{"bounded": True}, {"bins": 0}, {"spline_context": False}],
 }
 COUNT = 6
@@ -53,12 +66,21 @@ def cases():
                     yield pytest.param(
                         (name, kind, options, parents),
                         id=f"{name}-{kind}-{len(parents)}-{options if name in EXTRA else ''}",
+                        marks=pytest.mark.skipif(
+                            bool(registry.mechanisms.lacks(name)), reason=registry.mechanisms.lacks(name)
+                        ),
                     )
 
 
 @pytest.fixture(params=list(cases()))
 def case(request):
     name, kind, options, parents = request.param
+    if name == "monai_bundle":
+        folder = request.getfixturevalue("tmp_path")
+        options = {
+            **options,
+            "path": str(bundled(folder, VARIABLES[kind], parents, asks=options["asks"], autoencoder=VQ)),
+        }
     torch.manual_seed(0)
     mechanism = registry.mechanisms.get(name)(VARIABLES[kind], parents, **options)
     value = VARIABLES[kind].encode(natural(VARIABLES[kind]))

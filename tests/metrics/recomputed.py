@@ -245,7 +245,56 @@ def percentage_error(asked: Sequence[Asked], world: World) -> Numbers:
     return numbers
 
 
-def draws(asked: Sequence[Asked], world: World) -> Numbers:
+def ms_ssim(asked: Sequence[Asked], world: World) -> Numbers:
+    """Of null answers to their photographs after 1, 10 and all cycles, and of answers to the truth."""
+    last = max(one.cycle for one in of_kind(asked, "null"))
+    numbers: Numbers = {}
+    for one in of_kind(asked, "null"):
+        if one.cycle in (1, 10, last):
+            numbers["similarity", "", "", one.cycle, ""] = structural(one.answer["image"], one.factual["image"]).mean()
+    for one in of_kind(asked, "single"):
+        if "image" in one.truth:
+            numbers["truth_similarity", one.words, "", 0, ""] = structural(
+                one.answer["image"], one.truth["image"]
+            ).mean()
+    return numbers
+
+
+def structural(first: Array, second: Array) -> Array:
+    """MS-SSIM per pair of images (N, C, H, W), by sums over every window."""
+    shortest = min(first.shape[2:])
+    weights = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])
+    count = max(1, sum(shortest / 2**scale >= 11 for scale in range(5)))
+    weights = weights[:count] / weights[:count].sum()
+    side = 11 if shortest >= 11 else shortest if shortest % 2 else shortest - 1
+    middle = np.arange(side) - side // 2
+    window = np.exp(-(middle[:, None] ** 2 + middle[None] ** 2) / (2 * 1.5**2))
+    window /= window.sum()
+    scores = np.ones(len(first))
+    for scale, weight in enumerate(weights):
+        if scale:
+            first, second = halved(first), halved(second)
+        patches = [np.lib.stride_tricks.sliding_window_view(image, (side, side), (2, 3)) for image in (first, second)]
+        means = [(patch * window).sum((-1, -2)) for patch in patches]
+        off = [patch - mean[..., None, None] for patch, mean in zip(patches, means, strict=True)]
+        variances = [(window * part**2).sum((-1, -2)) for part in off]
+        together = (window * off[0] * off[1]).sum((-1, -2))
+        seen = (2 * together + (0.03 * 255) ** 2) / (variances[0] + variances[1] + (0.03 * 255) ** 2)
+        if scale == count - 1:
+            low = (0.01 * 255) ** 2
+            seen = seen * (2 * means[0] * means[1] + low) / (means[0] ** 2 + means[1] ** 2 + low)
+        scores = scores * np.maximum(seen.mean((1, 2, 3)), 0) ** weight
+    return scores
+
+
+def halved(images: Array) -> Array:
+    """Means of squares of two by two pixels."""
+    height, width = (length // 2 * 2 for length in images.shape[2:])
+    whole = images[..., :height, :width]
+    return (whole[..., ::2, ::2] + whole[..., 1::2, ::2] + whole[..., ::2, 1::2] + whole[..., 1::2, 1::2]) / 4
+
+
+def draws(asked: Sequence[Asked], world: World, *, similarity: bool = False) -> Numbers:
     """Twenty draws: the range from the least to the greatest should hold 19 of 21."""
     numbers: Numbers = {}
     for one in of_kind(asked, "single"):
@@ -253,6 +302,10 @@ def draws(asked: Sequence[Asked], world: World) -> Numbers:
         count, truth = one.draws.shape[1], one.truth["image"]
         deviations = one.draws.std(1, ddof=1)
         numbers["spread", one.words, "", 0, ""] = deviations.mean()
+        if similarity:
+            pairs = [(i, j) for j in range(count) for i in range(j)]
+            alike = [structural(one.draws[:, i], one.draws[:, j]).mean() for i, j in pairs]
+            numbers["pairwise_similarity", one.words, "", 0, ""] = np.mean(alike)
         scores = []
         for drawn, true in zip(one.draws, truth, strict=True):
             size = math.sqrt(true.size)

@@ -10,7 +10,7 @@ import numpy as np
 from metrics.recomputed import Asked, Numbers, World, cosine, effects, grey_levels, of_kind
 from metrics.recomputed_judges import worse_error
 from numpy import ndarray as Array
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist, pdist
 
 
 def cells_of(values: Array, train: Array, kind: str) -> Array:
@@ -137,6 +137,24 @@ def kernel_distance(x: Array, y: Array, kept: Array) -> float:
         return ((first @ second.T / first.shape[1] + 1) ** 3)[kept].mean()
 
     return mean(x, x) + mean(y, y) - 2 * mean(x, y)
+
+
+def discrepancies(asked: Sequence[Asked], world: World, space: str) -> Numbers:
+    """The squared maximum mean discrepancy with a linear kernel, and with a Gaussian one as wide as real images are apart in the median."""
+    numbers: Numbers = {}
+    for one in of_kind(asked, "single"):
+        x, y = (world.features(space, images) for images in (one.answer["image"], one.matched))
+        kept = (one.unit[:, None] != one.unit[None]) & (one.matched_unit[:, None] != one.matched_unit[None])
+        some = pdist(y[:500])
+        width = np.median(some[some > 0])
+        kernels = {
+            "mmd_linear": lambda first, second: first @ second.T / first.shape[1],
+            "mmd_gaussian": lambda first, second, width=width: np.exp(-((cdist(first, second) / width) ** 2) / 2),
+        }
+        for name, kernel in kernels.items():
+            within = kernel(x, x)[kept].mean() + kernel(y, y)[kept].mean()
+            numbers[name, one.words, "", 0, space] = within - 2 * kernel(x, y)[kept].mean()
+    return numbers
 
 
 def balls(x: Array, y: Array, k: int = 5) -> dict[str, float]:

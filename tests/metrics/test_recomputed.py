@@ -67,6 +67,11 @@ CASES = {
     "realism": [
         Case(recomputed_sets.realism, known={"space": "judge"}, absolute=ROOTS),
         Case(
+            recomputed_sets.discrepancies,
+            options={"spaces": ["pixel"], "quantities": ["mmd_linear", "mmd_gaussian"]},
+            known={"space": "pixel"},
+        ),
+        Case(
             recomputed_sets.published_realism,
             options={"spaces": ["posterior"], "reference": "train", "pooled": True},
             known={"space": "posterior"},
@@ -79,7 +84,11 @@ CASES = {
         Case(recomputed_sets.rung2, known={"spaces": ["judge", "posterior"]}, absolute=ROOTS),
         Case(recomputed_sets.rung2, TABLES),
     ],
-    "draws": [Case(recomputed.draws)],
+    "draws": [
+        Case(recomputed.draws),
+        Case(recomputed.draws, ["bold"], options={"similarity": True}, known={"similarity": True}),
+    ],
+    "ms_ssim": [Case(recomputed.ms_ssim)],
     "identifiability": [Case(recomputed.identifiability, [*TOY, "a unseen"])],
     # What a classifier finds in noise has no closed form.
     "abduction": [Case(recomputed.abduction, [*TOY, "a unseen"], without=("prior_test", "leak"))],

@@ -6,10 +6,14 @@ are the statistic plus each unit's influence on it (the infinitesimal jackknife)
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 _BLOCK = 512
+_MEDIAN = 500
+"""Real vectors between which the width of a Gaussian kernel is taken."""
 
 
 def moments(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,6 +125,24 @@ def _influence(features: Tensor, mean: Tensor, covariance: Tensor, other_mean: T
 def kid(answered: Tensor, real: Tensor, *, unit: Tensor | None = None, real_unit: Tensor | None = None) -> Tensor:
     """Kernel distance: unbiased estimate of the squared MMD with the kernel (x . y / D + 1)^3 (Binkowski et al. 2018).
 
+    See :func:`squared_mmd`.
+
+    Returns:
+        (N,), float64; their mean is the distance.
+
+    Examples:
+        >>> features = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+        >>> bool(kid(features, features).mean().abs() < 1e-12), bool(kid(features + 1, features).mean() > 1)
+        (True, True)
+    """
+    return squared_mmd(answered, real, "cubic", unit=unit, real_unit=real_unit)
+
+
+def squared_mmd(
+    answered: Tensor, real: Tensor, kernel: str, *, unit: Tensor | None = None, real_unit: Tensor | None = None
+) -> Tensor:
+    """Unbiased estimate of the squared maximum mean discrepancy of two sets with a kernel.
+
     The estimate over pairs of questions (Gretton et al. 2012, equation 4), unbiased although the two images of a question are matched.
     Pairs of questions that share a unit, be it of the answers or of the real images, are left out of all four terms: images of one
     individual are alike, and would make any two sets look different.
@@ -128,6 +150,8 @@ def kid(answered: Tensor, real: Tensor, *, unit: Tensor | None = None, real_unit
     Args:
         answered: (N, D), N >= 2.
         real: (N, D), row i matched with row i of `answered`.
+        kernel: `cubic`, (x . y / D + 1)^3; `linear`, x . y / D, which compares means alone; `gaussian`, exp(-|x - y|^2 / 2 h^2), h the
+            median distance between the first 500 real vectors.
         unit: (N,), whole numbers: the independent unit that each answer is about; None where each has its own.
         real_unit: (N,), that of each real image, numbered as in `unit`; None where each has its own.
 
@@ -136,16 +160,16 @@ def kid(answered: Tensor, real: Tensor, *, unit: Tensor | None = None, real_unit
 
     Examples:
         >>> features = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
-        >>> bool(kid(features, features).mean().abs() < 1e-12), bool(kid(features + 1, features).mean() > 1)
-        (True, True)
+        >>> round(float(squared_mmd(features + 1, features, "linear").mean()), 6)  # the squared distance of the means, per number
+        1.0
     """
-    x, y = (_with_one(part) for part in (answered, real))
+    (x, y), of = _prepared(answered, real, kernel)
     unit, real_unit = _units(unit, real_unit, len(x))
     sums, pairs = torch.zeros(2, len(x), dtype=torch.float64).unbind(0)
     starts = range(0, len(x), _BLOCK)
     for first, second in ((slice(i, i + _BLOCK), slice(j, j + _BLOCK)) for i in starts for j in starts if j >= i):
-        gap = _kernel(x[first], x[second]).add_(_kernel(y[first], y[second]))
-        gap.sub_(_kernel(x[first], y[second])).sub_(_kernel(y[first], x[second]))
+        gap = of(x[first], x[second]).add_(of(y[first], y[second]))
+        gap.sub_(of(x[first], y[second])).sub_(of(y[first], x[second]))
         apart = _apart(unit[first], real_unit[first], unit[second], real_unit[second])
         gap.mul_(apart)
         sums[first] += gap.sum(1)
@@ -156,6 +180,28 @@ def kid(answered: Tensor, real: Tensor, *, unit: Tensor | None = None, real_unit
     value = sums.sum() / pairs.sum()
     influence = 2 * len(x) * (sums - value * pairs) / pairs.sum()
     return value + influence - influence.mean()
+
+
+_Kernel = Callable[[Tensor, Tensor], Tensor]
+
+
+def _prepared(answered: Tensor, real: Tensor, kernel: str) -> tuple[tuple[Tensor, Tensor], _Kernel]:
+    """Vectors as the function of two blocks of them wants it, and that function."""
+    if kernel == "cubic":
+        return (_with_one(answered), _with_one(real)), _kernel
+    size = answered.shape[1] ** 0.5
+    x, y = answered.double() / size, real.double() / size
+    if kernel == "linear":
+        return (x, y), lambda first, second: first @ second.T
+    some = torch.pdist(y[:_MEDIAN])
+    width = some[some > 0].quantile(0.5) if bool((some > 0).any()) else some.new_ones(())
+    return (x / width, y / width), _gaussian
+
+
+def _gaussian(first: Tensor, second: Tensor) -> Tensor:
+    """exp(-|x - y|^2 / 2)."""
+    apart = torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")
+    return apart.square_().div_(-2).exp_()
 
 
 def _with_one(features: Tensor) -> Tensor:

@@ -9,14 +9,16 @@ from counterbench.catalog.recipes import Fit
 from counterbench.causal.chance import normal, uniform
 from counterbench.causal.variables import Continuous, Vector
 from counterbench.errors import ConfigError
-from counterbench.mechanisms.capabilities import Matches
+from counterbench.mechanisms.capabilities import Autoencodes, Matches, MeasuresLatents
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins.registry import objectives
 from counterbench.training.coupling import coupled
-from counterbench.training.objectives.base import MechanismObjective, Moment
+from counterbench.training.objectives.base import Circumstances, MechanismObjective, Moment
 
 TIMES = ("uniform", "logit-normal")
 COUPLINGS = ("independent", "transport")
+_MEASURED = 512
+"""Training samples whose latents are measured."""
 
 
 @objectives.register()
@@ -52,9 +54,19 @@ class Matching(MechanismObjective[Matches]):
             )
         self.times, self.coupling, self.parent_weight = times, coupling, parent_weight
 
+    def prepare(self, circumstances: Circumstances) -> None:
+        """An autoencoder that the states come from has been trained before: it is held, and its latents are measured."""
+        if isinstance(self.mechanism, Autoencodes):
+            for weight in self.mechanism.autoencoder_parameters():
+                weight.requires_grad_(False)
+        if isinstance(self.mechanism, MeasuresLatents):
+            values = circumstances.train[self.name]
+            rows = torch.linspace(0, len(values) - 1, min(len(values), _MEASURED)).long()
+            self.mechanism.measure_latents(self.mechanism.variable.encode(values[rows]))
+
     def losses(self, batch: dict[str, Tensor], moment: Moment) -> Tensor:
         value, parents = self.encoded(batch)
-        noise = normal(tuple(value.shape), moment.generator, value)
+        noise = normal((len(value), *self.capable.state_shape()), moment.generator, value)
         if self.coupling == "transport":
             measured = {p.name: isinstance(p, (Continuous, Vector)) for p in self.mechanism.parents}
             exact = [parents[name] for name in measured if not measured[name]]
