@@ -23,6 +23,7 @@ from counterbench.judges.sensitivity import sensitivity
 from counterbench.networks.classifiers import ARCHITECTURES
 from counterbench.plugins import registry
 from counterbench.plugins.factory import make
+from counterbench.runtime.blocks import at_once
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import require_writable, write_text
 from counterbench.storage.weights import save_weights
@@ -243,7 +244,8 @@ def _as_judge(entry: Mapping[str, Any], variable: Variable, weights: Path, *, sh
 
 
 def _sensitivity(judge: Judge, dataset: Dataset) -> dict[str, float]:
-    few = dataset.split("test").take(slice(0, SENSITIVITY_IMAGES))
+    size = dataset.split("test").values[dataset.card.image][0].numel()
+    few = dataset.split("test").take(slice(0, at_once(size, SENSITIVITY_IMAGES, room=SENSITIVITY_IMAGES * 96**2)))
     return sensitivity(judge, few[dataset.card.image], few[judge.variable.name])
 
 
