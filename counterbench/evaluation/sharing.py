@@ -7,7 +7,6 @@ last bit. A process that dies loses the chunk that it was at; the first one exam
 from __future__ import annotations
 
 import ctypes
-import math
 import multiprocessing
 import os
 import pickle
@@ -24,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from counterbench.errors import ConfigError
 from counterbench.evaluation.exam import Exam
-from counterbench.evaluation.session import Share, count_of, examine, missing, title_of
+from counterbench.evaluation.session import Share, count_of, examine, missing, size_of, title_of
 from counterbench.evaluation.taking import Taking
 from counterbench.runtime.blocks import PICTURE, at_once
 from counterbench.runtime.devices import processors
@@ -46,7 +45,7 @@ def workers_for(exam: Exam, takings: Sequence[Taking], *, batch_size: int | None
     Of volumes fewer, for each process holds answers to many questions."""
     if exam.device.type != "cpu":
         return 1
-    size = math.prod(exam.dataset.card.image_shape)
+    size = size_of(exam)
     most = MOST if size <= PICTURE else at_once(size, MOST, room=_ROOM)
     return max(1, min(processors(), most, len(missing(exam, takings, batch_size=batch_size))))
 
