@@ -295,6 +295,7 @@ def plan_show(
     metavar="FILE|FOLDER",
     help="A file that ends with .parquet, .csv or .json, or a new folder for questions with their images.",
 )
+@click.option("--nifti", is_flag=True, help="Volumes as NIfTI (needs nibabel), not as NPZ; in a folder.")
 @quiet_option
 def plan_export(
     dataset: str,
@@ -305,6 +306,7 @@ def plan_export(
     exam_seed: int | None,
     limit: int | None,
     output: Path,
+    nifti: bool,
     quiet: bool,
 ) -> None:
     """Write every question of a suite to a file that `evaluate --plan FILE` takes, or with images to a folder that `score` takes."""
@@ -325,7 +327,7 @@ def plan_export(
             limit=limit,
             device="cpu",
         )
-        count = questions.export(exam, output)
+        count = questions.export(exam, output, nifti=nifti)
         put(exam.plan.hash)
         say(
             f"{count} questions of round 1 of {questions.rounds_of(exam.plan)}: {output / 'README.txt'} says how to answer."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,13 +20,14 @@ from counterbench.datasets.cache import cached, is_cached, remembered
 from counterbench.datasets.split import Split
 from counterbench.errors import ConfigError, DataError, short
 from counterbench.plugins.registry import source_hash_of
-from counterbench.runtime.blocks import one_thread
+from counterbench.runtime.blocks import at_once, one_thread
 from counterbench.runtime.devices import processors
 from counterbench.runtime.progress import bar
 from counterbench.storage.tensors import sha256_of_tensors
 
 SPLITS = ("train", "validation", "judge", "test")
 """What every dataset is divided into."""
+_ROOM = 1 << 24  # voxels that are rendered at once
 _GROUPS = 1 << 24
 """How many numbers of groups an exam seed has to itself; those below are of the public splits."""
 
@@ -195,7 +197,7 @@ class RenderedSource(Source):
     """A known process: parameters are drawn, and pixels follow from them; interventions have true counterfactuals."""
 
     block: ClassVar[int] = 250
-    """How many samples are rendered at once."""
+    """How many samples are rendered at once; fewer of volumes."""
 
     def __init__(self, card: Card, name: str, data_dir: Path | None):
         super().__init__(card, name, data_dir)
@@ -252,7 +254,8 @@ class RenderedSource(Source):
             one_thread(),
             ThreadPoolExecutor(processors()) as pool,
         ):
-            first, *rest = torch.arange(len(rows)).split(self.block)
+            block = at_once(math.prod(self.card.image_shape), self.block, room=_ROOM)
+            first, *rest = torch.arange(len(rows)).split(block)
             for part in chain([drawn(first)], pool.map(drawn, rest)):  # what the first block remembers is there for all
                 images.append(part)
                 advance(len(part))

@@ -22,7 +22,7 @@ from counterbench.evaluation.kept_answers import Keeping, Manifest
 from counterbench.evaluation.missing import Incomplete, penalised
 from counterbench.evaluation.preservation import not_shown
 from counterbench.evaluation.row_skill import equal_to_truth, row_skill
-from counterbench.evaluation.session import Share, batch_size_of, chunk_size, examine
+from counterbench.evaluation.session import Share, batch_size_of, chunk_size, examine, size_of
 from counterbench.evaluation.sharing import beside, can_be_copied, computing_with, examine_together, workers_for
 from counterbench.evaluation.taking import REAL, SHOWN, Shown, Taking, key_of
 from counterbench.metrics.answers import wrong_scale
@@ -188,7 +188,7 @@ def examine_share(
 
 def _execution(exam: Exam, batch_size: int | None, threads: int) -> Execution:
     batch = batch_size or batch_size_of(exam)
-    return Execution(threads=threads, batch=batch, chunk=chunk_size(batch))
+    return Execution(threads=threads, batch=batch, chunk=chunk_size(batch, pixels=size_of(exam)))
 
 
 def _taking(

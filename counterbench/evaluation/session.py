@@ -8,6 +8,7 @@ something else.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,12 +20,14 @@ from counterbench.evaluation.batches import Shared, SharedBatch
 from counterbench.evaluation.exam import Exam
 from counterbench.evaluation.taking import Taking
 from counterbench.models.cost import out_of_memory
-from counterbench.runtime.blocks import block_of
+from counterbench.runtime.blocks import PICTURE, at_once, block_of
 from counterbench.runtime.memory import give_back
 from counterbench.runtime.progress import bar
 from counterbench.storage.tensors import read_tensors, write_tensors
 
-_CHUNK, _BATCHES = 96, 6
+_CHUNK = 96
+_ROOM = 1 << 24
+"""Voxels of a chunk of volumes."""
 _SECONDS = "seconds"
 """Beside the tensors of a chunk of the first contestant: how long it took."""
 
@@ -97,8 +100,12 @@ def missing(
 
 def batch_size_of(exam: Exam) -> int:
     """How many samples at a time, where nobody chooses."""
-    image = exam.dataset.card.image
-    return default_batch(exam.device, exam.dataset.variables[image].size if image else 1)
+    return default_batch(exam.device, size_of(exam))
+
+
+def size_of(exam: Exam) -> int:
+    """How many numbers an image is; 1 for a dataset without images."""
+    return max(1, math.prod(exam.dataset.card.image_shape))
 
 
 def default_batch(device: torch.device, pixels: int) -> int:
@@ -107,9 +114,10 @@ def default_batch(device: torch.device, pixels: int) -> int:
     return max(1, min(fitting, 100 if device.type == "cpu" else 1024) // block) * block
 
 
-def chunk_size(batch: int) -> int:
+def chunk_size(batch: int, *, pixels: int = 1) -> int:
     """How many samples make a chunk: whole batches, few enough for many workers, and of volumes few enough to be held."""
-    return batch * max(1, min(_BATCHES, _CHUNK // batch))
+    most = _CHUNK if pixels <= PICTURE else at_once(pixels, _CHUNK, room=_ROOM)
+    return batch * max(1, most // batch)
 
 
 def _load(
@@ -119,7 +127,7 @@ def _load(
     taken)."""
     pending = []
     seconds: dict[str, float] = {}
-    positions = torch.arange(len(exam.plan.index)).split(chunk_size(batch_size))
+    positions = torch.arange(len(exam.plan.index)).split(chunk_size(batch_size, pixels=size_of(exam)))
     for part in positions[share.number :: share.count]:
         start, rows = int(part[0]), exam.plan.index[part]
         waiting = []

@@ -23,14 +23,17 @@ from threadpoolctl import threadpool_limits
 
 from counterbench.errors import ConfigError
 from counterbench.evaluation.exam import Exam
-from counterbench.evaluation.session import Share, count_of, examine, missing, title_of
+from counterbench.evaluation.session import Share, count_of, examine, missing, size_of, title_of
 from counterbench.evaluation.taking import Taking
+from counterbench.runtime.blocks import PICTURE, at_once
 from counterbench.runtime.devices import processors
 from counterbench.runtime.progress import bar
 
 Result = TypeVar("Result")
 MOST = 8
 """Workers that are started where nobody says how many: each holds a batch with all its answers."""
+_ROOM = 1 << 20
+"""Voxels of one volume times the workers: where a volume is larger, one process works."""
 _LOOK = 0.2
 """Seconds between looks at how far the others are."""
 _DIE_WITH_PARENT = 1
@@ -38,10 +41,13 @@ _DIE_WITH_PARENT = 1
 
 
 def workers_for(exam: Exam, takings: Sequence[Taking], *, batch_size: int | None = None) -> int:
-    """How many processes pay: one per processor that this one may use, no more than there are chunks to examine; on an accelerator one."""
+    """How many processes pay: one per processor that this one may use, no more than there are chunks to examine; on an accelerator one.
+    Of volumes fewer, for each process holds answers to many questions."""
     if exam.device.type != "cpu":
         return 1
-    return max(1, min(processors(), MOST, len(missing(exam, takings, batch_size=batch_size))))
+    size = size_of(exam)
+    most = MOST if size <= PICTURE else at_once(size, MOST, room=_ROOM)
+    return max(1, min(processors(), most, len(missing(exam, takings, batch_size=batch_size))))
 
 
 @contextmanager

@@ -35,9 +35,12 @@ from counterbench.plans.question import Question, all_of
 from counterbench.runtime.progress import bar
 from counterbench.storage.files import read_bounded, require_inside, require_regular, sha256_of_file
 from counterbench.storage.pictures import PictureError, PictureSizeError, read_picture
+from counterbench.storage.volumes import NIFTI, NPZ, ending_of, name_of, read_archive, read_nifti
 
-_FORMATS = (".png", ".npy")
+_FORMATS = (".png", ".npy", NPZ, *NIFTI)
 _HEADERS = threading.Lock()
+_ROOM = 64
+"""How many times the numbers of an image a file may hold before nobody looks what they are."""
 
 WRONG = {"missing": "missing", "unreadable": "unreadable", "size": "of a wrong size", "range": "out of range"}
 """What may be wrong with an answer, in words."""
@@ -166,8 +169,9 @@ class AnswerFolder(LookedUp):
         coverage = Coverage(len(asked))
         files: dict[str, Path] = {}
         for path in sorted(home.iterdir()) if home.is_dir() else []:
-            if path.stem in asked and path.suffix.lower() in _FORMATS and path.stem not in files:
-                files[path.stem] = path
+            name = name_of(path)
+            if name in asked and ending_of(path) in _FORMATS and name not in files:
+                files[name] = path
             elif not path.name.startswith("."):
                 coverage.extra.append(path.name)
         coverage.wrong["missing"] = dict.fromkeys(sorted(asked - files.keys()), "there is no such file")
@@ -315,13 +319,13 @@ class AnswerFolder(LookedUp):
         return {**values, **held, self.image.name: torch.from_numpy(images)}
 
     def pixels(self, name: str) -> np.ndarray:
-        """The image of an answer, (C, H, W), float32, as it was written."""
+        """The image of an answer, (C, *sides), float32, as it was written."""
         path = self.files.get(name)
         return nothing(name, self.image) if path is None else read_image(path, self.image)
 
 
 def nothing(name: str, image: Image) -> np.ndarray:
-    """What stands for a missing or unusable answer where sets of images are compared: noise, (C, H, W), like no image and like no
+    """What stands for a missing or unusable answer where sets of images are compared: noise, (C, *sides), like no image and like no
     other answer. Where samples count one by one, the answer is a failure (:mod:`counterbench.evaluation.missing`)."""
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
     return np.random.default_rng(seed).uniform(0, 255, image.shape).astype(np.float32)
@@ -332,31 +336,50 @@ class WrongSizeError(ValueError):
 
 
 def read_image(path: Path, image: Image) -> np.ndarray:
-    """An answer as (C, H, W), float32, grey levels.
+    """An answer as (C, *sides), float32, grey levels.
 
     Args:
-        path: a PNG of 8 bits per channel, or a numpy array, (C, H, W), (H, W, C), or (H, W) if there is one channel.
+        path: a PNG of 8 bits per channel, or a numpy array in .npy or .npz, (C, *sides), (*sides, C), or (*sides) if there is one
+            channel; a volume may be NIfTI.
         image: what it must be.
 
     Raises:
         WrongSizeError: for another size. ValueError: for another format than the ending says, more than 8 bits per channel,
             transparent pixels, colours where there is one channel, or an array that holds no numbers. Whatever readers raise for a damaged file. (Arrays of objects are never unpickled.)
     """
-    return _array(path, image) if path.suffix.lower() == ".npy" else _picture(path, image)
+    ending, volume = ending_of(path), len(image.spatial) == 3
+    if ending in (".npy", NPZ):
+        return _arranged(_array(path) if ending == ".npy" else _archive(path, image), image)
+    if ending in NIFTI:
+        if not volume:
+            raise ValueError("a NIfTI file holds a volume; write pictures as PNG or as arrays")
+        return _arranged(read_nifti(path, _ROOM * image.size), image)
+    if volume:
+        raise WrongSizeError(f"is a picture; expected a volume, {' x '.join(map(str, image.shape))}")
+    return _picture(path, image)
 
 
-def _array(path: Path, image: Image) -> np.ndarray:
+def _archive(path: Path, image: Image) -> np.ndarray:
+    with _HEADERS:
+        return read_archive(path, _ROOM * image.size)
+
+
+def _array(path: Path) -> np.ndarray:
     # Mapped, so that a header that promises terabytes costs nothing. One header at a time: numpy reads it as a Python literal, and
     # Python 3.11 counts the depth of literals of all threads together ("recursion depth mismatch", now and then).
     with _HEADERS:
         pixels = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(pixels, np.ndarray) or pixels.dtype.kind not in "fiu":
         raise ValueError("it holds no plain array of numbers")
-    channels, height, width = image.shape
-    if pixels.shape == (height, width) and channels == 1:
+    return pixels
+
+
+def _arranged(pixels: np.ndarray, image: Image) -> np.ndarray:
+    """An array with its channels first."""
+    if pixels.shape == image.spatial and image.channels == 1:
         pixels = pixels[None]
-    elif pixels.shape == (height, width, channels) != image.shape:
-        pixels = pixels.transpose(2, 0, 1)
+    elif pixels.shape == (*image.spatial, image.channels) != image.shape:
+        pixels = np.moveaxis(pixels, -1, 0)
     if pixels.shape != image.shape:
         raise WrongSizeError(f"is {' x '.join(map(str, pixels.shape))}; expected {' x '.join(map(str, image.shape))}")
     return np.array(pixels, dtype=np.float32)

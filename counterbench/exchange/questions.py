@@ -7,7 +7,7 @@ import io
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from counterbench.storage.files import (
     write_png,
     write_text,
 )
+from counterbench.storage.volumes import NIFTI, NPZ, ending_of, name_of, write_volume
 
 if TYPE_CHECKING:
     from counterbench.exchange.answers import AnswerFolder
@@ -56,10 +57,9 @@ round-1/questions.csv has one line per question:
   {attributes}
             what is true of the image before
 
-Answer every question with one image, {channels} x {height} x {width} (channels, rows, columns), in round-1/answers/:
+Answer every question with one {what}, {sides} ({axes}), in round-1/answers/:
 
-  ID.png    {mode}, 8 bits per channel, or
-  ID.npy    numpy array, grey levels 0 to 255, (channels, rows, columns); it is rounded to whole ones before it is judged
+{formats}
 
 If your model also says what the other variables become, list it in round-1/answers.csv: a column id, and a column for each
 variable. Without it, what is known to be true counts.
@@ -72,6 +72,13 @@ It says what is missing or unusable, judges what can be judged, and writes the q
 answers ({rounds} rounds in all). The record is complete after the last one. An answer that is missing among others counts as a failure,
 and nothing is asked about it in later rounds; a kind of question that you leave out altogether is not judged.
 """
+
+_OF_PICTURES = """  ID.png    {mode}, 8 bits per channel, or
+  ID.npy    numpy array, grey levels 0 to 255, ({axes}); it is rounded to whole ones before it is judged"""
+_OF_VOLUMES = """  ID.npz    numpy archive with one array, grey levels 0 to 255, ({axes}); it is rounded to whole ones before
+            it is judged; slices from low to high, rows from front to back, columns to the right,
+  ID.npy    the array itself, or
+  ID.nii.gz the same as NIfTI, voxels of 1 mm: to the right, to the front, up"""
 
 
 class ExamInputs(Declaration):
@@ -89,6 +96,8 @@ class ExamInputs(Declaration):
     pixels: str
     """SHA-256 of the test split."""
     counterbench: str
+    volumes: Literal["npz", "nii.gz"] = "npz"
+    """The format of volumes; it decides no question."""
 
 
 def rounds_of(plan: Plan) -> int:
@@ -112,7 +121,7 @@ def answered_in(folder: Path, plan: Plan) -> dict[str, Question]:
     questions = {}
     for number in range(1, rounds_of(plan) + 1):
         home = answers_folder(folder, number)
-        files = {path.stem for path in home.iterdir()} if home.is_dir() else set()
+        files = {name_of(path) for path in home.iterdir()} if home.is_dir() else set()
         for question in all_of(plan.questions, number):
             if any(question.file(row) in files for row in question.rows.tolist()):
                 questions[question.name] = question
@@ -144,8 +153,13 @@ def asked_in(plan: Plan, number: int) -> Iterator[tuple[Question, int, dict[str,
             yield question, row, {name: values[position] for name, values in held.items()}
 
 
-def export(exam: Exam, folder: Path) -> int:
+def export(exam: Exam, folder: Path, *, nifti: bool = False) -> int:
     """Write an exam as a folder; returns how many questions the first round has.
+
+    Args:
+        exam: all questions.
+        folder: a new one, or the same again.
+        nifti: whether volumes are written as NIfTI, not as NPZ.
 
     Raises:
         ConfigError: if the folder holds something else, or the dataset has no images.
@@ -168,15 +182,22 @@ def export(exam: Exam, folder: Path) -> int:
         plan=exam.plan.hash,
         pixels=dataset.split(SPLIT).fingerprint,
         counterbench=counterbench.__version__,
+        volumes="nii.gz" if nifti else "npz",
     )
+    image = _image_of(dataset)
+    if nifti and len(image.spatial) == 2:
+        raise ConfigError(f"{card.name} has pictures, which NIfTI files are not for; leave out --nifti.")
     if (folder / EXAM).is_file() and read_exam(folder) != inputs:
         raise ConfigError(f"{folder} holds other questions; give a new folder.")
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / EXAM, inputs.model_dump_json(indent=1) + "\n")  # first: an interrupted export can be repeated
-    _write_factual(exam, own_subfolder(folder, "factual"))
+    unsaid = {"volumes"} if len(image.spatial) == 2 else set()
+    # First: an interrupted export can be repeated.
+    write_text(folder / EXAM, inputs.model_dump_json(indent=1, exclude=unsaid) + "\n")
+    _write_factual(exam, own_subfolder(folder, "factual"), _ending(dataset, inputs))
     count = write_round(exam, folder, 1, None)
-    image = dataset.variables[dataset.card.image]
-    assert isinstance(image, Image)
+    flat = len(image.spatial) == 2
+    axes = "channels, rows, columns" if flat else "channels, slices, rows, columns"
+    mode = "grey" if image.channels == 1 else "RGB"
     title = f"Questions of counterbench: {dataset.card.name}/{dataset.source}, suite {exam.suite.name}"
     text = _INSTRUCTIONS.format(
         dataset=dataset.card.name,
@@ -184,10 +205,10 @@ def export(exam: Exam, folder: Path) -> int:
         suite=exam.suite.name,
         line="=" * len(title),
         attributes=", ".join(dataset.card.attributes),
-        channels=image.channels,
-        height=image.height,
-        width=image.width,
-        mode="grey" if image.channels == 1 else "RGB",
+        what="image" if flat else "volume",
+        sides=" x ".join(map(str, image.shape)),
+        axes=axes,
+        formats=(_OF_PICTURES if flat else _OF_VOLUMES).format(mode=mode, axes=axes),
         folder=folder,
         card=""
         if card.name in datasets.names()
@@ -211,23 +232,34 @@ def read_exam(folder: Path) -> ExamInputs:
         ) from error
 
 
-def _write_factual(exam: Exam, folder: Path) -> None:
+def _image_of(dataset: Dataset) -> Image:
+    image = dataset.variables[dataset.card.image]
+    assert isinstance(image, Image)
+    return image
+
+
+def _write_factual(exam: Exam, folder: Path, ending: str) -> None:
     pixels = exam.dataset.split(SPLIT).values[exam.dataset.card.image][exam.plan.index]
     with bar(len(pixels), "Writing images") as advance:
         for row, one in zip(exam.plan.index.tolist(), pixels, strict=True):
-            path = folder / f"{row:06d}{_ending(exam.dataset)}"
+            path = folder / f"{row:06d}{ending}"
             if not path.exists():
                 _write_image(one.numpy(), path)
             advance(1)
 
 
-def _ending(dataset: Dataset) -> str:
-    """Whole grey levels fit into a PNG; anything finer does not."""
+def _ending(dataset: Dataset, inputs: ExamInputs) -> str:
+    """Of the images: whole grey levels of a picture fit into a PNG; anything finer does not. Volumes are what the folder says."""
+    if len(_image_of(dataset).spatial) == 3:
+        return f".{inputs.volumes}"
     return ".png" if dataset.split(SPLIT).values[dataset.card.image].dtype == torch.uint8 else ".npy"
 
 
 def _write_image(pixels: np.ndarray, path: Path) -> None:
-    """(C, H, W), grey levels."""
+    """(C, *sides), grey levels."""
+    if ending_of(path) in (NPZ, *NIFTI):
+        write_volume(pixels, path)
+        return
     if path.suffix == ".png":
         write_png(pixels, path)
         return
@@ -239,21 +271,21 @@ def write_round(exam: Exam, folder: Path, number: int, answers: AnswerFolder | N
     """Write the list of one round; returns how many questions it has."""
     dataset, names = exam.dataset, exam.dataset.card.attributes
     factual = dataset.attributes(SPLIT)
-    home = own_subfolder(folder, f"round-{number}")
+    home, ending = own_subfolder(folder, f"round-{number}"), _ending(dataset, read_exam(folder))
     own_subfolder(home, ANSWERS)
     text, count = io.StringIO(), 0
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "image", "row", "variable", "value", "beside", "beside_value", *names])
     for question, row, held in asked_in(exam.plan, number):
         if question.follows is None:
-            begun = f"factual/{row:06d}{_ending(dataset)}"
+            begun = f"factual/{row:06d}{ending}"
             before = {name: float(factual[name][row]) for name in names}
         else:
             assert answers is not None
             earlier = question.follows.file(row)
             if earlier not in answers.files:  # what has no usable answer cannot be gone on from
                 continue
-            begun = _begun_from(earlier, answers, folder, home)
+            begun = _begun_from(earlier, answers, folder, home, ending=ending)
             before = answers.claimed[earlier]
         targets = [cell for name, value in held.items() for cell in (name, written(dataset.variables[name], value))]
         targets += [""] * (4 - len(targets))
@@ -266,11 +298,11 @@ def write_round(exam: Exam, folder: Path, number: int, answers: AnswerFolder | N
     return count
 
 
-def _begun_from(name: str, answers: AnswerFolder, folder: Path, home: Path) -> str:
+def _begun_from(name: str, answers: AnswerFolder, folder: Path, home: Path, *, ending: str) -> str:
     """The image of an answer, relative to the exam's folder: the file itself, or of an array its whole grey levels, which are judged."""
     path = answers.files[name]
-    if path.suffix.lower() == ".npy":
-        path = own_subfolder(home, BEGUN_IMAGES) / f"{name}.npy"
+    if ending_of(path) != ".png":
+        path = own_subfolder(home, BEGUN_IMAGES) / f"{name}{'.npy' if ending == '.png' else ending}"
         _write_image(answers.pixels(name).round().clip(0, 255), path)
     return path.relative_to(folder).as_posix()
 

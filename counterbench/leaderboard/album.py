@@ -45,6 +45,7 @@ class Album:
         truth: intervened variable -> file.
         models: name -> its pictures.
         missing: name -> why there are none, in words that everybody may read.
+        slices: of volumes, the heights of which the viewer has a file each: `NAME.png` is the middle one, `NAME-slice-HEIGHT.png` every one.
     """
 
     factual: str
@@ -52,6 +53,7 @@ class Album:
     truth: Mapping[str, str]
     models: Mapping[str, Pictured]
     missing: Mapping[str, str]
+    slices: tuple[int, ...] = ()
 
     def viewed(self) -> list[dict[str, Any]]:
         """What the viewer shows, intervention by intervention."""

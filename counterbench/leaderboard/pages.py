@@ -339,6 +339,7 @@ def viewer(given: Board, album: Album | None) -> dict[str, Any]:
     return {
         "title": title(given),
         "questions": [] if album is None else album.viewed(),
+        "slices": [] if album is None else list(album.slices),
         "missing": {} if album is None else dict(album.missing),
         "there": album is not None,
     }

@@ -29,6 +29,7 @@ from counterbench.plans.question import ALONE, Question, words_of
 from counterbench.runtime.blocks import at_once
 from counterbench.runtime.progress import bar
 from counterbench.storage.files import read_bounded, slug, write_png
+from counterbench.storage.slices import picture_of, spread_slices
 
 ASKED = 64
 """Images that each model is asked about."""
@@ -134,7 +135,9 @@ def _draw(board: Board, exam: Exam, folder: Path, trained: Mapping[str, Path], t
                 tell(f"{row.name} on {board.name} has no pictures: {error}")
                 missing[row.name] = str(error) if isinstance(error, NotShownError) else _NOT_HERE
             advance(1)
-    return Album(session.factual_file(), session.wanted(), session.truth_files(), pictured, missing)
+    return Album(
+        session.factual_file(), session.wanted(), session.truth_files(), pictured, missing, slices=session.slices()
+    )
 
 
 class _Session:
@@ -182,7 +185,7 @@ class _Session:
             if not models.can_answer(contestant.model, list(question.held)):
                 continue
             answered = self._answer(contestant, question)
-            answers[name] = self._store(f"{row.name}-{name}", answered[:SHOWN])
+            answers[name] = self._view(f"{row.name}-{name}", answered)
             if name in self.truth:
                 extremes.append(self._extreme(row.name, name, answered))
         return Pictured(answers, tuple(extremes), _curves(folder or _shipped(row)))
@@ -209,10 +212,10 @@ class _Session:
         return Extreme(f"do({name})", tuple(cases))
 
     def factual_file(self) -> str:
-        return self._store("factual", self.factual[self.image][:SHOWN])
+        return self._view("factual", self.factual[self.image])
 
     def truth_files(self) -> dict[str, str]:
-        return {name: self._store(f"truth-{name}", images[:SHOWN]) for name, images in self.truth.items()}
+        return {name: self._view(f"truth-{name}", images) for name, images in self.truth.items()}
 
     def wanted(self) -> dict[str, tuple[str, ...]]:
         return {
@@ -220,10 +223,22 @@ class _Session:
             for name, question in self.questions.items()
         }
 
-    def _store(self, name: str, images: Tensor) -> str:
+    def slices(self) -> tuple[int, ...]:
+        """Heights of the slices in the viewer; none of pictures."""
+        images = self.factual[self.image]
+        return spread_slices(images.shape[2]) if images.ndim == 5 else ()
+
+    def _view(self, name: str, images: Tensor) -> str:
+        """The images that the viewer shows, of volumes every slice as a file of its own beside that of the middle one."""
+        images = images[:SHOWN]
+        for height in self.slices():
+            self._store(name, picture_of(images, index=height), ending=f"-slice-{height}")
+        return self._store(name, images)
+
+    def _store(self, name: str, images: Tensor, *, ending: str = "") -> str:
         """Some images side by side as a PNG; its path for the page."""
         pixels = tiled(images.float().cpu(), len(images)).round().clamp(0, 255).to(torch.uint8).numpy()
-        path = Path("pictures") / f"{slug(name)}.png"
+        path = Path("pictures") / f"{slug(name)}{ending}.png"
         (self.folder / "pictures").mkdir(parents=True, exist_ok=True)
         write_png(pixels, self.folder / path)
         return path.as_posix()

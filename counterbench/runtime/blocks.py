@@ -14,8 +14,10 @@ from torch import Tensor
 
 BLOCK = 16
 """Images that are looked at together; fewer of what is larger than a picture, see :func:`block_of`."""
-_ROOM = 1 << 22
-"""Numbers that are looked at together: 16 MiB."""
+PICTURE = 3 * 256 * 256
+"""Numbers of the largest picture that is looked at in whole blocks."""
+_ROOM = 1 << 21
+"""Numbers of volumes that are looked at together: 8 MiB."""
 _HELD = 1 << 25
 """Numbers that are held together: 128 MiB."""
 
@@ -37,10 +39,10 @@ def at_once(size: int, most: int, *, room: int = _HELD) -> int:
 def block_of(size: int) -> int:
     """How many images of that many numbers are looked at together: :data:`BLOCK` pictures, or fewer volumes.
 
-    >>> block_of(3 * 218 * 178), block_of(96**3)
-    (16, 4)
+    >>> block_of(3 * 218 * 178), block_of(64**3), block_of(96**3)
+    (16, 8, 2)
     """
-    return at_once(size, BLOCK, room=_ROOM)
+    return BLOCK if size <= PICTURE else at_once(size, BLOCK, room=_ROOM)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 AXIAL, CORONAL, SAGITTAL = 2, 3, 4
 """The axis of (N, C, D, H, W) that runs across each kind of slice."""
 PLANES = (AXIAL, CORONAL, SAGITTAL)
+_BESIDE = 5  # slices on each side of the middle
 
 
 def slice_of(volumes: Tensor, axis: int = AXIAL, *, index: int | None = None) -> Tensor:
@@ -64,6 +65,18 @@ def _montage(volumes: Tensor, index: int | None) -> Tensor:
         drawn[:, :, : plane.shape[2], at : at + plane.shape[3]] = plane
         at += plane.shape[3]
     return drawn
+
+
+def spread_slices(depth: int) -> tuple[int, ...]:
+    """Some axial slices from low to high, evenly spaced around the middle one, which is among them.
+
+    Examples:
+        >>> spread_slices(96), spread_slices(4)
+        ((8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88), (0, 1, 2, 3))
+    """
+    step = max(1, depth // (2 * (_BESIDE + 1)))
+    places = (depth // 2 + step * number for number in range(-_BESIDE, _BESIDE + 1))
+    return tuple(place for place in places if 0 <= place < depth)
 
 
 def over_planes(look: Callable[..., Tensor], *images: Tensor) -> Tensor:

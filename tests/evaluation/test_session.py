@@ -497,6 +497,9 @@ def test_sizes_follow_the_image():
     assert session.chunk_size(96) == session.chunk_size(32) == 96
     assert session.chunk_size(60) == 60
     assert session.chunk_size(1024) == 1024
+    # Of volumes less is held.
+    assert session.default_batch(cpu, 96**3) == 2
+    assert session.chunk_size(2, pixels=96**3) == 18
 
 
 _RUN = """

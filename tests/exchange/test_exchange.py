@@ -24,6 +24,7 @@ from counterbench.exchange.scoring import ready
 from counterbench.leaderboard.ranking import why_not
 from counterbench.models.model import Contestant
 from counterbench.records.record import NOT_SHOWN
+from counterbench.storage.volumes import write_volume
 
 SUITE = """
 name: letters
@@ -45,7 +46,7 @@ class Blurred:
     def counterfactual(self, factual, interventions, generator=None):
         image = (0.9 * factual["image"] + 12).clamp(0, 255)
         for name, value in interventions.items():
-            image = image + (3 if name == "a" else -2) * value.float().view(-1, 1, 1, 1)
+            image = image + (3 if name == "a" else -2) * value.float().view(-1, *[1] * (image.ndim - 1))
         values = {**factual, **interventions}
         if "a" in interventions:  # what it believes of the consequences, wrongly
             values["b"] = 0.5 * values["b"]
@@ -89,6 +90,8 @@ def answer(exam, folder, number, suffix=".npy", model=None):
             target = home / "answers" / f"{row['id']}{suffix}"
             if suffix == ".npy":
                 np.save(target, made["image"][0].numpy())
+            elif made["image"].ndim == 5:
+                write_volume(made["image"][0].numpy(), target)
             else:
                 PIL.Image.fromarray(made["image"][0, 0].round().to(torch.uint8).numpy()).save(target)
             claims.append(
@@ -638,3 +641,66 @@ def test_a_card_in_a_file_is_given_by_whoever_scores(card, suite, tmp_path):
     (folder / "exam.json").write_text(json.dumps({**inputs, "dataset": "circles"}))
     with pytest.raises(DataError, match=r"asks about 'circles', and .* declares 'squares'"):
         ready(folder, device="cpu", dataset=str(card))
+
+
+@pytest.mark.parametrize("nifti", [False, True])
+def test_volumes_are_asked_and_answered_in_files(toy, suite, tmp_path, nifti):
+    if nifti:
+        pytest.importorskip("nibabel")
+    solid = toy.SolidToy()
+    exam = evaluation.prepare(solid, str(suite), device="cpu", limit=9)
+    folder, ending = tmp_path / "exam", ".nii.gz" if nifti else ".npz"
+    questions.export(exam, folder, nifti=nifti)
+    said = (folder / "README.txt").read_text()
+    assert "one volume, 1 x 16 x 16 x 16 (channels, slices, rows, columns)" in said
+    assert {path.name for path in (folder / "factual").iterdir()} == {f"{row:06d}{ending}" for row in range(9)}
+    image = exam.dataset.variables["image"]
+    assert np.array_equal(
+        read_image(folder / "factual" / f"000004{ending}", image), exam.dataset.split("test").values["image"][4]
+    )
+    for number, suffix in ((1, ending), (2, ".npy"), (3, ending)):
+        answer(exam, folder, number, suffix)
+        found = ready(folder, "stranger", device="cpu")
+        assert found.coverage[number].counts["usable"] == found.coverage[number].asked
+    native = evaluation.evaluate(Contestant("native", Blurred(exam.dataset)), exam).record
+    assert numbers(evaluation.evaluate(found.contestant, found.exam).record) == numbers(native)
+
+
+def test_the_axes_of_a_volume_survive_a_nifti_however_it_lies(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    volume = np.arange(2 * 3 * 4, dtype=np.float32).reshape(1, 2, 3, 4)
+    path = tmp_path / "a.nii.gz"
+    write_volume(volume, path)
+    stored = nibabel.load(path)
+    # To the right, to the front, up: the lowest, foremost, leftmost voxel.
+    assert stored.shape == (4, 3, 2)
+    assert stored.get_fdata()[0, 2, 0] == volume[0, 0, 0, 0]
+    assert nibabel.aff2axcodes(stored.affine) == ("R", "A", "S")
+    assert np.array_equal(read_image(path, Image("v", 1, 2, 3, 4)), volume)
+    turned = stored.as_reoriented(nibabel.orientations.axcodes2ornt("LPI"))
+    nibabel.save(turned, tmp_path / "b.nii")
+    assert np.array_equal(read_image(tmp_path / "b.nii", Image("v", 1, 2, 3, 4)), volume)
+
+
+def test_what_is_no_volume_is_refused_in_words(tmp_path, monkeypatch):
+    image = Image("v", 1, 4, 4, 4)
+    np.savez(tmp_path / "two.npz", a=np.zeros(3), b=np.zeros(3))
+    with pytest.raises(ValueError, match=r"it holds a.npy, b.npy; expected one array"):
+        read_image(tmp_path / "two.npz", image)
+    np.savez(tmp_path / "objects.npz", np.array([print], dtype=object))
+    with pytest.raises(ValueError, match="no plain array"):
+        read_image(tmp_path / "objects.npz", image)
+    np.savez_compressed(tmp_path / "large.npz", np.zeros((100, 100, 100), np.uint8))
+    with pytest.raises(ValueError, match="100 x 100 x 100, which is too large"):
+        read_image(tmp_path / "large.npz", image)
+    np.savez(tmp_path / "other.npz", np.zeros((4, 4, 5)))
+    with pytest.raises(ValueError, match="4 x 4 x 5; expected 1 x 4 x 4 x 4"):
+        read_image(tmp_path / "other.npz", image)
+    PIL.Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="is a picture; expected a volume, 1 x 4 x 4 x 4"):
+        read_image(tmp_path / "a.png", image)
+    np.savez(tmp_path / "flat.npz", np.zeros((4, 4, 4, 1)))
+    assert read_image(tmp_path / "flat.npz", image).shape == (1, 4, 4, 4)
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    with pytest.raises(DataError, match=r"need nibabel: pip install 'counterbench\[adni\]'\.$"):
+        write_volume(np.zeros((1, 4, 4, 4)), tmp_path / "a.nii.gz")

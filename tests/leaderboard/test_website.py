@@ -413,3 +413,34 @@ def test_every_page_opens_without_an_error_in_light_dark_and_small(built):
         )
         assert told["day"] != told["night"]
         assert told["wide"], f"{path} is wider than a telephone"
+
+
+def test_the_viewer_of_volumes_has_a_slider_over_their_slices(toy, tmp_path, monkeypatch):
+    from PIL import Image
+
+    from counterbench import models
+    from counterbench.models.baselines import TrueCounterfactual
+    from counterbench.models.model import Contestant
+
+    solid = toy.SolidToy()
+    truth = Contestant("exact", TrueCounterfactual(solid))
+    result = counterbench.evaluate(truth.model, solid, suite="quick", limit=20, name="exact", device="cpu")
+    result.save(tmp_path / "records")
+    boards = board.build(board.find(tmp_path / "records"))
+    asked = Contestant("exact", truth.model, weights_sha256=result.record.inputs.weights_sha256)
+    monkeypatch.setattr(models, "load", lambda *given, **named: asked)
+    monkeypatch.setattr(models, "names", lambda dataset: ["exact"])
+    albums = draw_all(boards, tmp_path / "site", device="cpu")
+    album, home = albums[boards[0].name], tmp_path / "site" / boards[0].name
+    assert album.slices == tuple(range(3, 14))
+    for file in (album.factual, *album.truth.values(), *album.models["exact"].answers.values()):
+        middle, slices = (
+            (home / file).read_bytes(),
+            [home / file.replace(".png", f"-slice-{at}.png") for at in album.slices],
+        )
+        assert slices[5].read_bytes() == middle
+        assert len({path.read_bytes() for path in slices}) == 4  # each height of the toy is four slices
+        assert Image.open(home / file).size[0] >= 8 * 16
+    website.build(boards, tmp_path / "site", albums=albums)
+    page = next(home.rglob("viewer.html")).read_text()
+    assert '<input type="range" id="slice" min="0" max="10" value="5" data-slices="3 4 5 6 7 8 9 10 11 12 13">' in page

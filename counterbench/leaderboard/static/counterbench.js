@@ -106,4 +106,19 @@
     question.addEventListener("input", choose);
     choose();
   }
+
+  // --- the viewer of volumes: one slice at a time
+  const slice = find("slice");
+  if (slice) {
+    find("slice-form").hidden = false;
+    const heights = slice.dataset.slices.split(" "), pictures = all("table.viewer img");
+    const files = pictures.map((image) => image.getAttribute("src").replace(/\.png$/, ""));
+    const cut = () => {
+      const height = heights[slice.value];
+      pictures.forEach((image, place) => { image.src = `${files[place]}-slice-${height}.png`; });
+      find("slice-said").textContent = `slice ${height}`;
+    };
+    slice.addEventListener("input", cut);
+    find("slice-said").textContent = `slice ${heights[slice.value]}`;
+  }
 })();
