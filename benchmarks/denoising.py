@@ -1,6 +1,6 @@
 """Matching loss of this package's U-Net and of MONAI's at matched size, on the same data with the same steps; no test, and slow.
 
-    python benchmarks/denoising.py [--steps 700] [--seeds 3] [--batch 32]
+    python benchmarks/denoising.py [--steps 1000] [--seeds 3] [--batch 16]
 
 Both are the network of one mechanism of `morphomnist` (source digits, 32 x 32 pixels), on the cosine path, predict the velocity, and see the same batches,
 noises and times; learning rate 0.001 falling along a cosine, AdamW. Printed for each seed and network: parameters, the mean squared error of the
@@ -32,13 +32,13 @@ def made(name: str, dataset: Dataset) -> GenerativeODE:
     parents = [dataset.variables[parent] for parent in dataset.graph.parents("image")]
     if name == "ours":
         return Diffusion(
-            image, parents, width=WIDTH, channels=[16, 32, 60], patch=1, attention=[2], heads=4, dropout=0.0
+            image, parents, width=WIDTH, channels=[20, 32, 64], patch=1, attention=[2], heads=4, dropout=0.0
         )
     return MonaiDiffusion(
         image,
         parents,
         width=WIDTH,
-        channels=[8, 16, 32],
+        channels=[16, 16, 32],
         attention_levels=[False, False, True],
         norm_num_groups=8,
         num_head_channels=16,
@@ -90,7 +90,7 @@ def error(mechanism: GenerativeODE, held_out: Encoded) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for option, default in (("--steps", 700), ("--seeds", 3), ("--batch", 32)):
+    for option, default in (("--steps", 1000), ("--seeds", 3), ("--batch", 16)):
         parser.add_argument(option, type=int, default=default)
     given = parser.parse_args()
     dataset = datasets.load("morphomnist", "digits")
