@@ -43,8 +43,8 @@ READ = {
     "off_target": "Left: the image of do(b) drags a along by a share of the change; the score is that share, in standard deviations.",
     "truth": "Left: truth skill is 0 for doing nothing and 1 for the truth; half of the change halves the distance, and too much costs as much as too "
     "little. Right: amplification is the size of everything beside the true change, relative to it.",
-    "ms_ssim": "Left: similarity to the truth is 1 where all of the change is made, and far from 0 where none is. Right: noise costs more than it does in grey levels, "
-    "because it hides structure.",
+    "ms_ssim": "Left: similarity is 1 at the truth (dotted), and 0.91 where nothing is changed: what doing nothing scores is far from 0, so look at the row "
+    "`identity` first. Right: noise hides structure, and 20 grey levels of it cost more than leaving out the whole change.",
     "dose_response": "Answers that make half of every change beyond 1.5 units and all of the others: the effect is 1 where the interventions "
     "are small, and falls with their size; the error rises.",
     "rung2": "Left: the law of images at each value set is nearest where all of the change is made (dotted), and as far on both sides. "

@@ -105,7 +105,7 @@ class MonaiBundle(Mechanism):
                 variable,
                 parents,
                 network=made,
-                scheduler=bundle_scheduler(bundle),
+                scheduler=_scheduler_of(bundle),
                 told=told,
                 intensity=intensity,
                 solver=solver,
@@ -140,7 +140,8 @@ class Scaled:
     """Grey levels on the scale of a network.
 
     Args:
-        low, high: what black and white are to the network.
+        low: what black is to the network.
+        high: what white is.
 
     Examples:
         >>> scale = Scaled(0, 1)
@@ -217,10 +218,12 @@ class BundleDenoiser(GenerativeODE):
 
     Args:
         network: (images, timesteps, context=...) -> prediction.
-        scheduler: (path, what is predicted, timestep of pure noise); see :func:`bundle_scheduler`.
+        scheduler: (path, what is predicted, timestep of pure noise).
         told: makes the context.
         intensity: what black and white are to the network.
-        solver, steps, exact: see :class:`counterbench.mechanisms.generative_ode.GenerativeODE`.
+        solver: see :class:`counterbench.mechanisms.generative_ode.GenerativeODE`.
+        steps: of the solver.
+        exact: whether the noise keeps what the solver misses.
 
     Examples:
         >>> class Still(nn.Module):
@@ -372,7 +375,7 @@ class BundleAutoencoder(Mechanism):
         return (self.generate(self.abduct(value, parents), parents) - value).abs().flatten(1).mean(1)
 
 
-def bundle_scheduler(bundle: Bundle) -> tuple[Linear | Scheduled, str, int]:
+def _scheduler_of(bundle: Bundle) -> tuple[Linear | Scheduled, str, int]:
     """The path of a bundle's scheduler, what its network predicts, and the timestep of pure noise.
 
     Raises:

@@ -10,6 +10,7 @@ from bundled import KL, SCHEDULER, UNET, VQ, bundled
 
 from counterbench.catalog.recipes import Fit
 from counterbench.causal.graph import CausalGraph
+from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Binary, Categorical, Continuous, Image
 from counterbench.contracts.base import NotAskedError
 from counterbench.contracts.mechanisms import CHECKS, MechanismCase
@@ -19,8 +20,11 @@ from counterbench.mechanisms.monai_bundle import MonaiBundle
 from counterbench.mechanisms.monai_diffusion import MonaiDiffusion
 from counterbench.mechanisms.monai_latent_diffusion import MonaiLatentDiffusion
 from counterbench.mechanisms.monai_vqvae import MonaiVQVAE
+from counterbench.metrics.answers import Answers, Batch
+from counterbench.metrics.base import Setting
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.networks.paths import Scheduled
+from counterbench.plans.question import Question
 from counterbench.plugins import registry
 from counterbench.training.hardware import Hardware
 from counterbench.training.objectives.autoencoding import Autoencoding
@@ -154,6 +158,34 @@ def model(family):
     smile = registry.mechanisms.get("bernoulli")(Binary("smile"), [])
     image = family(PICTURE, [Binary("smile")], **FAMILIES[family])
     return StructuralCausalModel(CausalGraph({"smile": [], "image": ["smile"]}), [smile, image])
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
+def test_a_causal_model_of_volumes_answers_and_is_judged(family):
+    """Trained for a few steps, asked for nothing and for something else, and scored."""
+    smile = registry.mechanisms.get("bernoulli")(Binary("smile"), [])
+    graph = CausalGraph({"smile": [], "image": ["smile"]})
+    scm = StructuralCausalModel(graph, [smile, family(VOLUME, [Binary("smile")], **FAMILIES[family])])
+    values = {"smile": torch.tensor([0, 1, 0, 1]), "image": (255 * torch.rand(4, 1, 8, 8, 8)).round()}
+    mechanism = scm.mechanisms["image"]
+    optimiser = torch.optim.Adam(mechanism.parameters(), lr=1e-3)
+    for step in range(3):
+        encoded = VOLUME.encode(values["image"]), {"smile": values["smile"][:, None].float()}
+        optimiser.zero_grad()
+        mechanism.loss(*encoded, torch.Generator().manual_seed(step)).sum().backward()
+        optimiser.step()
+    variables = {"smile": Binary("smile"), "image": VOLUME}
+    setting = Setting(graph, variables, "image", ("smile",), (), cycles=1, with_truth=())
+    factual = Samples(values, torch.arange(4))
+    batch = Batch(factual, "image")
+    with torch.no_grad():
+        null = scm.eval().counterfactual(factual, {}, torch.Generator().manual_seed(0))
+        other = scm.counterfactual(factual, {"smile": 1 - values["smile"]}, torch.Generator().manual_seed(0))
+    assert other["image"].shape == values["image"].shape
+    for name, expected in (("composition", 0.0), ("ms_ssim", 1.0)):
+        metric = registry.metrics.get(name)(setting)
+        metric.update(Answers(batch, Question("null", batch.index, cycle=1), null))
+        assert metric.compute()[0].point() == pytest.approx(expected, abs=0.05)
 
 
 def test_codes_are_drawn_as_often_as_training_used_them():

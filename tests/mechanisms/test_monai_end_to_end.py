@@ -8,8 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from bundled import bundled
 from click.testing import CliRunner
 
+from counterbench import datasets, models
+from counterbench.catalog.recipes import read_recipe
 from counterbench.causal.variables import Image
 from counterbench.cli import describe, main
 from counterbench.errors import UnavailableError
@@ -68,7 +71,7 @@ def evaluated(recipe, folder):
     assert trained.exit_code == 0, trained.output
     result = run(
         *("evaluate", "--model", str(model), "--dataset", "morphomnist", "--limit", "6", "--device", "cpu", "-q"),
-        *("--metrics", "composition,truth", "--json", "--output", str(folder / "results")),
+        *("--metrics", "composition,truth,ms_ssim", "--json", "--output", str(folder / "results")),
     )
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
@@ -79,6 +82,25 @@ def value(record, metric, quantity, intervened="", cycles=0):
     return next(n["value"] for n in found if (n["intervened"], n["cycles"]) == (intervened, cycles))
 
 
+def of_morphomnist():
+    """(image, its parents)."""
+    variables = datasets.card("morphomnist").build_variables()
+    return variables["image"], [variables[name] for name in datasets.card("morphomnist").graph.parents("image")]
+
+
+@needs_monai
+def test_recipes_of_the_page_are_recipes(tmp_path):
+    blocks = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    bundled(tmp_path / "my_bundle", *of_morphomnist())
+    for number, block in enumerate(blocks):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(block, encoding="utf-8")
+        card = datasets.card("morphomnist")
+        scm = models.build(read_recipe(path), card.graph, card.build_variables())
+        assert type(scm.mechanisms["image"]).__name__ == ("MonaiDiffusion", "MonaiBundle")[number]
+
+
 @needs_monai
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_recipe_is_trained_and_becomes_a_row(family, tmp_path):
@@ -87,20 +109,14 @@ def test_a_recipe_is_trained_and_becomes_a_row(family, tmp_path):
     record = evaluated(tmp_path / "tried.yaml", tmp_path)
     assert value(record, "composition", "l1", cycles=1) < 0.5  # exact by construction
     assert value(record, "truth", "l1", "thickness") > 0
+    assert value(record, "ms_ssim", "similarity", cycles=1) > 0.99
+    assert 0 < value(record, "ms_ssim", "truth_similarity", "thickness") < 1
 
 
 @needs_monai
 @pytest.mark.parametrize("asks", ["denoiser", "autoencoder"])
 def test_a_bundle_beside_its_recipe_becomes_a_row(asks, tmp_path):
-    from bundled import bundled
-
-    from counterbench import datasets
-
-    variables = datasets.card("morphomnist").build_variables()
-    parents = [variables[name] for name in ("thickness", "intensity", "digit")]
-    image = variables["image"]
-    assert isinstance(image, Image)
-    bundled(tmp_path / "bundle", image, parents, asks=asks)
+    bundled(tmp_path / "bundle", *of_morphomnist(), asks=asks)
     recipe = tmp_path / "bundle.yaml"
     recipe.write_text(BUNDLE % asks)
     record = evaluated(recipe, tmp_path)
