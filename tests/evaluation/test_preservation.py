@@ -334,7 +334,7 @@ def test_flagged_models_have_no_rank_in_numbers_of_preservation_alone(toy, exam)
 
 def test_an_evaluation_that_goes_on_judges_what_was_answered_before(toy, exam, tmp_path, monkeypatch):
     """What a stored chunk was judged by is compared with what a fresh copy says, also by a process that did not ask."""
-    monkeypatch.setattr(session, "chunk_size", lambda batch: 10)
+    monkeypatch.setattr(session, "chunk_size", lambda batch, pixels=1: 10)
     folder = tmp_path / "chunks"
     first = models.foreign("m", Remembering(toy))
     flags = evaluation.evaluate(first, exam, folder=folder).record.flags

@@ -21,7 +21,7 @@ METRICS = ["composition", "reversibility", "commutativity", "effectiveness", "of
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("COUNTERBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(session, "chunk_size", lambda batch: 16)
+    monkeypatch.setattr(session, "chunk_size", lambda batch, pixels=1: 16)
 
 
 class Scm:

@@ -56,7 +56,7 @@ def asked_once(monkeypatch):
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(session, "chunk_size", lambda batch: 16)
+    monkeypatch.setattr(session, "chunk_size", lambda batch, pixels=1: 16)
 
 
 @pytest.fixture
@@ -512,7 +512,7 @@ from counterbench.evaluation import session
 from counterbench import records
 from counterbench.evaluation import results_folder
 from counterbench.models.loading import Contestant
-session.chunk_size = lambda batch: 8
+session.chunk_size = lambda batch, pixels=1: 8
 
 class Mortal(toy.ExactModel):
     def counterfactual(self, factual, interventions, generator=None):

@@ -25,7 +25,7 @@ TESTS = Path(__file__).parents[1]
 @pytest.fixture(autouse=True)
 def small_chunks(tmp_path, monkeypatch):
     monkeypatch.setenv("COUNTERBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(session, "chunk_size", lambda batch: 16)
+    monkeypatch.setattr(session, "chunk_size", lambda batch, pixels=1: 16)
 
 
 class Model:
@@ -144,7 +144,7 @@ def test_workers_follow_the_processors_and_the_work(toy, exam, monkeypatch):
         exam, Contestant("m", Model(toy)), evaluation.evaluation._execution(exam, None, 1), folder=None, keeping=None
     )
     assert sharing.workers_for(exam, [taking]) == 7
-    monkeypatch.setattr(session, "chunk_size", lambda batch: 4)
+    monkeypatch.setattr(session, "chunk_size", lambda batch, pixels=1: 4)
     assert sharing.workers_for(exam, [taking]) == sharing.MOST
 
 
@@ -156,7 +156,7 @@ from pathlib import Path
 from counterbench import evaluation
 from counterbench.evaluation import session
 from counterbench.models.model import Contestant
-session.chunk_size = lambda batch: 4
+session.chunk_size = lambda batch, pixels=1: 4
 
 class Slow(toy.ExactModel):
     def counterfactual(self, factual, interventions, generator=None):
