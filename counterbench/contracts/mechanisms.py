@@ -216,10 +216,11 @@ def chance_is_the_generators(case: MechanismCase) -> None:
 
 
 def loss_reaches_every_parameter(case: MechanismCase) -> None:
-    """the loss is one finite number per sample, and depends on every parameter that is trained by gradients."""
+    """the loss is one finite number per sample, and depends on every parameter."""
     loss = case.mechanism.loss(case.value, case.parents, torch.Generator().manual_seed(0))
     require(loss.shape == (len(case.value),), f"loss returned {tuple(loss.shape)}; return one number per sample, (N,)")
     require(loss.isfinite().all(), "loss is not finite on the first test samples")
+    # What is held, or moved by other means than gradients, asks for none.
     parameters = {name: one for name, one in case.mechanism.named_parameters() if one.requires_grad}
     if parameters:
         loss.sum().backward()

@@ -29,6 +29,7 @@ from counterbench.plugins import registry
 from counterbench.training.hardware import Hardware
 from counterbench.training.objectives.autoencoding import Autoencoding
 from counterbench.training.objectives.base import Circumstances, Moment
+from counterbench.training.objectives.likelihood import Likelihood
 from counterbench.training.objectives.matching import Matching
 
 P, C = Continuous("p", 0, 2), Categorical("c", ("r", "s", "t"))
@@ -152,6 +153,19 @@ def test_the_first_stage_moves_the_autoencoder_alone(family, tmp_path):
     loss.sum().backward()
     moved = {id(weight) for weight in scm.mechanisms["image"].autoencoder_parameters()}
     assert all(w.grad is None for w in scm.mechanisms["image"].parameters() if id(w) not in moved)
+
+
+@pytest.mark.parametrize(
+    ("family", "stages"),
+    [
+        (MonaiDiffusion, "matching"),
+        (MonaiLatentDiffusion, "autoencoding, then matching"),
+        (MonaiVQVAE, "autoencoding"),
+    ],
+)
+def test_without_a_likelihood_the_stages_to_give_are_named(family, stages):
+    with pytest.raises(ConfigError, match=f"has no likelihood; give it stages: {stages}\\."):
+        Likelihood(model(family), "image", Fit())
 
 
 def model(family):

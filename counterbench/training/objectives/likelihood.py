@@ -9,6 +9,7 @@ from counterbench.errors import ConfigError
 from counterbench.mechanisms.base import Mechanism
 from counterbench.mechanisms.capabilities import HasLevels
 from counterbench.models.scm import StructuralCausalModel
+from counterbench.plugins import registry
 from counterbench.plugins.registry import objectives
 from counterbench.training.objectives.base import MechanismObjective, Moment
 
@@ -26,7 +27,7 @@ class Likelihood(MechanismObjective[Mechanism]):
         super().__init__(scm, name, fit)
         if not self.mechanism.has_likelihood:
             raise ConfigError(
-                f"The mechanism of {name!r} has no likelihood; give it stages: adversarial, then encoder."
+                f"The mechanism of {name!r} has no likelihood; give it stages: {_others(self.mechanism)}."
             )
         count = self.mechanism.level_count if isinstance(self.mechanism, HasLevels) else 0
         if levels is not None and not 1 <= levels <= count:
@@ -39,3 +40,10 @@ class Likelihood(MechanismObjective[Mechanism]):
         if self.levels is not None and isinstance(self.mechanism, HasLevels):
             return self.mechanism.loss(value, parents, moment.generator, active=self.levels)
         return self.mechanism.loss(value, parents, moment.generator)
+
+
+def _others(mechanism: Mechanism) -> str:
+    """Objectives of ours that ask for something in particular, and get it from this mechanism."""
+    known = {name: registry.objectives.get(name).needs for name in registry.objectives.builtins()}
+    fitting = [name for name, needs in known.items() if needs is not Mechanism and isinstance(mechanism, needs)]
+    return ", then ".join(fitting) or "of an objective of your own"
