@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from counterbench.catalog import declarations, section
 from counterbench.catalog.names import ClassName, Name, Unit, VariableName
@@ -184,10 +184,10 @@ class Card(Declaration):
     """What several samples may share (a subject, a base digit); intervals are clustered by it."""
     truth: str = ""
     judges: dict[str, tuple[JudgeEntry, ...]] = Field(default_factory=dict)
-    features: dict[str, FeatureEntry] = Field(default_factory=dict)
-    """feature space -> its options and pinned weights for this dataset."""
-    recognisers: dict[str, FeatureEntry] = Field(default_factory=dict)
-    """recogniser of individuals -> its options and pinned weights for this dataset."""
+    features: dict[str, tuple[FeatureEntry, ...]] = Field(default_factory=dict)
+    """feature space -> its options and pinned weights for this dataset: one entry, or several for different sources."""
+    recognisers: dict[str, tuple[FeatureEntry, ...]] = Field(default_factory=dict)
+    """recogniser of individuals -> its options and pinned weights for this dataset, likewise."""
     reference_scm: dict[Name, ReferenceEntry] = Field(default_factory=dict)
     """source -> what answers are held against where no true counterfactual attributes are known."""
     typical_change: dict[Name, dict[VariableName, float]] = Field(default_factory=dict)
@@ -205,6 +205,14 @@ class Card(Declaration):
     @classmethod
     def catalogue(cls, content: Mapping[str, Any]) -> Path:
         return section("datasets")
+
+    @field_validator("features", "recognisers", mode="before")
+    @classmethod
+    def _one_or_several(cls, given: Any) -> Any:
+        """An entry alone is a list of one."""
+        if not isinstance(given, Mapping):
+            return given
+        return {name: entry if isinstance(entry, (list, tuple)) else [entry] for name, entry in given.items()}
 
     @model_validator(mode="after")
     def _consistent(self) -> Card:
@@ -236,8 +244,8 @@ class Card(Declaration):
     def _require_sources(self) -> None:
         """What is said of sources must be said of sources there are."""
         said = {f"judge of {name}": entry.sources for name, entries in self.judges.items() for entry in entries}
-        said |= {f"feature space {name}": entry.sources for name, entry in self.features.items()}
-        said |= {f"recogniser {name}": entry.sources for name, entry in self.recognisers.items()}
+        for what, pinned in (("feature space", self.features), ("recogniser", self.recognisers)):
+            said |= {f"{what} {name}": sum((one.sources for one in entries), ()) for name, entries in pinned.items()}
         said |= {f"role {name}": entry.sources for name, entry in self.roles.items()}
         said |= {"reference SCM": tuple(self.reference_scm), "typical_change": tuple(self.typical_change)}
         for what, sources in said.items():
@@ -257,6 +265,11 @@ class Card(Declaration):
                     f"joint: {short(sorted(unknown)[0])} cannot be set here; there is {', '.join(self.intervenable)}."
                 )
             known.add(frozenset((a, b)))
+
+    def pinned(self, entries: Mapping[str, tuple[FeatureEntry, ...]], name: str, source: str) -> FeatureEntry | None:
+        """What is pinned under a name of `features` or `recognisers` for a source; None where there are entries, and none for it."""
+        listed = entries.get(name, (FeatureEntry(),))
+        return next((entry for entry in listed if not entry.sources or source in entry.sources), None)
 
     @property
     def graph(self) -> CausalGraph:

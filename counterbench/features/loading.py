@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from counterbench.catalog.cards import Card, FeatureEntry
+from counterbench.catalog.cards import Card
 from counterbench.errors import UnavailableError
 from counterbench.plugins import registry
 from counterbench.plugins.factory import PINNED, make
@@ -65,8 +65,8 @@ def load(
     family = (registry.recognisers if recognises else registry.features).get(name)
     if not card.image:
         raise UnavailableError(f"{card.name!r} has no images")
-    entry = (card.recognisers if recognises else card.features).get(name, FeatureEntry())
-    if entry.sources and card.source(source) not in entry.sources:
+    entry = card.pinned(card.recognisers if recognises else card.features, name, card.source(source))
+    if entry is None:
         raise UnavailableError(f"the card {card.name!r} pins none for the source {card.source(source)!r}")
     context = FeatureContext(card.image_shape, panels, card.name, card.weights_of(entry), entry.sha256, device)
     what = f"Card {card.name!r}: the {'recogniser' if recognises else 'feature space'} {name!r}"

@@ -20,6 +20,29 @@ _LOW, _HIGH = 0.15, 1.15
 """The first and the last bin, in units of that brightness."""
 
 
+def soft_histogram(values: Tensor, bins: int) -> Tensor:
+    """How many values lie in each bin; a value between the middles of two bins counts in both, by how near it is.
+
+    Args:
+        values: (N, M), float64.
+        bins: how many, their middles from 0.15 to 1.15.
+
+    Returns:
+        (N, bins), float64; values beyond the ends count nowhere.
+
+    Examples:
+        >>> soft_histogram(torch.tensor([[0.15, 0.4, 1.15, 9.0]], dtype=torch.float64), 3).round(decimals=6).tolist()
+        [[1.5, 0.5, 1.0]]
+    """
+    place = ((values - _LOW) / ((_HIGH - _LOW) / (bins - 1))).clamp(-1, bins)
+    left = place.floor().clamp(max=bins - 1)
+    share, row = place - left, torch.arange(len(values), device=values.device)[:, None] * (bins + 2)
+    index = (left.long() + 1 + row).flatten()
+    size = len(values) * (bins + 2)
+    counts = torch.bincount(index, (1 - share).flatten(), size) + torch.bincount(index + 1, share.flatten(), size)
+    return counts.view(len(values), -1)[:, 1:-1]
+
+
 class HistogramReader(nn.Module):
     """Linear in soft histograms of the whole image and of its middle; with one calibration for every contrast.
 
@@ -46,16 +69,11 @@ class HistogramReader(nn.Module):
         pictures = images[:, 0].double()
         flat = pictures.flatten(1)
         white = flat.kthvalue(max(1, round((1 - _BRIGHTEST) * flat.shape[1])), 1).values.clamp(min=1)
-        edges = torch.linspace(_LOW, _HIGH, self.bins, dtype=torch.float64, device=images.device)
-        cut = [
-            slice(round(a * side), round(b * side))
-            for (a, b), side in zip(self.middle, pictures.shape[1:], strict=True)
-        ]
-        found = []
-        for part in (flat, pictures[(slice(None), *cut)].flatten(1)):
-            place = (part / white[:, None] - edges[0]) / (edges[1] - edges[0])
-            found += [(1 - (place - bin).abs()).clamp(min=0).sum(1) * (100 / flat.shape[1]) for bin in range(self.bins)]
-        return torch.stack([*found, torch.ones_like(white), white / 255], 1)
+        cut = [slice(round(a * side), round(b * side)) for (a, b), side in zip(self.middle, pictures.shape[1:], strict=True)]
+        middle = pictures[(slice(None), *cut)].flatten(1)
+        percent = 100 / flat.shape[1]
+        shares = [percent * soft_histogram(part / white[:, None], self.bins) for part in (flat, middle)]
+        return torch.cat([*shares, torch.ones_like(white)[:, None], white[:, None] / 255], 1)
 
     def contrasts(self, features: Tensor) -> Tensor:
         """(N, contrasts), which one it probably is."""
