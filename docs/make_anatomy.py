@@ -24,6 +24,7 @@ SLAB = (-16, 50)  # heights of the fine maps, in mm
 
 
 def read(name: str) -> np.ndarray:
+    """One of the template's files, on the scale 0 to 1."""
     path = files("nilearn.datasets").joinpath(f"data/mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz")
     return np.asarray(nibabel.load(str(path)).dataobj).astype(np.float32) / 255
 
@@ -31,7 +32,7 @@ def read(name: str) -> np.ndarray:
 def lateral_ventricles(fluid: np.ndarray) -> np.ndarray:
     """The share of every voxel that is lateral ventricle: one connected body of fluid, cut off from the third ventricle and cisterns."""
     x, y, z = np.meshgrid(
-        *[np.arange(size) + start for size, start in zip(fluid.shape, CORNER)], indexing="ij", sparse=True
+        *[np.arange(size) + start for size, start in zip(fluid.shape, CORNER, strict=True)], indexing="ij", sparse=True
     )
     room = (np.abs(x) < 44) & (y > -62) & (y < 42) & (z > -4) & (z < 38)
     room = (
@@ -47,14 +48,15 @@ def lateral_ventricles(fluid: np.ndarray) -> np.ndarray:
 
 def grid(maps: torch.Tensor, first: tuple[int, ...], last: tuple[int, ...], step: int) -> Grid:
     """Maps (C, z, y, x) between two corners in mm, averaged over cubes."""
-    low = [f - o for f, o in zip(first, CORNER[::-1])]
-    high = [f - o for f, o in zip(last, CORNER[::-1])]
+    low = [f - o for f, o in zip(first, CORNER[::-1], strict=True)]
+    high = [f - o for f, o in zip(last, CORNER[::-1], strict=True)]
     part = maps[:, low[0] : high[0], low[1] : high[1], low[2] : high[2]]
     part = functional.avg_pool3d(part[None], step)[0]
     return Grid((255 * part).round() / 255, torch.tensor(first, dtype=torch.float32) + (step - 1) / 2, float(step))
 
 
 def main() -> None:
+    """Read, deform, integrate, write."""
     t1, grey, white = (read(name) for name in ("t1", "gm", "wm"))
     brain = t1 > 0
     grey, white = grey * brain, white * brain

@@ -10,7 +10,7 @@ from counterbench.errors import UnavailableError
 from counterbench.features.base import FeatureSpace
 from counterbench.judges import Panel
 from counterbench.judges.classifier import Classifier
-from counterbench.judges.network import normalised
+from counterbench.judges.network import NetworkJudge, normalised
 from counterbench.plugins.registry import features
 
 
@@ -19,8 +19,8 @@ class JudgeFeatures(FeatureSpace):
     """The layer below the output of a trained judge: it is always at hand, and knows these images.
 
     Args:
-        variable: whose judge; None for the first variable with a trained one.
-        member: which of its judges.
+        variable: whose judge, of classes or of a quantity; None for the first variable whose classes a trained one tells.
+        member: which of its trained judges.
         panels: the judges of the dataset.
         card: name of the dataset, for messages.
 
@@ -31,8 +31,9 @@ class JudgeFeatures(FeatureSpace):
     title = "features of the dataset's pinned judge"
 
     def __init__(self, variable: str | None = None, member: int = 0, *, panels: Mapping[str, Panel], card: str = ""):
+        kind = NetworkJudge if variable else Classifier
         trained = {
-            name: [judge for judge in panel.members if isinstance(judge, Classifier)]
+            name: [judge for judge in panel.members if isinstance(judge, kind)]
             for name, panel in panels.items()
             if variable in (None, name)
         }
@@ -55,7 +56,7 @@ def _split(network: nn.Module) -> tuple[nn.Module, nn.Linear]:
     """(everything below the last linear layer, that layer); together they are the network."""
     parts = _flat(network)
     head = parts[-1]
-    assert isinstance(head, nn.Linear), "a classifier ends with a linear layer"
+    assert isinstance(head, nn.Linear), "these networks end with a linear layer"
     return nn.Sequential(*parts[:-1]).eval(), head
 
 

@@ -69,8 +69,11 @@ class HistogramReader(nn.Module):
         pictures = images[:, 0].double()
         flat = pictures.flatten(1)
         white = flat.kthvalue(max(1, round((1 - _BRIGHTEST) * flat.shape[1])), 1).values.clamp(min=1)
-        cut = [slice(round(a * side), round(b * side)) for (a, b), side in zip(self.middle, pictures.shape[1:], strict=True)]
-        middle = pictures[(slice(None), *cut)].flatten(1)
+        cut = tuple(
+            slice(round(a * side), round(b * side))
+            for (a, b), side in zip(self.middle, pictures.shape[1:], strict=True)
+        )
+        middle = pictures[(slice(None),) + cut].flatten(1)  # noqa: RUF005 - Python 3.10 has no stars in an index
         percent = 100 / flat.shape[1]
         shares = [percent * soft_histogram(part / white[:, None], self.bins) for part in (flat, middle)]
         return torch.cat([*shares, torch.ones_like(white)[:, None], white[:, None] / 255], 1)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +149,7 @@ class Anatomy:
 
 def times_of_tables() -> Tensor:
     """The times at which volumes are tabulated, ascending."""
-    parts = [torch.linspace(low, high, FINER + 1)[:-1] for low, high in zip(TIMES[:-1], TIMES[1:], strict=True)]
+    parts = [torch.linspace(low, high, FINER + 1)[:-1] for low, high in pairwise(TIMES)]
     return torch.cat([*parts, torch.tensor(TIMES[-1:])])
 
 
@@ -175,7 +176,8 @@ def integrated(anatomy: Anatomy, level: int) -> tuple[Tensor, Tensor]:
 
 def _unit_gradient(values: np.ndarray, step: float) -> Tensor:
     """(3, Z, Y, X): the gradient, at most 1 long."""
-    slope = np.stack(np.gradient(values.astype(np.float64), step))
+    slopes: list[np.ndarray] = list(np.gradient(values.astype(np.float64), step))
+    slope = np.stack(slopes)
     return torch.from_numpy((slope / np.sqrt((slope**2).sum(0)).max()).astype(np.float32))
 
 

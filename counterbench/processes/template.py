@@ -169,7 +169,8 @@ def deformation_of(brain: Tensor, ventricles: Tensor, trait: Tensor, template: A
     place = (torch.searchsorted(ratio, asked[:, None])[:, 0] - 1).clamp(0, len(times) - 2)
     low, high = (ratio.gather(1, at[:, None])[:, 0] for at in (place, place + 1))
     share = ((asked - low) / (high - low)).clamp(0, 1)
-    tissue = torch.lerp(*(of_time[0].gather(1, at[:, None])[:, 0] for at in (place, place + 1)), share)
+    before, after = (of_time[0].gather(1, at[:, None])[:, 0] for at in (place, place + 1))
+    tissue = torch.lerp(before, after, share)
     return Deformation(
         (brain / tissue).pow(1 / 3).float(), torch.lerp(times[place], times[place + 1], share).float(), shift.float()
     )
@@ -283,7 +284,8 @@ class _Head:
         site = sites[(self._flat("lesion_site") * len(sites)).long().clamp(max=len(sites) - 1)]
         away = (points - site.reshape(-1, *[1] * len(self.spatial), 3)).norm(dim=-1)
         ball = ((self.t("lesion_size", 4.0, 7.5) - away) / 3 + 0.5).clamp(0, 1)
-        return ball * (self.maps["white"] + self.maps["grey"]).clamp(0, 1) * self._wide(self.lesion.float())
+        tissue: Tensor = (self.maps["white"] + self.maps["grey"]).clamp(0, 1)
+        return ball * tissue * self._wide(self.lesion.float())
 
     def signal(self) -> Tensor:
         """What tissues send, white matter 0.92, before a scanner sees it."""

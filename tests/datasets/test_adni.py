@@ -7,20 +7,54 @@ from scipy import stats
 
 from counterbench import datasets
 from counterbench.datasets.adni import brain_volume_of, ventricular_volume_of
-from counterbench.datasets.files import adni
+from counterbench.datasets.files import adni, volumes
 from counterbench.errors import DataError
 
 nibabel = pytest.importorskip("nibabel")
 
 
+@pytest.fixture(scope="module", params=["template", "phantom"])
+def phantom(request):
+    """The sources with a known process: real anatomy, and the analytic phantom."""
+    return datasets.load("adni", request.param)
+
+
 @pytest.fixture(scope="module")
-def phantom():
-    return datasets.load("adni")
+def heads():
+    return datasets.load("adni-3d")
 
 
-def test_sizes_are_as_the_card_says_and_no_subject_is_in_two_splits(phantom):
-    for split, size in phantom.card.sources["phantom"].sizes.items():
-        assert len(phantom.attributes(split)["age"]) == size
+def test_real_anatomy_is_the_default():
+    assert datasets.load("adni").source == datasets.load("adni-3d").source == "template"
+
+
+def test_sizes_are_as_the_card_says_and_no_subject_is_in_two_splits(phantom, heads):
+    for dataset in (phantom, heads):
+        for split, size in dataset.card.sources[dataset.source].sizes.items():
+            assert len(dataset.attributes(split)["age"]) == size
+
+
+def test_heads_have_true_counterfactuals_and_roles(heads):
+    rows = torch.arange(3)
+    factual = heads.split("test").take(rows)
+    assert factual["image"].shape == (3, 1, 48, 48, 48)
+    assert "slice" not in heads.attributes("test")
+    again = heads.truth("test", rows, {name: factual[name] for name in ("age", "brain_volume")})
+    assert torch.equal(again["image"], factual["image"].float())
+    older = heads.truth("test", rows, {"age": factual["age"] + 12})
+    assert "slice" not in older
+    assert (older["ventricular_volume"] > 1.3 * factual["ventricular_volume"]).all()
+    assert (older["image"] - factual["image"]).abs().mean() > 0.2
+    assert heads.role("mask", "test", rows).shape == (3, 48, 48, 48)
+    assert "Head of somebody aged" in heads.role("caption", "test", rows)[0]
+    with pytest.raises(DataError, match="carry no 'boxes'"):
+        heads.role("boxes", "test", rows)
+
+
+def test_an_unseen_test_split_has_other_heads(heads):
+    unseen = datasets.load("adni-3d")
+    unseen.take_exam_seed(5)
+    assert not torch.equal(unseen.attributes("test")["age"], heads.attributes("test")["age"])
 
 
 def test_volumes_lie_in_published_ranges(phantom):
@@ -71,7 +105,9 @@ def test_roles(phantom):
     rows = torch.arange(40)
     assert phantom.role("mask", "test", rows).shape == (40, 64, 64)
     lesion = phantom.role("label", "test", rows)
-    assert torch.equal(phantom.role("boxes", "test", rows).isnan().any(1), lesion == 0)
+    shown = ~phantom.role("boxes", "test", rows).isnan().any(1)
+    assert not shown[lesion == 0].any()
+    assert shown.any()  # of the template's lesions a slice may miss one
     assert torch.equal(phantom.role("identity", "test", rows), phantom.split("test").group[:40])
     assert set(phantom.role("domain", "test", rows).tolist()) == {0, 1, 2}
     assert "years" in phantom.role("caption", "test", rows)[0]
@@ -216,6 +252,49 @@ def test_the_nose_points_up_whatever_the_orientation_of_the_file(tmp_path):
     first, second = (adni.slices(tmp_path / name, 64) for name in ("a.nii.gz", "b.nii.gz"))
     assert torch.equal(first, second)
     assert first[:, :, :32].float().mean() > 10 * first[:, :, 32:].float().mean()
+
+
+def test_the_same_reader_gives_whole_heads(tmp_path):
+    data = write_adni(tmp_path / "adni").parent
+    whole, sliced = (datasets.load(name, "adni", data_dir=data) for name in ("adni-3d", "adni"))
+    for split in ("train", "test"):
+        assert len(whole.split(split)) * 10 == len(sliced.split(split))
+    images = whole.split("train").values["image"]
+    assert images.shape[1:] == (1, 48, 48, 48)
+    # The box of the files: 20 to 40 mm to the right, 20 to 50 mm to the front, 0 to 30 mm up.
+    seen = (images[0, 0] > 20).nonzero()
+    low, high = seen.amin(0).tolist(), seen.amax(0).tolist()
+    assert [(low[0], high[0]), (low[2], high[2])] == [(22, 30), (29, 33)]  # voxels of 4 mm from -91 mm up and from -96 mm to the right
+    assert (low[1], high[1]) == (7, 14)  # from 79 mm in front backwards
+    assert not whole.knows_truth(["age"])
+
+
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, 1), (1, -1, -1)])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+@pytest.mark.parametrize("kind", [np.int16, np.uint8, np.float64])
+def test_a_head_is_the_same_however_its_file_is_laid_out(tmp_path, flips, order, kind):
+    """Orientation, order of the axes, datatype and scale of the numbers are the file's affair."""
+    rng = np.random.default_rng(0)
+    volume = np.zeros((160, 190, 150))
+    volume[40:120, 50:150, 30:120] = rng.integers(60, 240, (80, 100, 90))
+    affine = np.diag([1.0, 1, 1, 1])
+    affine[:3, 3] = (-80, -105, -60)
+    nibabel.save(nibabel.Nifti1Image(volume.astype(np.float32), affine), tmp_path / "plain.nii.gz")
+    turned, there = volume, affine.copy()
+    for axis, flip in enumerate(flips):
+        if flip < 0:
+            turned = np.flip(turned, axis)
+            there[:3, 3] += there[:3, axis] * (volume.shape[axis] - 1)
+            there[:3, axis] *= -1
+    turned, there = turned.transpose(order), there[:, [*order, 3]]
+    image = nibabel.Nifti1Image(turned.astype(kind), there)
+    if kind is np.int16:
+        image = nibabel.Nifti1Image((turned * 3).astype(kind), there)
+        image.header.set_slope_inter(1 / 3, 0)
+    nibabel.save(image, tmp_path / "odd.nii.gz")
+    plain, odd = (volumes.head(tmp_path / name, 48) for name in ("plain.nii.gz", "odd.nii.gz"))
+    assert (plain.float() - odd.float()).abs().max() <= 1
+    assert plain.float().mean() > 5
 
 
 def test_a_scan_without_a_visit_is_left_out_aloud(tmp_path):
