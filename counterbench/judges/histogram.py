@@ -117,6 +117,7 @@ class Histogram(Judge):
         middle: (axes, 2), the part of the image with a histogram of its own, as shares of the sides.
         weights: safetensors file.
         sha256: what its hash must be.
+        device: where it computes; on Apple's GPUs, which have no double precision, on the processor.
 
     Raises:
         ConfigError: without weights.
@@ -133,20 +134,23 @@ class Histogram(Judge):
         contrasts: int = 1,
         weights: Path | None = None,
         sha256: str | None = None,
+        device: str | torch.device = "cpu",
     ):
         super().__init__(variable)
         if weights is None:
             raise ConfigError(f"The judge of {variable.name!r} is a fitted calibration and needs the key 'weights'.")
         self.reader = HistogramReader(bins, contrasts, middle)
         self.sha256 = load_weights(self.reader, weights, sha256=sha256)
+        self.device = "cpu" if torch.device(device).type == "mps" else device
+        self.reader.to(self.device)
 
     @property
     def fingerprint(self) -> str:
         return f"histogram v1 sha256={self.sha256}"
 
     def _look(self, images: Tensor) -> Tensor:
-        return self.reader.features(images)
+        return self.reader.features(images.to(self.device)).to(images.device)
 
     def _measure(self, seen: Tensor) -> Tensor:
-        read: Tensor = self.reader(seen.double())
-        return read
+        read: Tensor = self.reader(seen.to(self.device, torch.float64))
+        return read.to(seen.device, seen.dtype)

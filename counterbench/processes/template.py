@@ -151,7 +151,9 @@ class Deformation:
     shift: Tensor
 
 
-def deformation_of(brain: Tensor, ventricles: Tensor, trait: Tensor, template: Anatomy, level: int = 0) -> Deformation:
+def deformation_of(
+    brain: Tensor, ventricles: Tensor, trait: Tensor, template: Anatomy, *, level: int = 0
+) -> Deformation:
     """The deformation that gives a brain its volumes.
 
     Args:
@@ -209,12 +211,12 @@ class _Head:
             attributes["ventricular_volume"],
             self._flat("sulci"),
             template,
-            template.level(self.pixel),
+            level=template.level(self.pixel),
         )
         seen = self._seen(attributes)
         there = torch.stack(self._sheared(self._placed(seen)), -1)
         there = template.deformed(there, self.deformation.time, self.deformation.shift)
-        self.maps = dict(zip(MAPS, template.maps(self.pixel).at(there).unbind(1), strict=True))
+        self.maps: dict[str, Tensor] = dict(zip(MAPS, template.maps(self.pixel).at(there).unbind(1), strict=True))
         self.in_lesion = self._lesion(there, template.sites)
 
     def _flat(self, name: str) -> Tensor:
@@ -284,8 +286,9 @@ class _Head:
         site = sites[(self._flat("lesion_site") * len(sites)).long().clamp(max=len(sites) - 1)]
         away = (points - site.reshape(-1, *[1] * len(self.spatial), 3)).norm(dim=-1)
         ball = ((self.t("lesion_size", 4.0, 7.5) - away) / 3 + 0.5).clamp(0, 1)
-        tissue: Tensor = (self.maps["white"] + self.maps["grey"]).clamp(0, 1)
-        return ball * tissue * self._wide(self.lesion.float())
+        tissue = (self.maps["white"] + self.maps["grey"]).clamp(0, 1)
+        shown: Tensor = tissue * ball * self._wide(self.lesion.float())
+        return shown
 
     def signal(self) -> Tensor:
         """What tissues send, white matter 0.92, before a scanner sees it."""

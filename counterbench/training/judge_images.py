@@ -44,6 +44,8 @@ def with_counterfactuals(
         copies: how often each image comes once more.
         seed: of what is drawn.
     """
+    if not copies:
+        return dict(values)
     image, parts = datasets[0].card.image, [dict(values)]
     for number, dataset in enumerate(datasets):
         asked = [label for label in labels if label in dataset.card.intervenable]

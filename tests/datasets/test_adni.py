@@ -264,7 +264,10 @@ def test_the_same_reader_gives_whole_heads(tmp_path):
     # The box of the files: 20 to 40 mm to the right, 20 to 50 mm to the front, 0 to 30 mm up.
     seen = (images[0, 0] > 20).nonzero()
     low, high = seen.amin(0).tolist(), seen.amax(0).tolist()
-    assert [(low[0], high[0]), (low[2], high[2])] == [(22, 30), (29, 33)]  # voxels of 4 mm from -91 mm up and from -96 mm to the right
+    assert [(low[0], high[0]), (low[2], high[2])] == [
+        (22, 30),
+        (29, 33),
+    ]  # voxels of 4 mm from -91 mm up and from -96 mm to the right
     assert (low[1], high[1]) == (7, 14)  # from 79 mm in front backwards
     assert not whole.knows_truth(["age"])
 

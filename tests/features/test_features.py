@@ -84,7 +84,7 @@ def test_what_a_card_lacks_is_said(toy):
         features.load("posterior", toy.CARD, panels)
     with pytest.raises(UnknownNameError, match="Did you mean 'inception'"):
         features.load("inceptoin", toy.CARD, panels)
-    odd = toy.CARD.model_copy(update={"features": {"pixel": FeatureEntry(options={"depth": 3})}})
+    odd = toy.CARD.model_copy(update={"features": {"pixel": (FeatureEntry(options={"depth": 3}),)}})
     with pytest.raises(ConfigError, match="no option 'depth'"):
         features.load("pixel", odd, panels)
 
@@ -265,13 +265,13 @@ def test_spaces_compute_in_single_precision_whatever_torchs_default(morphomnist)
 
 def test_weights_that_a_space_does_not_take_are_no_silent_pin(toy, tmp_path):
     pinned = FeatureEntry(weights="w.safetensors", sha256="0" * 64)
-    odd = toy.CARD.model_copy(update={"features": {"pixel": pinned}, "path": tmp_path / "card.yaml"})
+    odd = toy.CARD.model_copy(update={"features": {"pixel": (pinned,)}, "path": tmp_path / "card.yaml"})
     with pytest.raises(ConfigError, match="'pixel' takes no 'weights'"):
         features.load("pixel", odd, {})
 
 
 def test_options_of_a_space_are_checked(toy):
-    odd = toy.CARD.model_copy(update={"features": {"judge": FeatureEntry(options={"member": "first"})}})
+    odd = toy.CARD.model_copy(update={"features": {"judge": (FeatureEntry(options={"member": "first"}),)}})
     with pytest.raises(ConfigError, match="the option member is 'first'; input should be a valid integer"):
         features.load("judge", odd, {})
 

@@ -12,7 +12,7 @@ VOLUME = Continuous("brain_volume", 650, 1400, "mL")
 
 @pytest.fixture(scope="module")
 def phantom():
-    return datasets.load("adni")
+    return datasets.load("adni", "phantom")
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,8 @@ def sample(phantom):
 def test_errors_on_real_images_are_as_the_card_says(phantom, sample):
     panels = judges.load(phantom.card, "phantom")
     for name in ("brain_volume", "ventricular_volume"):
-        promised = phantom.card.judges[name][0].quality["phantom"]["mean_absolute_error"]
+        entries = [entry for entry in phantom.card.judges[name] if "phantom" in entry.sources]
+        promised = entries[0].quality["phantom"]["mean_absolute_error"]
         closed, *networks = (
             (member.measure(sample["image"]) - sample[name]).abs().mean() for member in panels[name].members
         )
@@ -31,7 +32,8 @@ def test_errors_on_real_images_are_as_the_card_says(phantom, sample):
         assert min(networks) < closed
         assert (panels[name].measure(sample["image"]).value - sample[name]).abs().mean() < closed
     reading = panels["slice"].measure(sample["image"])
-    for entry, member in zip(phantom.card.judges["slice"], reading.members, strict=True):
+    entries = [entry for entry in phantom.card.judges["slice"] if "phantom" in entry.sources]
+    for entry, member in zip(entries, reading.members, strict=True):
         right = (member.argmax(1) == sample["slice"]).float().mean()
         assert right == pytest.approx(entry.quality["phantom"]["accuracy"], abs=0.05)
 

@@ -123,7 +123,7 @@ def test_judges_a_recogniser_and_a_posterior_of_volumes_are_trained_and_read_bac
     )
     images = solid.split("test").take(slice(0, 5))["image"]
     panels = judges.load(card, "formula")
-    assert judges.measure_all(panels, images)["a"].members.shape == (3, 5)
+    assert judges.measure_all(panels, images)["a"].members.shape == (4, 5)  # a histogram, and three networks
     for name in ("judge", "embedding", "posterior"):
         vectors = features.load(name, card, panels).extract(images)
         assert len(vectors) == 5
