@@ -25,7 +25,9 @@ RESULT = HERE / "judges.json"
 SOURCES = (
     ("morphomnist", "digits"),
     ("morphomnist", "mnist"),
+    ("adni", "template"),
     ("adni", "phantom"),
+    ("adni-3d", "template"),
     ("celeba-simple", "portraits"),
     ("celeba-complex", "portraits"),
 )

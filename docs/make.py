@@ -75,8 +75,18 @@ FAMILIES = (*MODELS, "flow-matching", "diffusion")
 PUBLISHED = ROOT / "benchmarks" / "published" / "melistas2024-morphomnist.yaml"
 COMPARED = (("mnist", "paper"), ("mnist", "standard"), ("digits", "paper"), ("digits", "standard"))
 """Sources and suites of MorphoMNIST that stand beside the published table."""
-CARDS = ("morphomnist", "celeba-simple", "celeba-complex", "adni", "adni-192", "ellipse", "ellipse-point")
-SHEETS = {"celeba-simple": "portraits", "celeba-complex": "portraits", "adni": "phantom"}
+CARDS = (
+    "morphomnist",
+    "celeba-simple",
+    "celeba-complex",
+    "adni",
+    "adni-192",
+    "adni-3d",
+    "adni-3d-96",
+    "ellipse",
+    "ellipse-point",
+)
+SHEETS = {"celeba-simple": "portraits", "celeba-complex": "portraits", "adni": "template"}
 """Datasets whose samples are drawn for the documentation: card -> source."""
 GRIDS = {
     "adni": ("flow-matching", {"ventricular_volume": "90"}),
