@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from pathlib import Path
@@ -16,12 +17,16 @@ from counterbench.datasets.cache import remembered
 from counterbench.datasets.source import SPLITS, Overridden, Source
 from counterbench.datasets.split import Split
 from counterbench.errors import DataError, suggestion
+from counterbench.runtime.blocks import at_once
 from counterbench.storage.tensors import sha256_of_tensors
 
-__all__ = ["MARGIN", "REFERENCES", "TRUTHS", "Dataset", "Split", "plausible_range"]
+__all__ = ["MARGIN", "REFERENCES", "REFERENCE_NUMBERS", "TRUTHS", "Dataset", "Split", "plausible_range"]
 
 REFERENCES = 10_000
 """How many real training images answers are compared with, unless a suite says otherwise."""
+
+REFERENCE_NUMBERS = REFERENCES * 192**2
+"""How many numbers these may have together: of volumes there are fewer, such as 416 of 96^3 voxels, so that they fit into memory."""
 
 TRUTHS = 8
 """How many true answers a dataset keeps."""
@@ -133,7 +138,8 @@ class Dataset:
     def reference(self, count: int = REFERENCES) -> Split:
         """Real training images that answers are compared with: the whole training split, or `count` samples of it.
 
-        They are drawn at random, once and for all: the same ones for every model. May be much cheaper than the whole split.
+        They are drawn at random, once and for all: the same ones for every model. May be much cheaper than the whole split. Of large
+        volumes there are fewer than asked for, see :data:`REFERENCE_NUMBERS`.
         """
         return remembered(self._references, count, lambda: self._part_of_training(self.reference_rows(count)))
 
@@ -151,7 +157,8 @@ class Dataset:
     def _drawn_rows(self, count: int) -> Tensor:
         total = len(next(iter(self.attributes("train").values())))
         drawn = torch.randperm(total, generator=torch.Generator().manual_seed(total))
-        return drawn[:count].sort().values
+        most = at_once(math.prod(self.card.image_shape), count, room=REFERENCE_NUMBERS)
+        return drawn[:most].sort().values
 
     def attributes_fingerprint(self, name: str) -> str:
         """SHA-256 of :meth:`attributes`."""

@@ -51,6 +51,14 @@ def test_heads_have_true_counterfactuals_and_roles(heads):
         heads.role("boxes", "test", rows)
 
 
+def test_of_large_volumes_fewer_are_held_for_comparison(heads):
+    assert len(heads.reference_rows(10_000)) == 2_000  # all there are
+    finer = datasets.load("adni-3d-96")
+    assert len(finer.reference_rows(10_000)) == 416
+    assert len(finer.reference_rows(100)) == 100
+    assert len(datasets.load("adni-192").reference_rows(10_000)) == 10_000
+
+
 def test_an_unseen_test_split_has_other_heads(heads):
     unseen = datasets.load("adni-3d")
     unseen.take_exam_seed(5)
