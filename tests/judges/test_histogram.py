@@ -11,16 +11,19 @@ MIDDLE = ((0.25, 0.75),) * 3
 
 
 def boxes(count=60, seed=0):
-    """Volumes of a bright box with a dark hole in its middle, seen by two scanners: (images, sizes of the hole, scanner)."""
+    """Volumes of a bright box with a dark hole in its middle, seen by two scanners: (images, sizes of the hole, scanner).
+
+    What the second one sees is darker by a quarter, and stands for a hole of twice the size.
+    """
     rng = np.random.default_rng(seed)
     images, sizes, scanner = torch.zeros(count, 1, 16, 16, 16), [], []
     for row in range(count):
         side, kind = int(rng.integers(2, 7)), int(rng.integers(0, 2))
-        bright, dark = ((220, 80), (160, 70))[kind]
+        bright, dark = ((220, 80), (165, 60))[kind]
         images[row, 0, 2:14, 2:14, 2:14] = bright
         first = 8 - side // 2
         images[row, 0, first : first + side, 6:10, 6:10] = dark
-        sizes.append(side * 16.0)
+        sizes.append(side * (16.0, 32.0)[kind])
         scanner.append(kind)
     return images, torch.tensor(sizes), torch.tensor(scanner)
 
