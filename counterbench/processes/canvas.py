@@ -35,6 +35,17 @@ def blocks(count: int, side: int) -> Iterator[slice]:
     yield from (slice(start, start + size) for start in range(0, max(count, 1), size))
 
 
+def boxes_of(shown: Tensor) -> Tensor:
+    """(N, H, W) bool -> (N, 4): left, top, right, bottom in pixels of what is shown; NaN where nothing is."""
+    height, width = shown.shape[1:]
+    columns, rows = shown.any(1), shown.any(2)
+    near = [columns.int().argmax(1), rows.int().argmax(1)]
+    far = [width - columns.flip(1).int().argmax(1), height - rows.flip(1).int().argmax(1)]
+    boxes = torch.stack([*near, *far], 1).float()
+    boxes[~shown.flatten(1).any(1)] = torch.nan
+    return boxes
+
+
 def cover(distance: Tensor, pixel: Tensor | float) -> Tensor:
     """Signed distance (negative inside) -> share of a pixel that is covered, 0 to 1."""
     return (0.5 - distance / pixel).clamp_(0, 1)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from counterbench.processes.canvas import Traits, band, blocks, cover, pieces, textures
+from counterbench.processes.canvas import Traits, band, blocks, boxes_of, cover, pieces, textures
 
 TRAITS = (
     *(
@@ -250,10 +250,4 @@ class _Slice:
         return label
 
     def boxes(self) -> Tensor:
-        shown = self.parts() == 3
-        columns, rows = shown.any(1), shown.any(2)
-        edges = [columns.int().argmax(1), rows.int().argmax(1)]
-        far = [self.side - some.flip(1).int().argmax(1) for some in (columns, rows)]
-        boxes = torch.stack([*edges, *far], 1).float()
-        boxes[~shown.flatten(1).any(1)] = torch.nan
-        return boxes
+        return boxes_of(self.parts() == 3)

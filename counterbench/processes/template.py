@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from counterbench.processes.anatomy import MAPS, SHIFTS, Anatomy, anatomy, times_of_tables
-from counterbench.processes.canvas import Traits
+from counterbench.processes.canvas import Traits, boxes_of
 from counterbench.processes.phantom import PARTS, SCANNERS
 
 __all__ = ["PARTS", "SCANNERS", "SHOT", "TRAITS", "clean", "lesion_boxes", "parts", "render", "volumes"]
@@ -115,12 +115,7 @@ def lesion_boxes(
 ) -> Tensor:
     """(N, 4): left, top, right, bottom of a slice's lesion in pixels, as far as it shows; NaN where there is none."""
     shown = parts(attributes, traits, shot=shot, lesion=lesion, spatial=(side, side)) == PARTS.index("lesion")
-    columns, rows = shown.any(1), shown.any(2)
-    edges = [columns.int().argmax(1), rows.int().argmax(1)]
-    far = [side - some.flip(1).int().argmax(1) for some in (columns, rows)]
-    boxes = torch.stack([*edges, *far], 1).float()
-    boxes[~shown.flatten(1).any(1)] = torch.nan
-    return boxes
+    return boxes_of(shown)
 
 
 def volumes(attributes: Mapping[str, Tensor], traits: Tensor, *, shot: Tensor, side: int = 96) -> Tensor:

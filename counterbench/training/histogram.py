@@ -17,8 +17,8 @@ from counterbench.storage.weights import save_weights
 MIDDLE = ((0.375, 0.71), (0.25, 0.75), (0.29, 0.71))
 """Of a head, (z, y, x): where the ventricles lie."""
 BINS = 20
-SEEN_AS = ((0.0, 0.0), (0.0, 0.0), (0.0, 0.0), (0.3, 0.0), (0.45, 3.0))
-"""What a calibration is fitted on: sharp images three times, then blurred (in pixels) and noisy (in grey levels) ones."""
+SEEN_AS = (((0.0, 0.0), 3), ((0.3, 0.0), 1), ((0.45, 3.0), 1))
+"""What a calibration is fitted on: ((blur in pixels, noise in grey levels), how often it counts)."""
 _BATCH = 50
 
 
@@ -38,10 +38,11 @@ def fit_histogram(datasets: Sequence[Dataset], label: str, output: Path) -> dict
     features, values, kinds = [], [], []
     for dataset in datasets:
         part = dataset.split("judge").values
-        for width, grain in SEEN_AS:
-            features.append(_features(reader, part[dataset.card.image], width, grain))
-            values.append(part[label])
-            kinds.append(_contrast(dataset, "judge"))
+        contrast = _contrast(dataset, "judge")
+        for (width, grain), times in SEEN_AS:
+            features += [_features(reader, part[dataset.card.image], width, grain)] * times
+            values += [part[label]] * times
+            kinds += [contrast] * times
     reader.fit(torch.cat(features), torch.cat(values), torch.cat(kinds))
     path = output / f"{label}-histogram.safetensors"
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +39,10 @@ def slices(path: Path, side: int) -> Tensor:
             f"{path} reaches from {origin[2]:g} to {origin[2] + volume.shape[2] - 1:g} mm in height, and the slices from {CORNER[2]} to "
             f"{CORNER[2] + SLICES - 1} mm are needed; {_REGISTER}."
         )
-    brain = volume[volume > 0]
-    white = float(np.percentile(brain, 99.5)) if brain.size else 1.0
-    picked = torch.from_numpy(volume[:, :, first : first + SLICES].copy()).permute(2, 1, 0) / white
-    field = _field(picked, origin)
-    shown, there = int((field > 0.05).sum()), int((picked > 0.05).sum())
-    if not there or shown < (1 - _SPILL) * there:
-        raise DataError(
-            f"{path} has {shown} of {there} bright voxels in the {FIELD} x {FIELD} mm where MNI space has the brain; strip the skull, and "
-            f"{_REGISTER}."
-        )
+    picked = torch.from_numpy(volume[:, :, first : first + SLICES].copy()).permute(2, 1, 0) / _white(volume)
+    corner = [0, *(round(CORNER[axis] - origin[axis]) for axis in (1, 0))]
+    field = _cut(picked, corner, (SLICES, FIELD, FIELD))
+    _require_inside(path, field, picked, f"{FIELD} x {FIELD} mm where MNI space has the brain")
     upright = field.flip(1)[:, None]
     small = functional.interpolate(upright, (side, side), mode="bilinear", antialias=True, align_corners=False)
     return (255 * small).round().clamp(0, 255).to(torch.uint8)
@@ -66,20 +61,10 @@ def head(path: Path, side: int) -> Tensor:
         DataError: for a volume that cannot be read or does not lie in MNI space.
     """
     volume, origin = _volume(path)
-    brain = volume[volume > 0]
-    white = float(np.percentile(brain, 99.5)) if brain.size else 1.0
-    edge = round(CUBE)
-    first = [round(middle - CUBE / 2 - start) for middle, start in zip(CENTRE, origin[::-1], strict=True)]
-    field, voxels = torch.zeros(edge, edge, edge), torch.from_numpy(volume.copy()).permute(2, 1, 0) / white
-    inside = [slice(max(start, 0), max(start + edge, 0)) for start in first]
-    part = voxels[inside[0], inside[1], inside[2]]
-    to = [slice(max(-start, 0), max(-start, 0) + size) for start, size in zip(first, part.shape, strict=True)]
-    field[to[0], to[1], to[2]] = part
-    shown, there = int((field > 0.05).sum()), int((voxels > 0.05).sum())
-    if not there or shown < (1 - _SPILL) * there:
-        raise DataError(
-            f"{path} has {shown} of {there} bright voxels in the {edge} mm where MNI space has the head; strip the skull, and {_REGISTER}."
-        )
+    voxels, edge = torch.from_numpy(volume.copy()).permute(2, 1, 0) / _white(volume), round(CUBE)
+    corner = [round(middle - CUBE / 2 - start) for middle, start in zip(CENTRE, origin[::-1], strict=True)]
+    field = _cut(voxels, corner, (edge, edge, edge))
+    _require_inside(path, field, voxels, f"{edge} mm where MNI space has the head")
     small = functional.adaptive_avg_pool3d(field.flip(1)[None, None], side)
     return (255 * small).round().clamp(0, 255).to(torch.uint8)
 
@@ -123,12 +108,26 @@ def _require_axes(path: Path, placed: bool, axes: np.ndarray) -> None:
         raise DataError(f"{path} lies oblique in space; {_REGISTER}.")
 
 
-def _field(slices: Tensor, origin: np.ndarray) -> Tensor:
-    """(Z, Y, X) cut, or padded with black, to the FIELD x FIELD mm from CORNER on."""
-    field = torch.zeros(len(slices), FIELD, FIELD)
-    first = [round(CORNER[axis] - origin[axis]) for axis in (1, 0)]
-    inside = [slice(max(start, 0), max(start + FIELD, 0)) for start in first]
-    part = slices[:, inside[0], inside[1]]
+def _white(volume: np.ndarray) -> float:
+    """What the brightest 0.5 % of the brain reach."""
+    brain = volume[volume > 0]
+    return float(np.percentile(brain, 99.5)) if brain.size else 1.0
+
+
+def _cut(voxels: Tensor, first: Sequence[int], sides: Sequence[int]) -> Tensor:
+    """The box of such sides from a voxel on, padded with black where it reaches beyond the volume; first voxels may be negative."""
+    box = torch.zeros(*sides)
+    inside = tuple(slice(max(start, 0), max(start + side, 0)) for start, side in zip(first, sides, strict=True))
+    part = voxels[inside]
     before = [max(-start, 0) for start in first]
-    field[:, before[0] : before[0] + part.shape[1], before[1] : before[1] + part.shape[2]] = part
-    return field
+    box[tuple(slice(start, start + size) for start, size in zip(before, part.shape, strict=True))] = part
+    return box
+
+
+def _require_inside(path: Path, kept: Tensor, whole: Tensor, where: str) -> None:
+    """Raise DataError unless nearly all bright voxels are among those that are kept."""
+    shown, there = int((kept > 0.05).sum()), int((whole > 0.05).sum())
+    if not there or shown < (1 - _SPILL) * there:
+        raise DataError(
+            f"{path} has {shown} of {there} bright voxels in the {where}; strip the skull, and {_REGISTER}."
+        )
