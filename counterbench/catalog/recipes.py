@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from counterbench.catalog import declarations, section
 from counterbench.catalog.names import Name, VariableName, require_name
@@ -38,11 +38,25 @@ class Fit(Declaration):
     """Decay of the exponential moving average of the weights; 0 for none."""
 
 
+class AdaptEntry(Declaration):
+    """Which numbers of a trained network move: the kind of an adapter, alone or with its options."""
+
+    kind: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_alone(cls, given: Any) -> Any:
+        return {"kind": given} if isinstance(given, str) else given
+
+
 class Stage(Declaration):
     """One stage of training: what is minimised, and how."""
 
     objective: str = "likelihood"
     options: dict[str, Any] = Field(default_factory=dict)
+    adapt: AdaptEntry | None = None
+    """What of the network is opened; null for everything. For recipes that start from trained weights."""
     fit: Fit = Fit()
 
 
@@ -54,17 +68,21 @@ class MechanismEntry(Declaration):
     options: dict[str, Any] = Field(default_factory=dict)
     fit: Fit | None = None
     stages: tuple[Stage, ...] = ()
+    frozen: bool = False
+    """Whether it keeps the weights that the recipe starts from."""
 
     @model_validator(mode="after")
     def _one_way(self) -> MechanismEntry:
         if self.fit is not None and self.stages:
             raise ValueError("give either 'fit' (one stage of maximum likelihood) or 'stages', not both")
+        if self.frozen and (self.fit is not None or self.stages):
+            raise ValueError("a frozen mechanism is not trained; leave out 'fit' and 'stages'")
         return self
 
     @property
     def training(self) -> tuple[Stage, ...]:
         """All stages, in their order."""
-        return self.stages or (Stage(fit=self.fit or Fit()),)
+        return () if self.frozen else self.stages or (Stage(fit=self.fit or Fit()),)
 
 
 class AnswerEntry(Declaration):
@@ -83,6 +101,32 @@ class WeightsEntry(Declaration):
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
+class InitEntry(Declaration):
+    """The trained model that training starts from."""
+
+    model: str
+    """A recipe of the catalogue, a recipe file, or a folder made by training."""
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    """Of its weights; null to accept any, and the manifest says which they were."""
+
+
+def _listed(given: Any) -> Any:
+    return given if isinstance(given, (list, tuple)) else [given]
+
+
+Wanted = Annotated[tuple[str | int | float, ...], BeforeValidator(_listed)]
+"""Values of which a row has one: classes, numbers, or ranges such as "60:70"."""
+
+
+class RowsEntry(Declaration):
+    """Which samples of a split are used."""
+
+    where: dict[str, Wanted] = Field(default_factory=dict)
+    """Variable or role -> values; a sample has one of them, for every name."""
+    limit: int | None = Field(None, ge=2)
+    """The first so many of those; null for all."""
+
+
 class Recipe(Declaration):
     """A model: one YAML file, `models/<dataset>/<name>.yaml`.
 
@@ -96,11 +140,25 @@ class Recipe(Declaration):
     description: str = ""
     citation: str = ""
     seed: int = Field(0, ge=0, le=2**32 - 1)
+    init: InitEntry | None = None
+    """Where training starts; null for random weights."""
+    rows: RowsEntry | None = None
+    """Which samples of the training and the validation split are used; null for all."""
     mechanisms: dict[VariableName, MechanismEntry]
     answer: AnswerEntry | None = None
     """How predictions become answers; null for predictions as they are."""
     weights: dict[Name, WeightsEntry] = Field(default_factory=dict)
     """source -> weights; paths are relative to the recipe."""
+
+    @model_validator(mode="after")
+    def _from_something(self) -> Recipe:
+        if self.init is None:
+            for name, entry in self.mechanisms.items():
+                if entry.frozen or any(stage.adapt for stage in entry.training):
+                    raise ValueError(
+                        f"the mechanism of {name!r} is frozen or adapted, so the recipe needs 'init', the trained model to start from"
+                    )
+        return self
 
     @classmethod
     def catalogue(cls, content: Mapping[str, Any]) -> Path | None:
@@ -109,7 +167,17 @@ class Recipe(Declaration):
 
     def content(self) -> dict[str, Any]:
         """Plain data that defines the model, without where its weights lie."""
-        return self.model_dump(mode="json", exclude={"weights"} | ({"answer"} if self.answer is None else set()))
+        plain = self.model_dump(mode="json", exclude={"weights"})
+        for key in ("answer", "init", "rows"):
+            if plain[key] is None:
+                del plain[key]
+        for entry in plain["mechanisms"].values():
+            if not entry["frozen"]:
+                del entry["frozen"]
+            for stage in entry["stages"]:
+                if stage["adapt"] is None:
+                    del stage["adapt"]
+        return plain
 
 
 def recipe_paths(dataset: str | None = None) -> dict[tuple[str, str], Path]:

@@ -22,6 +22,7 @@ from counterbench.cli.base import data_options, main, put, quiet_option, say, sh
             "sweeps",
             "mechanisms",
             "objectives",
+            "adapters",
             "judges",
             "features",
             "recognisers",
@@ -48,14 +49,21 @@ def list_(kind: str | None) -> None:
     metavar="FILE.png",
     help="Draw a dataset's causal graph.",
 )
-def show(name: str, picture: Path | None) -> None:
+@click.option(
+    "--adapters",
+    "of_dataset",
+    default=None,
+    metavar="DATASET",
+    help="Of a model for this dataset: how many numbers each adapter opens in its image's mechanism.",
+)
+def show(name: str, picture: Path | None, of_dataset: str | None) -> None:
     """Show a dataset, model, suite, metric, mechanism or judge by name; or a recipe, card or suite in a file."""
     from counterbench.cli import describe
     from counterbench.storage.files import require_picture
 
     if picture is not None:
         require_picture(picture)
-    put(describe.describe(name))
+    put(describe.describe_adapters(name, of_dataset) if of_dataset else describe.describe(name))
     if picture is not None:
         describe.draw(name, picture)
         say(f"drawn: {picture}")

@@ -71,6 +71,7 @@ KINDS: dict[str, Callable[[], Lines]] = {
     "sweeps": _sweeps,
     "mechanisms": lambda: _components(registry.mechanisms),
     "objectives": lambda: _components(registry.objectives),
+    "adapters": lambda: _components(registry.adapters),
     "judges": lambda: _components(registry.judges),
     "features": lambda: _components(registry.features),
     "recognisers": lambda: _components(registry.recognisers),
@@ -102,6 +103,7 @@ def describe(name: str) -> str:
         registry.metrics,
         registry.mechanisms,
         registry.objectives,
+        registry.adapters,
         registry.judges,
         registry.features,
         registry.recognisers,
@@ -134,6 +136,7 @@ def _all_names() -> set[str]:
         *registry.metrics.names(),
         *registry.mechanisms.names(),
         *registry.objectives.names(),
+        *registry.adapters.names(),
         *registry.judges.names(),
         *registry.features.names(),
     }
@@ -256,6 +259,34 @@ def _inherited_options(component: Any) -> list[str]:
     said = next((text for text in words if _OPTIONS in text), "")
     block = said[said.index(_OPTIONS) :].split("\n\n")[0] if said else ""
     return ["", block] if block else []
+
+
+def describe_adapters(name: str, dataset: str) -> str:
+    """How many numbers each adapter opens in the image's mechanism of a model, and its blocks.
+
+    Raises:
+        UnknownNameError: for an unknown model or dataset.
+    """
+    from counterbench import models
+    from counterbench.training.adaptation import opened_by_adapters
+
+    loaded = datasets.load(dataset)
+    recipe, _ = models.find_recipe(name, loaded.card.name)
+    everything, numbers, blocks = opened_by_adapters(recipe, loaded)
+    lines = [
+        f"{recipe.title}  ({recipe.name}, for {dataset})",
+        "",
+        "numbers that adapters open in the image's mechanism",
+    ]
+    lines += [
+        f"  {adapter:<22}{number:>12,}{number / everything:>8.1%}"
+        if isinstance(number, int)
+        else f"  {adapter:<22}{number}"
+        for adapter, number in numbers.items()
+    ]
+    lines += ["", "its blocks"]
+    lines += [f"  {block:<22}{number:>12,}{number / everything:>8.1%}" for block, number in blocks.items()]
+    return "\n".join(lines)
 
 
 def describe_plan(

@@ -12,8 +12,21 @@ from counterbench.cli.base import SEED, data_options, keep, main, put, put_json,
 
 
 @main.command()
-@click.option("--model", required=True, help="Name of a recipe, or a recipe file.")
+@click.option("--model", default=None, help="Name of a recipe, or a recipe file; default: that of --init.")
+@click.option("--init", default=None, help="Start from a trained model: a recipe's name, or a folder made by training.")
+@click.option(
+    "--adapt",
+    default=None,
+    metavar="KIND[:OPTION=VALUE,...]",
+    help="Open only a part of the image's mechanism, and keep all others; `list adapters` names the kinds. Needs --init.",
+)
 @data_options
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="NAME=VALUE,...",
+    help="Use only samples with these values of a variable or a role, such as digit=5,6 or age=60:70 or domain=noisy; several.",
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -26,39 +39,64 @@ from counterbench.cli.base import SEED, data_options, keep, main, put, put_json,
     "--limit",
     type=click.IntRange(min=2),
     default=None,
-    help="Use only the first N training samples, to try things out.",
+    help="Use only the first N training samples (of those that --where leaves).",
 )
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=None,
+    help="With --adapt; default: the recipe's.",
+)
+@click.option("--steps", type=click.IntRange(min=1), default=None, help="With --adapt: at most, of each stage.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True, help="How many of them.")
 @click.option("--precision", type=click.Choice(["32-true", "bf16-mixed"]), default="32-true", show_default=True)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training in --output, if there is one.")
 @quiet_option
 def train(
-    model: str,
+    model: str | None,
+    init: str | None,
+    adapt: str | None,
     dataset: str,
     source: str | None,
     data_dir: Path | None,
+    where: tuple[str, ...],
     output: Path | None,
     seed: int | None,
     epochs: int | None,
     limit: int | None,
+    learning_rate: float | None,
+    steps: int | None,
     device: str,
     devices: int,
     precision: str,
     resume: bool,
     quiet: bool,
 ) -> None:
-    """Train every mechanism of a recipe; the result is a folder that `evaluate --model FOLDER` takes."""
-    from counterbench import datasets, models
+    """Train every mechanism of a recipe, or a trained one further; the result is a folder that `evaluate --model FOLDER` takes."""
+    from counterbench import datasets
+    from counterbench.errors import ConfigError
     from counterbench.pictures.curves import draw_trained
     from counterbench.runtime.devices import choose_device
-    from counterbench.training import recipes
+    from counterbench.training import adaptation, recipes
     from counterbench.training.hardware import Hardware
 
     show_progress(quiet)
     place = str(choose_device(device))
     loaded = datasets.load(dataset, source, data_dir=data_dir)
-    recipe, _ = models.find_recipe(model, loaded.card.name)
+    recipe = adaptation.start_recipe(model, init, loaded)
+    if where:
+        recipe = adaptation.with_rows(recipe, where, limit)
+    if adapt is not None:
+        recipe = adaptation.adapted_recipe(
+            recipe,
+            loaded.card.image or "",
+            adaptation.parsed_adapter(adapt),
+            learning_rate=learning_rate,
+            steps=steps,
+        )
+    elif learning_rate is not None or steps is not None:
+        raise ConfigError("--learning-rate and --steps go with --adapt; of a whole recipe they are said in its file.")
     folder = output or Path("runs") / f"{recipe.name}-{loaded.card.name}-{loaded.source}"
     keep(folder, recipes.MARKER, how=" with --resume")
     hardware = Hardware(place, devices, precision)
@@ -70,6 +108,18 @@ def train(
     say(
         f"Trained. Evaluate it with: counterbench evaluate --model {folder} --dataset {dataset} --source {loaded.source}"
     )
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@data_options
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="A new folder.")
+def merge(folder: Path, dataset: str, source: str | None, data_dir: Path | None, output: Path) -> None:
+    """Write a model that was trained further as plain weights, which no longer need the model that it started from."""
+    from counterbench import datasets
+    from counterbench.training import adaptation
+
+    put(str(adaptation.merge(folder, datasets.load(dataset, source, data_dir=data_dir), output)))
 
 
 def _instrument_options(seed: int) -> Callable[..., Any]:

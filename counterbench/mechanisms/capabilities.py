@@ -182,6 +182,15 @@ class HasBlocks(Protocol):
         ...
 
 
+@runtime_checkable
+class HasHead(Protocol):
+    """Knows where its last layer is, which need not be the last that it holds."""
+
+    def head(self) -> nn.Module:
+        """The part that holds the last layer."""
+        ...
+
+
 def methods_of(capability: type) -> list[str]:
     """The names of the methods that a capability consists of, sorted.
 

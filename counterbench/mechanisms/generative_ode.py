@@ -385,6 +385,10 @@ class GenerativeODE(Mechanism):
         parts = {**self.network.parts(), "tokens": self.tokens}
         return parts if self.encoder is None else {**parts, "encoder": self.encoder}
 
+    def head(self) -> nn.Module:
+        """The part of the field that makes its output."""
+        return list(self.network.parts().values())[-1]
+
     def pyro_sample(self, name: str, parents: Parents, count: int) -> Tensor:
         drawn: dict[str, Any] = {}
         for part, noise in self.sample_noise(count).items():

@@ -1,7 +1,19 @@
 """A model answers *what if*: structural causal models, baselines, and anything else that is asked."""
 
 from counterbench.models.building import build
-from counterbench.models.loading import find_recipe, foreign, load, names
+from counterbench.models.loading import find_recipe, foreign, load, names, start_from_init
 from counterbench.models.model import Contestant, HasNoise, Model, ask, can_answer
 
-__all__ = ["Contestant", "HasNoise", "Model", "ask", "build", "can_answer", "find_recipe", "foreign", "load", "names"]
+__all__ = [
+    "Contestant",
+    "HasNoise",
+    "Model",
+    "ask",
+    "build",
+    "can_answer",
+    "find_recipe",
+    "foreign",
+    "load",
+    "names",
+    "start_from_init",
+]

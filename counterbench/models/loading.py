@@ -16,13 +16,14 @@ from counterbench.errors import CheckpointError, ConfigError, UnknownNameError, 
 from counterbench.mechanisms.base import Mechanism
 from counterbench.mechanisms.capabilities import HasPixelTemperature
 from counterbench.models import baselines
+from counterbench.models.adaptation import put_on
 from counterbench.models.answering import Answering
 from counterbench.models.building import build
 from counterbench.models.model import Contestant, DeclaresPixelNoise, Fingerprinted, Model
 from counterbench.models.reachable import modules_of, state_hash
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins import registry
-from counterbench.storage.weights import load_weights
+from counterbench.storage.weights import load_weights, read_state
 
 
 def names(dataset: str) -> list[str]:
@@ -177,8 +178,18 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def recipe_of_folder(folder: Path) -> Recipe:
+    """The recipe of a folder made by training.
+
+    Raises:
+        CheckpointError: for a folder without a manifest, or one that is none.
+    """
+    return Recipe.model_validate(_read_manifest(folder / "manifest.json")["recipe"])
+
+
 def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:
     kept = {key: manifest.get(key) for key in ("source", "seed", "epochs", "limit", "data", "judges_used_in_training")}
+    kept |= {key: manifest[key] for key in ("rows",) if key in manifest}
     curves = manifest.get("curves")
     parts = list(curves.values()) if isinstance(curves, dict) else []
     durations = [part.get("seconds") for part in parts if isinstance(part, dict)]
@@ -198,8 +209,55 @@ def _from_folder(folder: Path, dataset: Dataset, device: str | torch.device) -> 
             f"{folder} holds a model of {manifest['dataset']!r}; it cannot answer questions about {dataset.card.name!r}."
         )
     recipe = Recipe.model_validate(manifest["recipe"])
-    weights = folder / "weights.safetensors"
-    return _contestant(recipe, dataset, weights, manifest["weights_sha256"], device, _provenance(manifest))
+    sha256, training = manifest["weights_sha256"], _provenance(manifest)
+    if (folder / DIFFERENCE).is_file():
+        scm, difference_hash = _adapted(recipe, dataset, folder / DIFFERENCE, sha256)
+        return _contestant_of(recipe, dataset, scm, difference_hash, device, training)
+    return _contestant(recipe, dataset, folder / "weights.safetensors", sha256, device, training)
+
+
+DIFFERENCE = "difference.safetensors"
+"""What training has changed of the weights that it started from, in a folder made by it."""
+
+
+def _adapted(recipe: Recipe, dataset: Dataset, path: Path, sha256: str) -> tuple[StructuralCausalModel, str]:
+    """(the model that was made from another one, the hash of what it changed)."""
+    scm = build(recipe, dataset.graph, dataset.variables)
+    start_from_init(scm, recipe, dataset)
+    tensors, digest = read_state(path, sha256=sha256)
+    put_on(scm, recipe, tensors, where=path)
+    return scm, digest
+
+
+def start_from_init(scm: StructuralCausalModel, recipe: Recipe, dataset: Dataset) -> str:
+    """Give a model the weights that its recipe starts from; returns their SHA-256.
+
+    Raises:
+        ConfigError: for a recipe without `init`, or one that names no trained structural causal model.
+        CheckpointError: if those weights are missing, are not the ones that the recipe means, or belong to another architecture.
+    """
+    if recipe.init is None:
+        raise ConfigError(f"The recipe {recipe.name!r} starts from nothing; give it init.")
+    base = load(recipe.init.model, dataset)
+    if not isinstance(base.model, StructuralCausalModel) or base.weights_sha256 is None:
+        raise ConfigError(
+            f"init {recipe.init.model}: a training starts from a trained recipe or from a folder made by training."
+        )
+    if recipe.init.sha256 not in (None, base.weights_sha256):
+        raise CheckpointError(
+            f"init {recipe.init.model} has weights {base.weights_sha256[:12]}..., but {recipe.name!r} was made from "
+            f"{str(recipe.init.sha256)[:12]}...: they were trained anew; fetch the ones that it was made from."
+        )
+    state, expected = base.model.state_dict(), scm.state_dict()
+    shapes = [{name: value.shape for name, value in part.items()} for part in (state, expected)]
+    if shapes[0] != shapes[1]:
+        name = next(name for name in sorted({*state, *expected}) if shapes[0].get(name) != shapes[1].get(name))
+        raise CheckpointError(
+            f"init {recipe.init.model} is of another architecture than the recipe {recipe.name!r}: they differ in {short(name)}. "
+            "Start from a model of the same options; one with layers that an adapter has added must be merged first."
+        )
+    scm.load_state_dict(state)
+    return base.weights_sha256
 
 
 def _contestant(
@@ -207,6 +265,17 @@ def _contestant(
 ) -> Contestant:
     scm = build(recipe, dataset.graph, dataset.variables)
     weights_hash = load_weights(scm, weights, sha256=sha256)
+    return _contestant_of(recipe, dataset, scm, weights_hash, device, training)
+
+
+def _contestant_of(
+    recipe: Recipe,
+    dataset: Dataset,
+    scm: StructuralCausalModel,
+    weights_hash: str,
+    device: str | torch.device,
+    training: dict[str, Any],
+) -> Contestant:
     scm.to(device).eval()
     scm.requires_grad_(False)
     image = dataset.card.image

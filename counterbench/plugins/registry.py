@@ -27,6 +27,7 @@ from counterbench.plugins.extras import install_line, missing_packages
 from counterbench.runtime import progress
 
 if TYPE_CHECKING:
+    from counterbench.adapters.base import Adapter
     from counterbench.datasets.dataset import Dataset
     from counterbench.features.base import FeatureSpace
     from counterbench.judges.base import Judge
@@ -230,6 +231,9 @@ recognisers: Registry[type[FeatureSpace]] = Registry("recogniser", "counterbench
 objectives: Registry[type[MechanismObjective[Any]]] = Registry(
     "objective", "counterbench.training.objectives", besides={"base"}
 )
+adapters: Registry[type[Adapter]] = Registry(
+    "adapter", "counterbench.adapters", besides={"base", "changes", "from_peft", "parts"}
+)
 models: Registry[Callable[[Dataset], Model]] = Registry("model")
 
 
@@ -262,7 +266,7 @@ _PROCESS = uuid.uuid4().hex
 
 KINDS: dict[str, Registry[Any]] = {
     registry.kind: registry
-    for registry in (mechanisms, datasets, metrics, judges, features, recognisers, objectives, models)
+    for registry in (mechanisms, datasets, metrics, judges, features, recognisers, objectives, adapters, models)
 }
 
 

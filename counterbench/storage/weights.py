@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -31,10 +32,13 @@ def save_weights(module: nn.Module, path: Path, *, bits: Literal[8, 16, 32] = 32
             the others to half precision. They are read as what the module computes in.
     """
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
-    if bits != 32:
-        state = _rounded(state, bits)
+    return save_state(state if bits == 32 else _rounded(state, bits), path)
+
+
+def save_state(state: Mapping[str, Tensor], path: Path) -> str:
+    """Write named tensors atomically; returns the file's SHA-256."""
     with atomic(path) as temporary:
-        temporary.write_bytes(save(state))  # its own writer reports a full disk as something else
+        temporary.write_bytes(save(dict(state)))  # its own writer reports a full disk as something else
     return sha256_of_file(path)
 
 
@@ -79,6 +83,26 @@ def load_weights(module: nn.Module, path: Path, *, sha256: str | None = None) ->
     Raises:
         CheckpointError: if the file is missing, truncated, altered, or made for another architecture.
     """
+    state, digest = read_state(path, sha256=sha256)
+    expected = module.state_dict()
+    _compare(path, state, expected)
+    for name, tensor in state.items():
+        if not tensor.to(expected[name].dtype).isfinite().all():
+            raise CheckpointError(f"{path}: the weights {short(name)} hold NaN or infinite values; train again.")
+    module.load_state_dict(state)
+    return digest
+
+
+def read_state(path: Path, *, sha256: str | None = None) -> tuple[dict[str, Tensor], str]:
+    """(named tensors, the file's SHA-256).
+
+    Args:
+        path: a safetensors file.
+        sha256: what the file's hash must be; None to accept any.
+
+    Raises:
+        CheckpointError: if the file is missing, truncated or altered.
+    """
     if not path.is_file():
         raise CheckpointError(f"There are no weights at {path}.")
     digest = sha256_of_file(path)
@@ -87,18 +111,11 @@ def load_weights(module: nn.Module, path: Path, *, sha256: str | None = None) ->
             f"{path} has SHA-256 {digest[:12]}..., expected {sha256[:12]}...: it was altered or cut short; fetch it again."
         )
     try:
-        state = _unrounded(load(path.read_bytes()))
+        return _unrounded(load(path.read_bytes())), digest
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path} is not an intact safetensors file ({error}); it may be truncated, fetch it again."
         ) from error
-    expected = module.state_dict()
-    _compare(path, state, expected)
-    for name, tensor in state.items():
-        if not tensor.to(expected[name].dtype).isfinite().all():
-            raise CheckpointError(f"{path}: the weights {short(name)} hold NaN or infinite values; train again.")
-    module.load_state_dict(state)
-    return digest
 
 
 def _compare(path: Path, state: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

@@ -92,6 +92,8 @@ class Fitting(lightning.LightningModule):
     def _step(self, player: Player, optimizer: Any, batch: dict[str, Tensor], moment: Moment) -> None:
         """One player's step."""
         count = len(next(iter(batch.values())))
+        if not any(weight.requires_grad for weight in player.parameters):
+            return  # an adapter has left this player nothing to move
         loss = player.loss(batch, moment).mean()
         for name, value in moment.notes.items():
             self._note(name, value, count)

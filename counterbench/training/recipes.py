@@ -7,6 +7,7 @@ once, and an interrupted one leaves a checkpoint, so that `resume` loses at most
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import time
@@ -19,16 +20,20 @@ import torch
 from torch import Tensor
 
 from counterbench import models
-from counterbench.catalog.recipes import MechanismEntry, Recipe, Stage
+from counterbench.adapters.base import difference, opened, take_difference
+from counterbench.catalog.recipes import MechanismEntry, Recipe, RowsEntry, Stage
 from counterbench.datasets.dataset import Dataset, Split
+from counterbench.datasets.selection import ranges, selected
 from counterbench.errors import CheckpointError, ConfigError, DataError
 from counterbench.mechanisms.base import Mechanism
+from counterbench.models.adaptation import adapter_of, prefix
+from counterbench.models.loading import DIFFERENCE
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.runtime import progress
 from counterbench.runtime.blocks import at_once
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import UNFINISHED, claimed, write_text
-from counterbench.storage.weights import load_weights, save_weights
+from counterbench.storage.weights import load_weights, read_state, save_state, save_weights
 from counterbench.training import loop, stages
 from counterbench.training.batches import require_samples
 from counterbench.training.hardware import Hardware
@@ -38,6 +43,7 @@ from counterbench.training.resuming import LATEST, damaged, read_notes
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
+CURVE = "curve.json"
 _PREPARED = 1 << 28
 """Encoded numbers that a mechanism looks at before training: 1 GiB."""
 MARKER = f"{UNFINISHED}/plan.json"
@@ -88,7 +94,11 @@ def train(
         "limit": limit,
         "precision": hardware.precision,
     }
-    scm = _untrained(recipe, dataset, seed)
+    recipe, scm = _at_the_start(recipe, dataset, seed)
+    plan["recipe"] = recipe.content()
+    chosen = rows_of(recipe, dataset, limit)
+    if recipe.rows is not None:
+        plan["rows"] = {name: _in_words(rows) for name, rows in chosen.items()}
     with claimed(output):
         if resume and _finished(output, plan):
             return output
@@ -96,10 +106,15 @@ def train(
         splits = dataset.split("train"), dataset.split("validation")
         plan["data"] = {split.name: split.fingerprint for split in splits}
         _mark(output, plan)
-        train_values, validation_values = (_stored(split, limit) for split in splits)
+        train_values, validation_values = (_stored(split, chosen[split.name]) for split in splits)
         run = MechanismTraining(scm, train_values, validation_values, output / UNFINISHED, hardware, epochs, resume)
         for position, name in enumerate(scm.mechanisms):
-            run.fit(name, stages_of(recipe.mechanisms[name], scm, name), seed * 97 + position)
+            run.fit(
+                name,
+                stages_of(recipe.mechanisms[name], scm, name),
+                seed * 97 + position,
+                further=recipe.init is not None,
+            )
         _finish(scm, output, plan, hardware, run)
     shutil.rmtree(output / UNFINISHED, ignore_errors=True)
     return output
@@ -108,10 +123,13 @@ def train(
 def _finish(
     scm: StructuralCausalModel, output: Path, plan: dict[str, Any], hardware: Hardware, run: MechanismTraining
 ) -> None:
-    """Write the weights, then the manifest: where there is one, the model is whole."""
+    """Write the weights, or how they differ from those of the start; then the manifest: where there is one, the model is whole."""
+    further = plan["recipe"].get("init") is not None
     manifest = {
         **plan,
-        "weights_sha256": save_weights(scm, output / WEIGHTS),
+        "weights_sha256": save_state(run.changed, output / DIFFERENCE)
+        if further
+        else save_weights(scm, output / WEIGHTS),
         "hardware": asdict(hardware),
         "versions": versions(),
         "judges_used_in_training": run.judges,
@@ -120,16 +138,45 @@ def _finish(
     write_text(output / MANIFEST, json.dumps(manifest, indent=1) + "\n")
 
 
-def _untrained(recipe: Recipe, dataset: Dataset, seed: int) -> StructuralCausalModel:
-    """The model with its initial weights; every stage is tried too, so that a slip in a recipe costs no time and no folder."""
+def _at_the_start(recipe: Recipe, dataset: Dataset, seed: int) -> tuple[Recipe, StructuralCausalModel]:
+    """(the recipe, with the hash of the weights that it starts from; the model with them, or with random ones); every stage is tried
+    too, so that a slip in a recipe costs no time and no folder."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # the initial weights; everything later has its own generator
         scm = models.build(recipe, dataset.graph, dataset.variables)
+    if recipe.init is not None:
+        sha256 = models.start_from_init(scm, recipe, dataset)
+        place = Path(recipe.init.model)
+        start = {"sha256": sha256, "model": str(place.resolve()) if place.exists() else recipe.init.model}
+        recipe = recipe.model_copy(update={"init": recipe.init.model_copy(update=start)})
     with torch.random.fork_rng(devices=[]):
         for name in scm.mechanisms:
             for stage in stages_of(recipe.mechanisms[name], scm, name):
                 stages.build(stage, scm, name=name)
-    return scm
+                if stage.adapt is not None:
+                    adapter_of(stage, name).open(copy.deepcopy(scm.mechanisms[name]))
+    return recipe, scm
+
+
+def rows_of(recipe: Recipe, dataset: Dataset, limit: int | None = None) -> dict[str, Tensor]:
+    """Which rows of the training and the validation split a recipe is trained on: split -> (N,), ascending.
+
+    Args:
+        recipe: says which.
+        dataset: what they are of.
+        limit: the first so many of them; None for what the recipe says.
+
+    Raises:
+        ConfigError: if there is no such row, or a name that nothing has.
+    """
+    rows = recipe.rows or RowsEntry()
+    rows = rows if limit is None else rows.model_copy(update={"limit": limit})
+    return {split: selected(dataset, split, rows) for split in ("train", "validation")}
+
+
+def _in_words(rows: Tensor) -> dict[str, Any]:
+    """Which rows, for the manifest."""
+    return {"count": len(rows), "which": ranges(rows)}
 
 
 def stages_of(entry: MechanismEntry, scm: StructuralCausalModel, name: str) -> tuple[Stage, ...]:
@@ -199,7 +246,7 @@ def _mark(output: Path, plan: dict[str, Any]) -> None:
     write_text(marker, json.dumps(plan))
 
 
-def _finished_stage(mechanism: Mechanism, weights: Path, curve: Path) -> dict[str, Any]:
+def _weights_back(mechanism: Mechanism, weights: Path, curve: Path) -> dict[str, Any]:
     """Take over the weights that a finished stage has left; returns its curve."""
     try:
         load_weights(mechanism, weights)
@@ -208,8 +255,9 @@ def _finished_stage(mechanism: Mechanism, weights: Path, curve: Path) -> dict[st
     return read_notes(curve, "train", "validation", "objective", "judges")
 
 
-def _stored(split: Split, limit: int | None) -> dict[str, Tensor]:
-    values = {name: value[:limit] for name, value in split.values.items()}
+def _stored(split: Split, rows: Tensor) -> dict[str, Tensor]:
+    everything = len(rows) == len(split)
+    values = {name: value if everything else value[rows] for name, value in split.values.items()}
     require_samples(values, split.name)
     for name, value in values.items():
         if value.is_floating_point() and not value.isfinite().all():
@@ -242,34 +290,69 @@ class MechanismTraining:
     resume: bool
     curves: dict[str, Any] = field(default_factory=dict)
     judges: list[str] = field(default_factory=list)
+    changed: dict[str, Tensor] = field(default_factory=dict)
+    """What stages have changed of the weights that training started from."""
 
-    def fit(self, name: str, stages: Sequence[Stage], seed: int) -> None:
-        """All stages of one mechanism."""
+    def fit(self, name: str, stages: Sequence[Stage], seed: int, *, further: bool = False) -> None:
+        """All stages of one mechanism, from random weights or further from trained ones."""
         for number, stage in enumerate(stages):
             alone = len(stages) == 1
             title = name if alone else f"{name}: {number + 1} {stage.objective}"
             progress.say(title)
             folder = self.folder / name if alone else self.folder / name / f"{number + 1}-{stage.objective}"
-            finished = self._fit(name, stage, folder, seed + 7919 * number, first=number == 0)
+            fit = self._fit_further if further else self._fit
+            finished = fit(name, stage, folder, seed + 7919 * number, number)
             self.judges += finished.pop("judges")
             self.curves[title] = finished
 
-    def _fit(self, name: str, stage: Stage, folder: Path, seed: int, first: bool) -> dict[str, Any]:
+    def _fit(self, name: str, stage: Stage, folder: Path, seed: int, number: int) -> dict[str, Any]:
         """One stage, or what an interrupted run had made of it; returns its curve."""
         mechanism = self.scm.mechanisms[name]
-        weights, curve_file = folder / WEIGHTS, folder / "curve.json"
+        weights, curve_file = folder / WEIGHTS, folder / CURVE
         if self.resume and weights.is_file() and curve_file.is_file():
-            return _finished_stage(mechanism, weights, curve_file)
+            return _weights_back(mechanism, weights, curve_file)
+        mechanism.requires_grad_(True).train()
+        curve = self._run(name, stage, folder, seed, prepared=number > 0)
+        save_weights(mechanism, weights)
+        write_text(curve_file, json.dumps(curve))
+        return curve
+
+    def _fit_further(self, name: str, stage: Stage, folder: Path, seed: int, number: int) -> dict[str, Any]:
+        """One stage from trained weights: an adapter opens a part of them, and what has changed is kept."""
+        mechanism = self.scm.mechanisms[name]
+        kept, curve_file = folder / DIFFERENCE, folder / CURVE
+        before = {key: value.clone() for key, value in mechanism.state_dict().items()}
+        mechanism.train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + 1)  # for what the adapter adds
+            adapter = adapter_of(stage, name)
+            names = adapter.open(mechanism)
+        if self.resume and kept.is_file() and curve_file.is_file():
+            tensors, _ = read_state(kept)
+            take_difference(mechanism, tensors, where=kept)
+            curve = read_notes(curve_file, "train", "validation", "objective", "judges")
+        else:
+            count = opened(mechanism)
+            curve = {**self._run(name, stage, folder, seed, prepared=True), "opened": count}
+            tensors = difference(mechanism, before, names)
+            save_state(tensors, kept)
+            write_text(curve_file, json.dumps(curve))
+        self.changed |= {prefix(name, number) + key: value for key, value in tensors.items()}
+        adapter.merge(mechanism)
+        return curve
+
+    def _run(self, name: str, stage: Stage, folder: Path, seed: int, *, prepared: bool) -> dict[str, Any]:
+        """Fit what is open of a mechanism, unless it has looked at the training data before; returns the curve."""
+        mechanism = self.scm.mechanisms[name]
         started = time.perf_counter()
         if self.epochs:
             fit = stage.fit.model_copy(update={"epochs": min(self.epochs, stage.fit.epochs)})
             stage = stage.model_copy(update={"fit": fit})
-        mechanism.requires_grad_(True).train()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # for whatever the objective brings along
             objective = stages.build(stage, self.scm, name=name)
         train, held_out = ({v: values[v] for v in objective.variables} for values in (self.train, self.validation))
-        if first and not (folder / LATEST).is_file():
+        if not prepared and not (folder / LATEST).is_file():
             largest = max(variable.size for variable in objective.variables.values())
             rows = slice(0, at_once(largest, len(train[name]), room=_PREPARED))
             encoded = {v: variable.encode(train[v][rows]) for v, variable in objective.variables.items()}
@@ -288,6 +371,5 @@ class MechanismTraining:
             curve = vars(loop.run(objective, circumstances))
         curve = {**curve, "objective": stage.objective, "seconds": round(time.perf_counter() - started, 1)}
         curve["judges"] = objective.judges
-        save_weights(mechanism.cpu(), weights)
-        write_text(curve_file, json.dumps(curve))
+        mechanism.cpu()
         return curve

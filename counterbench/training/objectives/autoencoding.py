@@ -10,7 +10,7 @@ from counterbench.catalog.recipes import Fit
 from counterbench.mechanisms.capabilities import Autoencodes
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins.registry import objectives
-from counterbench.training.objectives.base import Circumstances, MechanismObjective, Moment, Player
+from counterbench.training.objectives.base import Circumstances, MechanismObjective, Moment, Player, keep_open
 
 
 @objectives.register()
@@ -30,9 +30,7 @@ class Autoencoding(MechanismObjective[Autoencodes]):
         return [Player("train", list(self.capable.autoencoder_parameters()), self.losses)]
 
     def prepare(self, circumstances: Circumstances) -> None:
-        self.mechanism.requires_grad_(False)
-        for weight in self.capable.autoencoder_parameters():
-            weight.requires_grad_(True)
+        keep_open(self.mechanism, self.capable.autoencoder_parameters())
 
     def losses(self, batch: dict[str, Tensor], moment: Moment) -> Tensor:
         value, parents = self.encoded(batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar, cast
@@ -171,6 +171,13 @@ class MechanismObjective(Objective, Generic[Capability]):
         """(the variable's encoded values, those of its parents)."""
         values = {name: variable.encode(batch[name]) for name, variable in self.variables.items()}
         return values.pop(self.name), values
+
+
+def keep_open(module: nn.Module, parameters: Iterable[nn.Parameter]) -> None:
+    """Freeze all but these of a module's parameters; one that is frozen already stays so."""
+    wanted = {id(parameter) for parameter in parameters}
+    for parameter in module.parameters():
+        parameter.requires_grad_(parameter.requires_grad and id(parameter) in wanted)
 
 
 def frozen(module: nn.Module) -> nn.Module:

@@ -10,7 +10,7 @@ from counterbench.catalog.recipes import Fit
 from counterbench.mechanisms.capabilities import Cycles
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins.registry import objectives
-from counterbench.training.objectives.base import Circumstances, MechanismObjective, Moment, Player
+from counterbench.training.objectives.base import Circumstances, MechanismObjective, Moment, Player, keep_open
 
 
 @objectives.register()
@@ -34,9 +34,7 @@ class EncoderRefinement(MechanismObjective[Cycles]):
         return [Player("train", list(self.capable.encoder_parameters()), self.losses)]
 
     def prepare(self, circumstances: Circumstances) -> None:
-        self.mechanism.requires_grad_(False)
-        for weight in self.capable.encoder_parameters():
-            weight.requires_grad_(True)
+        keep_open(self.mechanism, self.capable.encoder_parameters())
 
     def losses(self, batch: dict[str, Tensor], moment: Moment) -> Tensor:
         images, latents = self.capable.cycles(*self.encoded(batch), moment.generator)

@@ -1,0 +1,31 @@
+"""Outputs are scaled, biases and normalisation are opened."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from counterbench.adapters import parts
+from counterbench.adapters.changes import Change, Changing, OutputScale
+from counterbench.plugins.registry import adapters
+
+
+@adapters.register()
+class DiffFit(Changing):
+    """A scale for every output of the last layer of each part (of an attention, a residual block, a perceptron), from 1; all biases and
+    normalisation move too (DiffFit: Xie et al., ICCV 2023).
+
+    Examples:
+        >>> from counterbench.adapters.base import opened
+        >>> network = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2))
+        >>> _ = DiffFit().open(network)
+        >>> opened(network)
+        16
+    """
+
+    def changes(self, network: nn.Module) -> dict[str, Change]:
+        return {name: OutputScale(layer, shifted=False) for name, layer in parts.last_layers(network).items()}
+
+    def _open(self, network: nn.Module) -> None:
+        for parameter in (*parts.norms(network), *parts.biases(network)):
+            parameter.requires_grad_(True)
+        super()._open(network)

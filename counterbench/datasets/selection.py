@@ -1,0 +1,132 @@
+"""Which rows of a split are meant: by values of variables and roles, and how many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from counterbench.catalog.recipes import RowsEntry
+from counterbench.causal.variables import Binary, Categorical, Continuous, Ordinal, Variable
+from counterbench.datasets.dataset import Dataset
+from counterbench.errors import ConfigError, short, suggestion
+
+_NUMBERED = ("identity", "domain", "label")
+"""Roles with one whole number for each sample."""
+Words = Sequence[str | int | float]
+
+
+def parsed(conditions: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """What a user wrote as `name=value,value`, several times.
+
+    Raises:
+        ConfigError: for anything else.
+
+    Examples:
+        >>> parsed(["digit=5,6", "domain=noisy"])
+        {'digit': ('5', '6'), 'domain': ('noisy',)}
+    """
+    where: dict[str, tuple[str, ...]] = {}
+    for condition in conditions:
+        name, sign, values = condition.partition("=")
+        if not (name and sign and values):
+            raise ConfigError(f"--where {short(condition)}: write name=value, such as digit=5,6 or age=60:70.")
+        if name in where:
+            raise ConfigError(f"--where {name} is given twice; write its values in one, with commas between them.")
+        where[name] = tuple(values.split(","))
+    return where
+
+
+def selected(dataset: Dataset, split: str, rows: RowsEntry) -> Tensor:
+    """The rows of a split that have one of the wanted values of every name, ascending; the first of them, if there is a limit.
+
+    Args:
+        dataset: of which card and source.
+        split: name of the split.
+        rows: what is wanted.
+
+    Returns:
+        (N,), long.
+
+    Raises:
+        ConfigError: for a name that is neither a variable nor a role with numbers, a value that it cannot have, or if no row is left.
+
+    Examples:
+        >>> from counterbench import datasets
+        >>> ellipse = datasets.load("ellipse")
+        >>> len(selected(ellipse, "train", RowsEntry(limit=48)))
+        48
+    """
+    attributes = dataset.attributes(split)
+    count = len(next(iter(attributes.values())))
+    chosen = torch.ones(count, dtype=torch.bool)
+    for name, words in rows.where.items():
+        chosen &= _has_one_of(dataset, split, name, words, attributes)
+    found = chosen.nonzero()[:, 0][: rows.limit]
+    if not len(found):
+        wanted = ", ".join(f"{name}={','.join(map(str, words))}" for name, words in rows.where.items())
+        raise ConfigError(f"No sample of {dataset.card.name}/{dataset.source}, split {split!r}, has {wanted}.")
+    return found
+
+
+def ranges(rows: Tensor) -> str:
+    """Ascending rows in words.
+
+    Examples:
+        >>> ranges(torch.tensor([0, 1, 2, 7, 9, 10]))
+        '0-2 7 9-10'
+    """
+    numbers = rows.tolist()
+    starts = [i for i, row in enumerate(numbers) if i == 0 or row != numbers[i - 1] + 1]
+    ends = [*starts[1:], len(numbers)]
+    runs = [(numbers[start], numbers[end - 1]) for start, end in zip(starts, ends, strict=True)]
+    return " ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def _has_one_of(dataset: Dataset, split: str, name: str, words: Words, attributes: Mapping[str, Tensor]) -> Tensor:
+    card = dataset.card
+    if name in attributes:
+        return _matches(dataset.variables[name], words, attributes[name])
+    roles = [role for role in _NUMBERED if role in card.roles and dataset.source in card.roles[role].sources]
+    if name not in roles:
+        known = [*attributes, *roles]
+        raise ConfigError(
+            f"Rows of {card.name}/{dataset.source} cannot be chosen by {name!r}.{suggestion(name, known)}"
+        )
+    values = dataset.role(name, split, torch.arange(len(next(iter(attributes.values())))))
+    assert isinstance(values, Tensor)
+    numbers = [_class_of(name, word, card.roles[name].classes) for word in words]
+    return torch.isin(values, torch.tensor(numbers))
+
+
+def _matches(variable: Variable, words: Words, values: Tensor) -> Tensor:
+    if isinstance(variable, Continuous):
+        inside = torch.zeros(len(values), dtype=torch.bool)
+        for word in words:
+            low, high = _span(variable.name, word)
+            inside |= (values >= low) & (values <= high)
+        return inside
+    if isinstance(variable, (Categorical, Ordinal)):
+        return torch.isin(values, torch.tensor([_class_of(variable.name, word, variable.classes) for word in words]))
+    if isinstance(variable, Binary):
+        return torch.isin(values, torch.tensor([_class_of(variable.name, word, ("0", "1")) for word in words]))
+    raise ConfigError(f"Rows cannot be chosen by {variable.name!r}, which is {variable.kind}.")
+
+
+def _span(name: str, word: str | float) -> tuple[float, float]:
+    low, sign, high = str(word).partition(":")
+    try:
+        return float(low), float(high if sign else low)
+    except ValueError:
+        raise ConfigError(f"{name}={word}: give a number, or a range such as 60:70.") from None
+
+
+def _class_of(name: str, word: str | float, classes: Sequence[str]) -> int:
+    """The number of a class by its name; where classes have no names, the number itself."""
+    if str(word) in classes:
+        return list(classes).index(str(word))
+    if not classes and str(word).isdigit():
+        return int(word)
+    known = suggestion(str(word), classes) if classes else " Give a whole number."
+    raise ConfigError(f"{name}={word}: there is no such value.{known}")
