@@ -235,6 +235,7 @@ def evaluate(
         contestant = model
     else:
         contestant = _contestant(model, name)
+    exam = exam.knowing(contestant)
     keeping = Keeping(image=exam.dataset.card.image) if keep_answers else None
     evaluated = evaluation.evaluate(contestant, exam, batch_size=batch_size, keeping=keeping, workers=workers)
     return Result(evaluated, exam.dataset)

@@ -44,6 +44,10 @@ PANELS: dict[str, list[tuple[str, tuple[str, str, str, int], dict[str, Any]]]] =
         ("share", ("frechet_distance", "a", "", 0), PIXEL),
         ("noise", ("frechet_distance", "a", "", 0), PIXEL),
     ],
+    "memorisation": [
+        ("share", ("stranger", "a", "", 0), {}),
+        ("noise", ("copied", "a", "", 0), {}),
+    ],
     "recognition": [("noise", ("rate", "a", "", 0), {}), ("noise", ("distance_beyond_truth", "a", "", 0), {})],
     "estimate": [("share", ("estimated_skill", "a", "", 0), {}), ("noise", ("estimated_skill", "a", "", 0), {})],
     "rung2": [

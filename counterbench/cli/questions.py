@@ -124,6 +124,7 @@ def evaluate(
         draws=draws,
     )
     contestant = models.load(model, exam.dataset, device=exam.device, references=exam.suite.references)
+    exam = exam.knowing(contestant)
     inputs = exam.inputs(contestant)
     folder = results_folder.folder_of(inputs, output)
     record = None if overwrite == "always" else results_folder.stored(folder, inputs)

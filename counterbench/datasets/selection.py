@@ -84,6 +84,27 @@ def ranges(rows: Tensor) -> str:
     return " ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
+def listed(words: str) -> Tensor:
+    """Rows that :func:`ranges` has put in words.
+
+    Raises:
+        ConfigError: for other words.
+
+    Examples:
+        >>> listed("0-2 7").tolist()
+        [0, 1, 2, 7]
+    """
+    rows: list[int] = []
+    for word in words.split():
+        first, _, last = word.partition("-")
+        if not (first.isdigit() and (last or first).isdigit()):
+            raise ConfigError(f"{short(word)} is no row; write rows as 0-2 7 9-10.")
+        rows += range(int(first), int(last or first) + 1)
+    if not rows:
+        raise ConfigError("There are no rows; write them as 0-2 7 9-10.")
+    return torch.tensor(rows)
+
+
 def _has_one_of(dataset: Dataset, split: str, name: str, words: Words, attributes: Mapping[str, Tensor]) -> Tensor:
     card = dataset.card
     if name in attributes:

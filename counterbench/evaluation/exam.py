@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,15 @@ class Exam:
         object.__setattr__(self, "references", References(self.dataset, self.suite.references))
         reference = load_reference(self.dataset.card, self.dataset.source)
         object.__setattr__(self, "targets", Targets(self.dataset, reference, split=SPLIT))
+
+    def knowing(self, contestant: Contestant) -> Exam:
+        """The same exam, told which rows the contestant was trained on, where those were chosen and a metric wants to know."""
+        rows = contestant.training.get("rows")
+        if not isinstance(rows, Mapping):
+            return self
+        seen = {"which": rows["train"]["which"], "where": rows["where"]}
+        told = {name: _told(name, options, seen) for name, options in self.metrics.items()}
+        return self if told == self.metrics else replace(self, metrics=told)
 
     def inputs(self, contestant: Contestant) -> Inputs:
         """What decides the numbers, for the record and for finding it again."""
@@ -281,6 +290,17 @@ def draws_option() -> tuple[str, str]:
     return next((name, family.draws_option) for name, family in families.items() if family.draws_option)
 
 
+def seen_option(name: str) -> str:
+    """The option of a metric that says which rows a model was trained on; empty for a metric that does not want to know."""
+    return registry.metrics.get(name).seen_option if name in registry.metrics else ""
+
+
+def _told(name: str, options: Mapping[str, Any], seen: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A metric's options, with the rows that the model was trained on, if it wants to know and nobody has said it."""
+    option = seen_option(name)
+    return {option: seen, **options} if option and seen else dict(options)
+
+
 def prepare(
     dataset: Dataset | str,
     suite: Suite | str = "standard",
@@ -294,6 +314,7 @@ def prepare(
     plan: Path | None = None,
     exam_seed: int | None = None,
     draws: int | None = None,
+    seen: Mapping[str, Any] | None = None,
 ) -> Exam:
     """Fix the questions, the judges and the metrics.
 
@@ -310,6 +331,7 @@ def prepare(
         exam_seed: draws test individuals that are in no public split; None for the public ones.
         draws: answer every single intervention so often, and judge how far the answers lie apart and whether the truth lies among them; None for
             one answer.
+        seen: which rows of the training split the model was trained on, from its manifest; None for all.
 
     Raises:
         UnknownNameError: for an unknown dataset, source, suite or metric.
@@ -344,7 +366,7 @@ def prepare(
         questions,
         panels,
         Shelf(dataset, panels, place),
-        options,
+        {name: _told(name, given, seen) for name, given in options.items()},
         seed,
         limit,
         place,

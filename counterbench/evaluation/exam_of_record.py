@@ -9,7 +9,7 @@ from counterbench import datasets
 from counterbench.catalog.suites import suite_paths
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import RecordError, UnknownNameError
-from counterbench.evaluation.exam import Exam, draws_option, prepare
+from counterbench.evaluation.exam import Exam, draws_option, prepare, seen_option
 from counterbench.records.record import Record
 
 
@@ -50,6 +50,9 @@ def exam_of(
         )
     names = list(inputs.metrics if metrics is None else metrics)
     judge_of_draws, count = draws_option()
+    seen = next(
+        (options[option] for name, options in inputs.metrics.items() if (option := seen_option(name)) in options), None
+    )
     return prepare(
         dataset or inputs.dataset,
         suite or inputs.suite,
@@ -57,6 +60,7 @@ def exam_of(
         data_dir=data_dir,
         metrics=names,
         draws=inputs.metrics.get(judge_of_draws, {}).get(count) if judge_of_draws in names else None,
+        seen=seen,
         seed=inputs.seed,
         exam_seed=inputs.exam_seed,
         limit=limit or inputs.limit,

@@ -203,6 +203,8 @@ class Metric(ABC):
     """Whether it watches a model at work, so that it has nothing to say of answers from files."""
     draws_option: ClassVar[str] = ""
     """Of a metric that judges several draws of an answer: its option that says how many."""
+    seen_option: ClassVar[str] = ""
+    """Of a metric that compares answers with what a model was trained on: its option that says which rows those are."""
     of_trainings: ClassVar[bool] = False
     """Whether it compares several trainings, so that it has nothing to say of one; see `counterbench group`."""
     states: ClassVar[tuple[str, ...]] = ()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +19,7 @@ from counterbench.datasets.dataset import REFERENCES, Dataset
 from counterbench.datasets.split import Split
 from counterbench.features.base import FeatureSpace
 from counterbench.metrics.statistics.recognition import first_of_each
+from counterbench.metrics.trained_on import TrainedOn
 from counterbench.plans.drawing import TENTHS
 from counterbench.runtime.blocks import at_once, block_of
 from counterbench.runtime.progress import bar
@@ -76,6 +80,7 @@ class References:
         self._groupings: dict[str, Grouping] = {}
         self._features: dict[tuple[FeatureSpace, bool], Tensor] = {}
         self._galleries: dict[FeatureSpace, tuple[Tensor, Tensor]] = {}
+        self._trained_on: dict[str, TrainedOn] = {}
 
     @cached_property
     def attributes(self) -> dict[str, Tensor]:
@@ -103,6 +108,15 @@ class References:
     def gallery(self, space: FeatureSpace) -> tuple[Tensor, Tensor]:
         """Everybody whom a test image may show: vectors of one test image per group, (G, D), and their groups, (G,)."""
         return remembered(self._galleries, space, lambda: self._gallery(space))
+
+    def trained_on(self, seen: Mapping[str, Any] | None) -> TrainedOn:
+        """The training images that copies would be copies of.
+
+        Args:
+            seen: which; see :class:`counterbench.metrics.trained_on.TrainedOn`.
+        """
+        key = json.dumps(seen, sort_keys=True, default=list)
+        return remembered(self._trained_on, key, lambda: TrainedOn(self.dataset, seen))
 
     def _gallery(self, space: FeatureSpace) -> tuple[Tensor, Tensor]:
         test = self.dataset.split("test")

@@ -219,7 +219,7 @@ datasets: Registry[type[Dataset]] = Registry(
     "dataset", "counterbench.datasets", besides={"cache", "dataset", "files", "loading", "matching", "source", "split"}
 )
 metrics: Registry[type[Metric]] = Registry(
-    "metric", "counterbench.metrics", besides={"answers", "base", "cells", "references", "statistics"}
+    "metric", "counterbench.metrics", besides={"answers", "base", "cells", "references", "statistics", "trained_on"}
 )
 judges: Registry[type[Judge]] = Registry(
     "judge", "counterbench.judges", besides={"base", "loading", "network", "panel", "sensitivity"}

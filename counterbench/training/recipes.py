@@ -98,7 +98,7 @@ def train(
     plan["recipe"] = recipe.content()
     chosen = rows_of(recipe, dataset, limit)
     if recipe.rows is not None:
-        plan["rows"] = {name: _in_words(rows) for name, rows in chosen.items()}
+        plan["rows"] = {"where": recipe.rows.where, **{name: _in_words(rows) for name, rows in chosen.items()}}
     with claimed(output):
         if resume and _finished(output, plan):
             return output

@@ -173,6 +173,7 @@ def toy_world(dataset):
         features=features,
         shake=shake,
         real=dataset.split("train").values["image"].numpy().astype(np.float64),
+        held_out=dataset.split("judge").values["image"].numpy().astype(np.float64),
         everybody=(test.values["image"].numpy().astype(np.float64)[first], units),
         typical_change=dataset.card.typical_change["formula"],
         first_half=first_half,

@@ -272,3 +272,36 @@ def recognised_error(one: Asked, world: World, name: str) -> float:
         worse_error(values["image"], one.targets[name], name, world) for values in (one.answer, one.factual)
     )
     return np.where(recognised(one, world), error, np.maximum(error, nothing)).sum() / nothing.sum()
+
+
+# Against the images that were trained on
+
+
+def memorisation(asked: Sequence[Asked], world: World) -> Numbers:
+    """Copies of training images, how often those are nearer than one's own, and how near as many held-out images are."""
+    count = min(len(world.real), len(world.held_out))
+    few = world.real[np.arange(count) * len(world.real) // count]
+    threshold = np.quantile(apart(world.held_out, world.real).min(1), 0.01)
+    known = unit_length(world.features("judge", world.real))
+    numbers: Numbers = {}
+    for one in of_kind(asked, "single"):
+        shown, words = one.answer["image"], one.words
+        near = apart(shown, world.real).min(1)
+        own = np.array([apart(shown[i : i + 1], one.factual["image"][i : i + 1])[0, 0] for i in range(len(shown))])
+        numbers["copied", words, "", 0, ""] = (near <= threshold).mean()
+        numbers["stranger", words, "", 0, ""] = (near < own).mean()
+        unseen = apart(shown, world.held_out).min(1)
+        numbers["neighbour_ratio", words, "", 0, ""] = apart(shown, few).min(1).sum() / unseen.sum()
+        cosine = unit_length(world.features("judge", shown)) @ known.T
+        numbers["cosine_distance", words, "", 0, "judge"] = (1 - cosine.max(1)).mean()
+    return numbers
+
+
+def unit_length(vectors: Array) -> Array:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def apart(images: Array, others: Array) -> Array:
+    """The largest root mean square over tiles of 2 x 2 of 8 x 8 pixels, (N, M)."""
+    square = (images[:, None, 0] - others[None, :, 0]) ** 2
+    return np.sqrt(square.reshape(*square.shape[:2], 4, 2, 4, 2).mean((3, 5)).max((2, 3)))

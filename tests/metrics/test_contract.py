@@ -167,6 +167,7 @@ def test_missing_feature_spaces_are_skipped_aloud(name, dataset):
         "realism": "realism (judge)",
         "recognition": "recognition (embedding)",
         "minimality": "minimality, CLD (posterior)",
+        "memorisation": "memorisation (judge)",
     }
     expected = {skipped[name]: "there is no such file"} if name in skipped else {}
     if name == "estimate":

@@ -78,6 +78,7 @@ CASES = {
             absolute=ROOTS,
         ),
     ],
+    "memorisation": [Case(recomputed_sets.memorisation)],
     "estimate": [Case(recomputed_sets.estimate, [*TOY, "a unseen"])],
     "dose_response": [Case(recomputed_sets.dose_response)],
     "rung2": [

@@ -1,0 +1,105 @@
+"""The images that a model was trained on, and as many that it was not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from counterbench.catalog.recipes import RowsEntry
+from counterbench.datasets.cache import remembered
+from counterbench.datasets.dataset import REFERENCE_NUMBERS, Dataset
+from counterbench.datasets.selection import listed, selected
+from counterbench.errors import ConfigError
+from counterbench.features.base import FeatureSpace
+from counterbench.metrics.statistics.memorisation import copy_threshold, nearest, tile_distance
+from counterbench.runtime.blocks import at_once
+
+HELD_OUT = 1000
+"""Held-out images at most."""
+UNSEEN = "judge"
+"""The split that no model sees."""
+_BLOCK = 500
+
+
+class TrainedOn:
+    """What copies are copies of.
+
+    Args:
+        dataset: whose training split.
+        seen: `which`, rows of it in words, and `where`, conditions that held-out images have to meet too; both may be left out. None for the whole
+            split (of large volumes, as many as fit into memory).
+
+    Raises:
+        ConfigError: for rows that the split does not have, or if no held-out image meets the conditions.
+
+    Examples:
+        >>> from counterbench import datasets
+        >>> few = TrainedOn(datasets.load("morphomnist"), {"which": "0-9"})
+        >>> len(few.images), len(few.held_out), len(few.as_many)
+        (10, 1000, 10)
+    """
+
+    def __init__(self, dataset: Dataset, seen: Mapping[str, Any] | None = None):
+        self.dataset, self.seen = dataset, dict(seen or {})
+        if unknown := sorted(self.seen.keys() - {"which", "where"}):
+            raise ConfigError(f"seen has an unknown key {unknown[0]!r}; give which (rows) and where (conditions).")
+        self._features: dict[FeatureSpace, Tensor] = {}
+
+    @cached_property
+    def images(self) -> Tensor:
+        """The training images, (M, C, *sides), grey levels as bytes."""
+        train = self.dataset.split("train")
+        images = train.values[self.dataset.card.image]
+        if "which" not in self.seen:
+            most = at_once(images[0].numel(), len(images), room=REFERENCE_NUMBERS)
+            return images if most == len(images) else images[self.dataset.reference_rows(most)]
+        rows = listed(str(self.seen["which"]))
+        if int(rows.max()) >= len(images):
+            raise ConfigError(f"seen: there is no row {int(rows.max())}; the training split has {len(images)}.")
+        return images[rows]
+
+    @cached_property
+    def held_out(self) -> Tensor:
+        """Real images that no model was trained on, and that meet the same conditions, (H, C, *sides)."""
+        rows = selected(self.dataset, UNSEEN, RowsEntry(where=self.seen.get("where") or {}))
+        return _spread_over(self.dataset.split(UNSEEN).values[self.dataset.card.image][rows], HELD_OUT)
+
+    @cached_property
+    def as_many_held_out(self) -> Tensor:
+        """Held-out images, as many as :attr:`as_many`."""
+        return _spread_over(self.held_out, len(self.as_many))
+
+    @cached_property
+    def as_many(self) -> Tensor:
+        """Training images, no more than there are held-out ones, (<= H, C, *sides)."""
+        return _spread_over(self.images, len(self.held_out))
+
+    @cached_property
+    def threshold(self) -> float:
+        """The distance up to which an image counts as a copy."""
+        return copy_threshold(nearest(self.held_out, self.images)[0])
+
+    @staticmethod
+    def from_own(images: Tensor, own: Tensor) -> Tensor:
+        """How far each image is from the one that it answers, (N,), float64."""
+        pairs = [tile_distance(one[None], other[None])[0] for one, other in zip(images, own, strict=True)]
+        return torch.cat(pairs).double()
+
+    def features(self, space: FeatureSpace) -> Tensor:
+        """The training images as vectors, (M, D)."""
+        size = at_once(self.images[0].numel(), _BLOCK)
+
+        def extracted() -> Tensor:
+            return torch.cat([space.extract(part) for part in self.images.split(size)])
+
+        return remembered(self._features, space, extracted)
+
+
+def _spread_over(images: Tensor, most: int) -> Tensor:
+    """No more than so many images, evenly spread."""
+    count = min(len(images), most)
+    return images[torch.arange(count) * len(images) // count]
