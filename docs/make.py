@@ -56,7 +56,7 @@ READ = {
     "realism": "Left: in this space the toy's images of other attributes are real as well, so the distance hardly sees whether the "
     "change was made. Right: noise is seen at once.",
     "memorisation": "Left: the more is changed, the more answers are nearer to a training image than to their own; at the truth (dotted) too, so its own share is the "
-    "reference. Right: no answer copies a training image, with noise or without.",
+    "reference. Right: training images themselves, with noise: as copies count those that are nearer than 1 % of held-out images are.",
     "recognition": "Left: noise as strong as what makes an individual hides who it is. Right: how much farther the answer is from the "
     "observed image than the truth is.",
     "estimate": "Left: the estimate is 0 for doing nothing and 1 for the truth (dotted), as truth skill is. Right: noise is lost by going "

@@ -44,10 +44,6 @@ PANELS: dict[str, list[tuple[str, tuple[str, str, str, int], dict[str, Any]]]] =
         ("share", ("frechet_distance", "a", "", 0), PIXEL),
         ("noise", ("frechet_distance", "a", "", 0), PIXEL),
     ],
-    "memorisation": [
-        ("share", ("stranger", "a", "", 0), {}),
-        ("noise", ("copied", "a", "", 0), {}),
-    ],
     "recognition": [("noise", ("rate", "a", "", 0), {}), ("noise", ("distance_beyond_truth", "a", "", 0), {})],
     "estimate": [("share", ("estimated_skill", "a", "", 0), {}), ("noise", ("estimated_skill", "a", "", 0), {})],
     "rung2": [
@@ -201,6 +197,21 @@ def draws() -> list[Panel]:
     ]
 
 
+def memorisation() -> list[Panel]:
+    """Answers that make a share of the true change; and training images with noise."""
+    import toy
+
+    changed = sweep("memorisation", "share", ("stranger", "a", "", 0), {})
+    train = toy.Toy().split("train").values["image"].float()
+
+    def replay(size: float) -> Answer:
+        noise = size * torch.randn(train.shape, generator=torch.Generator().manual_seed(0))
+        return lambda given, held, truth: {**truth, "image": (train + noise)[: len(given["image"])]}
+
+    copies = [score("memorisation", replay(size), range(120))["copied", "a", "", 0] for size in SIZES]
+    return [changed, Panel("noise added to training images, grey levels", "copied", SIZES, copies)]
+
+
 def identifiability() -> list[Panel]:
     """Three trainings, each the truth under an error of its own."""
     import asked
@@ -241,7 +252,10 @@ def cost() -> list[Panel]:
 
 OTHERS = {
     one.__name__: one
-    for one in (composition, off_target, dose_response, percentage_error, abduction, draws, identifiability, cost)
+    for one in (
+        *(composition, off_target, dose_response, percentage_error),
+        *(abduction, draws, memorisation, identifiability, cost),
+    )
 }
 
 
