@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from counterbench.adapters.base import Adapter
-from counterbench.adapters.changes import Wrapped, replace
+from counterbench.adapters.changes import WrappedLayer, replace
 from counterbench.adapters.parts import last_layers, outputs
 from counterbench.errors import ConfigError
 from counterbench.plugins.registry import adapters
 
 
-class LayerWithBottleneck(Wrapped):
+class LayerWithBottleneck(WrappedLayer):
     """A layer and, added to what it says, a narrow perceptron of it that starts at zero.
 
     Args:
@@ -36,7 +36,7 @@ class LayerWithBottleneck(Wrapped):
 
 
 @adapters.register()
-class Bottleneck(Adapter):
+class BottleneckAdapter(Adapter):
     """y + W_up relu(W_down y) behind the last layer of each part (Houlsby et al., ICML 2019), position by position.
 
     It is not linear, so it cannot be folded into the layer and stays beside it.
@@ -50,7 +50,7 @@ class Bottleneck(Adapter):
     Examples:
         >>> from counterbench.adapters.base import opened
         >>> network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
-        >>> _ = Bottleneck(width=3).open(network)
+        >>> _ = BottleneckAdapter(width=3).open(network)
         >>> opened(network)
         17
     """

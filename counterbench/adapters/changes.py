@@ -22,7 +22,7 @@ class Change(nn.Module, ABC):
         """(weight, bias) -> (weight, bias), of the same shapes; None stays None."""
 
 
-class Wrapped(nn.Module):
+class WrappedLayer(nn.Module):
     """A layer with something beside it; whatever else is asked of it, the layer answers.
 
     Args:
@@ -40,7 +40,7 @@ class Wrapped(nn.Module):
             return getattr(super().__getattr__("layer"), name)  # its weight, its sizes
 
 
-class ChangedLayer(Wrapped):
+class ChangedLayer(WrappedLayer):
     """A layer that computes with changed weights.
 
     Args:

@@ -11,6 +11,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from counterbench.errors import ConfigError
+from counterbench.mechanisms.base import Mechanism
 from counterbench.mechanisms.capabilities import HasBlocks, HasHead
 
 NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
@@ -93,7 +94,11 @@ def blocks(network: nn.Module) -> Mapping[str, list[nn.Parameter]]:
         >>> {name: len(weights) for name, weights in blocks(nn.Sequential(nn.Linear(2, 1), nn.ReLU())).items()}
         {'0': 2}
     """
-    modules = network.blocks() if isinstance(network, HasBlocks) else dict(network.named_children())
+    modules = (
+        network.blocks()
+        if isinstance(network, Mechanism) and isinstance(network, HasBlocks)
+        else dict(network.named_children())
+    )
     parts = {name: list(module.parameters()) for name, module in modules.items()}
     known = {id(weight) for weights in parts.values() for weight in weights}
     parts[_OWN] = [weight for weight in network.parameters() if id(weight) not in known]
@@ -110,7 +115,10 @@ def head(network: nn.Module) -> nn.Module:
         >>> head(nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1)))
         Linear(in_features=2, out_features=1, bias=True)
     """
-    found = list(layers(network.head() if isinstance(network, HasHead) else network).values())
+    part = network
+    if isinstance(network, Mechanism) and isinstance(network, HasHead):  # other modules may call a layer so
+        part = network.head()
+    found = list(layers(part).values())
     if not found:
         raise ConfigError("The network has no linear layer and no convolution, so there is no last one to open.")
     return found[-1]

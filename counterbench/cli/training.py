@@ -167,6 +167,23 @@ def _sources(dataset: str, source: tuple[str, ...], data_dir: Path | None) -> li
     show_default=True,
     help="How often every image is shown once more with values of other images, where the truth can be rendered.",
 )
+@click.option(
+    "--init", default=None, help="Go on from judges in a folder made by this command, or `card` for the pinned ones."
+)
+@click.option(
+    "--adapt", default=None, metavar="KIND[:OPTION=VALUE,...]", help="Open only a part of them; see `list adapters`."
+)
+@click.option(
+    "--where", multiple=True, metavar="NAME=VALUE,...", help="Use only samples with these values; see `train`."
+)
+@click.option("--limit", type=click.IntRange(min=2), default=None, help="Use only the first N samples of each split.")
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=None,
+    help="With --init; default: that of new judges.",
+)
+@click.option("--steps", type=click.IntRange(min=1), default=None, help="With --init: all of them are taken.")
 def train_judges(
     dataset: str,
     source: tuple[str, ...],
@@ -178,14 +195,23 @@ def train_judges(
     device: str,
     quiet: bool,
     counterfactuals: int,
+    init: str | None,
+    adapt: str | None,
+    where: tuple[str, ...],
+    limit: int | None,
+    learning_rate: float | None,
+    steps: int | None,
 ) -> None:
     """Train the networks that judge variables in images, on the split that no model sees; a recogniser of individuals with them; and fit the reference SCM of the attributes."""
     import json
 
+    from counterbench.catalog.recipes import RowsEntry
+    from counterbench.datasets.selection import parsed
     from counterbench.errors import ConfigError, DataError
     from counterbench.runtime.devices import choose_device
-    from counterbench.training import judges, recogniser, reference
+    from counterbench.training import adaptation, judges, recogniser, reference
     from counterbench.training.hardware import Hardware
+    from counterbench.training.judge_start import JudgeStart, trained_judges
 
     show_progress(quiet)
     place = Hardware(str(choose_device(device)))
@@ -194,9 +220,27 @@ def train_judges(
     for label in labels:
         if label not in attributes:
             raise ConfigError(f"--variable {label}: choose a variable of {dataset}: {', '.join(attributes)}.")
-    report: dict[str, Any] = judges.train_judges(
-        loaded, labels, output=output, hardware=place, seed=seed, epochs=epochs, counterfactuals=counterfactuals
+    rows = RowsEntry(where=parsed(where), limit=limit) if where or limit else None
+    start = JudgeStart(
+        trained_judges(init, loaded[0], labels) if init else {},
+        adapt=adaptation.parsed_adapter(adapt) if adapt else None,
+        rows=rows,
+        learning_rate=learning_rate,
+        steps=steps,
     )
+    report: dict[str, Any] = judges.train_judges(
+        loaded,
+        labels,
+        output=output,
+        hardware=place,
+        seed=seed,
+        epochs=epochs,
+        counterfactuals=counterfactuals,
+        start=start,
+    )
+    if init:  # individuals and attributes are those of before
+        put_json(json.dumps(report, indent=1))
+        return
     try:
         report["recogniser"] = recogniser.train_recogniser(
             loaded, output, hardware=place, seed=seed + 2000, epochs=epochs

@@ -141,7 +141,7 @@ def adapted_recipe(
         raise ConfigError(f"The recipe {recipe.name!r} has no mechanism for {variable!r}.")
     last = {stage.objective: stage for stage in recipe.mechanisms[variable].training}
     stages = tuple(
-        stage.model_copy(update={"adapt": adapt, "fit": _for_a_short_while(stage.fit, learning_rate, steps)})
+        stage.model_copy(update={"adapt": adapt, "fit": for_a_short_while(stage.fit, learning_rate, steps)})
         for stage in last.values()
     )
     mechanisms = {
@@ -160,7 +160,14 @@ def adapted_recipe(
     )
 
 
-def _for_a_short_while(fit: Fit, learning_rate: float | None, steps: int | None) -> Fit:
+def for_a_short_while(fit: Fit, learning_rate: float | None, steps: int | None) -> Fit:
+    """How something that is trained already is fitted further.
+
+    Args:
+        fit: how it was fitted.
+        learning_rate: None for the same.
+        steps: all of them are taken; None for the same.
+    """
     changes: dict[str, Any] = {"ema_decay": 0.0}
     if learning_rate is not None:
         changes["learning_rate"] = learning_rate

@@ -7,19 +7,32 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from counterbench.catalog.recipes import RowsEntry
 from counterbench.datasets.dataset import Dataset
+from counterbench.datasets.selection import selected
 from counterbench.training.batches import require_samples
 
 _BATCH = 500
 
 
-def joined_images(datasets: Sequence[Dataset], split: str, *names: str) -> dict[str, Tensor]:
+def joined_images(
+    datasets: Sequence[Dataset], split: str, *names: str, rows: RowsEntry | None = None
+) -> dict[str, Tensor]:
     """Some variables of a split, from all sources together.
+
+    Args:
+        datasets: sources of one card.
+        split: name of the split.
+        names: of the variables.
+        rows: which samples of each source; None for all.
 
     Raises:
         DataError: if there are too few samples to train on.
     """
     parts = [dataset.split(split).values for dataset in datasets]
+    if rows is not None:
+        chosen = [selected(dataset, split, rows) for dataset in datasets]
+        parts = [{name: part[name][index] for name in names} for part, index in zip(parts, chosen, strict=True)]
     values = {name: torch.cat([part[name] for part in parts]) for name in names}
     require_samples(values, split)
     return values

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch.nn import functional
 from counterbench.catalog.recipes import Fit
 from counterbench.causal.variables import GREY_LEVELS, Continuous, Variable
 from counterbench.datasets.dataset import Dataset
+from counterbench.errors import ConfigError
 from counterbench.judges.base import Judge
 from counterbench.judges.loading import JUDGES
 from counterbench.judges.network import build, columns, normalised, outputs_for, reduction
@@ -28,12 +29,14 @@ from counterbench.runtime.versions import versions
 from counterbench.storage.files import require_writable, write_text
 from counterbench.storage.weights import save_weights
 from counterbench.training import loop
+from counterbench.training.adaptation import for_a_short_while
 from counterbench.training.augmentation import augmented
 from counterbench.training.batches import fitted_to
 from counterbench.training.hardware import Hardware
 from counterbench.training.histogram import fit_histogram
 from counterbench.training.judge_images import joined_images, with_counterfactuals
 from counterbench.training.judge_quality import calibration, looked, quality
+from counterbench.training.judge_start import JudgeStart
 from counterbench.training.objectives.base import Circumstances, Moment, Objective
 
 SENSITIVITY_IMAGES = 300
@@ -139,6 +142,7 @@ def train_judges(
     seed: int = 7001,
     epochs: int | None = None,
     counterfactuals: int = 0,
+    start: JudgeStart | None = None,
 ) -> dict[str, Any]:
     """Train one network per architecture on the judge splits of one or several sources together.
 
@@ -151,35 +155,49 @@ def train_judges(
         epochs: at most; None for the default.
         counterfactuals: how often every image of the judge split is shown once more with values of other images, where the truth can be
             rendered: what varies together in the data is told apart then.
+        start: trained judges to go on from, what of them is opened, and which samples are used; None for new ones on all samples.
 
     Returns:
         Architecture -> file and SHA-256, and per variable what the card should say: options, and for every source figures on real test
         images. The file `judges.json` holds them in the card's own form; of volumes with closed forms, fitted to the same split, before them.
     """
     require_writable(output)
-    first = datasets[0]
-    train, validation = (joined_images(datasets, split, first.card.image, *labels) for split in ("judge", "validation"))
+    first, start = datasets[0], start or JudgeStart({})
+    if counterfactuals and start.rows is not None:
+        raise ConfigError(
+            "Counterfactuals are rendered of whole splits; leave out --counterfactuals, or --where and --limit."
+        )
+    train, validation = (
+        joined_images(datasets, split, first.card.image, *labels, rows=start.rows) for split in ("judge", "validation")
+    )
     heads = heads_of(first, labels, train)
     train = with_counterfactuals(datasets, "judge", train, labels, copies=counterfactuals, seed=seed)
     fit = fitted_to(FIT, train[first.card.image], epochs=epochs)
+    if start.networks:
+        heads = replace(heads, scales=next(iter(start.networks.values())).scales)
+        fit = for_a_short_while(fit, start.learning_rate, start.steps)
     report: dict[str, Any] = {}
     for position, architecture in enumerate(ARCHITECTURES):
+        if start.networks and architecture not in start.networks:
+            continue
         folder = output / "unfinished" / architecture
         circumstances = Circumstances(
             train=train, validation=validation, folder=folder, hardware=hardware, seed=seed + position
         )
-        network, options = _trained(architecture, first.card.image, heads, fit, circumstances)
+        own = replace(heads, scales=start.networks[architecture].scales) if start.networks else heads
+        network, options = _trained(architecture, first.card.image, own, fit, circumstances, start=start)
         path = output / f"{'-'.join(heads.outputs)}-{architecture}.safetensors"
         report[architecture] = {
             "weights": path.name,
             "sha256": save_weights(network, path),
-            "judges": _described(network, options, heads, datasets, validation),
+            "judges": _described(network, options, own, datasets, validation),
         }
         for name, entry in report[architecture]["judges"].items():
             judge = _as_judge(entry, first.variables[name], path, shape=train[first.card.image].shape[1:])
             entry["sensitivity"] = {dataset.source: _sensitivity(judge, dataset) for dataset in datasets}
     shutil.rmtree(output / "unfinished", ignore_errors=True)
     about = {"dataset": first.card.name, "seed": seed, "fit": fit.model_dump(), "versions": versions()}
+    about |= start.described() if start.networks or start.rows else {}
     listed = _for_card(report, heads)
     if (
         train[first.card.image].ndim == 5
@@ -191,7 +209,7 @@ def train_judges(
 
 
 def _trained(
-    architecture: str, image: str, heads: Heads, fit: Fit, circumstances: Circumstances
+    architecture: str, image: str, heads: Heads, fit: Fit, circumstances: Circumstances, *, start: JudgeStart
 ) -> tuple[torch.nn.Module, dict[str, Any]]:
     """(a trained network, the options that a card must give to build it)."""
     channels, *sides = circumstances.train[image].shape[1:]
@@ -199,9 +217,12 @@ def _trained(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(circumstances.seed)
         network = build(architecture, channels, sum(heads.outputs.values()), **smaller, dimensions=len(sides))
+        adapter = start.open(network, architecture)
     classes = {name: count for name, count in heads.outputs.items() if name not in heads.scales}
     weights = {name: _balance(circumstances.train[name], count) for name, count in classes.items()}
     loop.run(JudgeObjective(network, fit, image=image, heads=heads, weights=weights), circumstances)
+    if adapter is not None:
+        adapter.merge(network)
     options = {"architecture": architecture, **{name: number for name, number in smaller.items() if number > 1}}
     shared = {"heads": dict(heads.outputs)} if len(heads.outputs) > 1 else {}
     return network.cpu().eval(), options | shared

@@ -96,7 +96,7 @@ def train(
     }
     recipe, scm = _at_the_start(recipe, dataset, seed)
     plan["recipe"] = recipe.content()
-    chosen = rows_of(recipe, dataset, limit)
+    chosen = rows_of(recipe, dataset, limit=limit)
     if recipe.rows is not None:
         plan["rows"] = {"where": recipe.rows.where, **{name: _in_words(rows) for name, rows in chosen.items()}}
     with claimed(output):
@@ -158,7 +158,7 @@ def _at_the_start(recipe: Recipe, dataset: Dataset, seed: int) -> tuple[Recipe, 
     return recipe, scm
 
 
-def rows_of(recipe: Recipe, dataset: Dataset, limit: int | None = None) -> dict[str, Tensor]:
+def rows_of(recipe: Recipe, dataset: Dataset, *, limit: int | None = None) -> dict[str, Tensor]:
     """Which rows of the training and the validation split a recipe is trained on: split -> (N,), ascending.
 
     Args:

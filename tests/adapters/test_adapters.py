@@ -199,6 +199,7 @@ def test_blocks_hold_every_parameter_once(name):
 
 
 def test_a_head_is_what_makes_the_output():
+    assert parts.head(build("residual", 1, 3)).out_features == 3  # whose layers are called `head` and `blocks`
     assert parts.head(network_of("classifier")).out_features == 3
     assert parts.head(network_of("flow_matching")).weight.shape[0] in (1, 4, 16)  # pixels of a patch
 
