@@ -11,8 +11,9 @@ from counterbench.plugins.registry import adapters
 
 @adapters.register()
 class DiffFit(Changing):
-    """A scale for every output of the last layer of each part (of an attention, a residual block, a perceptron), from 1; all biases and
-    normalisation move too (DiffFit: Xie et al., ICCV 2023).
+    """Factors on what each part says in the end, from 1; all biases and normalisation move too (DiffFit: Xie et al., ICCV 2023).
+
+    A part is whatever holds layers itself: an attention, a residual block, a perceptron; each output of its last layer gets a factor.
 
     Examples:
         >>> from counterbench.adapters.base import opened

@@ -9,7 +9,7 @@ from torch import nn
 from counterbench.adapters import parts
 from counterbench.adapters.base import difference, opened, take_difference
 from counterbench.causal.variables import Categorical, Continuous, Image
-from counterbench.errors import CheckpointError, ConfigError
+from counterbench.errors import CheckpointError, ConfigError, UnavailableError
 from counterbench.judges.network import build
 from counterbench.plugins import registry
 
@@ -233,3 +233,13 @@ def test_a_difference_of_another_model_is_refused():
         take_difference(network, {"nothing": torch.zeros(1)}, where="here")
     with pytest.raises(CheckpointError, match="expected"):
         take_difference(network, {"14.bias": torch.zeros(9)}, where="here")
+
+
+def test_without_peft_one_sentence_names_the_pip_line(monkeypatch):
+    monkeypatch.setattr("counterbench.plugins.extras.find_spec", lambda package: None)
+    with pytest.raises(
+        UnavailableError, match=r"The adapter 'lora' needs the Python package peft: pip install 'counterbench\[peft\]'"
+    ):
+        registry.adapters.get("lora")().open(network_of("classifier"))
+    assert registry.adapters.lacks("dora") == "pip install 'counterbench[peft]'"
+    assert not registry.adapters.lacks("sv_diff")
