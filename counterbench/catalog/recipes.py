@@ -187,8 +187,10 @@ def recipe_paths(dataset: str | None = None) -> dict[tuple[str, str], Path]:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe from a file; an option `path` of a mechanism is relative to the file, as weights are."""
+    """Read a recipe from a file; an option `path` of a mechanism and a folder of `init` are relative to the file, as weights are."""
     recipe = read(path, Recipe)
+    if recipe.init is not None and (place := path.parent / recipe.init.model).exists():
+        recipe = recipe.model_copy(update={"init": recipe.init.model_copy(update={"model": str(place.resolve())})})
     located = {name: _located(entry, path.parent) for name, entry in recipe.mechanisms.items()}
     return recipe if located == recipe.mechanisms else recipe.model_copy(update={"mechanisms": located})
 

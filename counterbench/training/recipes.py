@@ -21,7 +21,7 @@ from torch import Tensor
 
 from counterbench import models
 from counterbench.adapters.base import difference, opened, take_difference
-from counterbench.catalog.recipes import MechanismEntry, Recipe, RowsEntry, Stage
+from counterbench.catalog.recipes import MechanismEntry, Recipe, RowsEntry, Stage, recipe_paths
 from counterbench.datasets.dataset import Dataset, Split
 from counterbench.datasets.selection import ranges, selected
 from counterbench.errors import CheckpointError, ConfigError, DataError
@@ -147,7 +147,11 @@ def _at_the_start(recipe: Recipe, dataset: Dataset, seed: int) -> tuple[Recipe, 
     if recipe.init is not None:
         sha256 = models.start_from_init(scm, recipe, dataset)
         place = Path(recipe.init.model)
-        start = {"sha256": sha256, "model": str(place.resolve()) if place.exists() else recipe.init.model}
+        named = (
+            dataset.card.name,
+            recipe.init.model,
+        ) in recipe_paths()  # the catalogue comes before a folder of that name
+        start = {"sha256": sha256, "model": recipe.init.model if named else str(place.resolve())}
         recipe = recipe.model_copy(update={"init": recipe.init.model_copy(update=start)})
     with torch.random.fork_rng(devices=[]):
         for name in scm.mechanisms:

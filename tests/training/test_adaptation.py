@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from counterbench import models
-from counterbench.catalog.recipes import AdaptEntry, Recipe
+from counterbench.catalog.recipes import AdaptEntry, Recipe, read_recipe
 from counterbench.errors import CheckpointError, ConfigError, UnknownNameError
 from counterbench.training import adaptation, loop, recipes
 from counterbench.training.hardware import Hardware
@@ -251,3 +251,15 @@ def test_how_many_numbers_each_adapter_opens(base, dataset):
     assert numbers["full"] == everything == sum(blocks.values())
     assert 0 < numbers["sv_diff"] < numbers["bias"] < everything
     assert "no attention" in numbers["attention"]
+
+
+def test_a_recipe_file_says_where_it_starts_relative_to_itself(base, dataset, tmp_path):
+    shutil.copytree(base, tmp_path / "base")
+    content = json.loads((base / "manifest.json").read_text())["recipe"] | {
+        "init": {"model": "base"},
+        "rows": {"limit": 20},
+    }
+    (tmp_path / "further.yaml").write_text(json.dumps(content))
+    recipe = read_recipe(tmp_path / "further.yaml")
+    folder = recipes.train(recipe, dataset, output=tmp_path / "out", hardware=CPU)
+    assert json.loads((folder / "manifest.json").read_text())["recipe"]["init"]["model"] == str(tmp_path / "base")
