@@ -157,7 +157,7 @@ KEYS: dict[Literal["recipe", "card", "suite"], set[str]] = {
         "truth",
         "limits",
     },
-    "suite": {"metrics", "cycles", "single", "undo", "pairs", "law", "limit", "references", "resamples"},
+    "suite": {"metrics", "cycles", "single", "undo", "pairs", "law", "where", "limit", "references", "resamples"},
 }
 """Keys that the others lack."""
 

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from counterbench.catalog import declarations, section
 from counterbench.catalog.names import Name
 from counterbench.catalog.reading import Declaration, find
+from counterbench.catalog.recipes import Wanted
 
 MOST_CYCLES = 50
 """Null interventions in a row that may be asked."""
@@ -37,8 +38,10 @@ class Suite(Declaration):
     distinct test values in another ninth."""
     metrics: dict[str, dict[str, Any]] = Field(min_length=1)
     """metric -> its options; a plain list of names is taken as well."""
+    where: dict[str, Wanted] = Field(default_factory=dict)
+    """Variable or role -> values; ask about test samples alone that have one of them, for every name."""
     limit: int | None = Field(None, ge=1)
-    """Ask about the first samples of the test split only."""
+    """Ask about the first of those samples only."""
     references: int = Field(10_000, ge=100)
     """How many real training images answers are compared with (baselines, minimality, realism)."""
     resamples: int = Field(2000, ge=100)

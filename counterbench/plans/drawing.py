@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from counterbench.catalog.recipes import RowsEntry
 from counterbench.catalog.suites import Suite
 from counterbench.causal.graph import CausalGraph
 from counterbench.causal.variables import Continuous, Variable
 from counterbench.datasets.dataset import Dataset
+from counterbench.datasets.selection import selected
 from counterbench.errors import DataError
 from counterbench.plans.plan import Plan
 
@@ -33,7 +35,8 @@ def draw(dataset: Dataset, suite: Suite, seed: int, *, limit: int | None = None)
         limit: keep the questions about the first samples only (the same ones that the whole plan asks about them).
     """
     test, train = dataset.attributes("test"), dataset.attributes("train")
-    total = len(next(iter(test.values())))
+    rows = selected(dataset, "test", RowsEntry(where=suite.where))
+    total = len(rows)
     size = min(total if limit is None else limit, suite.limit or total, total)
     if size < 1:
         raise DataError(f"--limit {limit} leaves no question; give a number from 1 to {total}.")
@@ -42,12 +45,12 @@ def draw(dataset: Dataset, suite: Suite, seed: int, *, limit: int | None = None)
         for name in dataset.card.intervenable:
             rng = np.random.default_rng([seed, *f"{suite.name}/{name}".encode()])
             population = test[name] if suite.law == "published" else train[name]
-            single[name] = other_value(dataset.variables[name], test[name], population, rng, law=suite.law)[:size]
-    undo = {name: test[name][:size] for name in single} if suite.undo else {}
+            single[name] = other_value(dataset.variables[name], test[name], population, rng, law=suite.law)[rows[:size]]
+    undo = {name: test[name][rows[:size]] for name in single} if suite.undo else {}
     pairs = unrelated(dataset.graph, tuple(single)) if suite.pairs else ()
     # At once what is asked one by one: no chance of its own.
     joint = tuple(both for both in dataset.card.joint if single.keys() >= set(both)) if suite.joint else ()
-    return Plan(torch.arange(size), suite.cycles, single, undo, pairs, joint)
+    return Plan(rows[:size], suite.cycles, single, undo, pairs, joint)
 
 
 def unrelated(graph: CausalGraph, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

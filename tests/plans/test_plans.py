@@ -122,6 +122,18 @@ def test_a_suite_may_ask_about_the_first_images_only(dataset):
     assert len(plans.draw(dataset, short, 0, limit=4).index) == 4
 
 
+def test_a_suite_may_ask_about_some_of_the_images_only_and_asks_what_the_whole_one_asks(dataset):
+    whole = plans.draw(dataset, SUITE.model_copy(update={"undo": True}), 0)
+    part = plans.draw(dataset, SUITE.model_copy(update={"undo": True, "where": {"c": ("one",)}}), 0, limit=7)
+    test = dataset.attributes("test")
+    rows = (test["c"] == 1).nonzero()[:7, 0]
+    assert torch.equal(part.index, rows)
+    assert part.single.keys() == {"a", "b", "c"}
+    for name, values in part.single.items():
+        assert torch.equal(values, whole.single[name][rows])
+        assert torch.equal(part.undo[name], test[name][rows])
+
+
 def test_each_variable_is_drawn_with_chance_of_its_own(dataset, monkeypatch):
     """Two variables with the same values get different ones to set."""
     same = torch.arange(120.0) % 50
