@@ -6,22 +6,48 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from counterbench.catalog import declarations, section
 from counterbench.catalog.names import Name
 from counterbench.catalog.reading import Declaration, find
+from counterbench.catalog.recipes import Wanted
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 
+class SweepAdapt(Declaration):
+    """A trained model that is trained further in every combination of what is opened, how many samples there are, and how fast."""
+
+    kinds: tuple[str, ...] = Field(min_length=1)
+    """What is opened, as `train --adapt` takes it: `lora`, `lora:rank=2`."""
+    where: dict[str, Wanted] = Field(default_factory=dict)
+    """Variable or role -> values that samples must have."""
+    limits: tuple[Annotated[int, Field(ge=2)], ...] = ()
+    """Numbers of samples; left out: all of them."""
+    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """Left out: the recipe's."""
+    steps: int | None = Field(None, ge=1)
+    """Of every stage; left out: the recipe's."""
+
+
 class SweepModel(Declaration):
-    """A model, or several that differ in options of its recipe."""
+    """A model, or several that differ in options of its recipe, or in how it is trained further."""
 
     model: str
     """A baseline, a recipe, a recipe file, or a folder of `train`."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Path in the recipe -> value, or list of values, each of which makes a model: `mechanisms.image.options.width: [64, 128]`."""
+    adapt: SweepAdapt | None = None
+    """How its trained weights are adapted; the model as it is has a row beside."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> SweepModel:
+        if self.adapt is not None and self.options:
+            raise ValueError(
+                "give either 'options', which make new models, or 'adapt', which trains one further, not both"
+            )
+        return self
 
 
 class SweepDataset(Declaration):

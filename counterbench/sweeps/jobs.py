@@ -5,20 +5,24 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from counterbench import models
-from counterbench.catalog.recipes import Recipe
-from counterbench.catalog.sweeps import Sweep, SweepModel
+from counterbench.catalog.recipes import Recipe, RowsEntry
+from counterbench.catalog.sweeps import Sweep, SweepAdapt, SweepModel
 from counterbench.datasets import loading
 from counterbench.errors import ConfigError
+from counterbench.models.adaptation import adapter_of
 from counterbench.models.baselines import BASELINES
 from counterbench.models.loading import find_recipe
 from counterbench.plugins import registry
 from counterbench.storage.files import slug, write_text
+from counterbench.training.adaptation import adapted_recipe, parsed_adapter, start_recipe
+from counterbench.training.recipes import rows_of
 
 Kind = Literal["data", "baselines", "train", "share", "evaluate"]
 KINDS: tuple[Kind, ...] = ("data", "baselines", "train", "share", "evaluate")
@@ -241,6 +245,9 @@ def _evaluation(sweep: Sweep, model: str, place: list[str], suite: str, name: st
 
 def _variants(entry: SweepModel, dataset: str, folder: Path | None) -> Iterator[_Variant]:
     """The models that an entry stands for, on one dataset."""
+    if entry.adapt is not None:
+        yield from _adapted(entry.model, entry.adapt, dataset, folder)
+        return
     listed = {path: value if isinstance(value, list) else [value] for path, value in entry.options.items()}
     trained = (Path(entry.model) / "manifest.json").is_file()
     if entry.model in (*BASELINES, *registry.models.names()) or trained:
@@ -263,6 +270,27 @@ def _variants(entry: SweepModel, dataset: str, folder: Path | None) -> Iterator[
         _require_buildable(content, dataset)
         if folder is not None:
             _write_recipe(folder / word, {**content, "name": name})
+        yield _Variant(name, word, True)
+
+
+def _adapted(model: str, adapt: SweepAdapt, dataset: str, folder: Path | None) -> Iterator[_Variant]:
+    """The trained model as it is, then every way in which it is trained further."""
+    loaded = loading.load(dataset)
+    init = str(Path(model).resolve()) if (Path(model) / "manifest.json").is_file() else _located(model)
+    base = start_recipe(None, init, loaded)
+    yield _Variant(slug(f"{base.name}-as-it-is"), init, False)
+    for kind, limit, rate in itertools.product(adapt.kinds, adapt.limits or (None,), adapt.learning_rates or (None,)):
+        rows = RowsEntry(where=adapt.where, limit=limit)
+        recipe = base if rows == RowsEntry() else base.model_copy(update={"rows": rows})
+        opened = parsed_adapter(kind)
+        recipe = adapted_recipe(recipe, loaded.card.image or "", opened, learning_rate=rate, steps=adapt.steps)
+        named = [kind, *([] if limit is None else [f"n{limit}"]), *([] if rate is None else [f"rate{rate:g}"])]
+        name = slug(re.sub("[^A-Za-z0-9.]+", "-", "-".join([base.name, *named])).strip("-"))
+        word = f"recipes/{name}-{slug(Path(dataset).stem)}.yaml"
+        rows_of(recipe, loaded)  # fail now rather than in every training
+        adapter_of(recipe.mechanisms[loaded.card.image or ""].training[0], name)
+        if folder is not None:
+            _write_recipe(folder / word, {**recipe.content(), "name": name})
         yield _Variant(name, word, True)
 
 

@@ -98,3 +98,38 @@ def test_options_make_recipes_of_their_own(written, tmp_path):
 def test_mistakes_are_told_before_anything_runs(written, changes, error, words):
     with pytest.raises(error, match=words):
         expand(find_sweep(str(written(**changes))))
+
+
+def test_a_trained_model_is_adapted_in_every_combination(written, tmp_path):
+    adapt = {
+        "kinds": ["full", "sv_diff:scale=2"],
+        "where": {"digit": [5, 6]},
+        "limits": [10, 50],
+        "learning_rates": [0.001],
+        "steps": 30,
+    }
+    file = written(models=[{"model": "vae", "adapt": adapt}], datasets=["morphomnist"], suites=["audit"], seeds=[0, 1])
+    jobs = expand(find_sweep(str(file)), tmp_path)
+    trained = [job for job in jobs if job.kind == "train"]
+    names = [f"vae-{kind}-n{n}-rate0.001" for kind in ("full", "sv-diff-scale-2") for n in (10, 50)]
+    assert [job.name for job in trained] == [
+        f"{name}-morphomnist-digits-seed{seed}" for name in names for seed in (0, 1)
+    ]
+    assert "vae-as-it-is-morphomnist-digits-audit" in [job.name for job in jobs if job.kind == "evaluate"]
+    recipe = read_recipe(tmp_path / trained[-1].words[trained[-1].words.index("--model") + 1])
+    assert (recipe.init.model, recipe.rows.limit, recipe.rows.where) == ("vae", 50, {"digit": (5, 6)})
+    (stage,) = recipe.mechanisms["image"].stages
+    assert (stage.adapt.kind, stage.adapt.options, stage.fit.steps) == ("sv_diff", {"scale": 2}, 30)
+    assert recipe.mechanisms["thickness"].frozen
+
+
+def test_an_adaptation_that_cannot_be_is_told_before_anything_starts(written):
+    def adapting(**given):
+        return expand(find_sweep(str(written(models=[{"model": "vae", "adapt": given}], datasets=["morphomnist"]))))
+
+    with pytest.raises(ConfigError, match="there is no such value"):
+        adapting(kinds=["full"], where={"digit": ["x"]})
+    with pytest.raises(UnknownNameError, match="Did you mean 'lora'"):
+        adapting(kinds=["lira"])
+    with pytest.raises(ConfigError, match="either 'options'"):
+        expand(find_sweep(str(written(models=[{"model": "vae", "options": {"a": 1}, "adapt": {"kinds": ["full"]}}]))))
