@@ -192,6 +192,8 @@ def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:
     kept |= {key: manifest[key] for key in ("rows",) if key in manifest}
     curves = manifest.get("curves")
     parts = list(curves.values()) if isinstance(curves, dict) else []
+    opened = [part["opened"] for part in parts if isinstance(part, dict) and isinstance(part.get("opened"), int)]
+    kept |= {"opened": sum(opened)} if opened else {}
     durations = [part.get("seconds") for part in parts if isinstance(part, dict)]
     seconds = [number for number in durations if isinstance(number, (int, float)) and 0 < number < float("inf")]
     return {**kept, "seconds": round(sum(seconds), 1) if seconds and len(seconds) == len(parts) else None}

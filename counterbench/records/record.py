@@ -328,7 +328,9 @@ class Record(_Part):
     )
     exact: bool = Field(False, description="whether a null intervention returns the model's input by construction")
     parameters: int
-    training: dict[str, Any] = Field(description="what the model's manifest says: source, seed, epochs, limit, data")
+    training: dict[str, Any] = Field(
+        description="what the model's manifest says: source, seed, epochs, limit, data; of one that was trained further on chosen rows, those rows and how many numbers moved"
+    )
     group: list[Training] = Field(
         default_factory=list,
         description="trainings whose mean the numbers are, and whose chance is in the intervals; empty for one training",

@@ -132,7 +132,10 @@ def test_the_manifest_says_which_rows_were_seen(base, dataset, tmp_path, monkeyp
     assert said["train"]["count"] == 7
     assert said["train"]["which"].replace("-", " ").split()[0] == str(int(rows[0]))
     assert torch.equal(seen["train"]["image"], train.values["image"][rows])
-    assert models.load(str(folder), dataset).training["rows"] == said
+    training = models.load(str(folder), dataset).training
+    assert training["rows"] == said
+    biases = [name for name in load_file(folder / "difference.safetensors") if name.endswith("bias")]
+    assert training["opened"] == sum(load_file(folder / "difference.safetensors")[name].numel() for name in biases)
 
 
 def test_only_the_image_is_trained_and_the_others_keep_their_weights(base, dataset, tmp_path):
