@@ -137,6 +137,32 @@ def _finish(jobs: list[Any], folder: Path) -> None:
     page = website.build(boards, folder / "boards")
     put_table(lambda width, symbols: table.results(boards), table.WIDTH)
     say(f"{len(boards)} boards; open {page}")
+    _report_openings(jobs, folder)
+
+
+def _report_openings(jobs: list[Any], folder: Path) -> None:
+    """Where a model was adapted: what to open, for how many samples."""
+    from counterbench.pictures.openings import draw_openings
+    from counterbench.records.record import read_record
+    from counterbench.storage.files import write_text
+    from counterbench.sweeps import openings, state
+
+    by_suite: dict[str, list[Any]] = {}
+    for job in jobs:
+        if job.kind == "evaluate" and state.result_is_there(job, folder):
+            record = read_record(next((folder / job.output).rglob("record.json")))
+            by_suite.setdefault(record.inputs.suite, []).append(record)
+    for suite, records in by_suite.items():
+        found = openings.openings(records)
+        if not found:
+            continue
+        best = openings.best_rates(found)
+        crossed = openings.crossovers(best)
+        page = folder / "openings" / f"{suite}.md"
+        write_text(page, openings.as_markdown(best, crossed))
+        write_text(page.with_suffix(".json"), openings.as_json(found, crossed))
+        draw_openings(openings.curves(best), page.with_suffix(".png"))
+        say(f"what to open: {page}")
 
 
 @sweep.command("script")
