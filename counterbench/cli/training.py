@@ -111,7 +111,7 @@ def train(
 
 
 @main.command()
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("folder", type=click.Path(path_type=Path))
 @data_options
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="A new folder.")
 def merge(folder: Path, dataset: str, source: str | None, data_dir: Path | None, output: Path) -> None:

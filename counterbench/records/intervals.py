@@ -329,6 +329,10 @@ def limits(spread: Spread, *, level: float = LEVEL) -> tuple[np.ndarray, np.ndar
     return low, high
 
 
+_NOTHING = 1e-9
+"""p (1 - p) of a share that does not vary: of a million samples, one would make a thousand times as much."""
+
+
 def share_limits(ratios: Ratios, *, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
     """(low, high), (K,) each, of shares: exact binomial limits (Clopper & Pearson 1934) with the effective number of samples.
 
@@ -344,7 +348,7 @@ def share_limits(ratios: Ratios, *, level: float = LEVEL) -> tuple[np.ndarray, n
     variance, freedom = with_trainings(variance, effective - 1, ratios.trainings())
     apart = share * (1 - share)
     certain = norm.ppf((1 + level) / 2) / student.ppf((1 + level) / 2, freedom)
-    varies = (variance > 0) & (apart > 0)
+    varies = (variance > 0) & (apart > _NOTHING)  # of pseudo-values, rounding leaves all but 1 of a share of 1
     worth = np.where(varies, apart / np.where(varies, variance, 1.0) * certain**2, effective)
     worth = np.where(varies, np.minimum(worth, ratios.samples()), worth)
     tail, right = (1 - level) / 2, share * worth

@@ -260,6 +260,7 @@ def _weights_back(mechanism: Mechanism, weights: Path, curve: Path) -> dict[str,
 
 
 def _stored(split: Split, rows: Tensor) -> dict[str, Tensor]:
+    require_samples(split.values, split.name)
     everything = len(rows) == len(split)
     values = {name: value if everything else value[rows] for name, value in split.values.items()}
     require_samples(values, split.name)

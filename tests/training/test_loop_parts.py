@@ -72,7 +72,7 @@ def test_an_averaged_weight_keeps_the_decay_and_takes_the_rest():
 
 def test_a_limit_keeps_the_first_training_samples(toy):
     split = toy.Toy().split("train")
-    limited = recipes._stored(split, 7)
+    limited = recipes._stored(split, torch.arange(7))
     assert {len(value) for value in limited.values()} == {7}
     assert torch.equal(limited["a"], split.values["a"][:7])
-    assert {len(value) for value in recipes._stored(split, None).values()} == {len(split)}
+    assert {len(value) for value in recipes._stored(split, torch.arange(len(split))).values()} == {len(split)}
