@@ -155,7 +155,9 @@ def test_a_share_of_nothing_but_hits_is_as_uncertain_as_its_clusters_are_few():
     assert [low[0], high[0]] == pytest.approx([exact.low, 1.0])
     pseudo = 8 + 0.1 * (-1.0) ** np.arange(25)
     pseudo[-1] = 8 - 1e-12
-    assert share_limits(shares(pseudo - 1e-13, [8] * 25))[0] == pytest.approx(low)  # pseudo-values vary around a mean of 1
+    assert share_limits(shares(pseudo - 1e-13, [8] * 25))[0] == pytest.approx(
+        low
+    )  # pseudo-values vary around a mean of 1
     low, high = share_limits(shares([0] * 25, [8] * 25))
     assert [low[0], high[0]] == pytest.approx([0.0, 1 - exact.low])
 
