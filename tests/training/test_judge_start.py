@@ -93,3 +93,17 @@ def test_mistakes_are_one_sentence(base, dataset, tmp_path):
             counterfactuals=1,
             start=JudgeStart({}, rows=RowsEntry(limit=9)),
         )
+
+
+def test_it_learns_in_the_units_in_which_it_speaks(base, dataset, tmp_path, monkeypatch):
+    seen = []
+
+    class Watching(judges.JudgeObjective):
+        def __init__(self, *given, heads, **options):
+            seen.append(heads.scales)
+            super().__init__(*given, heads=heads, **options)
+
+    monkeypatch.setattr(judges, "JudgeObjective", Watching)
+    further(base, dataset, tmp_path, "linear", rows=RowsEntry(limit=20))
+    networks = trained_judges(str(base), dataset, ["c", "a"])
+    assert seen == [networks[name].scales for name in judges.ARCHITECTURES]
