@@ -17,7 +17,6 @@ from counterbench.plugins.extras import require_extra
 
 NAME = "adapted"
 """What peft calls the one adapter of a layer."""
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class FromPeft(Adapter):
@@ -61,6 +60,22 @@ def _merged(layer: Any) -> nn.Module:
     layer.merge(safe_merge=False)
     own: nn.Module = layer.get_base_layer()
     return own
+
+
+class LowRank(FromPeft):
+    """Changes that are products of matrices of low rank.
+
+    Args:
+        rank: of the matrices.
+        alpha: the change is multiplied by alpha / rank; null for the rank.
+
+    Raises:
+        ConfigError: for a rank below 1.
+    """
+
+    def __init__(self, *, rank: int = 4, alpha: float | None = None):
+        require_rank(self.name, rank)
+        self.rank, self.alpha = rank, rank if alpha is None else alpha
 
 
 def require_rank(name: str, rank: int) -> None:

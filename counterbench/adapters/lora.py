@@ -6,27 +6,16 @@ from typing import Any
 
 from torch import nn
 
-from counterbench.adapters.from_peft import CONVOLUTIONS, FromPeft, require_rank
+from counterbench.adapters.from_peft import LowRank
+from counterbench.networks.spatial import CONVOLUTIONS
 from counterbench.plugins.registry import adapters
 
 
 @adapters.register(extra="peft")
-class LoRA(FromPeft):
-    """W + (alpha / rank) B A, with B from zero (LoRA: Hu et al., ICLR 2022), by peft.
-
-    Args:
-        rank: of the matrices.
-        alpha: the change is multiplied by alpha / rank; null for the rank.
-
-    Raises:
-        ConfigError: for a rank below 1.
-    """
+class LoRA(LowRank):
+    """W + (alpha / rank) B A, with B from zero (LoRA: Hu et al., ICLR 2022), by peft."""
 
     kinds = (nn.Linear, *CONVOLUTIONS)
-
-    def __init__(self, *, rank: int = 4, alpha: float | None = None):
-        require_rank(self.name, rank)
-        self.rank, self.alpha = rank, rank if alpha is None else alpha
 
     def config(self, targets: str) -> Any:
         from peft import LoraConfig

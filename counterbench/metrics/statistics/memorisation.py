@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from counterbench.runtime.blocks import at_once
 
@@ -113,9 +114,7 @@ def minimum_cosine_distance(features: Tensor, trained_on: Tensor) -> Tensor:
         >>> minimum_cosine_distance(torch.eye(2), torch.tensor([[2.0, 0.0]])).tolist()
         [0.0, 1.0]
     """
-    units = [
-        value.double() / value.double().norm(dim=1, keepdim=True).clamp(min=1e-12) for value in (features, trained_on)
-    ]
+    units = [functional.normalize(value.double(), dim=1) for value in (features, trained_on)]
     similarity: Tensor = (units[0] @ units[1].T).amax(1)
     return (1 - similarity).clamp(min=0)
 
