@@ -149,8 +149,8 @@ def _report_openings(jobs: list[Any], folder: Path) -> None:
 
     by_suite: dict[str, list[Any]] = {}
     for job in jobs:
-        if job.kind == "evaluate" and state.result_is_there(job, folder):
-            record = read_record(next((folder / job.output).rglob("record.json")))
+        if job.kind == "evaluate" and state.result_is_there(job, folder) and (path := state.record_of(job, folder)):
+            record = read_record(path)
             by_suite.setdefault(record.inputs.suite, []).append(record)
     for suite, records in by_suite.items():
         found = openings.openings(records)

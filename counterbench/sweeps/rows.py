@@ -28,8 +28,8 @@ def together(jobs: Sequence[Job], folder: Path) -> list[Path]:
     """
     rows: dict[str, list[Path]] = {}
     for job in jobs:
-        if job.row and state.result_is_there(job, folder):
-            rows.setdefault(job.row, []).append(next((folder / job.output).rglob(RECORD)))
+        if job.row and state.result_is_there(job, folder) and (path := state.record_of(job, folder)):
+            rows.setdefault(job.row, []).append(path)
     made = []
     for row, paths in rows.items():
         if len(paths) < 2:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from counterbench.records.record import RECORD
 from counterbench.storage.files import write_text
 from counterbench.sweeps.jobs import Job
 
@@ -110,7 +111,12 @@ def result_is_there(job: Job, folder: Path) -> bool:
         return True  # in the cache, or in the folder of the evaluation, where the next command looks
     if job.kind == "train":
         return (folder / job.output / "manifest.json").is_file()
-    return next((folder / job.output).rglob("record.json"), None) is not None
+    return record_of(job, folder) is not None
+
+
+def record_of(job: Job, folder: Path) -> Path | None:
+    """The record that an evaluation has left; None where there is none."""
+    return next((folder / job.output).rglob(RECORD), None)
 
 
 def lock_of(job: Job, folder: Path) -> Path:
