@@ -18,6 +18,7 @@ import torch
 from counterbench import evaluation
 from counterbench.causal.variables import Continuous
 from counterbench.metrics.abduction import readable, two_sample_test
+from counterbench.metrics.answers import Drawing
 from counterbench.metrics.statistics.dose_bins import BINS, quantity_of
 from counterbench.models.cost import counted_passes
 from counterbench.models.model import Contestant
@@ -212,6 +213,70 @@ def memorisation() -> list[Panel]:
     return [changed, Panel("noise added to training images, grey levels", "copied", SIZES, copies)]
 
 
+def _of_samples(name: str, answers_of: Callable[[Any], Any], **options: Any) -> dict[str, float]:
+    """The numbers of a metric of new individuals, after something was done to what was drawn."""
+    import asked
+    import toy
+
+    dataset = toy.Toy()
+    metric = registry.metrics.get(name)(asked.setting(dataset), **options)
+    for answers in asked.answers(dataset, asked.true, [torch.arange(100)]):
+        if answers.kind == "sample":
+            metric.update(answers_of(answers))
+    return {column.cell.quantity: column.point() for column in metric.compute() if not column.cell.measured}
+
+
+def generation() -> list[Panel]:
+    """Real images of others as samples, with noise, or more and more of them from the training split."""
+    import toy
+
+    train = toy.Toy().split("train").values["image"].float()
+    shares, generator = (0.0, 0.25, 0.5, 0.75, 1.0), torch.Generator().manual_seed(0)
+
+    def noisy(size: float) -> Callable[[Any], Any]:
+        def made(answers: Any) -> Any:
+            image = answers.values["image"]
+            noise = size * torch.randn(image.shape, generator=generator)
+            return replace(answers, values={**answers.values, "image": (image + noise).round().clamp(0, 255)})
+
+        return made
+
+    def remembered(share: float) -> Callable[[Any], Any]:
+        def made(answers: Any) -> Any:
+            image = answers.values["image"].clone()
+            count = round(share * len(image))
+            image[:count] = train[:count]
+            return replace(answers, values={**answers.values, "image": image})
+
+        return made
+
+    far = [_of_samples("generation", noisy(size), **PIXEL)["frechet_distance"] for size in SIZES]
+    copies = [_of_samples("generation", remembered(share), **PIXEL)["copied"] for share in shares]
+    return [
+        Panel("noise added to real images, grey levels", "frechet distance", SIZES, far),
+        Panel("share of samples that are training images", "copied", shares, copies),
+    ]
+
+
+def extraction() -> list[Panel]:
+    """Of 50 draws, some are the training image, and the others some training image or other."""
+    import toy
+
+    train, counts, found = toy.Toy().split("train").values["image"].float(), (0, 1, 2, 3, 4, 6, 8), []
+    for count in counts:
+
+        def draw(attributes: Any, streams: Sequence[str], count: int = count) -> torch.Tensor:
+            rows = [(int(row), int(at)) for _, row, at in (stream.split("/") for stream in streams)]
+            return torch.stack([train[row if at < count else (7 * row + 31 * at) % len(train)] for row, at in rows])
+
+        def made(answers: Any, draw: Any = draw) -> Any:
+            answers.batch.drawing = Drawing(draw)
+            return answers
+
+        found.append(_of_samples("extraction", made)["extracted"])
+    return [Panel("draws that show the training image, of 50", "extracted", [float(k) for k in counts], found)]
+
+
 def identifiability() -> list[Panel]:
     """Three trainings, each the truth under an error of its own."""
     import asked
@@ -254,7 +319,7 @@ OTHERS = {
     one.__name__: one
     for one in (
         *(composition, off_target, dose_response, percentage_error),
-        *(abduction, draws, memorisation, identifiability, cost),
+        *(abduction, draws, memorisation, generation, extraction, identifiability, cost),
     )
 }
 

@@ -14,7 +14,7 @@ from counterbench.causal.samples import Samples
 from counterbench.datasets.matching import Matcher
 from counterbench.features.base import FeatureSpace
 from counterbench.features.pixel import Pixel
-from counterbench.metrics.answers import Answers, Batch, Instruments, NoiseSample, View
+from counterbench.metrics.answers import Answers, Batch, Drawing, Instruments, NoiseSample, View
 from counterbench.metrics.base import Setting
 from counterbench.metrics.references import References
 from counterbench.models.baselines import Identity
@@ -124,6 +124,8 @@ def answers(dataset: Toy, answer, order, noise: bool = True, joint=(), shake=Non
             matched=matched,
             noise=sampled if noise else None,
             shake=shake,
+            held_out=lambda rows=rows: View(dataset.split("judge").take(rows % COUNTS["judge"])["image"], instruments),
+            drawing=Drawing(partial(drawn_for, dataset), lambda images, attributes, streams: 1 + attributes["a"].abs()),
         )
         given, null = factual, None
         for cycle in (1, 2):
@@ -161,6 +163,22 @@ def answers(dataset: Toy, answer, order, noise: bool = True, joint=(), shake=Non
             truth, targets = truth_of(held), identity.attributes(factual, held)
             question = Question("joint", rows, a, held[a], beside={b: held[b]})
             yield Answers(batch, question, answer(factual, held, truth), targets=targets, truth=truth)
+
+        other = split.take((rows + 53) % COUNTS["test"])
+        made = {**factual, "image": answer(other, {}, other)["image"]}
+        captions = {name: factual[name] for name in NAMES}
+        yield Answers(batch, Question("sample", rows, beside=captions), made, targets=factual)
+
+
+def drawn_for(dataset: Toy, attributes, streams):
+    """What is drawn for training images: of every third one the image itself, again and again; of others something else each time."""
+    images = []
+    for row, draw in (map(int, stream.split("/")[1:]) for stream in streams):
+        image = dataset.split("train").take(torch.tensor([row]))["image"]
+        images.append(
+            image if row % 3 == 0 else (image + 4 * (draw + 1) * torch.sin(image + draw)).round().clamp(0, 255)
+        )
+    return torch.cat(images)
 
 
 def brighter(values, number: int):

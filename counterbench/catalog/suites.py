@@ -33,6 +33,8 @@ class Suite(Declaration):
     """Whether two unrelated variables are set one after the other, in both orders (the questions `pair`)."""
     joint: bool = False
     """Whether the pairs of variables that the card names are set at once (the questions `joint`)."""
+    samples: bool = False
+    """Whether a new individual is drawn with the attributes of every sample (the questions `sample`), by models that can draw."""
     law: Literal["training", "published"] = "training"
     """Where continuous values come from: training values in another tenth of their range, or, as in the published protocol,
     distinct test values in another ninth."""

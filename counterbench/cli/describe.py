@@ -316,6 +316,7 @@ def describe_plan(
         "return": f"the same, then back: {', '.join(drawn.undo)}",
         "pair": "; ".join(f"do({a}) then do({b}), and the other order" for a, b in drawn.pairs),
         "joint": "; ".join(f"do({a}, {b}) at once" for a, b in drawn.joint),
+        "sample": "a new individual with the same attributes",
     }
     lines += [f"{kind:<8}{count:>8}  {words[kind]}" for kind, count in drawn.counts.items()]
     if drawn.single:
@@ -336,6 +337,8 @@ def describe_plan(
 def _in_words(question: Line) -> str:
     if question.kind == "null":
         return f"null    {question.value:g} times"
+    if question.kind == "sample":
+        return "sample  a new individual with its attributes"
     if question.kind == "joint":
         held = f"{question.variable} = {question.value:g}, {question.then} = {question.then_value:g}"
         return f"{question.kind:<8}do({held})"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from counterbench import evaluation
+from counterbench.catalog.suites import find_suite
 from counterbench.causal.samples import Samples
 from counterbench.contracts.base import Finding, NotAskedError, require, run, same
 from counterbench.datasets.dataset import Dataset
@@ -26,7 +27,7 @@ from counterbench.plugins import registry
 from counterbench.runtime.progress import shown
 
 COUNT = 24
-_KINDS = {"null", "single", "return", "pair", "joint"}
+_KINDS = {"null", "single", "return", "pair", "joint", "sample"}
 _DIRECTIONS = ("lower", "higher", "one", "zero", "half")
 
 
@@ -47,6 +48,12 @@ class _Grainy:
                 0, 255
             )
         return answer
+
+    def draw(self, attributes: Samples, generator: object = None) -> dict[str, Tensor]:
+        """Test images under the attributes that were asked for, with the same grain."""
+        split = self._identity.dataset.split(self._identity.split)
+        shown = split.take(attributes.index % len(split))
+        return {**attributes, self._image: self.counterfactual(shown, {})[self._image]}
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,8 @@ def check(name: str, dataset: Dataset) -> Iterator[Finding]:
     """Check the metric `name` with its default options, on answers to questions about a dataset."""
     yield from run(FAMILY_CHECKS, registry.metrics.get(name), "the class")
     try:
-        exam = evaluation.prepare(dataset, "quick", metrics=[name], limit=COUNT, device="cpu")
+        suite = find_suite("quick").model_copy(update={"samples": True})
+        exam = evaluation.prepare(dataset, suite, metrics=[name], limit=COUNT, device="cpu")
         case = MetricCase(exam, exam.make_metrics()[0])
     except CounterbenchError as wrong:
         yield Finding("can be made", dataset.card.name, "broken", str(wrong))

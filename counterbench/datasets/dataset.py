@@ -25,6 +25,8 @@ __all__ = ["MARGIN", "REFERENCES", "REFERENCE_NUMBERS", "TRUTHS", "Dataset", "Sp
 REFERENCES = 10_000
 """How many real training images answers are compared with, unless a suite says otherwise."""
 
+UNSEEN = "judge"
+"""The split that no model is trained on: real images that nobody can have memorised."""
 REFERENCE_NUMBERS = REFERENCES * 192**2
 """How many numbers these may have together: of volumes there are fewer, such as 416 of 96^3 voxels, so that they fit into memory."""
 

@@ -30,10 +30,11 @@ class Matcher:
     Args:
         dataset: whose reference images; only the parents of the image are compared, for nothing else shows in it.
         count: how many reference images there are.
+        split: `train`, or another one, all of whose images are then compared by their attributes.
     """
 
-    def __init__(self, dataset: Dataset, count: int = REFERENCES):
-        self.dataset, self.count = dataset, count
+    def __init__(self, dataset: Dataset, count: int = REFERENCES, *, split: str = "train"):
+        self.dataset, self.count, self.split = dataset, count, split
         parents = dataset.graph.parents(dataset.card.image)
         self.quantities = [name for name in parents if isinstance(dataset.variables[name], Continuous)]
         self.classes = [name for name in parents if name not in self.quantities]
@@ -41,8 +42,9 @@ class Matcher:
 
     @cached_property
     def _known(self) -> dict[str, np.ndarray]:
-        rows = self.dataset.reference_rows(self.count)
-        return {name: value[rows].numpy() for name, value in self.dataset.attributes("train").items()}
+        known = self.dataset.attributes(self.split)
+        rows = self.dataset.reference_rows(self.count) if self.split == "train" else slice(None)
+        return {name: value[rows].numpy() for name, value in known.items()}
 
     @cached_property
     def _spread(self) -> np.ndarray:

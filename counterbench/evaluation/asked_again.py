@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from counterbench import models
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Continuous, Vector
 from counterbench.evaluation.exam import SPLIT, Exam
+from counterbench.evaluation.putting import put
 from counterbench.models.cost import out_of_memory
 from counterbench.models.model import Contestant, Model
 from counterbench.plans.question import Question
@@ -86,7 +86,7 @@ def ask(model: Model, question: Question, given: Samples, exam: Exam) -> dict[st
     """
     noise = SampleNoise(exam.seed, question.streams())
     try:
-        return dict(models.ask(model, given, question.held, noise=noise, variables=exam.dataset.variables))
+        return dict(put(question, model, given, noise=noise, variables=exam.dataset.variables))
     except RuntimeError as error:
         if not out_of_memory(error) or len(question.rows) == 1:
             raise

@@ -14,12 +14,15 @@ from torch import Tensor
 from counterbench import models
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
+from counterbench.evaluation import putting
 from counterbench.evaluation.batches import SharedBatch
 from counterbench.evaluation.exam import Exam
 from counterbench.evaluation.taking import AGAIN, OUTSIDE, REACH, SHOWN, WANTED, Taking, widest
-from counterbench.metrics.answers import Answers, Batch, NoiseSample
+from counterbench.mechanisms.capabilities import PredictsNoise
+from counterbench.metrics.answers import Answers, Batch, Drawing, NoiseSample
+from counterbench.models.baselines import Identity, TrueCounterfactual
 from counterbench.models.cost import counted_passes, peak_memory
-from counterbench.models.model import Answer, Contestant, HasNoise, Model, checked_answer, shown_to
+from counterbench.models.model import Answer, CanDraw, Contestant, HasNoise, Model, checked_answer, shown_to
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plans.question import ALONE, Question, words_of
 
@@ -96,6 +99,8 @@ class Asking:
             matched=batch.matched,
             noise=self._noise,
             shake=batch.shake if batch.image else None,
+            held_out=(lambda: batch.held_out) if batch.image else None,
+            drawing=self._drawing(),
         )
 
     def takes(self, question: Question) -> bool:
@@ -105,13 +110,13 @@ class Asking:
         if contestant is None:
             return question.kind in ALONE
         begun = question.follows is None or question.follows.name in self.answers
-        return begun and models.can_answer(contestant.model, list(question.intervened))
+        return begun and putting.takes(contestant.model, question)
 
     def ask(self) -> None:
         """Ask everything that a metric judges, in the order of the plan: later questions begin with earlier answers."""
         for question in self.shared.questions:
             if self.taking.needs(question) and self.takes(question):
-                abduction = self._abduction if question.follows is None else None
+                abduction = self._abduction_for(question)
                 begun = time.perf_counter()
                 values = self.answer(question)
                 seconds = time.perf_counter() - begun
@@ -147,7 +152,7 @@ class Asking:
             elif (known := self._returned(question)) is not None:
                 values = known
             else:
-                abduction = self._abduction if question.follows is None else None
+                abduction = self._abduction_for(question)
                 noise = SampleNoise(self.exam.seed, question.streams())
                 costed = self.taking.networks if question.kind == "single" else []  # only their cost is judged
                 with counted_passes(costed, given.count) as passes:
@@ -177,7 +182,7 @@ class Asking:
         """One answer of a model that is asked: from noise that was abducted, or with streams of chance of its own."""
         variables = self.exam.dataset.variables
         if abducted is None or not isinstance(model, StructuralCausalModel):
-            return models.ask(model, given, question.held, noise=streams, variables=variables)
+            return putting.put(question, model, given, noise=streams, variables=variables)
         return checked_answer(model.generate(abducted, question.held), variables, question.held, given.count)
 
     def _keep(self, question: Question, values: Mapping[str, Tensor]) -> None:
@@ -190,6 +195,12 @@ class Asking:
             part = (value.to(torch.uint8) if name == self.shared.image else value)[kept]
             key = f"{AGAIN}/{question.name}/{name}"
             self.taken[key] = torch.cat([self.taken[key], part]) if key in self.taken else part
+
+    def _abduction_for(self, question: Question) -> SharedAbduction | None:
+        """The shared abduction, where a question is about the observed samples: later ones begin with answers, and drawn individuals
+        with nothing."""
+        begins = question.follows is None and question.kind != "sample"
+        return self._abduction if begins else None
 
     @cached_property
     def _abduction(self) -> SharedAbduction | None:
@@ -235,6 +246,8 @@ class Asking:
             truth, cost = self.shared.truth(question), self._cost(seconds)
             drawn, others = self._draws(question), self._others(question)
             return Answers(batch, question, values, targets, truth, cost=cost, drawn=drawn, others=others)
+        if question.kind == "sample":
+            return Answers(batch, question, values, targets=factual)
         if question.kind == "return":
             return Answers(batch, question, values)
         if question.swaps is None or question.swaps.name not in self.answers:
@@ -288,6 +301,29 @@ class Asking:
             "training_time": contestant.training.get("seconds"),
         }
         return {name: float(value) for name, value in known.items() if value is not None}
+
+    def _drawing(self) -> Drawing | None:
+        """New individuals beyond those of the plan; None for models that draw none, and for baselines, which draw by rows of the test split."""
+        contestant = self.taking.contestant
+        if contestant is None or contestant.looked_up or not isinstance(contestant.model, CanDraw):
+            return None
+        model, image = contestant.model, self.shared.image
+        if isinstance(model, (Identity, TrueCounterfactual)):
+            return None
+
+        def draw(attributes: Mapping[str, Tensor], streams: Sequence[str]) -> Tensor:
+            noise, rows = SampleNoise(self.exam.seed, streams), torch.arange(len(streams))
+            with self.shared.shared.timed("model"):
+                answer = models.draw(model, attributes, rows, noise=noise, variables=self.exam.dataset.variables)
+            return answer[image]
+
+        def noise_norm(images: Tensor, attributes: Mapping[str, Tensor], streams: Sequence[str]) -> Tensor:
+            assert isinstance(model, StructuralCausalModel)
+            with self.shared.shared.timed("model"):
+                return model.noise_norm(image, {**attributes, image: images}, SampleNoise(self.exam.seed, streams))
+
+        known = isinstance(model, StructuralCausalModel) and isinstance(model.mechanisms[image], PredictsNoise)
+        return Drawing(draw, noise_norm if known else None)
 
     def _noise(self) -> NoiseSample | None:
         contestant = self.taking.contestant
@@ -352,6 +388,8 @@ def unanswered(exam: Exam, contestant: Contestant) -> dict[str, str]:
         for a, b in exam.plan.joint
         if not models.can_answer(contestant.model, [a, b])
     }
+    if exam.plan.captions and not models.can_draw(contestant.model):
+        reasons["sample"] = f"{contestant.name} draws no new individuals"
     if exam.plan.cycles and not models.can_answer(contestant.model, []):
         reasons["null intervention"] = f"{contestant.name} does not answer this question"
     return reasons

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
+from counterbench.datasets.dataset import UNSEEN
 from counterbench.datasets.matching import Matcher
 from counterbench.evaluation.exam import SPLIT, Exam
 from counterbench.judges import Reading, measure_all
@@ -55,6 +56,11 @@ class Shared:
     def matcher(self) -> Matcher:
         """Finds real images by their attributes."""
         return Matcher(self.exam.dataset, self.exam.suite.references)
+
+    @cached_property
+    def held_out_matcher(self) -> Matcher:
+        """Finds real images that no model was trained on by their attributes."""
+        return Matcher(self.exam.dataset, split=UNSEEN)
 
     @cached_property
     def instruments(self) -> Instruments:
@@ -145,6 +151,14 @@ class SharedBatch:
             real, group = self._alike(self._single[variable])
             self._matched_views[variable] = View(real[self.image], self.shared.instruments, group=group)
         return self._matched_views[variable]
+
+    @cached_property
+    def held_out(self) -> View:
+        """Real images that no model was trained on, one with the attributes of each row."""
+        keys = [f"held out/{row}" for row in self.rows.tolist()]
+        drawn = SampleNoise(self.exam.seed, keys).uniform(1)[:, 0]
+        real = self.exam.dataset.split(UNSEEN).take(self.shared.held_out_matcher.random(self.factual, drawn))
+        return View(real[self.image], self.shared.instruments)
 
     def _alike(self, question: Question) -> tuple[Samples, Tensor]:
         if question.name not in self._matched:

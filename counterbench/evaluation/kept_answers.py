@@ -13,12 +13,12 @@ import torch
 from pydantic import Field, ValidationError
 from torch import Tensor
 
-from counterbench import models
 from counterbench.catalog.reading import Declaration
 from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Image, Variable, Vector
 from counterbench.errors import DataError, RecordError
 from counterbench.evaluation.exam import Exam
+from counterbench.evaluation.putting import takes
 from counterbench.evaluation.taking import kinds_asked
 from counterbench.models.model import Contestant, LookedUp
 from counterbench.plans.plan import Plan
@@ -172,9 +172,7 @@ def room(exam: Exam, contestant: Contestant, folder: Path) -> str:
     """
     kinds = kinds_asked(exam.make_metrics(contestant))
     asked = [
-        question
-        for question in exam.plan.questions
-        if question.kind in kinds and models.can_answer(contestant.model, list(question.intervened))
+        question for question in exam.plan.questions if question.kind in kinds and takes(contestant.model, question)
     ]
     each = sum(_size(variable) for variable in exam.dataset.variables.values())
     size, images = len(asked) * len(exam.plan.index) * each, len(exam.plan.index)
@@ -243,6 +241,8 @@ class KeptAnswers(LookedUp):
         self.folder, self.manifest, self.variables, self.image = folder, manifest, tuple(variables), image
         self.index = plan.index
         asked = [question for question in plan.questions if question.kind in manifest.kinds or question.cycle == 1]
+        self.draws = any(question.kind == "sample" and question.name in manifest.questions for question in asked)
+        asked = [question for question in asked if question.kind != "sample"]
         answered = {frozenset(question.intervened) for question in asked if question.name in manifest.questions}
         self.declined = {frozenset(question.intervened) for question in asked} - answered
         self._ends = torch.tensor([shard.images for shard in manifest.shards]).cumsum(0)

@@ -102,6 +102,7 @@ class AnswerFolder(LookedUp):
         self.exam, self.folder = exam, folder
         self.asked = answered_in(folder, exam.plan)
         self.plan = answered(exam.plan, self.asked)
+        self.draws = bool(self.plan.captions)
         self.rounds = max((question.round for question in self.asked.values()), default=0)
         self.identity = Identity(exam.dataset)
         image = exam.dataset.variables[exam.dataset.card.image]

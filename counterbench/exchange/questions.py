@@ -49,7 +49,8 @@ _INSTRUCTIONS = """Questions of counterbench: {dataset}/{source}, suite {suite}
 round-1/questions.csv has one line per question:
 
   id        name of the answer, without ending
-  image     the image that the question is about, relative to this folder
+  image     the image that the question is about, relative to this folder; empty where you draw somebody new (sample.*) who has the
+            attributes of the line
   variable  what is set; empty for the null intervention: return the image as you would if nothing were changed
   value     the value it is set to
   beside, beside_value
@@ -142,7 +143,8 @@ def answered(plan: Plan, names: Collection[str]) -> Plan:
         if a in single and b in single and f"pair/{a}/{b}" in names and f"pair/{b}/{a}" in names
     )
     joint = tuple((a, b) for a, b in plan.joint if a in single and b in single and f"joint/{a}/{b}" in names)
-    return replace(plan, single=single, cycles=cycles, undo=undo, pairs=pairs, joint=joint)
+    captions = plan.captions if "sample" in names else {}
+    return replace(plan, single=single, cycles=cycles, undo=undo, pairs=pairs, joint=joint, captions=captions)
 
 
 def asked_in(plan: Plan, number: int) -> Iterator[tuple[Question, int, dict[str, float]]]:
@@ -287,6 +289,8 @@ def write_round(exam: Exam, folder: Path, number: int, answers: AnswerFolder | N
                 continue
             begun = _begun_from(earlier, answers, folder, home, ending=ending)
             before = answers.claimed[earlier]
+        if question.kind == "sample":  # nobody is shown, nothing is set: these attributes are to be had
+            begun, held = "", {}
         targets = [cell for name, value in held.items() for cell in (name, written(dataset.variables[name], value))]
         targets += [""] * (4 - len(targets))
         shown = [written(dataset.variables[name], before[name]) for name in names]

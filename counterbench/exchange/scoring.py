@@ -142,6 +142,8 @@ def _covered(exam: Exam, answers: AnswerFolder, total: int) -> Answered:
         ]
         left += [f"do({a}) and do({b}) in both orders" for a, b in whole.pairs if (a, b) not in answered.pairs]
     left += [f"do({a}, {b}) at once" for a, b in whole.joint if (a, b) not in answered.joint]
+    if whole.captions and not answered.captions:
+        left.append("samples")
     if answered.cycles < min(answers.rounds, whole.cycles):
         left.append(f"null interventions after {answered.cycles} cycles")
     rounds = [coverage.counts for coverage in answers.coverage.values()]

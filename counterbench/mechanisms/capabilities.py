@@ -59,6 +59,15 @@ class Cycles(Protocol):
 
 
 @runtime_checkable
+class PredictsNoise(Protocol):
+    """Takes noise to be in a value, and more or less of it with what it is told of the parents."""
+
+    def noise_norm(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
+        """How much the parents move the predicted noise, (N,); see :meth:`counterbench.mechanisms.generative_ode.GenerativeODE.noise_norm`."""
+        ...
+
+
+@runtime_checkable
 class Explains(Protocol):
     """Gives the noise behind a value together with its free energy."""
 

@@ -25,6 +25,8 @@ SEMANTIC = "semantic"
 VELOCITY, NOISE = "velocity", "noise"
 FAINT = 0.02
 """Time at which a path has some signal."""
+NOISE_TIMES = 8
+"""Places on the path where the norm of the predicted noise is taken."""
 TINY = 1e-9
 """Smallest number of which a logarithm is taken."""
 
@@ -162,6 +164,27 @@ class GenerativeODE(Mechanism):
     def predicted_noise(self, value: Tensor, time: Tensor, parents: Parents, *, told: Tensor | None = None) -> Tensor:
         """The noise that the field takes to be in states (N, ...) at times (N,), (N, ...)."""
         return self.path.noise_from_velocity(value, self.velocity(value, time, parents, told=told), time)
+
+    def noise_norm(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
+        """How much the parents move the predicted noise, (N,): the root mean square of its change when all of them are kept back, on the way
+        from noise to the value.
+
+        Where a model has memorised what belongs to these parents, they move it much (Wen et al., ICLR 2024, on samples drawn by the model).
+
+        Args:
+            value: encoded, (N, ...).
+            parents: encoded.
+            generator: chance, of the noise.
+        """
+        end, squares = self.standardised(value), []
+        nothing = self._told(value, frozenset(self.token_names))
+        for step in range(NOISE_TIMES):
+            time = value.new_full((len(value),), (step + 0.5) / NOISE_TIMES)
+            start = normal((len(value), *self.state_shape()), generator, value)
+            state = self.path.at(end, start, time)
+            told, untold = (self.predicted_noise(state, time, parents, told=which) for which in (None, nothing))
+            squares.append((told - untold).square().flatten(1).mean(1))
+        return torch.stack(squares).mean(0).sqrt()
 
     def _told(self, like: Tensor, without: frozenset[str] | None = None) -> Tensor:
         """(N, tokens): everything, but for what is named; with None, everything."""

@@ -155,6 +155,25 @@ class NoiseSample:
     prior: Mapping[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """A model that makes new individuals, for metrics that ask for more of them than the plan does.
+
+    Args:
+        draw: (natural values of all attributes, (N,) each; names of N streams of chance) -> images, (N, C, *sides), grey levels.
+        noise_norm: (images, their attributes, names of streams) -> how much the attributes move the noise that the model takes to be in
+            them, (N,); None for a model that predicts no noise.
+
+    Examples:
+        >>> grey = Drawing(lambda attributes, streams: torch.full((len(streams), 1, 4, 4), 128.0))
+        >>> tuple(grey.draw({}, ["a", "b"]).shape), grey.noise_norm
+        ((2, 1, 4, 4), None)
+    """
+
+    draw: Callable[[Mapping[str, Tensor], Sequence[str]], Tensor]
+    noise_norm: Callable[[Tensor, Mapping[str, Tensor], Sequence[str]], Tensor] | None = None
+
+
 class Batch:
     """Some samples that are asked about, with what all questions about them share.
 
@@ -167,6 +186,8 @@ class Batch:
         matched: intervened variable -> real images with the counterfactual attributes of the plan, one each.
         noise: the model's exogenous noise; None for a model that has none.
         shake: images of these samples -> the same with a little noise, moved by a part of a pixel; the same for whoever answers.
+        held_out: real images that no model was trained on, one with the attributes of each sample.
+        drawing: the model's way to make new individuals; None where it has none.
 
     Examples:
         >>> factual = Samples({"image": torch.zeros(2, 1, 4, 4)}, index=torch.tensor([5, 6]))
@@ -186,12 +207,14 @@ class Batch:
         matched: Callable[[str], View] | None = None,
         noise: Callable[[], NoiseSample | None] | None = None,
         shake: Callable[[Tensor], Tensor] | None = None,
+        held_out: Callable[[], View] | None = None,
+        drawing: Drawing | None = None,
     ):
         self.factual, self.image = factual, image
         self.instruments = instruments or Instruments()
         self.view = view or View(picture(factual, image), self.instruments)
         self._null, self._matched, self._noise = null, matched, noise
-        self._shake = shake
+        self._shake, self._held_out, self.drawing = shake, held_out, drawing
 
     @property
     def index(self) -> Tensor:
@@ -228,6 +251,11 @@ class Batch:
     def matched(self, variable: str) -> View | None:
         """Real images with the attributes that the plan's intervention on `variable` gives these samples."""
         return None if self._matched is None else self._matched(variable)
+
+    @property
+    def held_out(self) -> View | None:
+        """Real images that no model was trained on, one with the attributes of each sample; None where nobody gave any."""
+        return None if self._held_out is None else self._held_out()
 
     @cached_property
     def noise(self) -> NoiseSample | None:

@@ -180,7 +180,7 @@ class Metric(ABC):
 
     title: ClassVar[str]
     asks: ClassVar[frozenset[str]]
-    """The kinds of question it judges: null, single, return, pair, joint."""
+    """The kinds of question it judges: null, single, return, pair, joint, sample."""
     null_cycles: ClassVar[int | None] = None
     """How many compositions of the null intervention it judges; None for as many as there are."""
     definition: ClassVar[str]
@@ -263,6 +263,8 @@ class Metric(ABC):
     def questions_behind(self, cell: Cell) -> list[str]:
         """The questions whose answers decide a number, e.g. `null/1`, `single/age`, `return/age`, `pair/age/sex`,
         `joint/age/sex`."""
+        if self.asks == {"sample"}:
+            return ["sample"]
         if cell.cycles:
             return [f"null/{cycle}" for cycle in range(1, cell.cycles + 1)]
         if cell.intervened in self.setting.joint:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from counterbench.audits.copies import minimum_cosine_distance, nearest
 from counterbench.metrics.answers import Answers
 from counterbench.metrics.base import NOT_NEGATIVE, SHARE, Cell, SampleMetric, Setting
-from counterbench.metrics.statistics.memorisation import minimum_cosine_distance, nearest
 from counterbench.plugins.registry import metrics
 
 SPACE = "judge"

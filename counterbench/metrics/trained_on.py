@@ -9,19 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from counterbench.audits.copies import copy_threshold, minimum_cosine_distance, nearest, tile_distance
 from counterbench.catalog.recipes import RowsEntry
 from counterbench.datasets.cache import remembered
-from counterbench.datasets.dataset import REFERENCE_NUMBERS, Dataset
+from counterbench.datasets.dataset import REFERENCE_NUMBERS, UNSEEN, Dataset
 from counterbench.datasets.selection import listed, selected
 from counterbench.errors import ConfigError
 from counterbench.features.base import FeatureSpace
-from counterbench.metrics.statistics.memorisation import copy_threshold, nearest, tile_distance
 from counterbench.runtime.blocks import at_once
 
 HELD_OUT = 1000
 """Held-out images at most."""
-UNSEEN = "judge"
-"""The split that no model sees."""
 _BLOCK = 500
 
 
@@ -48,19 +46,30 @@ class TrainedOn:
         if unknown := sorted(self.seen.keys() - {"which", "where"}):
             raise ConfigError(f"seen has an unknown key {unknown[0]!r}; give which (rows) and where (conditions).")
         self._features: dict[FeatureSpace, Tensor] = {}
+        self._held_out_distance: dict[FeatureSpace, float] = {}
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """Which rows of the training split they are, (M,), ascending."""
+        images = self.dataset.split("train").values[self.dataset.card.image]
+        if "which" not in self.seen:
+            most = at_once(images[0].numel(), len(images), room=REFERENCE_NUMBERS)
+            return torch.arange(most) if most == len(images) else self.dataset.reference_rows(most)
+        rows = listed(str(self.seen["which"]))
+        if int(rows.max()) >= len(images):
+            raise ConfigError(f"seen: there is no row {int(rows.max())}; the training split has {len(images)}.")
+        return rows
 
     @cached_property
     def images(self) -> Tensor:
         """The training images, (M, C, *sides), grey levels as bytes."""
-        train = self.dataset.split("train")
-        images = train.values[self.dataset.card.image]
-        if "which" not in self.seen:
-            most = at_once(images[0].numel(), len(images), room=REFERENCE_NUMBERS)
-            return images if most == len(images) else images[self.dataset.reference_rows(most)]
-        rows = listed(str(self.seen["which"]))
-        if int(rows.max()) >= len(images):
-            raise ConfigError(f"seen: there is no row {int(rows.max())}; the training split has {len(images)}.")
-        return images[rows]
+        images = self.dataset.split("train").values[self.dataset.card.image]
+        return images if len(self.rows) == len(images) else images[self.rows]
+
+    @cached_property
+    def attributes(self) -> dict[str, Tensor]:
+        """Their attributes, natural values, (M,) each."""
+        return {name: value[self.rows] for name, value in self.dataset.attributes("train").items()}
 
     @cached_property
     def held_out(self) -> Tensor:
@@ -82,6 +91,16 @@ class TrainedOn:
     def threshold(self) -> float:
         """The distance up to which an image counts as a copy."""
         return copy_threshold(nearest(self.held_out, self.images)[0])
+
+    def held_out_distance(self, space: FeatureSpace) -> float:
+        """The mean least cosine distance of held-out images to a training image: the AMD of whoever memorised nothing."""
+
+        def measured() -> float:
+            size = at_once(self.held_out[0].numel(), _BLOCK)
+            shown = torch.cat([space.extract(part) for part in self.held_out.split(size)])
+            return float(minimum_cosine_distance(shown, self.features(space)).mean())
+
+        return remembered(self._held_out_distance, space, measured)
 
     @staticmethod
     def from_own(images: Tensor, own: Tensor) -> Tensor:

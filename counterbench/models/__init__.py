@@ -2,7 +2,7 @@
 
 from counterbench.models.building import build
 from counterbench.models.loading import find_recipe, foreign, load, names, start_from_init
-from counterbench.models.model import Contestant, HasNoise, Model, ask, can_answer
+from counterbench.models.model import Contestant, HasNoise, Model, ask, can_answer, can_draw, draw
 
 __all__ = [
     "Contestant",
@@ -11,6 +11,8 @@ __all__ = [
     "ask",
     "build",
     "can_answer",
+    "can_draw",
+    "draw",
     "find_recipe",
     "foreign",
     "load",

@@ -53,6 +53,11 @@ class Identity:
             return {**factual, **interventions}
         return {**self.attributes(factual, interventions), image: factual[image]}
 
+    def draw(self, attributes: Samples, generator: Generator = None) -> dict[str, Tensor]:
+        """The real image of the split that has these very attributes: held-out data that nobody drew, the ceiling of drawn samples."""
+        image = self.dataset.card.image
+        return {**attributes, image: self.dataset.split(self.split).take(attributes.index)[image]}
+
 
 class Noise(Identity):
     """Adds white noise of 10 grey levels, whatever is asked: what a metric says of a change without meaning."""
@@ -85,6 +90,12 @@ class _RealImages(Identity):
         rows = self._choose(attributes, factual[image], generator)
         images = self.dataset.reference(self.references).values[image][rows]
         return {**attributes, image: images.to(factual[image].dtype)}
+
+    def draw(self, attributes: Samples, generator: Generator = None) -> dict[str, Tensor]:
+        """A random real training image with the attributes: what a perfect memory draws."""
+        drawn = uniform((attributes.count, 1), generator)[:, 0]
+        rows, image = self._matcher.random(attributes, drawn), self.dataset.card.image
+        return {**attributes, image: self.dataset.reference(self.references).values[image][rows]}
 
     def _choose(self, attributes: Mapping[str, Tensor], image: Tensor, generator: Generator) -> Tensor:
         """Rows of the reference images, (N,)."""
@@ -139,6 +150,11 @@ class TrueCounterfactual:
             **answer,
             image: torch.where(everywhere(back[:, None], observed[image]), observed[image], answer[image]),
         }
+
+    def draw(self, attributes: Samples, generator: Generator = None) -> dict[str, Tensor]:
+        """The real image of the split that has these very attributes."""
+        image = self.dataset.card.image
+        return {**attributes, image: self.dataset.split(self.split).take(attributes.index)[image]}
 
 
 class Oracle(TrueCounterfactual):

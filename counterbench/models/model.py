@@ -39,6 +39,20 @@ class Declines(Protocol):
 
 
 @runtime_checkable
+class CanDraw(Protocol):
+    """A model that makes new individuals with given attributes, as generative models do."""
+
+    def draw(self, attributes: Samples, generator: Generator = None) -> Mapping[str, Tensor]:
+        """Natural values of every variable of new individuals, one with each row of these attributes, exactly as given.
+
+        Args:
+            attributes: natural values of every variable but the image, (N,) each.
+            generator: chance, one stream for each of them.
+        """
+        ...
+
+
+@runtime_checkable
 class HasNoise(Protocol):
     """A model that gives access to its exogenous noise, as structural causal models do."""
 
@@ -80,6 +94,8 @@ class LookedUp:
 
     what: ClassVar[str]
     """What they are, in words."""
+    draws: bool = False
+    """Whether drawn individuals are among them."""
 
     def counterfactual(
         self, factual: Samples, interventions: Mapping[str, Tensor], generator: Generator = None
@@ -106,6 +122,36 @@ def ask(
     """
     answer = model.counterfactual(shown_to(model, given), {name: value.clone() for name, value in held.items()}, noise)
     return checked_answer(answer, variables, held, given.count)
+
+
+def can_draw(model: Model) -> bool:
+    """Whether a model makes new individuals; of answers that are looked up, whether some are there."""
+    return model.draws if isinstance(model, LookedUp) else isinstance(model, CanDraw)
+
+
+def draw(
+    model: Model,
+    attributes: Mapping[str, Tensor],
+    rows: Tensor,
+    *,
+    noise: Generator,
+    variables: Mapping[str, Variable],
+) -> Answer:
+    """New individuals, one with each row of attributes, checked; see :func:`counterbench.models.model.checked_answer`.
+
+    Args:
+        model: who draws; see :class:`CanDraw`.
+        attributes: natural values of every variable but the image, (N,) each.
+        rows: (N,), of the split that the attributes come from, for the baselines that look something up.
+        noise: one stream of chance for each.
+        variables: of the dataset.
+
+    Raises:
+        ModelError: for an answer that is none.
+    """
+    assert isinstance(model, CanDraw)
+    given = Samples(attributes, rows)
+    return checked_answer(model.draw(shown_to(model, given), noise), variables, attributes, given.count)
 
 
 def shown_to(model: object, given: Samples) -> Samples:

@@ -12,6 +12,7 @@ from counterbench.causal.graph import CausalGraph
 from counterbench.causal.variables import Variable
 from counterbench.errors import GraphError, suggestion
 from counterbench.mechanisms.base import Mechanism, Noise, reference_of
+from counterbench.mechanisms.capabilities import PredictsNoise
 
 Values = Mapping[str, Tensor]
 """Natural values by variable name; see :mod:`counterbench.causal.variables`."""
@@ -170,6 +171,29 @@ class StructuralCausalModel(nn.Module):
     def sample(self, count: int, interventions: Values | None = None, generator: Generator = None) -> dict[str, Tensor]:
         """Draw `count` samples of the observational distribution or, with interventions, of the interventional one."""
         return self.generate(self.sample_noise(count, generator), interventions)
+
+    def draw(self, attributes: Values, generator: Generator = None) -> dict[str, Tensor]:
+        """New samples with these values of some variables, one for each of their rows: noise is drawn, and what is given is held.
+
+        Where everything is given but the image, this is a draw of the image given its attributes.
+
+        Args:
+            attributes: natural values of some variables, (N, ...) each.
+            generator: chance.
+        """
+        return self.sample(len(next(iter(attributes.values()))), dict(attributes), generator)
+
+    def noise_norm(self, name: str, values: Values, generator: Generator = None) -> Tensor:
+        """How much the parents of a variable move the noise that its mechanism takes to be in it, (N,), on the CPU.
+
+        Args:
+            name: of a variable whose mechanism predicts noise (:class:`counterbench.mechanisms.capabilities.PredictsNoise`).
+            values: natural values of the variable and its parents, (N, ...) each.
+            generator: chance.
+        """
+        encoded, mechanism = self._encode(values), self.mechanisms[name]
+        assert isinstance(mechanism, PredictsNoise)
+        return mechanism.noise_norm(encoded[name], self._parents(name, encoded), generator).cpu()
 
     def loss(self, values: Values, generator: Generator = None) -> dict[str, Tensor]:
         """Per-sample loss of every mechanism, (N,) each."""

@@ -50,7 +50,15 @@ def draw(dataset: Dataset, suite: Suite, seed: int, *, limit: int | None = None)
     pairs = unrelated(dataset.graph, tuple(single)) if suite.pairs else ()
     # At once what is asked one by one: no chance of its own.
     joint = tuple(both for both in dataset.card.joint if single.keys() >= set(both)) if suite.joint else ()
-    return Plan(rows[:size], suite.cycles, single, undo, pairs, joint)
+    asked = captions(dataset, rows[:size]) if suite.samples else {}
+    return Plan(rows[:size], suite.cycles, single, undo, pairs, joint, asked)
+
+
+def captions(dataset: Dataset, rows: Tensor) -> dict[str, Tensor]:
+    """What is said of an individual that is to be drawn: the attributes of a row of the test split, (N,) each; nothing without images."""
+    if not dataset.card.image:
+        return {}
+    return {name: value[rows] for name, value in dataset.attributes("test").items()}
 
 
 def unrelated(graph: CausalGraph, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -17,6 +17,7 @@ from counterbench.catalog.suites import MOST_CYCLES
 from counterbench.causal.variables import Continuous
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, DataError, short, suggestion
+from counterbench.plans.drawing import captions
 from counterbench.plans.plan import Line, Plan
 from counterbench.storage.files import atomic, read_bounded, require_regular
 
@@ -63,7 +64,7 @@ def _plain(question: Line) -> dict[str, Any]:
     }
 
 
-_SET = {"null": 0, "single": 1, "return": 2, "pair": 2, "joint": 2}
+_SET = {"null": 0, "single": 1, "return": 2, "pair": 2, "joint": 2, "sample": 0}
 """Kind of question -> how many interventions it makes."""
 
 
@@ -110,7 +111,9 @@ def _question(line: Mapping[str, Any], where: str) -> Line:
             raise DataError(f"{where}: {name} is {short(line[name])}; expected a word.")
     kind, row, value = line["kind"] or "", _number(line["row"]), _number(line["value"])
     if kind not in _SET:
-        raise DataError(f"{where}: it is of the kind {short(kind)}; there are null, single, return, pair and joint.")
+        raise DataError(
+            f"{where}: it is of the kind {short(kind)}; there are null, single, return, pair, joint and sample."
+        )
     if (named := bool(line["variable"]) + bool(line["then"])) != _SET[kind] or (line["then"] and not line["variable"]):
         raise DataError(f"{where}: it names {named} variables; a {kind} question names {_SET[kind]}.")
     if kind in ("pair", "joint") and line["variable"] == line["then"]:
@@ -121,6 +124,8 @@ def _question(line: Mapping[str, Any], where: str) -> Line:
         raise DataError(
             f"{where}: the value of a null question is {short(line['value'])}; expected a whole number of repetitions, 1 to {MOST_CYCLES}."
         )
+    if kind == "sample" and value != 1:
+        raise DataError(f"{where}: the value of a sample is {short(line['value'])}; expected 1, for one image.")
     nothing = line["then_value"] in (None, "")
     then_value = float("nan") if nothing else _number(line["then_value"])
     return Line(kind, int(row), line["variable"] or "", value, line["then"] or "", then_value)
@@ -160,6 +165,7 @@ def load(path: Path, dataset: Dataset) -> Plan:
         values("return", "then_value"),
         tuple((a, b) for kind, a, b in asked if kind == "pair"),
         tuple((a, b) for kind, a, b in asked if kind == "joint"),
+        captions(dataset, torch.tensor(rows)) if ("sample", "", "") in asked else {},
     )
     questions = (question for several in asked.values() for question in several)
     if sorted(map(_rounded, plan.lines())) != sorted(map(_rounded, questions)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -17,10 +17,10 @@ class Line(NamedTuple):
     """One row of a plan.
 
     Attributes:
-        kind: null, single, return, pair or joint.
+        kind: null, single, return, pair, joint or sample.
         row: of the test split.
-        variable: what the first intervention sets; "" for a null question.
-        value: what it is set to; for a null question the number of repetitions.
+        variable: what the first intervention sets; "" for a null question and a sample.
+        value: what it is set to; for a null question the number of repetitions, for a sample 1.
         then: what the second intervention sets, of a joint question at the same moment; "" where there is none. A pair is asked in
             both orders.
         then_value: what that is set to; NaN where there is none.
@@ -45,6 +45,7 @@ class Plan:
         undo: intervened variable -> (N,) factual values: do(k = v), with v from `single`, then do(k = this).
         pairs: (a, b): do(a) then do(b), and the other order, with the values of `single`.
         joint: (a, b): do(a, b) at once, with the values of `single`.
+        captions: attribute -> (N,) natural values, of new individuals to be drawn, one per row of `index`; empty where none are.
     """
 
     index: Tensor
@@ -53,6 +54,7 @@ class Plan:
     undo: dict[str, Tensor]
     pairs: tuple[tuple[str, str], ...] = ()
     joint: tuple[tuple[str, str], ...] = ()
+    captions: dict[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def hash(self) -> str:
@@ -64,7 +66,8 @@ class Plan:
 
     @cached_property
     def questions(self) -> tuple[Question, ...]:
-        """Every question, each after the one that it follows from: null interventions, single ones, their returns, pairs, joint ones."""
+        """Every question, each after the one that it follows from: null interventions, single ones, their returns, pairs, joint ones,
+        samples."""
         listed: list[Question] = []
         null = None
         for cycle in range(1, self.cycles + 1):
@@ -77,6 +80,8 @@ class Plan:
             first = Question("pair", self.index, b, self.single[b], single[a])
             listed += [first, Question("pair", self.index, a, self.single[a], single[b], swaps=first)]
         listed += [Question("joint", self.index, a, self.single[a], beside={b: self.single[b]}) for a, b in self.joint]
+        if self.captions:
+            listed.append(Question("sample", self.index, beside=self.captions))
         return tuple(listed)
 
     @property
@@ -98,6 +103,8 @@ class Plan:
             for a, b in both:
                 asked = zip(rows, self.single[a].tolist(), self.single[b].tolist(), strict=True)
                 yield from (Line(kind, row, a, float(v), b, float(w)) for row, v, w in asked)
+        if self.captions:
+            yield from (Line("sample", row, "", 1.0) for row in rows)
 
     def __len__(self) -> int:
         """Number of questions."""
@@ -112,5 +119,6 @@ class Plan:
             "return": len(self.undo),
             "pair": len(self.pairs),
             "joint": len(self.joint),
+            "sample": bool(self.captions),
         }
         return {kind: int(number) * len(self.index) for kind, number in each.items() if number}

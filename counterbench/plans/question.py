@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-Kind = Literal["null", "single", "return", "pair", "joint"]
+Kind = Literal["null", "single", "return", "pair", "joint", "sample"]
 
 ALONE: tuple[Kind, ...] = ("single", "joint")
 """Kinds of question whose answer is judged by itself, against its own targets and its own truth."""
@@ -36,14 +36,15 @@ class Question:
     Names of files derive from it, never the other way round.
 
     Args:
-        kind: null, single, return (what was set is set back), pair (a second variable is set) or joint (two are set at once).
+        kind: null, single, return (what was set is set back), pair (a second variable is set), joint (two are set at once) or sample
+            (an individual is drawn that has these attributes; no image is given).
         rows: (N,), of the test split.
-        variable: what is set; "" for a null intervention.
-        values: (N,), natural values that it is set to; None for a null intervention.
+        variable: what is set; "" for a null intervention and a sample.
+        values: (N,), natural values that it is set to; None for a null intervention and a sample.
         follows: the question whose answers it is asked about; None where it is asked about the observed images.
         swaps: of a pair, the question that sets the same two variables in the other order and comes before this one.
         cycle: of a null intervention, how many have been composed with it.
-        beside: of a joint question, what is set at the same moment: variable -> (N,) natural values.
+        beside: of a joint question, what is set at the same moment, of a sample, the attributes to have: variable -> (N,) natural values.
     """
 
     kind: Kind
@@ -64,12 +65,12 @@ class Question:
 
     @property
     def cause(self) -> Cause:
-        """What is set, as numbers name it: one variable, or both of a joint question; "" for a null intervention."""
-        return (self.variable, *self.beside) if self.beside else self.variable  # type: ignore[return-value]
+        """What is set, as numbers name it: one variable, or both of a joint question; "" for a null intervention and a sample."""
+        return (self.variable, *self.beside) if self.variable and self.beside else self.variable  # type: ignore[return-value]
 
     @property
     def name(self) -> str:
-        """`null/3`, `single/age`, `return/age`, `pair/age/sex`, `joint/age/sex`."""
+        """`null/3`, `single/age`, `return/age`, `pair/age/sex`, `joint/age/sex`, `sample`."""
         return "/".join((self.kind, *([str(self.cycle)] if self.kind == "null" else self.intervened)))
 
     @property
@@ -79,8 +80,8 @@ class Question:
 
     @property
     def held(self) -> dict[str, Tensor]:
-        """What is set: variable -> (N,) natural values; empty for a null intervention."""
-        return {} if self.values is None else {self.variable: self.values, **self.beside}
+        """What is set, or to be had: variable -> (N,) natural values; empty for a null intervention."""
+        return {**({} if self.values is None else {self.variable: self.values}), **self.beside}
 
     def at(self, positions: Tensor) -> Question:
         """The same question about some of its images."""
@@ -94,8 +95,10 @@ class Question:
         )
 
     def streams(self) -> list[str]:
-        """The name of each image's stream of chance: one for all questions about it, so that they share its exogenous noise."""
-        return [f"row/{row}" for row in self.rows.tolist()]
+        """The name of each image's stream of chance: one for all questions about it, so that they share its exogenous noise; who is drawn
+        anew has another."""
+        stream = "sample" if self.kind == "sample" else "row"
+        return [f"{stream}/{row}" for row in self.rows.tolist()]
 
     def file(self, row: int) -> str:
         """What the answer about a row is called on disk, without ending: `pair.age.sex.000012`."""

@@ -409,3 +409,25 @@ def test_the_objective_refuses_what_destroys_counterfactuals(options, words):
     scm = StructuralCausalModel(CausalGraph({"x": []}), [FlowMatching(X, [], width=8)])
     with pytest.raises(ConfigError, match=words):
         Matching(scm, "x", Fit(), **options)
+
+
+class ToldOrNot(torch.nn.Module):
+    """The parent itself as its token, or 0 where it is kept back."""
+
+    def forward(self, conditions, told):
+        return (conditions[0] * told)[:, None]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_noise_norm_of_a_normal_law_is_that_of_its_formula(family):
+    """E[noise | state] moves by noise * signal * SHIFT p / variance, whatever the state."""
+    mechanism = exact(family)
+    mechanism.tokens = ToldOrNot()
+    parent = torch.tensor([[0.0], [0.5], [-1.0]], dtype=torch.double)
+    time = (torch.arange(8).double() + 0.5) / 8
+    weights = mechanism.path.weights(time)
+    moved = weights.noise * weights.signal * SHIFT / ((weights.signal * SCALE) ** 2 + weights.noise**2)
+    expected = moved.square().mean().sqrt() * parent[:, 0].abs()
+    found = mechanism.noise_norm(torch.randn(3, 1).double(), {"p": parent}, torch.Generator().manual_seed(0))
+    assert torch.allclose(found, expected)
+    assert isinstance(mechanism, capabilities.PredictsNoise)

@@ -65,12 +65,33 @@ def plain(answers):
         other=arrays(answers.other),
         matched=None if matched is None else matched.images.numpy().astype(np.float64),
         matched_unit=None if matched is None else matched.group.numpy(),
-        draws=None if answers.drawn is None else np.stack([of_draw(answers, number) for number in range(20)], 1),
         others=np.stack([values["image"].numpy().astype(np.float64) for values in answers.others], 1)
         if answers.others
         else None,
+        **(of_sample(answers) if answers.kind == "sample" else {"draws": of_draws(answers)}),
         cost={name: np.full(len(unit), value) for name, value in answers.cost.items()},
     )
+
+
+def of_sample(answers, tried=100):
+    """What is drawn for every fourth training image: the toy has 400, of which 100 are tried."""
+    index, drawing = answers.index, answers.batch.drawing
+    target = torch.where(index < tried, 4 * index, -1)
+    drawn = [
+        drawing.draw({}, [f"extraction/{at}/{number}" for number in range(50)]) for at in target.clamp(min=0).tolist()
+    ]
+    train = toy.Toy().attributes("train")
+    return {
+        "held_out": answers.batch.held_out.images.numpy().astype(np.float64),
+        "tried": target.numpy(),
+        "norm": 1 + train["a"][target.clamp(min=0)].abs().numpy().astype(np.float64),
+        "draws": torch.stack(drawn).numpy().astype(np.float64),
+    }
+
+
+def of_draws(answers):
+    """The images of 20 draws, where there are any."""
+    return None if answers.drawn is None else np.stack([of_draw(answers, number) for number in range(20)], 1)
 
 
 def of_draw(answers, number):

@@ -34,6 +34,9 @@ class Asked:
     cost: Mapping[str, Array] = field(default_factory=dict)
     draws: Array | None = None  # (N, K, C, H, W)
     others: Array | None = None  # likewise, of other trainings
+    held_out: Array | None = None  # real images with the attributes of a sample
+    tried: Array | None = None  # rows that stand for a training image whose extraction is tried: which one; -1 for none
+    norm: Array | None = None  # the noise norm there
 
     @property
     def words(self) -> str:

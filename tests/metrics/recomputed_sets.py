@@ -10,6 +10,7 @@ import numpy as np
 from metrics.recomputed import Asked, Numbers, World, cosine, effects, grey_levels, of_kind
 from metrics.recomputed_judges import worse_error
 from numpy import ndarray as Array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist, pdist
 
 
@@ -295,6 +296,52 @@ def memorisation(asked: Sequence[Asked], world: World) -> Numbers:
         cosine = unit_length(world.features("judge", shown)) @ known.T
         numbers["cosine_distance", words, "", 0, "judge"] = (1 - cosine.max(1)).mean()
     return numbers
+
+
+def generation(asked: Sequence[Asked], world: World) -> Numbers:
+    """New individuals: what judges see in them, how far the set is from held-out images, and copies."""
+    (one,) = of_kind(asked, "sample")
+    shown, readings = one.answer["image"], world.median_reading(one.answer["image"])
+    numbers: Numbers = {}
+    for name, reading in readings.items():
+        target = one.factual[name]
+        if world.kinds[name] == "class":
+            numbers["accuracy", "", name, 0, ""] = (reading.argmax(1) == target).mean()
+        else:
+            numbers["absolute_error", "", name, 0, ""] = np.abs(reading - target).mean()
+    threshold = np.quantile(apart(world.held_out, world.real).min(1), 0.01)
+    numbers["copied", "", "", 0, ""] = (apart(shown, world.real).min(1) <= threshold).mean()
+    known = unit_length(world.features("judge", world.real))
+
+    def least(images: Array) -> float:
+        return float((1 - (unit_length(world.features("judge", images)) @ known.T).max(1)).mean())
+
+    distance = frechet(*(world.features("judge", images) for images in (shown, one.held_out)))
+    alike = least(shown)
+    numbers["frechet_distance", "", "", 0, "judge"] = distance
+    numbers["cosine_distance", "", "", 0, "judge"] = alike
+    numbers["mifid", "", "", 0, "judge"] = distance / alike if alike < least(world.held_out) else distance
+    return numbers
+
+
+def extraction(asked: Sequence[Asked], world: World, members: int = 3) -> Numbers:
+    """The largest group of draws that hang together has three or more, and its middle is like the training image."""
+    (one,) = of_kind(asked, "sample")
+    threshold = np.quantile(apart(world.held_out, world.real).min(1), 0.01)
+    kept = one.tried >= 0
+    found = [
+        gives_away(draws, world.real[at], threshold, members)
+        for draws, at in zip(one.draws[kept], one.tried[kept], strict=True)
+    ]
+    return {("extracted", "", "", 0, ""): np.mean(found), ("noise_norm", "", "", 0, ""): one.norm[kept].mean()}
+
+
+def gives_away(draws: Array, target: Array, threshold: float, least: int) -> bool:
+    distance = apart(draws, draws)
+    _, group = connected_components(distance <= threshold)
+    members = np.flatnonzero(group == np.bincount(group).argmax())
+    middle = draws[members[distance[np.ix_(members, members)].sum(1).argmin()]]
+    return len(members) >= least and apart(middle[None], target[None])[0, 0] <= threshold
 
 
 def unit_length(vectors: Array) -> Array:

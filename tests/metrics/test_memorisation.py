@@ -5,8 +5,8 @@ import torch
 
 import counterbench
 from counterbench import datasets
+from counterbench.audits import copies, extraction
 from counterbench.errors import ConfigError
-from counterbench.metrics.statistics import memorisation
 from counterbench.metrics.trained_on import TrainedOn
 
 
@@ -21,7 +21,7 @@ def few(digits):
 
 
 def copied(images, trained_on):
-    return float((memorisation.nearest(images, trained_on.images)[0] <= trained_on.threshold).double().mean())
+    return float((copies.nearest(images, trained_on.images)[0] <= trained_on.threshold).double().mean())
 
 
 def test_tile_distance_is_that_of_a_slow_loop():
@@ -32,7 +32,7 @@ def test_tile_distance_is_that_of_a_slow_loop():
         for j, other in enumerate(others):
             square = (image - other).square()
             tiles = [square[:, rows == r][:, :, columns == c].mean().sqrt() for r in range(4) for c in range(4)]
-            found = memorisation.tile_distance(images, others)[i, j]
+            found = copies.tile_distance(images, others)[i, j]
             assert float(found) == pytest.approx(float(max(tiles)), rel=1e-5)
 
 
@@ -40,7 +40,7 @@ def test_volumes_have_tiles_along_three_sides():
     black = torch.zeros(1, 1, 8, 8, 8)
     spot = black.clone()
     spot[0, 0, 0, 0, 0] = 80
-    assert float(memorisation.tile_distance(black, spot)) == pytest.approx(80 / 8**0.5)
+    assert float(copies.tile_distance(black, spot)) == pytest.approx(80 / 8**0.5)
 
 
 def test_a_replay_is_all_copies_and_held_out_images_are_none(few, digits):
@@ -63,8 +63,8 @@ def test_near_duplicates_are_found_less_and_less_as_noise_grows(few):
 def test_a_fixed_threshold_would_find_the_innocent_guilty(few, digits):
     """Why the threshold is calibrated: at half of the mean distance between digits, others' digits count as copies."""
     test = digits.split("test").values["image"][:300].float()
-    fixed = float(memorisation.tile_distance(test[:100], few.images).mean()) / 1.5
-    distance, _ = memorisation.nearest(test, few.images)
+    fixed = float(copies.tile_distance(test[:100], few.images).mean()) / 1.5
+    distance, _ = copies.nearest(test, few.images)
     assert float((distance <= fixed).double().mean()) > 0.2
 
 
@@ -72,23 +72,23 @@ def test_extraction_needs_a_group_and_its_middle_on_the_target():
     target = torch.zeros(1, 1, 4, 4)
     near = target + torch.tensor([0.0, 1.0, 2.0]).view(3, 1, 1, 1)
     far = target + 100 * torch.arange(1, 5).view(4, 1, 1, 1)
-    assert memorisation.is_extracted(torch.cat([near, far]), target[0], threshold=1.5)
-    assert not memorisation.is_extracted(torch.cat([near[:2], far]), target[0], threshold=1.5)
-    assert not memorisation.is_extracted(torch.cat([near + 50, far]), target[0], threshold=1.5)
+    assert extraction.is_extracted(torch.cat([near, far]), target[0], threshold=1.5)
+    assert not extraction.is_extracted(torch.cat([near[:2], far]), target[0], threshold=1.5)
+    assert not extraction.is_extracted(torch.cat([near + 50, far]), target[0], threshold=1.5)
 
 
 def test_the_distance_in_features_is_0_for_a_replay_and_mifid_punishes_it():
     vectors = torch.randn(20, 5, generator=torch.Generator().manual_seed(0))
-    assert float(memorisation.minimum_cosine_distance(vectors, vectors).abs().max()) < 1e-12
-    fresh = float(memorisation.minimum_cosine_distance(-vectors[:5], vectors).mean())
+    assert float(copies.minimum_cosine_distance(vectors, vectors).abs().max()) < 1e-12
+    fresh = float(copies.minimum_cosine_distance(-vectors[:5], vectors).mean())
     assert fresh > 0.05
-    assert memorisation.memorisation_penalised(5.0, 0.0, threshold=fresh) > 1e6
-    assert memorisation.memorisation_penalised(5.0, fresh, threshold=fresh) == 5.0
+    assert copies.memorisation_penalised(5.0, 0.0, threshold=fresh) > 1e6
+    assert copies.memorisation_penalised(5.0, fresh, threshold=fresh) == 5.0
 
 
 def test_a_group_is_what_hangs_together():
     images = torch.tensor([0.0, 3.0, 50.0, 6.0, 51.0]).view(5, 1, 1, 1)
-    assert memorisation.largest_group(images, threshold=3.5).tolist() == [0, 1, 3]
+    assert extraction.largest_group(images, threshold=3.5).tolist() == [0, 1, 3]
 
 
 @pytest.fixture(scope="module")

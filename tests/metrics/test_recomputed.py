@@ -79,6 +79,11 @@ CASES = {
         ),
     ],
     "memorisation": [Case(recomputed_sets.memorisation)],
+    "generation": [Case(recomputed_sets.generation, absolute=ROOTS)],
+    "extraction": [
+        Case(recomputed_sets.extraction),
+        Case(recomputed_sets.extraction, options={"members": 1}, known={"members": 1}),
+    ],
     "estimate": [Case(recomputed_sets.estimate, [*TOY, "a unseen"])],
     "dose_response": [Case(recomputed_sets.dose_response)],
     "rung2": [
