@@ -12,6 +12,8 @@ from counterbench.catalog import declarations, section
 from counterbench.catalog.names import Name, VariableName, require_name
 from counterbench.catalog.reading import Declaration, read
 
+Keep = Literal["best", "last"]
+
 
 class Fit(Declaration):
     """How one mechanism is fitted."""
@@ -34,6 +36,8 @@ class Fit(Declaration):
     patience: int = Field(20, ge=1)
     """Epochs without a better validation loss before stopping."""
     min_delta: float = Field(0.0, ge=0)
+    keep: Keep = "best"
+    """Which weights count: those of the epoch with the lowest validation loss, or the last ones, without early stopping."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
     """Decay of the exponential moving average of the weights; 0 for none."""
 
@@ -177,6 +181,9 @@ class Recipe(Declaration):
             for stage in entry["stages"]:
                 if stage["adapt"] is None:
                     del stage["adapt"]
+            for fit in (entry["fit"], *(stage["fit"] for stage in entry["stages"])):
+                if fit is not None and fit["keep"] == "best":
+                    del fit["keep"]
         return plain
 
 

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from counterbench.catalog import declarations, section
 from counterbench.catalog.names import Name
 from counterbench.catalog.reading import Declaration, find
-from counterbench.catalog.recipes import Wanted
+from counterbench.catalog.recipes import Keep, Wanted
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
@@ -29,6 +29,8 @@ class SweepAdapt(Declaration):
     """Left out: the recipe's."""
     steps: int | None = Field(None, ge=1)
     """Of every stage; left out: the recipe's."""
+    keep: Keep | None = None
+    """Whether the epoch with the lowest validation loss counts, or the last one; left out: the recipe's."""
 
 
 class SweepModel(Declaration):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -48,6 +48,13 @@ from counterbench.cli.base import SEED, data_options, keep, main, put, put_json,
     help="With --adapt; default: the recipe's.",
 )
 @click.option("--steps", type=click.IntRange(min=1), default=None, help="With --adapt: at most, of each stage.")
+@click.option(
+    "--keep",
+    "kept",
+    type=click.Choice(["best", "last"]),
+    default=None,
+    help="With --adapt: the epoch with the lowest validation loss, or the last one.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True, help="How many of them.")
 @click.option("--precision", type=click.Choice(["32-true", "bf16-mixed"]), default="32-true", show_default=True)
@@ -67,6 +74,7 @@ def train(
     limit: int | None,
     learning_rate: float | None,
     steps: int | None,
+    kept: Literal["best", "last"] | None,
     device: str,
     devices: int,
     precision: str,
@@ -94,9 +102,12 @@ def train(
             adaptation.parsed_adapter(adapt),
             learning_rate=learning_rate,
             steps=steps,
+            keep=kept,
         )
-    elif learning_rate is not None or steps is not None:
-        raise ConfigError("--learning-rate and --steps go with --adapt; of a whole recipe they are said in its file.")
+    elif (learning_rate, steps, kept) != (None, None, None):
+        raise ConfigError(
+            "--learning-rate, --steps and --keep go with --adapt; of a whole recipe they are said in its file."
+        )
     folder = output or Path("runs") / f"{recipe.name}-{loaded.card.name}-{loaded.source}"
     keep(folder, recipes.MARKER, how=" with --resume")
     hardware = Hardware(place, devices, precision)

@@ -283,7 +283,9 @@ def _adapted(model: str, adapt: SweepAdapt, dataset: str, folder: Path | None) -
         rows = RowsEntry(where=adapt.where, limit=limit)
         recipe = base if rows == RowsEntry() else base.model_copy(update={"rows": rows})
         opened = parsed_adapter(kind)
-        recipe = adapted_recipe(recipe, loaded.card.image or "", opened, learning_rate=rate, steps=adapt.steps)
+        recipe = adapted_recipe(
+            recipe, loaded.card.image or "", opened, learning_rate=rate, steps=adapt.steps, keep=adapt.keep
+        )
         named = [kind, *([] if limit is None else [f"n{limit}"]), *([] if rate is None else [f"rate{rate:g}"])]
         name = slug(re.sub("[^A-Za-z0-9.]+", "-", "-".join([base.name, *named])).strip("-"))
         word = f"recipes/{name}-{slug(Path(dataset).stem)}.yaml"

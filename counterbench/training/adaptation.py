@@ -14,7 +14,7 @@ from counterbench import models
 from counterbench.adapters.base import opened
 from counterbench.adapters.parts import blocks
 from counterbench.catalog.plain_yaml import parse
-from counterbench.catalog.recipes import AdaptEntry, Fit, InitEntry, MechanismEntry, Recipe, RowsEntry
+from counterbench.catalog.recipes import AdaptEntry, Fit, InitEntry, Keep, MechanismEntry, Recipe, RowsEntry
 from counterbench.datasets.dataset import Dataset
 from counterbench.datasets.selection import parsed
 from counterbench.errors import CheckpointError, ConfigError, CounterbenchError, short
@@ -117,13 +117,19 @@ def with_rows(recipe: Recipe, where: Sequence[str], limit: int | None) -> Recipe
 
 
 def adapted_recipe(
-    recipe: Recipe, variable: str, adapt: AdaptEntry, *, learning_rate: float | None = None, steps: int | None = None
+    recipe: Recipe,
+    variable: str,
+    adapt: AdaptEntry,
+    *,
+    learning_rate: float | None = None,
+    steps: int | None = None,
+    keep: Keep | None = None,
 ) -> Recipe:
     """A recipe that opens a part of one trained mechanism and keeps all others.
 
     Of the stages that the mechanism was trained in, the last one of every objective is run again: those before it led up to it. Weights are
-    not averaged over time, for the average of a few hundred steps would remember the start. With `steps`, all of them are taken, and the
-    epoch with the lowest validation loss counts.
+    not averaged over time, for the average of a few hundred steps would remember the start. With `steps`, all of them are taken, and, unless
+    the last one is kept, the epoch with the lowest validation loss counts.
 
     Args:
         recipe: with `init`.
@@ -131,6 +137,7 @@ def adapted_recipe(
         adapt: what is opened.
         learning_rate: of every stage; None for the recipe's.
         steps: of every stage, at most; None for the recipe's.
+        keep: whether the best epoch or the last one counts; None for the recipe's.
 
     Raises:
         ConfigError: for a recipe that starts from nothing, or has no such variable.
@@ -141,7 +148,7 @@ def adapted_recipe(
         raise ConfigError(f"The recipe {recipe.name!r} has no mechanism for {variable!r}.")
     last = {stage.objective: stage for stage in recipe.mechanisms[variable].training}
     stages = tuple(
-        stage.model_copy(update={"adapt": adapt, "fit": for_a_short_while(stage.fit, learning_rate, steps)})
+        stage.model_copy(update={"adapt": adapt, "fit": for_a_short_while(stage.fit, learning_rate, steps, keep)})
         for stage in last.values()
     )
     mechanisms = {
@@ -160,13 +167,14 @@ def adapted_recipe(
     )
 
 
-def for_a_short_while(fit: Fit, learning_rate: float | None, steps: int | None) -> Fit:
+def for_a_short_while(fit: Fit, learning_rate: float | None, steps: int | None, keep: Keep | None = None) -> Fit:
     """How something that is trained already is fitted further.
 
     Args:
         fit: how it was fitted.
         learning_rate: None for the same.
         steps: all of them are taken; None for the same.
+        keep: whether the best epoch or the last one counts; None for the same.
     """
     changes: dict[str, Any] = {"ema_decay": 0.0}
     if learning_rate is not None:
@@ -179,6 +187,8 @@ def for_a_short_while(fit: Fit, learning_rate: float | None, steps: int | None) 
             "patience": steps,
             "warmup_steps": min(fit.warmup_steps, steps // 10),
         }
+    if keep is not None:
+        changes["keep"] = keep
     return fit.model_copy(update=changes)
 
 

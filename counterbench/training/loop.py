@@ -169,12 +169,12 @@ def run(objective: Objective, circumstances: Circumstances) -> Curve:
     record = CurveCallback(objective.players()[0].name)
     checkpoint: Path | None = None
     if circumstances.resume and (folder / LATEST).is_file():
-        checkpoint = require_checkpoints(folder, fitting.state_dict(), selects=objective.selects)
+        checkpoint = require_checkpoints(folder, fitting.state_dict(), selects=_selects(objective))
     with Quiet():
         _fit(fitting, circumstances, record, checkpoint)
     # Both are read from disk because with several devices the training happened in other processes.
     latest = read_checkpoint(folder / LATEST)
-    weights = (read_checkpoint(folder / BEST) if objective.selects else latest)["state_dict"]
+    weights = (read_checkpoint(folder / BEST) if _selects(objective) else latest)["state_dict"]
     if bad := [name for name, value in weights.items() if not value.isfinite().all()]:
         raise ModelError(
             f"Training ended with {bad[0].removeprefix(PARTS)!r} holding NaN or infinite values; try a smaller learning rate."
@@ -183,13 +183,18 @@ def run(objective: Objective, circumstances: Circumstances) -> Curve:
     return Curve(**latest["callbacks"][record.state_key])
 
 
+def _selects(objective: Objective) -> bool:
+    """Whether the epoch with the lowest validation loss counts, not the last one."""
+    return objective.selects and objective.fit.keep == "best"
+
+
 def _fit(fitting: Fitting, circumstances: Circumstances, record: CurveCallback, checkpoint: Path | None) -> None:
     """Fit, from a checkpoint on if there is one; Ctrl-C ends as Ctrl-C."""
     options, folder = fitting.objective.fit, circumstances.folder
     best = ModelCheckpoint(folder, Path(BEST).stem, monitor="val_loss", enable_version_counter=False)
     latest = ModelCheckpoint(folder, Path(LATEST).stem, enable_version_counter=False)
     callbacks: list[Callback] = [record, best, latest]
-    if fitting.objective.selects:
+    if _selects(fitting.objective):
         callbacks.append(EarlyStopping("val_loss", min_delta=options.min_delta, patience=options.patience))
     devices = circumstances.hardware.devices
     batches = loader(circumstances.train, options.batch_size, seed=fitting.seed, devices=devices)

@@ -266,3 +266,17 @@ def test_a_recipe_file_says_where_it_starts_relative_to_itself(base, dataset, tm
     recipe = read_recipe(tmp_path / "further.yaml")
     folder = recipes.train(recipe, dataset, output=tmp_path / "out", hardware=CPU)
     assert json.loads((folder / "manifest.json").read_text())["recipe"]["init"]["model"] == str(tmp_path / "base")
+
+
+def test_the_last_epoch_is_kept_where_that_is_asked_for(base, dataset, tmp_path):
+    """A rate so large that validation gets worse: the best epoch is an early one."""
+    kept = {}
+    for keep in ("best", "last"):
+        folder = further(base, dataset, tmp_path / keep, "full", learning_rate=0.5, steps=12, keep=keep)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        losses = manifest["curves"]["image"]["validation"]
+        kept[keep] = load_file(folder / "difference.safetensors")
+        assert ("keep" in str(manifest["recipe"])) == (keep == "last")
+        assert len(losses) == 12
+        assert losses.index(min(losses)) < 11
+    assert any(not torch.equal(value, kept["last"][name]) for name, value in kept["best"].items())
