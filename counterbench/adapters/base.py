@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from counterbench.adapters.parts import NORMS
+from counterbench.adapters.parts import NORMS, blocks, chosen_blocks
 from counterbench.errors import CheckpointError, ConfigError, short
 
 
@@ -23,6 +23,8 @@ class Adapter(ABC):
     """Whether what it adds can be folded into the network's own weights."""
     looks_for: ClassVar[str]
     """What a network must have for it, in words; empty where any will do."""
+    within: str | Sequence[str] | None = None
+    """Blocks outside of which nothing moves, by name or as a mask; None for everywhere."""
 
     def open(self, network: nn.Module) -> dict[str, str]:
         """Freeze a network, but for what this adapter opens; what it adds starts as the identity.
@@ -39,9 +41,13 @@ class Adapter(ABC):
         network.requires_grad_(False)
         before = {id(tensor): name for name, tensor in network.state_dict(keep_vars=True).items()}
         self._open(network)
-        if self.looks_for and not opened(network):
+        if self.within is not None:
+            _hold_outside(network, chosen_blocks(self.within, list(blocks(network))))
+        if (self.looks_for or self.within is not None) and not opened(network):
+            where = "" if self.within is None else " in these blocks"
+            looks_for = self.looks_for or "parameter"
             raise ConfigError(
-                f"The adapter {self.name!r} finds nothing to open here: the network has no {self.looks_for}."
+                f"The adapter {self.name!r} finds nothing to open here: the network has no {looks_for}{where}."
             )
         _hold_statistics(network)
         state = network.state_dict(keep_vars=True)
@@ -80,6 +86,13 @@ def opened(network: nn.Module) -> int:
         8
     """
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
+def _hold_outside(network: nn.Module, names: Sequence[str]) -> None:
+    """Freeze whatever does not belong to some blocks; what was added there stays the identity."""
+    for name, weights in blocks(network).items():
+        for weight in weights if name not in names else ():
+            weight.requires_grad_(False)
 
 
 def _hold_statistics(network: nn.Module) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from counterbench.errors import ConfigError
+from counterbench.errors import ConfigError, suggestion
 from counterbench.mechanisms.base import Mechanism
 from counterbench.mechanisms.capabilities import HasBlocks, HasHead
 
@@ -103,6 +103,38 @@ def blocks(network: nn.Module) -> Mapping[str, list[nn.Parameter]]:
     known = {id(weight) for weights in parts.values() for weight in weights}
     parts[_OWN] = [weight for weight in network.parameters() if id(weight) not in known]
     return {name: weights for name, weights in parts.items() if weights}
+
+
+def require_mask(mask: str) -> None:
+    """Raise ConfigError unless a word is made of 0 and 1."""
+    if set(mask) - {"0", "1"}:
+        raise ConfigError(f"blocks: mask is {mask!r}; write 0 and 1 alone, one for each block.")
+
+
+def chosen_blocks(chosen: str | Sequence[str], names: Sequence[str]) -> list[str]:
+    """Blocks that are given by name, or by a mask.
+
+    Args:
+        chosen: names, or a word of 0 and 1 for each block.
+        names: of all blocks, in their order.
+
+    Raises:
+        ConfigError: for an unknown name, or a mask of another length.
+
+    Examples:
+        >>> chosen_blocks("101", ["down", "middle", "up"]), chosen_blocks(["up"], ["down", "up"])
+        (['down', 'up'], ['up'])
+    """
+    if not isinstance(chosen, str):
+        if unknown := [name for name in chosen if name not in names]:
+            raise ConfigError(f"blocks: there is no block {unknown[0]!r}.{suggestion(unknown[0], names)}")
+        return list(chosen)
+    require_mask(chosen)
+    if len(chosen) != len(names):
+        raise ConfigError(
+            f"blocks: mask {chosen!r} has {len(chosen)} digits, but there are {len(names)} blocks: {', '.join(names)}."
+        )
+    return [name for digit, name in zip(chosen, names, strict=True) if digit == "1"]
 
 
 def head(network: nn.Module) -> nn.Module:

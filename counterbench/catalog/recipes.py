@@ -47,6 +47,8 @@ class AdaptEntry(Declaration):
 
     kind: str
     options: dict[str, Any] = Field(default_factory=dict)
+    within: str | tuple[str, ...] | None = None
+    """Blocks outside of which nothing moves: their names, or a mask, a word of 0 and 1 for each block in their order; null for all."""
 
     @model_validator(mode="before")
     @classmethod
@@ -181,10 +183,23 @@ class Recipe(Declaration):
             for stage in entry["stages"]:
                 if stage["adapt"] is None:
                     del stage["adapt"]
+                elif stage["adapt"]["within"] is None:
+                    del stage["adapt"]["within"]
             for fit in (entry["fit"], *(stage["fit"] for stage in entry["stages"])):
                 if fit is not None and fit["keep"] == "best":
                     del fit["keep"]
         return plain
+
+
+def as_yaml(content: Mapping[str, Any]) -> str:
+    """The text of a recipe file.
+
+    Args:
+        content: from :meth:`Recipe.content`, or changed.
+    """
+    import yaml
+
+    return yaml.safe_dump({key: value for key, value in content.items() if value is not None}, sort_keys=False)
 
 
 def recipe_paths(dataset: str | None = None) -> dict[tuple[str, str], Path]:

@@ -305,7 +305,12 @@ class Asking:
     def _drawing(self) -> Drawing | None:
         """New individuals beyond those of the plan; None for models that draw none, and for baselines, which draw by rows of the test split."""
         contestant = self.taking.contestant
-        if contestant is None or contestant.looked_up or not isinstance(contestant.model, CanDraw):
+        if (
+            contestant is None
+            or contestant.looked_up
+            or not self.shared.image
+            or not isinstance(contestant.model, CanDraw)
+        ):
             return None
         model, image = contestant.model, self.shared.image
         if isinstance(model, (Identity, TrueCounterfactual)):

@@ -62,7 +62,7 @@ class Cycles(Protocol):
 class PredictsNoise(Protocol):
     """Takes noise to be in a value, and more or less of it with what it is told of the parents."""
 
-    def noise_norm(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
+    def noise_norm(self, value: Tensor, parents: Parents, generator: Generator = None, *, times: int = 8) -> Tensor:
         """How much the parents move the predicted noise, (N,); see :meth:`counterbench.mechanisms.generative_ode.GenerativeODE.noise_norm`."""
         ...
 

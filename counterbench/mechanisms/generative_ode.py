@@ -165,7 +165,9 @@ class GenerativeODE(Mechanism):
         """The noise that the field takes to be in states (N, ...) at times (N,), (N, ...)."""
         return self.path.noise_from_velocity(value, self.velocity(value, time, parents, told=told), time)
 
-    def noise_norm(self, value: Tensor, parents: Parents, generator: Generator = None) -> Tensor:
+    def noise_norm(
+        self, value: Tensor, parents: Parents, generator: Generator = None, *, times: int = NOISE_TIMES
+    ) -> Tensor:
         """How much the parents move the predicted noise, (N,): the root mean square of its change when all of them are kept back, on the way
         from noise to the value.
 
@@ -175,11 +177,12 @@ class GenerativeODE(Mechanism):
             value: encoded, (N, ...).
             parents: encoded.
             generator: chance, of the noise.
+            times: places on the path at which it is taken.
         """
         end, squares = self.standardised(value), []
         nothing = self._told(value, frozenset(self.token_names))
-        for step in range(NOISE_TIMES):
-            time = value.new_full((len(value),), (step + 0.5) / NOISE_TIMES)
+        for step in range(times):
+            time = value.new_full((len(value),), (step + 0.5) / times)
             start = normal((len(value), *self.state_shape()), generator, value)
             state = self.path.at(end, start, time)
             told, untold = (self.predicted_noise(state, time, parents, told=which) for which in (None, nothing))

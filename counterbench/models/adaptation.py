@@ -9,7 +9,7 @@ from torch import Tensor
 
 from counterbench.adapters.base import Adapter, take_difference
 from counterbench.adapters.full import Full
-from counterbench.catalog.recipes import Recipe, Stage
+from counterbench.catalog.recipes import AdaptEntry, Recipe, Stage
 from counterbench.errors import CheckpointError, ConfigError, short
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins import registry
@@ -24,8 +24,18 @@ def adapter_of(stage: Stage, name: str) -> Adapter:
     """
     if stage.adapt is None:
         return Full()
-    family = registry.adapters.get(stage.adapt.kind)
-    adapter: Adapter = make(f"The adapter {stage.adapt.kind!r} of {name!r}", family, (), stage.adapt.options)
+    return made(stage.adapt, f"The adapter {stage.adapt.kind!r} of {name!r}")
+
+
+def made(entry: AdaptEntry, what: str) -> Adapter:
+    """The adapter that a recipe names.
+
+    Args:
+        entry: its kind, options, and blocks.
+        what: it is, for messages.
+    """
+    adapter: Adapter = make(what, registry.adapters.get(entry.kind), (), entry.options)
+    adapter.within = entry.within
     return adapter
 
 

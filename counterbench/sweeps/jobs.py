@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from counterbench import models
-from counterbench.catalog.recipes import Recipe, RowsEntry
+from counterbench.catalog.recipes import Recipe, RowsEntry, as_yaml
 from counterbench.catalog.sweeps import Sweep, SweepAdapt, SweepModel
 from counterbench.datasets import loading
 from counterbench.errors import ConfigError
@@ -351,9 +351,7 @@ def _nowhere(path: str, place: Any) -> ConfigError:
 
 
 def _write_recipe(path: Path, content: dict[str, Any]) -> None:
-    import yaml
-
-    text = yaml.safe_dump({key: value for key, value in content.items() if value is not None}, sort_keys=False)
+    text = as_yaml(content)
     if not path.exists() or path.read_text("utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)

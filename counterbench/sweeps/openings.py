@@ -61,6 +61,9 @@ def _way(record: Record) -> tuple[str, int, float] | None:
         return None
     options = ",".join(f"{name}={value}" for name, value in adapted["adapt"]["options"].items())
     limit = (recipe.get("rows") or {}).get("limit") or 0
+    within = adapted["adapt"].get("within")
+    if within is not None:
+        options = ",".join(filter(None, [options, f"within={within if isinstance(within, str) else '+'.join(within)}"]))
     return adapted["adapt"]["kind"] + (f":{options}" if options else ""), limit, adapted["fit"]["learning_rate"]
 
 

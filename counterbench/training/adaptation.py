@@ -36,6 +36,8 @@ def parsed_adapter(words: str) -> AdaptEntry:
     Examples:
         >>> parsed_adapter("lora:rank=2,alpha=4")
         AdaptEntry(kind='lora', options={'rank': 2, 'alpha': 4})
+        >>> parsed_adapter("norm_bias:within=[up.0]").within
+        ('up.0',)
         >>> parsed_adapter("blocks:open=[middle, up.0]").options
         {'open': ['middle', 'up.0']}
     """
@@ -46,7 +48,7 @@ def parsed_adapter(words: str) -> AdaptEntry:
         if not equals:
             raise ConfigError(f"--adapt {short(words)}: write KIND, or KIND:option=value,option=value.")
         options[key.strip()] = _value(value.strip())
-    return AdaptEntry(kind=kind, options=options)
+    return AdaptEntry(kind=kind, within=options.pop("within", None), options=options)
 
 
 def _value(word: str) -> Any:
@@ -148,7 +150,7 @@ def adapted_recipe(
         raise ConfigError(f"The recipe {recipe.name!r} has no mechanism for {variable!r}.")
     last = {stage.objective: stage for stage in recipe.mechanisms[variable].training}
     stages = tuple(
-        stage.model_copy(update={"adapt": adapt, "fit": for_a_short_while(stage.fit, learning_rate, steps, keep)})
+        stage.model_copy(update={"adapt": adapt, "fit": for_a_short_while(stage.fit, learning_rate, steps, keep=keep)})
         for stage in last.values()
     )
     mechanisms = {
@@ -167,7 +169,7 @@ def adapted_recipe(
     )
 
 
-def for_a_short_while(fit: Fit, learning_rate: float | None, steps: int | None, keep: Keep | None = None) -> Fit:
+def for_a_short_while(fit: Fit, learning_rate: float | None, steps: int | None, *, keep: Keep | None = None) -> Fit:
     """How something that is trained already is fitted further.
 
     Args:

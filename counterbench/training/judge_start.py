@@ -14,8 +14,7 @@ from counterbench.catalog.recipes import AdaptEntry, RowsEntry
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import CheckpointError, ConfigError
 from counterbench.judges.loading import JUDGES
-from counterbench.plugins import registry
-from counterbench.plugins.factory import make
+from counterbench.models.adaptation import made
 from counterbench.storage.weights import load_weights
 
 CARD = "card"
@@ -87,8 +86,7 @@ class JudgeStart:
             self.networks[architecture].put_into(network)
         if self.adapt is None:
             return None
-        family = registry.adapters.get(self.adapt.kind)
-        adapter = make(f"The adapter {self.adapt.kind!r}", family, (), self.adapt.options)
+        adapter = made(self.adapt, f"The adapter {self.adapt.kind!r}")
         if not adapter.mergeable:
             raise ConfigError(
                 f"The adapter {adapter.name!r} cannot be merged, and judges are plain weights; choose another one."

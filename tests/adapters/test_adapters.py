@@ -243,3 +243,62 @@ def test_without_peft_one_sentence_names_the_pip_line(monkeypatch):
         registry.adapters.get("lora")().open(network_of("classifier"))
     assert registry.adapters.lacks("dora") == "pip install 'counterbench[peft]'"
     assert not registry.adapters.lacks("sv_diff")
+
+
+@pytest.mark.parametrize("kind", ["norm_bias", "sv_diff", "diff_fit", "bottleneck", "lora"])
+def test_within_some_blocks_only_these_move_and_the_rest_stays_the_identity(kind):
+    if registry.adapters.lacks(kind):
+        pytest.skip(registry.adapters.lacks(kind))
+    everywhere, network, same = (network_of("flow_matching") for _ in range(3))
+    names = list(parts.blocks(network))
+    mask = "".join("1" if name.startswith("up") else "0" for name in names)
+    first = said(network).detach()
+    adapter_of(kind, everywhere).open(everywhere)
+    adapter = adapter_of(kind, network)
+    adapter.within = mask
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    adapter.open(network)
+    inside = {id(w) for name, weights in parts.blocks(network).items() if name.startswith("up") for w in weights}
+    assert 0 < opened(network) < opened(everywhere)
+    assert all(id(weight) in inside for weight in network.parameters() if weight.requires_grad)
+    assert torch.allclose(said(network), first, atol=1e-5)
+    moved(network)
+    assert not torch.allclose(said(network), first, atol=1e-4)
+    adapter.merge(network)
+    state = network.state_dict()
+    outside = [name for name in before if name in state and not name.startswith("network.up")]
+    assert outside
+    if kind != "bottleneck":
+        assert all(torch.allclose(state[name], before[name], atol=1e-6) for name in outside)
+    by_name = adapter_of(kind, same)
+    by_name.within = [name for name in names if name.startswith("up")]
+    by_name.open(same)
+    assert opened(same) == sum(weight.numel() for weight in parameters_of(kind, mask) if weight.requires_grad)
+
+
+def parameters_of(kind, mask):
+    network = network_of("flow_matching")
+    adapter = adapter_of(kind, network)
+    adapter.within = mask
+    adapter.open(network)
+    return network.parameters()
+
+
+@pytest.mark.parametrize(
+    ("within", "why"),
+    [("01", "2 digits"), ("x", "0 and 1 alone"), (["cellar"], "no block 'cellar'"), ("0" * 30, "30 digits")],
+)
+def test_blocks_that_are_not_there_are_refused(within, why):
+    network = network_of("flow_matching")
+    adapter = adapter_of("norm_bias", network)
+    adapter.within = within
+    with pytest.raises(ConfigError, match=why):
+        adapter.open(network)
+
+
+def test_a_mask_that_opens_nothing_is_refused():
+    network = network_of("flow_matching")
+    adapter = adapter_of("norm_bias", network)
+    adapter.within = "0" * len(parts.blocks(network))
+    with pytest.raises(ConfigError, match="in these blocks"):
+        adapter.open(network)

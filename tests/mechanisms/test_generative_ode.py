@@ -431,3 +431,46 @@ def test_the_noise_norm_of_a_normal_law_is_that_of_its_formula(family):
     found = mechanism.noise_norm(torch.randn(3, 1).double(), {"p": parent}, torch.Generator().manual_seed(0))
     assert torch.allclose(found, expected)
     assert isinstance(mechanism, capabilities.PredictsNoise)
+
+
+def matching(family=Diffusion, **options):
+    """An objective for x given p, and 400 samples."""
+    graph = CausalGraph({"p": [], "x": ["p"]})
+    scm = StructuralCausalModel(graph, [registry.mechanisms.get("spline_flow")(P, []), exact(family).float()])
+    generator = torch.Generator().manual_seed(0)
+    p = torch.rand(400, generator=generator) * 2 - 1
+    return Matching(scm, "x", Fit(), **options), {
+        "p": p,
+        "x": SHIFT * p + SCALE * torch.randn(400, generator=generator),
+    }
+
+
+def test_random_parents_are_those_of_other_samples_in_training_alone():
+    objective, batch = matching(random_parents=0.3)
+    _, parents = objective.encoded(batch)
+    mixed = objective._mixed(parents, Moment(torch.Generator().manual_seed(1)))["p"]
+    assert float((mixed != parents["p"]).double().mean()) == pytest.approx(0.3, abs=0.07)
+    assert torch.isin(mixed, parents["p"]).all()
+    plain, _ = matching()
+    judged = [one.losses(batch, Moment(torch.Generator().manual_seed(1), training=False)) for one in (objective, plain)]
+    assert torch.equal(*judged)
+    strangers, _ = matching(random_parents=0.99)
+    trained = [one.losses(batch, Moment(torch.Generator().manual_seed(1))).mean() for one in (strangers, plain)]
+    assert trained[0] > 1.1 * trained[1]
+
+
+def test_the_loudest_samples_are_left_out_of_the_loss():
+    objective, batch = matching(drop_loudest=0.1)
+    objective.mechanism.tokens = ToldOrNot()
+    value, parents = objective.encoded(batch)
+    weights = objective._quiet(value, parents, Moment(torch.Generator().manual_seed(1)))
+    assert int((weights == 0).sum()) == 40
+    assert float(weights.mean()) == pytest.approx(1)
+    # The norm is that of the parent, whatever the noise: see its formula above.
+    assert parents["p"].abs()[weights == 0].min() >= parents["p"].abs()[weights > 0].max()
+
+
+@pytest.mark.parametrize("options", [{"random_parents": 1.0}, {"drop_loudest": -0.1}])
+def test_shares_that_cannot_be_are_refused(options):
+    with pytest.raises(ConfigError, match="must lie in"):
+        matching(**options)

@@ -1,0 +1,1 @@
+"""The search for what of a trained model to open: spaces, trials, fronts."""

@@ -1,0 +1,199 @@
+"""One trial: a way of adapting a model is trained and asked, once, whoever does it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from counterbench import datasets, evaluation, models
+from counterbench.adapters.parts import blocks
+from counterbench.catalog.recipes import Recipe, RowsEntry
+from counterbench.catalog.studies import Study
+from counterbench.datasets.dataset import Dataset
+from counterbench.datasets.selection import ranges
+from counterbench.errors import ConfigError, ModelError
+from counterbench.evaluation.exam import Exam
+from counterbench.models.adaptation import adapter_of
+from counterbench.records.record import Record, read_record, to_json
+from counterbench.search import objectives
+from counterbench.search.space import Way
+from counterbench.storage.files import read_bounded, write_text
+from counterbench.training import recipes
+from counterbench.training.adaptation import start_recipe
+from counterbench.training.hardware import Hardware
+
+RESULT, RECORD = "result.json", "record.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of a trial.
+
+    Args:
+        name: of the trial.
+        way: in words.
+        tried: what was tried, as plain data.
+        seed: of the training.
+        values: objective -> value; empty where training failed.
+        opened: how many numbers moved.
+        seconds: of training and asking together.
+        why: it failed; empty where it did not.
+    """
+
+    name: str
+    way: str
+    tried: dict[str, Any]
+    seed: int
+    values: dict[str, float] = field(default_factory=dict)
+    opened: int = 0
+    seconds: float = 0.0
+    why: str = ""
+
+
+class Laboratory:
+    """Where the trials of a study are made.
+
+    Args:
+        study: what is searched.
+        folder: of its results.
+        data_dir: where published data lies.
+
+    Raises:
+        ConfigError: for a study that cannot be. UnknownNameError: for unknown names.
+    """
+
+    def __init__(self, study: Study, folder: Path, *, data_dir: Path | None = None):
+        self.study, self.folder, self.data_dir = study, folder, data_dir
+        if not self.dataset.card.image:
+            raise ConfigError(f"{study.dataset} has no image; tune searches what of an image's mechanism to open.")
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """What is asked about."""
+        return datasets.load(self.study.dataset, self.study.source, data_dir=self.data_dir)
+
+    @cached_property
+    def exam(self) -> Exam:
+        """What every trial is asked."""
+        study, rows = self.study, recipes.rows_of(self.base, self.dataset)["train"]
+        # Of every trial, and of the model as it is, the copies that are looked for are of the same images.
+        seen = {"which": ranges(rows), "where": dict(study.where)}
+        return evaluation.prepare(self.dataset, study.suite, limit=study.asked, device=study.device, seen=seen)
+
+    @cached_property
+    def base(self) -> Recipe:
+        """The recipe that starts from the trained model, on the study's rows."""
+        model = self.study.model
+        init = str(Path(model).resolve()) if Path(model).is_dir() else model
+        base = start_recipe(None, init, self.dataset)
+        rows = RowsEntry(where=self.study.where, limit=self.study.limit)
+        return base if rows == RowsEntry() else base.model_copy(update={"rows": rows})
+
+    @property
+    def variable(self) -> str:
+        """Whose mechanism is adapted."""
+        return self.dataset.card.image or ""
+
+    @cached_property
+    def blocks(self) -> list[str]:
+        """The named blocks of the mechanism, for masks."""
+        scm = models.build(self.base, self.dataset.graph, self.dataset.variables)
+        return list(blocks(scm.mechanisms[self.variable]))
+
+    def recipe(self, way: Way, name: str) -> Recipe:
+        """The recipe of a way, checked as far as it can be without training."""
+        recipe = way.recipe(self.study, self.base, self.variable)
+        adapter_of(recipe.mechanisms[self.variable].training[0], self.variable)
+        return recipe.model_copy(update={"name": name})
+
+    @contextmanager
+    def held(self, name: str) -> Iterator[bool]:
+        """Whether this process has a trial to itself, for the length of a block; a process that dies gives it back."""
+        lock = self.folder / "locks" / f"{name}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(lock, timeout=0):
+                yield True
+        except Timeout:
+            yield False
+
+    def outcome(self, name: str) -> Outcome | None:
+        """What came out of a trial before; None if it is not done."""
+        path = self.folder / "trials" / name / RESULT
+        return Outcome(**json.loads(read_bounded(path))) if path.is_file() else None
+
+    def record(self, name: str) -> Record:
+        """The record of a trial that is done and did not fail."""
+        return read_record(self.folder / "trials" / name / RECORD)
+
+    def run(self, way: Way, name: str, seed: int) -> Outcome:
+        """Make a trial, or go on with one that was interrupted.
+
+        Raises:
+            ConfigError: for an objective that the suite does not give.
+        """
+        if (known := self.outcome(name)) is not None:
+            return known
+        home, begun = self.folder / "trials" / name, time.perf_counter()
+        try:
+            record = self._trained(way, home, name, seed)
+        except ModelError as why:
+            outcome = Outcome(name, str(way), way.plain(), seed, seconds=time.perf_counter() - begun, why=str(why))
+        else:
+            values = {objective: objectives.value(record, objective) for objective in self.study.objectives}
+            write_text(home / RECORD, to_json(record))
+            seconds = time.perf_counter() - begun
+            outcome = Outcome(
+                name, str(way), way.plain(), seed, values, int(record.training.get("opened") or 0), seconds
+            )
+        write_text(home / RESULT, json.dumps(asdict(outcome), indent=1) + "\n")
+        return outcome
+
+    def _trained(self, way: Way, home: Path, name: str, seed: int) -> Record:
+        hardware = Hardware(self.study.device)
+        model = home / "model"
+        recipes.train(self.recipe(way, name), self.dataset, output=model, hardware=hardware, seed=seed, resume=True)
+        return self._examined(str(model))
+
+    def _examined(self, model: str) -> Record:
+        contestant = models.load(model, self.dataset, device=self.study.device)
+        return evaluation.evaluate(contestant, self.exam.knowing(contestant)).record
+
+    def as_it_is(self) -> Outcome:
+        """The trained model, not adapted."""
+        name = "as-it-is"
+        if (known := self.outcome(name)) is not None:
+            return known
+        begun = time.perf_counter()
+        assert self.base.init is not None
+        record = self._examined(self.base.init.model)
+        values = {objective: objectives.value(record, objective) for objective in self.study.objectives}
+        home = self.folder / "trials" / name
+        write_text(home / RECORD, to_json(record))
+        outcome = Outcome(name, "nothing is opened", {}, 0, values, 0, time.perf_counter() - begun)
+        write_text(home / RESULT, json.dumps(asdict(outcome), indent=1) + "\n")
+        return outcome
+
+    def directions(self) -> list[str]:
+        """Of every objective: `lower` or `higher`."""
+        record = self.record(self.as_it_is().name)
+        said = self.study.directions
+        return [said.get(one) or objectives.direction(record, one) for one in self.study.objectives]
+
+
+def points(outcomes: Sequence[Outcome]) -> dict[str, list[float]]:
+    """Name -> values of the objectives, of those trials that did not fail."""
+    return {one.name: list(one.values.values()) for one in outcomes if one.values}
+
+
+def plain(study: Study) -> dict[str, Any]:
+    """A study as data that can be compared."""
+    return study.model_dump(mode="json", exclude={"title", "trials", "random", "fresh_seeds", "beside"})
