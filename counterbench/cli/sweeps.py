@@ -67,7 +67,12 @@ def sweep_list(file: str, output: Path | None, as_json: bool) -> None:
 @click.option("--job", "number", type=click.IntRange(min=1), default=None, help="Only the job of this number.")
 @click.option("--from", "first", type=click.IntRange(min=1), default=None, help="Only jobs from this number on ...")
 @click.option("--every", type=click.IntRange(min=1), default=None, help="... and of these every so many.")
-@click.option("--engine", default="processes", show_default=True, help="processes, dask or ray.")
+@click.option(
+    "--engine",
+    default="processes",
+    show_default=True,
+    help="processes, warm (the same with fewer imports, for short jobs), dask or ray.",
+)
 @click.option("--address", default=None, help="Of dask's scheduler or ray's head; default: one is started here.")
 def sweep_run(
     file: str,

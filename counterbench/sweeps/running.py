@@ -18,39 +18,42 @@ from joblib import Parallel, delayed, parallel_config
 from counterbench.errors import ConfigError, UnavailableError
 from counterbench.sweeps import state
 from counterbench.sweeps.jobs import STAGES, Job
+from counterbench.sweeps.warm import WarmCommand
 
-ENGINES = ("processes", "dask", "ray")
+Command = subprocess.Popen[bytes] | WarmCommand
+ENGINES = ("processes", "warm", "dask", "ray")
 _RETURNS = {"ray": "list"}
 """Engines whose backend tells of jobs when all have ended."""
 _BUSY = 75
 """Status of a job that somebody else works on: what the C library calls a temporary failure."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _INTERRUPTED = 130
-_COMMANDS: set[subprocess.Popen[bytes]] = set()
+_COMMANDS: set[Command] = set()
 _STOPPED = threading.Event()
 """The commands that run now, in any thread of this process, and whether they have been told to end."""
 _GRACE = 60
 """Seconds that a command gets to save what it has when it is told to end."""
 
 
-def run_job(job: Job, folder: Path) -> int:
+def run_job(job: Job, folder: Path, *, warm: bool = False) -> int:
     """Run one job, if it is not done; returns the status of its command (0: it is done now).
 
     Args:
         job: which.
         folder: of the sweep.
+        warm: whether it begins in a process that has done the imports.
     """
     folder = folder.resolve()
     lock = state.lock_of(job, folder)
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock, timeout=0):
-            return _run_claimed(job, folder)
+            return _run_claimed(job, folder, warm)
     except Timeout:
         return _BUSY
 
 
-def _run_claimed(job: Job, folder: Path) -> int:
+def _run_claimed(job: Job, folder: Path, warm: bool) -> int:
     if state.result_is_there(job, folder):
         return 0
     if state.claimed_elsewhere(job, folder):
@@ -64,7 +67,7 @@ def _run_claimed(job: Job, folder: Path) -> int:
     with log.open("ab") as said:
         said.write(f"$ counterbench {' '.join(job.words)}\n".encode())
         said.flush()
-        status = _commanded(job, folder, said)
+        status = _commanded(job, folder, said, warm)
     state.end(job, folder, status, time.monotonic() - begun)
     return status
 
@@ -74,16 +77,20 @@ def command_of(job: Job) -> list[str]:
     return [sys.executable, "-m", "counterbench", *job.words]
 
 
-def _commanded(job: Job, folder: Path, said: BinaryIO) -> int:
+def _commanded(job: Job, folder: Path, said: BinaryIO, warm: bool) -> int:
     """Run the command of a job; a request to end reaches it through :func:`_stop` alone, once."""
-    process = subprocess.Popen(
-        command_of(job),
-        cwd=folder,
-        stdout=said,
-        stderr=said,
-        stdin=subprocess.DEVNULL,
-        env=_environment(job),
-        start_new_session=True,
+    process: Command = (
+        WarmCommand(job.words, folder, Path(said.name), environment=dict.fromkeys(_THREADS, str(job.threads)))
+        if warm
+        else subprocess.Popen(
+            command_of(job),
+            cwd=folder,
+            stdout=said,
+            stderr=said,
+            stdin=subprocess.DEVNULL,
+            env=_environment(job),
+            start_new_session=True,
+        )
     )
     _COMMANDS.add(process)
     if _STOPPED.is_set():  # since we last looked
@@ -132,7 +139,7 @@ def run(
         folder: of the sweep; every worker must see it under this path.
         some: run only these of them, and of these only what lacks nothing that others must make; None for all.
         at_once: jobs at a time.
-        engine: processes of this machine, dask or ray.
+        engine: processes of this machine; warm, the same in forks of a process that has done the imports; dask or ray.
         address: of the scheduler of dask, or of the head of ray; None to start one here.
         tell: receives a line about every job that ends.
 
@@ -146,7 +153,7 @@ def run(
         for stage in STAGES:
             ready = [job for job in wanted if job.kind in stage and not state.lacking(job, jobs, folder)]
             made = Parallel(n_jobs=at_once, return_as=_RETURNS.get(engine, "generator_unordered"), pre_dispatch="all")(
-                delayed(_told)(job, folder) for job in ready
+                delayed(_told)(job, folder, engine == "warm") for job in ready
             )
             for number, status, seconds in made:
                 job = next(one for one in ready if one.number == number)
@@ -164,9 +171,9 @@ def _stopping() -> Iterator[None]:
         raise
 
 
-def _told(job: Job, folder: Path) -> tuple[int, int, float]:
+def _told(job: Job, folder: Path, warm: bool) -> tuple[int, int, float]:
     begun = time.monotonic()
-    status = run_job(job, folder)
+    status = run_job(job, folder, warm=warm)
     return job.number, status, time.monotonic() - begun
 
 
@@ -182,7 +189,7 @@ def _engine(name: str, address: str | None, at_once: int) -> AbstractContextMana
     """The backend of joblib that runs jobs; each is a process already, so threads are enough to wait for those of this machine."""
     if name not in ENGINES:
         raise ConfigError(f"There is no engine {name!r}; choose from {', '.join(ENGINES)}.")
-    if name != "processes":
+    if name not in ("processes", "warm"):
         return _dask(address, at_once) if name == "dask" else _ray(address, at_once)
     if address is not None:
         raise ConfigError("--address is that of a scheduler; name its engine too: --engine dask or --engine ray.")

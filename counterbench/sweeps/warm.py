@@ -1,0 +1,95 @@
+"""Commands that begin in a process which has everything imported: for many short jobs, most of whose time would be imports."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+PRELOADED = (
+    "counterbench.cli",
+    "counterbench.training.recipes",
+    "counterbench.training.adaptation",
+    "counterbench.evaluation.evaluation",
+    "counterbench.pictures.curves",
+    "counterbench.pictures.gallery",
+    "counterbench.judges.network",
+    "counterbench.judges.thickness",
+    "counterbench.metrics.effectiveness",
+    "counterbench.metrics.realism",
+    "counterbench.records.table",
+    "pyarrow.parquet",
+    "safetensors.torch",
+)
+"""What trainings and evaluations import."""
+
+
+class WarmCommand:
+    """A command that runs in a fork of a process which has done the imports; it is waited for and ended like a `subprocess.Popen`.
+
+    Args:
+        words: after `counterbench`.
+        folder: where it runs.
+        log: file that receives its output.
+        environment: of the process that does the imports, when this is its first command: threads of the CPU are fixed there.
+    """
+
+    def __init__(self, words: Sequence[str], folder: Path, log: Path, *, environment: Mapping[str, str]):
+        if "forkserver" not in multiprocessing.get_all_start_methods():
+            raise OSError("This system cannot fork processes; leave out --engine warm.")
+        _ready(environment)
+        self._process = ForkServerProcess(target=_run, args=(list(words), str(folder), str(log)))
+        self._process.start()
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """End it."""
+        self._process.kill()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its status, when it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: if that takes longer.
+        """
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("counterbench", timeout or 0.0)
+        return self._process.exitcode
+
+
+def _ready(environment: Mapping[str, str]) -> None:
+    """Start the process that does the imports, once."""
+    before = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        forkserver.set_forkserver_preload(list(PRELOADED))
+        forkserver.ensure_running()
+    finally:
+        for name in environment:
+            if name in before:
+                os.environ[name] = before[name]
+            else:
+                del os.environ[name]
+
+
+def _run(words: list[str], folder: str, log: str) -> None:
+    """The command itself, in a process of its own session, as a shell would run it."""
+    os.setsid()
+    os.chdir(folder)
+    said = os.open(log, os.O_WRONLY | os.O_APPEND)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for here, there in ((nothing, 0), (said, 1), (said, 2)):
+        os.dup2(here, there)
+    sys.argv = ["counterbench", *words]
+    from counterbench.cli import main
+
+    main(args=words, prog_name="counterbench")
