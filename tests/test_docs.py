@@ -197,12 +197,18 @@ def test_every_yaml_block_is_one(page, body):
 
     from counterbench.catalog.cards import Card
     from counterbench.catalog.recipes import MechanismEntry
+    from counterbench.catalog.studies import Study
+    from counterbench.catalog.sweeps import Sweep
 
     content = yaml.safe_load(body)
     if "variables" in content:
         Card.model_validate(content)
     elif "image" in content:
         MechanismEntry.model_validate(content["image"])
+    elif "space" in content:
+        Study.model_validate(content)
+    elif "models" in content:
+        Sweep.model_validate(content)
 
 
 def test_the_site_builds_without_a_warning(tmp_path):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import yaml
 from counterbench.catalog.sweeps import find_sweep
 from counterbench.sweeps import running, state, table
 from counterbench.sweeps.jobs import expand
+from counterbench.sweeps.warm import WarmCommand
 
 FAKE = """
 import pathlib, signal, sys, time
@@ -261,18 +263,42 @@ def test_shares_are_collected_and_trainings_are_one_row(small, tmp_path):
 def test_mistakes_on_the_command_line(real, tmp_path):
     file = str(real[0])
     assert "the sweep has 4 jobs" in cli("run", file, "--job", "8", cwd=tmp_path).stderr
-    assert "choose from processes, dask, ray" in cli("run", file, "--engine", "spark", cwd=tmp_path).stderr
+    assert "choose from processes, warm, dask, ray" in cli("run", file, "--engine", "spark", cwd=tmp_path).stderr
     assert "--address is that of a scheduler" in cli("run", file, "--address", "a:1", cwd=tmp_path).stderr
     assert "not both" in cli("run", file, "--job", "1", "--every", "2", cwd=tmp_path).stderr
 
 
-@pytest.mark.parametrize(("engine", "package"), [("dask", "distributed"), ("ray", "ray")])
+@pytest.mark.parametrize(("engine", "package"), [("warm", "sys"), ("dask", "distributed"), ("ray", "ray")])
 def test_engines_give_equal_records(real, tmp_path, engine, package):
     pytest.importorskip(package, reason=f"the extra {engine} is not there")
     file, folder, _ = real
     said = cli("run", str(file), "--output", engine, "--engine", engine, "--jobs", "2", cwd=tmp_path)
     assert said.returncode == 0, said.stderr
     assert records(folder) == records(tmp_path / engine)
+
+
+def test_a_warm_job_writes_its_log_fails_with_its_status_and_is_told_to_end(written, tmp_path):
+    """A command that is wrong, and one that would take minutes."""
+    folder = tmp_path / "sweep"
+    (folder / "logs").mkdir(parents=True)
+    job = expand(find_sweep(str(written())))[0]
+    wrong = replace(job, words=("evaluate", "--model", "no-such-model"), name="wrong")
+    assert running.run_job(wrong, folder, warm=True) == running.run_job(replace(wrong, name="cold"), folder) != 0
+    assert "no-such-model" in state.log_of(wrong, folder).read_text()
+    assert state.look(wrong, folder).state == "failed"
+    log = tmp_path / "long"
+    log.touch()
+    words = ["train", "--model", "vae", "--output", str(tmp_path / "vae"), "--limit", "2000"]
+    command = WarmCommand(words, tmp_path, log, environment={"OMP_NUM_THREADS": "1"})
+    with pytest.raises(subprocess.TimeoutExpired):
+        command.wait(1)
+    for _ in range(600):
+        if (tmp_path / "vae" / "unfinished").exists():
+            break
+        time.sleep(0.1)
+    command.terminate()
+    assert command.wait(60) == 130
+    assert "interrupted" in log.read_text()
 
 
 def test_a_worker_of_dask_that_is_killed_costs_what_it_worked_on(written, tmp_path):
