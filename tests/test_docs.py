@@ -207,7 +207,7 @@ def test_every_yaml_block_is_one(page, body):
         MechanismEntry.model_validate(content["image"])
     elif "space" in content:
         Study.model_validate(content)
-    elif "models" in content:
+    elif "models" in content or "judges" in content:
         Sweep.model_validate(content)
 
 

@@ -33,6 +33,15 @@ class SweepAdapt(Declaration):
     """Whether the epoch with the lowest validation loss counts, or the last one; left out: the recipe's."""
 
 
+class SweepJudges(SweepAdapt):
+    """Trained judges that are trained further in every combination, as :class:`SweepAdapt` says of models."""
+
+    variables: tuple[str, ...] = Field(min_length=1)
+    """That one network reads."""
+    init: str = "card"
+    """Which judges: those that the card pins, or a folder of `train-judges`."""
+
+
 class SweepModel(Declaration):
     """A model, or several that differ in options of its recipe, or in how it is trained further."""
 
@@ -77,7 +86,9 @@ class Sweep(Declaration):
 
     name: Name
     title: str = ""
-    models: tuple[SweepModel, ...] = Field(min_length=1)
+    models: tuple[SweepModel, ...] = ()
+    judges: SweepJudges | None = None
+    """Judges that are adapted; beside models, or alone."""
     datasets: tuple[SweepDataset, ...] = Field(min_length=1)
     suites: tuple[str, ...] = Field(("standard",), min_length=1)
     seeds: tuple[Seed, ...] = ()
@@ -98,6 +109,16 @@ class Sweep(Declaration):
     @classmethod
     def catalogue(cls, content: Mapping[str, Any]) -> Path:
         return section("benchmarks") / "sweeps"
+
+    @model_validator(mode="after")
+    def _something(self) -> Sweep:
+        if not self.models and self.judges is None:
+            raise ValueError("nothing is listed; give models, or judges")
+        if self.judges is not None and not self.seeds:
+            raise ValueError("judges are trained, so give seeds")
+        if self.judges is not None and self.judges.keep is not None:
+            raise ValueError("judges: the best epoch counts; leave out keep")
+        return self
 
     @field_validator("models", mode="before")
     @classmethod

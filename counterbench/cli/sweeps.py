@@ -125,6 +125,12 @@ def _run_one(jobs: list[Any], number: int, folder: Path) -> None:
 
 
 def _finish(jobs: list[Any], folder: Path) -> None:
+    """Boards and their table, and what to open where something was adapted."""
+    _build_boards(jobs, folder)
+    _report_openings(jobs, folder)
+
+
+def _build_boards(jobs: list[Any], folder: Path) -> None:
     """Records of several trainings, boards of all records that are there, and one table."""
     from counterbench import leaderboard
     from counterbench.errors import RecordError
@@ -142,26 +148,36 @@ def _finish(jobs: list[Any], folder: Path) -> None:
     page = website.build(boards, folder / "boards")
     put_table(lambda width, symbols: table.results(boards), table.WIDTH)
     say(f"{len(boards)} boards; open {page}")
-    _report_openings(jobs, folder)
 
 
 def _report_openings(jobs: list[Any], folder: Path) -> None:
     """Where a model was adapted: what to open, for how many samples."""
+    import json
+
+    from counterbench.judges.loading import JUDGES
     from counterbench.pictures.openings import draw_openings
     from counterbench.records.record import read_record
-    from counterbench.storage.files import write_text
+    from counterbench.storage.files import read_bounded, write_text
     from counterbench.sweeps import openings, state
 
     by_suite: dict[str, list[Any]] = {}
+    reports = []
     for job in jobs:
-        if job.kind == "evaluate" and state.result_is_there(job, folder) and (path := state.record_of(job, folder)):
+        if not state.result_is_there(job, folder):
+            continue
+        if job.kind == "evaluate" and (path := state.record_of(job, folder)):
             record = read_record(path)
             by_suite.setdefault(record.inputs.suite, []).append(record)
-    for suite, records in by_suite.items():
-        found = openings.openings(records)
+        if job.kind == "judge":
+            reports.append(
+                (json.loads(read_bounded(folder / job.output / JUDGES)), state.look(job, folder).seconds or 0.0)
+            )
+    collected = {suite: openings.openings(records) for suite, records in by_suite.items()}
+    collected["judges"] = openings.openings_of_judges(reports)
+    for suite, found in collected.items():
         if not found:
             continue
-        best = openings.best_rates(found)
+        best = openings.best_rates(found, openings.chosen_by(found))
         crossed = openings.crossovers(best)
         page = folder / "openings" / f"{suite}.md"
         write_text(page, openings.as_markdown(best, crossed))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 HIDDEN = "COUNTERBENCH_HIDDEN_JUDGES"
 """Environment variable: the folder of a panel that is in nobody's hands but a board's."""
 _IMAGES = {2: "pictures", 3: "volumes"}
-JUDGES = "judges.json"
+JUDGES, FURTHER = "judges.json", "trained_further"
 """What `train-judges` writes for the card."""
 
 

@@ -13,10 +13,10 @@ from typing import Any, Literal, NamedTuple
 
 from counterbench import models
 from counterbench.catalog.recipes import Recipe, RowsEntry, as_yaml
-from counterbench.catalog.sweeps import Sweep, SweepAdapt, SweepModel
+from counterbench.catalog.sweeps import Sweep, SweepAdapt, SweepJudges, SweepModel
 from counterbench.datasets import loading
 from counterbench.errors import ConfigError
-from counterbench.models.adaptation import adapter_of
+from counterbench.models.adaptation import adapter_of, made
 from counterbench.models.baselines import BASELINES
 from counterbench.models.loading import find_recipe
 from counterbench.plugins import registry
@@ -24,10 +24,10 @@ from counterbench.storage.files import slug, write_text
 from counterbench.training.adaptation import adapted_recipe, parsed_adapter, start_recipe
 from counterbench.training.recipes import rows_of
 
-Kind = Literal["data", "baselines", "train", "share", "evaluate"]
-KINDS: tuple[Kind, ...] = ("data", "baselines", "train", "share", "evaluate")
+Kind = Literal["data", "baselines", "train", "judge", "share", "evaluate"]
+KINDS: tuple[Kind, ...] = ("data", "baselines", "train", "judge", "share", "evaluate")
 """In the order of their numbers."""
-STAGES: tuple[tuple[Kind, ...], ...] = (("data",), ("baselines", "train"), ("share",), ("evaluate",))
+STAGES: tuple[tuple[Kind, ...], ...] = (("data",), ("baselines", "train", "judge"), ("share",), ("evaluate",))
 """Jobs of one stage may run at once; a stage needs what those before it have made."""
 _FIRST = "identity"
 """The row that is evaluated first in every exam: with it all baselines are examined, once for all models."""
@@ -39,7 +39,7 @@ class Job:
 
     Args:
         number: in the sweep, from 1.
-        kind: data (render or read it once), baselines (examine them once), train, share (of an evaluation) or evaluate.
+        kind: data (render or read it once), baselines (examine them once), train, judge (train one further), share (of an evaluation) or evaluate.
         name: which cell of the matrix it is.
         words: of the command, after `counterbench`; folders are relative to that of the sweep.
         output: the folder that it writes, relative to that of the sweep; "" for none.
@@ -158,6 +158,10 @@ def _list_dataset(listing: _Listing, dataset: str, source: str, folder: Path | N
         place += ["--data-dir", str(Path(sweep.data_dir).expanduser().resolve())]
     where = f"{slug(Path(dataset).stem)}-{source}"
     ready = listing.add("data", where, ["data", "prepare", *place])
+    if sweep.judges is not None:
+        _list_judges(listing, sweep.judges, place, where, ready)
+    if not sweep.models:
+        return
     variants = [variant for entry in sweep.models for variant in _variants(entry, dataset, folder)]
     exams = {}
     for suite in sweep.suites:
@@ -180,6 +184,38 @@ def _list_dataset(listing: _Listing, dataset: str, source: str, folder: Path | N
                 row = f"{variant.name}-{where}-{slug(Path(suite).stem)}" if len(trained) > 1 else ""
                 words = _evaluation(sweep, word, place, suite, name)
                 _list_evaluation(listing, name, words, needs=[*needs, exams[suite]], row=row)
+
+
+def _list_judges(listing: _Listing, judges: SweepJudges, place: list[str], where: str, ready: str) -> None:
+    """Judges, trained further in every combination."""
+    init = str(Path(judges.init).resolve()) if Path(judges.init).is_dir() else judges.init
+    read = [word for name in judges.variables for word in ("--variable", name)]
+    chosen = [
+        word for name, values in judges.where.items() for word in ("--where", f"{name}={','.join(map(str, values))}")
+    ]
+    ways = itertools.product(
+        judges.kinds, judges.limits or (None,), judges.learning_rates or (None,), listing.sweep.seeds
+    )
+    for kind, limit, rate, seed in ways:
+        made(parsed_adapter(kind), f"The adapter {kind!r}")  # fail now rather than in every training
+        options = {"--limit": limit, "--learning-rate": rate, "--steps": judges.steps, "--seed": seed}
+        more = [word for option, value in options.items() if value is not None for word in (option, str(value))]
+        name = f"{_called('-'.join(judges.variables), kind, limit, rate)}-{where}-seed{seed}"
+        output = f"judges/{name}"
+        words = ["train-judges", *place, *read, "--init", init, "--adapt", kind, *chosen, *more]
+        listing.add(
+            "judge",
+            name,
+            [*words, "--output", output, "--device", listing.sweep.device, "--quiet"],
+            output,
+            needs=[ready],
+        )
+
+
+def _called(name: str, kind: str, limit: int | None, rate: float | None) -> str:
+    """What a way of adapting is called in names of files."""
+    named = [name, kind, *([] if limit is None else [f"n{limit}"]), *([] if rate is None else [f"rate{rate:g}"])]
+    return slug(re.sub("[^A-Za-z0-9.]+", "-", "-".join(named)).strip("-"))
 
 
 def _list_evaluation(listing: _Listing, name: str, words: list[str], *, needs: list[str], row: str) -> None:
@@ -286,8 +322,7 @@ def _adapted(model: str, adapt: SweepAdapt, dataset: str, folder: Path | None) -
         recipe = adapted_recipe(
             recipe, loaded.card.image or "", opened, learning_rate=rate, steps=adapt.steps, keep=adapt.keep
         )
-        named = [kind, *([] if limit is None else [f"n{limit}"]), *([] if rate is None else [f"rate{rate:g}"])]
-        name = slug(re.sub("[^A-Za-z0-9.]+", "-", "-".join([base.name, *named])).strip("-"))
+        name = _called(base.name, kind, limit, rate)
         word = f"recipes/{name}-{slug(Path(dataset).stem)}.yaml"
         rows_of(recipe, loaded)  # fail now rather than in every training
         adapter_of(recipe.mechanisms[loaded.card.image or ""].training[0], name)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, median
 from typing import Any
 
+from counterbench.judges.loading import FURTHER
 from counterbench.records.record import Number, Record
 
 FULL = "full"
@@ -59,12 +60,17 @@ def _way(record: Record) -> tuple[str, int, float] | None:
     adapted = next((stage for stage in stages if stage.get("adapt")), None)
     if adapted is None:
         return None
-    options = ",".join(f"{name}={value}" for name, value in adapted["adapt"]["options"].items())
     limit = (recipe.get("rows") or {}).get("limit") or 0
-    within = adapted["adapt"].get("within")
-    if within is not None:
-        options = ",".join(filter(None, [options, f"within={within if isinstance(within, str) else '+'.join(within)}"]))
-    return adapted["adapt"]["kind"] + (f":{options}" if options else ""), limit, adapted["fit"]["learning_rate"]
+    return _in_words(adapted["adapt"]), limit, adapted["fit"]["learning_rate"]
+
+
+def _in_words(adapt: Mapping[str, Any]) -> str:
+    """What is opened, with the options of the adapter."""
+    said = [f"{name}={value}" for name, value in adapt["options"].items()]
+    if (within := adapt.get("within")) is not None:
+        said.append(f"within={within if isinstance(within, str) else '+'.join(within)}")
+    kind: str = adapt["kind"]
+    return kind + (f":{','.join(said)}" if said else "")
 
 
 def _opening(kind: str, limit: int, rate: float, records: Sequence[Record]) -> Opening:
@@ -86,6 +92,46 @@ def _columns(record: Record) -> dict[str, tuple[float, str]]:
             said = f"{number.metric}: {number.label or number.quantity.replace('_', ' ')}"
             grouped.setdefault(said, []).append(number)
     return columns | {name: (fmean(n.value for n in found), found[0].direction) for name, found in grouped.items()}
+
+
+def openings_of_judges(reports: Iterable[tuple[Mapping[str, Any], float]]) -> list[Opening]:
+    """Every way in which judges were adapted, most samples last; errors and accuracies on the test images that they were adapted to.
+
+    Args:
+        reports: what `train-judges` has written, and the seconds that it took.
+    """
+    alike: dict[tuple[str, int, float], list[tuple[dict[str, tuple[float, str]], int, float]]] = {}
+    for report, seconds in reports:
+        way = _in_words(report["adapt"]), (report["rows"] or {}).get("limit") or 0, report["fit"]["learning_rate"]
+        moved = sum(network["opened"] for network in report[FURTHER].values())
+        alike.setdefault(way, []).append((_figures(report), moved, seconds))
+    return [
+        Opening(
+            *(kind, limit or None, rate, found[0][1], median(seconds for _, _, seconds in found), len(found)),
+            values={name: median(figures[name][0] for figures, _, _ in found) for name in found[0][0]},
+            better={name: way for name, (_, way) in found[0][0].items()},
+        )
+        for (kind, limit, rate), found in sorted(alike.items())
+    ]
+
+
+def _figures(report: Mapping[str, Any]) -> dict[str, tuple[float, str]]:
+    """Variable -> its error or accuracy, the median over networks and the mean over sources, and what is better."""
+    found: dict[str, list[float]] = {}
+    better = {"accuracy": "higher", "mean_absolute_error": "lower"}
+    for network in report[FURTHER].values():
+        for variable, sources in network["quality"].items():
+            for quantity in better:
+                values = [figures[quantity] for figures in sources.values() if quantity in figures]
+                if values:
+                    found.setdefault(f"{variable}: {quantity.replace('_', ' ')}", []).append(fmean(values))
+    return {name: (median(values), better[name.partition(": ")[2].replace(" ", "_")]) for name, values in found.items()}
+
+
+def chosen_by(found: Sequence[Opening]) -> str:
+    """The column by which learning rates are chosen: row skill, or else the first."""
+    columns = [name for one in found for name in one.values]
+    return ROW_SKILL if ROW_SKILL in columns or not columns else columns[0]
 
 
 def best_rates(found: Sequence[Opening], column: str = ROW_SKILL) -> list[Opening]:
@@ -161,7 +207,7 @@ def as_markdown(best: Sequence[Opening], crossed: Mapping[str, int | None]) -> s
         lines.append("| " + " | ".join(map(str, said)) + " |")
     lines += [
         "",
-        "Medians over seeds. Of every kind the learning rate with the best row skill is shown, chosen by these same numbers.",
+        f"Medians over seeds. Of every kind the learning rate with the best {chosen_by(best)} is shown, chosen by these same numbers.",
     ]
     for name, size in crossed.items():
         lines.append(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from counterbench.judges.loading import JUDGES
 from counterbench.records.record import RECORD
 from counterbench.storage.files import write_text
 from counterbench.sweeps.jobs import Job
@@ -109,6 +110,8 @@ def result_is_there(job: Job, folder: Path) -> bool:
         return False
     if job.kind in ("data", "share"):
         return True  # in the cache, or in the folder of the evaluation, where the next command looks
+    if job.kind == "judge":
+        return (folder / job.output / JUDGES).is_file()
     if job.kind == "train":
         return (folder / job.output / "manifest.json").is_file()
     return record_of(job, folder) is not None

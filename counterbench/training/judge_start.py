@@ -68,11 +68,16 @@ class JudgeStart:
                 f"--adapt opens a part of trained judges; name them with --init FOLDER, or --init {CARD}."
             )
 
+    @property
+    def where(self) -> Mapping[str, Any]:
+        """The conditions that samples must meet; empty for none."""
+        return self.rows.where if self.rows else {}
+
     def described(self) -> dict[str, Any]:
         """The same as plain data, for the report."""
         return {
             "init": {name: network.sha256 for name, network in self.networks.items()},
-            "adapt": self.adapt.model_dump(mode="json") if self.adapt else None,
+            "adapt": self.adapt.model_dump(mode="json", exclude_none=True) if self.adapt else None,
             "rows": self.rows.model_dump(mode="json") if self.rows else None,
         }
 

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from counterbench.catalog.recipes import Fit
+from counterbench.adapters.base import opened
+from counterbench.catalog.recipes import Fit, RowsEntry
 from counterbench.causal.variables import GREY_LEVELS, Continuous, Variable
 from counterbench.datasets.dataset import Dataset
+from counterbench.datasets.selection import selected
 from counterbench.errors import ConfigError
 from counterbench.judges.base import Judge
-from counterbench.judges.loading import JUDGES
+from counterbench.judges.loading import FURTHER, JUDGES
 from counterbench.judges.network import build, columns, normalised, outputs_for, reduction
 from counterbench.judges.sensitivity import sensitivity
 from counterbench.networks.classifiers import ARCHITECTURES
@@ -185,12 +187,13 @@ def train_judges(
             train=train, validation=validation, folder=folder, hardware=hardware, seed=seed + position
         )
         own = replace(heads, scales=start.networks[architecture].scales) if start.networks else heads
-        network, options = _trained(architecture, first.card.image, own, fit, circumstances, start=start)
+        network, options, moved = _trained(architecture, first.card.image, own, fit, circumstances, start=start)
         path = output / f"{'-'.join(heads.outputs)}-{architecture}.safetensors"
         report[architecture] = {
             "weights": path.name,
             "sha256": save_weights(network, path),
-            "judges": _described(network, options, own, datasets, validation),
+            "opened": moved,
+            "judges": _described(network, options, own, datasets, validation, where=start.where),
         }
         for name, entry in report[architecture]["judges"].items():
             judge = _as_judge(entry, first.variables[name], path, shape=train[first.card.image].shape[1:])
@@ -198,6 +201,8 @@ def train_judges(
     shutil.rmtree(output / "unfinished", ignore_errors=True)
     about = {"dataset": first.card.name, "seed": seed, "fit": fit.model_dump(), "versions": versions()}
     about |= start.described() if start.networks or start.rows else {}
+    if start.networks:
+        about[FURTHER] = {architecture: _further(entry) for architecture, entry in report.items()}
     listed = _for_card(report, heads)
     if (
         train[first.card.image].ndim == 5
@@ -210,14 +215,15 @@ def train_judges(
 
 def _trained(
     architecture: str, image: str, heads: Heads, fit: Fit, circumstances: Circumstances, *, start: JudgeStart
-) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """(a trained network, the options that a card must give to build it)."""
+) -> tuple[torch.nn.Module, dict[str, Any], int]:
+    """(a trained network, the options that a card must give to build it, how many numbers moved)."""
     channels, *sides = circumstances.train[image].shape[1:]
     smaller = reduction(min(sides), len(sides))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(circumstances.seed)
         network = build(architecture, channels, sum(heads.outputs.values()), **smaller, dimensions=len(sides))
         adapter = start.open(network, architecture)
+        moved = opened(network)
     classes = {name: count for name, count in heads.outputs.items() if name not in heads.scales}
     weights = {name: _balance(circumstances.train[name], count) for name, count in classes.items()}
     loop.run(JudgeObjective(network, fit, image=image, heads=heads, weights=weights), circumstances)
@@ -225,7 +231,7 @@ def _trained(
         adapter.merge(network)
     options = {"architecture": architecture, **{name: number for name, number in smaller.items() if number > 1}}
     shared = {"heads": dict(heads.outputs)} if len(heads.outputs) > 1 else {}
-    return network.cpu().eval(), options | shared
+    return network.cpu().eval(), options | shared, moved
 
 
 def _described(
@@ -234,8 +240,11 @@ def _described(
     heads: Heads,
     datasets: Sequence[Dataset],
     validation: Mapping[str, Tensor],
+    *,
+    where: Mapping[str, Any],
 ) -> dict[str, dict[str, Any]]:
-    """Variable -> kind of judge, options, and figures per source on real test images."""
+    """Variable -> kind of judge, options, and figures per source on real test images; and on those that meet the conditions, where there are
+    any."""
     image, described = datasets[0].card.image, {}
     seen = looked(network, validation[image])
     tested = {dataset.source: (dataset, looked(network, dataset.split("test").values[image])) for dataset in datasets}
@@ -250,6 +259,15 @@ def _described(
                 for source, (dataset, outputs) in tested.items()
             },
         }
+        if where:
+            chosen = {
+                source: selected(dataset, "test", RowsEntry(where=where)) for source, (dataset, _) in tested.items()
+            }
+            described[name]["quality_where"] = {
+                source: quality(outputs[rows][:, part], dataset.split("test").values[name][rows], fitted)
+                for source, (dataset, outputs) in tested.items()
+                if len(rows := chosen[source])
+            }
     return described
 
 
@@ -270,12 +288,18 @@ def _sensitivity(judge: Judge, dataset: Dataset) -> dict[str, float]:
     return sensitivity(judge, few[dataset.card.image], few[judge.variable.name])
 
 
+def _further(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a network that was trained further: how many numbers moved, and how well it reads the images that it was adapted to."""
+    figures = {name: judge.get("quality_where") or judge["quality"] for name, judge in entry["judges"].items()}
+    return {"opened": entry["opened"], "quality": figures}
+
+
 def _for_card(report: Mapping[str, Any], heads: Heads) -> dict[str, list[dict[str, Any]]]:
     """The same as the key `judges` of a card: variable -> its judges, with their own figures."""
     return {
         name: [
             {
-                **entry["judges"][name],
+                **{key: value for key, value in entry["judges"][name].items() if key != "quality_where"},
                 "weights": entry["weights"],
                 "sha256": entry["sha256"],
                 "sources": list(entry["judges"][name]["quality"]),

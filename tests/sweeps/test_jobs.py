@@ -5,7 +5,7 @@ import pytest
 from counterbench.catalog.recipes import read_recipe
 from counterbench.catalog.sweeps import find_sweep
 from counterbench.cli import main
-from counterbench.errors import ConfigError, UnknownNameError
+from counterbench.errors import ConfigError, CounterbenchError, UnknownNameError
 from counterbench.sweeps.jobs import STAGES, expand
 
 
@@ -133,3 +133,37 @@ def test_an_adaptation_that_cannot_be_is_told_before_anything_starts(written):
         adapting(kinds=["lira"])
     with pytest.raises(ConfigError, match="either 'options'"):
         expand(find_sweep(str(written(models=[{"model": "vae", "options": {"a": 1}, "adapt": {"kinds": ["full"]}}]))))
+
+
+def test_judges_are_trained_further_in_every_combination(written):
+    judges = {
+        "variables": ["digit"],
+        "kinds": ["full", "lora:rank=2"],
+        "where": {"digit": ["5", "6"]},
+        "limits": [10, 50],
+    }
+    more = {"learning_rates": [0.01], "steps": 7}
+    jobs = expand(find_sweep(str(written(models=None, datasets=["morphomnist"], judges={**judges, **more}))))
+    assert [job.kind for job in jobs] == ["data", *["judge"] * 8]
+    job = next(job for job in jobs if job.name == "digit-lora-rank-2-n50-rate0.01-morphomnist-digits-seed1")
+    words = " ".join(job.words)
+    assert (
+        "train-judges --dataset morphomnist --source digits --variable digit --init card --adapt lora:rank=2" in words
+    )
+    assert "--where digit=5,6 --limit 50 --learning-rate 0.01 --steps 7 --seed 1" in words
+    assert job.needs == (1,)
+    assert job.output == f"judges/{job.name}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"models": None}, "nothing is listed"),
+        ({"judges": {"variables": ["digit"], "kinds": ["full"]}, "seeds": None}, "give seeds"),
+        ({"judges": {"variables": ["digit"], "kinds": ["full"], "keep": "last"}}, "leave out keep"),
+        ({"judges": {"variables": ["digit"], "kinds": ["fulll"]}}, "fulll"),
+    ],
+)
+def test_sweeps_of_judges_that_cannot_be_are_refused(changes, why, written):
+    with pytest.raises(CounterbenchError, match=why):
+        expand(find_sweep(str(written(**changes))))

@@ -5,7 +5,17 @@ import json
 import pytest
 
 from counterbench.pictures.openings import draw_openings
-from counterbench.sweeps.openings import Opening, as_json, as_markdown, best_rates, crossovers, curves, openings
+from counterbench.sweeps.openings import (
+    Opening,
+    as_json,
+    as_markdown,
+    best_rates,
+    chosen_by,
+    crossovers,
+    curves,
+    openings,
+    openings_of_judges,
+)
 
 BETTER = {"row skill": "higher", "copied": "lower"}
 
@@ -104,3 +114,35 @@ def test_records_of_adaptations_are_collected_over_their_seeds(records):
     skills = [[n.value for n in r.numbers if n.quantity == "skill" and n.role == "headline"] for r in records[1:]]
     assert way.values["effectiveness: skill"] == pytest.approx(sum(sum(s) / len(s) for s in skills) / 2)
     assert way.better["effectiveness: skill"] == "higher"
+
+
+def report(limit, errors, kind="bias", rate=0.01):
+    """What `train-judges` says of two networks that were trained further."""
+    networks = {
+        name: {"opened": 5, "quality": {"a": {"formula": {"mean_absolute_error": error, "coverage_90": 0.9}}}}
+        for name, error in zip(("plain", "residual"), errors, strict=True)
+    }
+    adapt = {"kind": kind, "options": {}, "within": None}
+    return {
+        "adapt": adapt,
+        "rows": {"where": {}, "limit": limit},
+        "fit": {"learning_rate": rate},
+        "trained_further": networks,
+    }
+
+
+def test_judges_that_were_adapted_are_collected_over_networks_and_seeds():
+    found = openings_of_judges(
+        [(report(10, (3.0, 5.0)), 2.0), (report(10, (1.0, 2.0)), 4.0), (report(50, (1.0, 1.0)), 6.0)]
+    )
+    assert [(one.kind, one.samples, one.seeds, one.opened, one.seconds) for one in found] == [
+        ("bias", 10, 2, 10, 3.0),
+        ("bias", 50, 1, 10, 6.0),
+    ]
+    assert found[0].values == {"a: mean absolute error": pytest.approx(2.75)}  # the median of 4 and 1.5
+    assert found[0].better == {"a: mean absolute error": "lower"}
+    full = [(report(50, (0.5, 0.5), kind="full"), 1.0), (report(10, (9.0, 9.0), kind="full"), 1.0)]
+    found += openings_of_judges(full)
+    assert chosen_by(found) == "a: mean absolute error"
+    assert crossovers(best_rates(found, chosen_by(found))) == {"a: mean absolute error": 50}
+    assert "the learning rate with the best a: mean absolute error" in as_markdown(found, {})
