@@ -381,6 +381,27 @@ def guidance_page() -> str:
     return render("guidance", rows=rows, images=IMAGES, names=list(SHOWN), show=lambda number: f"{number:.2f}")
 
 
+def memorisation_page() -> str:
+    """What 48 images leave behind in a model, by what was opened."""
+    import capacity
+
+    rows = json.loads(capacity.RESULT.read_text("utf-8"))
+    claims, reading = capacity.claims(rows), capacity.READING
+
+    def show(number: float | None) -> str:
+        return "-" if number is None else f"{number:.3f}"
+
+    return render("memorisation", ways=capacity.ways(rows), claims=claims, reading=reading, show=show)
+
+
+def tune_page() -> str:
+    """What a search found."""
+    from search_digits import READING, RESULT, shown
+
+    found = json.loads(RESULT.read_text("utf-8"))
+    return render("tune", study=found["study"], table=shown(found), reading=READING)
+
+
 def answering_page() -> str:
     """What ways of answering do to trained models."""
     from answering import IMAGES
@@ -433,6 +454,8 @@ def pages() -> dict[Path, str]:
         DOCS / "inversion.md": inversion_page(),
         DOCS / "answering.md": answering_page(),
         DOCS / "guidance.md": guidance_page(),
+        DOCS / "memorisation.md": memorisation_page(),
+        DOCS / "tune.md": tune_page(),
         DOCS / "intervals.md": render("intervals", it=json.loads((DOCS / "coverage.json").read_text("utf-8"))),
         DOCS / "results.md": render("results", model=SHOWN, record=record, table=as_text(record, True)),
         DOCS / "comparison.md": comparison(),

@@ -119,16 +119,19 @@ def minimum_cosine_distance(features: Tensor, trained_on: Tensor) -> Tensor:
     return (1 - similarity).clamp(min=0)
 
 
-def memorisation_penalised(frechet: float, distance: float, *, threshold: float) -> float:
-    """MiFID: a Frechet distance divided by the AMD where that is below a threshold (Bai et al. 2021).
+def memorisation_penalised(frechet: float, distance: float, *, held_out: float) -> float:
+    """A Frechet distance divided by how much nearer samples are to training images than held-out images are, where they are nearer.
+
+    Bai et al. (2021) divide by the AMD itself below a threshold, so that a model that memorised nothing, whose AMD lies at the threshold, gets either number by
+    chance; the ratio to held-out images has no such step.
 
     Args:
         frechet: against held-out real images.
         distance: the AMD.
-        threshold: that of held-out real images; models at it or above are not penalised.
+        held_out: that of held-out real images.
 
     Examples:
-        >>> memorisation_penalised(6.0, 0.5, threshold=0.4), memorisation_penalised(6.0, 0.2, threshold=0.4)
-        (6.0, 30.0)
+        >>> memorisation_penalised(6.0, 0.5, held_out=0.4), memorisation_penalised(6.0, 0.2, held_out=0.4)
+        (6.0, 12.0)
     """
-    return frechet if distance >= threshold else frechet / max(distance, 1e-12)
+    return frechet / max(min(1.0, distance / max(held_out, 1e-12)), 1e-12)

@@ -38,9 +38,6 @@ def tune(file: str, output: Path | None, trials: int | None, data_dir: Path | No
     require_writable(folder)
     keep(folder, "trials")
     report = tuning.tune(study, folder, data_dir=data_dir, tell=say)
-    if report is None:
-        say(f"Other processes are still at work in {folder}; the last one to end collects the results.")
-        return
     _collect(report, folder, data_dir)
 
 

@@ -14,9 +14,6 @@ from counterbench.metrics.answers import Answers, Drawing
 from counterbench.metrics.base import NOT_NEGATIVE, SHARE, Cell, SampleMetric, Setting
 from counterbench.metrics.trained_on import TrainedOn
 from counterbench.plugins.registry import metrics
-from counterbench.runtime.blocks import at_once
-
-_AT_ONCE = 500
 
 
 @metrics.register()
@@ -50,7 +47,7 @@ class Extraction(SampleMetric):
     )
     blind_to = (
         "Whether the model shows what it is asked for: one that ignores its attributes gives nobody away. Read it beside the accuracy of samples. Images that "
-        "come out under other attributes than their own."
+        "come out under other attributes than their own. The interval takes training images as independent; where several show one individual, it is too short."
     )
     source = (
         "Carlini et al., USENIX Security 2023; Wen et al., ICLR 2024 (noise norm); the calibrated threshold is ours."
@@ -90,7 +87,10 @@ class Extraction(SampleMetric):
         if not len(index):
             return
         self.add(
-            self.cells[0], index, torch.tensor([self._extracted(drawing, trained_on, at) for at in targets.tolist()])
+            self.cells[0],
+            index,
+            # As many at a time as questions: fewer where memory was short.
+            torch.tensor([self._extracted(drawing, trained_on, at, len(answers.index)) for at in targets.tolist()]),
         )
         if drawing.noise_norm is not None:
             attributes = {name: value[targets] for name, value in trained_on.attributes.items()}
@@ -109,11 +109,11 @@ class Extraction(SampleMetric):
         kept = positions < asked
         return index[kept], positions[kept] * count // asked
 
-    def _extracted(self, drawing: Drawing, trained_on: TrainedOn, at: int) -> bool:
+    def _extracted(self, drawing: Drawing, trained_on: TrainedOn, at: int, size: int) -> bool:
         image = trained_on.images[at].float()
         attributes = {name: value[at] for name, value in trained_on.attributes.items()}
         streams = [f"extraction/{int(trained_on.rows[at])}/{draw}" for draw in range(self.draws)]
-        drawn = torch.cat(list(_drawn(drawing, attributes, streams, at_once(image.numel(), _AT_ONCE))))
+        drawn = torch.cat(list(_drawn(drawing, attributes, streams, size)))
         return is_extracted(drawn, image, threshold=trained_on.threshold, members=self.members)
 
 

@@ -42,20 +42,20 @@ class Generation(SampleMetric):
     seen_option = "seen"
     formula = (
         r"$\mathbb{E}\, \ell\big(\mathrm{judge}_j(x), t_j\big)$; $F = \|m - m_r\|^2 + \mathrm{tr}(C + C_r - 2 (C C_r)^{1/2})$; "
-        r"$P\big(\min_t d(x, t) \le q_{.01}\big)$; $F / \mathrm{AMD}$ where $\mathrm{AMD}$ is below that of held-out images"
+        r"$P\big(\min_t d(x, t) \le q_{.01}\big)$; $F / \min(1, \mathrm{AMD} / \mathrm{AMD}_{\text{held out}})$"
     )
     definition = (
         "A new individual is drawn with the attributes of every sample, and its image alone is judged: by judges against these attributes; by the squared "
         "Frechet distance to held-out real images, one with the same attributes each; by copies, the share that is as near to a training image as the "
         "nearest 1 % of held-out real images (largest root mean square over a 4 x 4 grid of tiles); by the mean least cosine distance to a training image (AMD); and "
-        "by MiFID, the Frechet distance divided by the AMD where that is below the AMD of held-out images."
+        "by MiFID, the Frechet distance divided by AMD / AMD of held-out images where that is below 1."
     )
     blind_to = (
         "Whether the model can answer what would have been: that is what counterfactuals are for. Copies are looked for under the attributes of test samples; "
         "what a model gives away under those of its training samples is `extraction`. Identity draws the test images themselves and resample training images: "
         "what held-out data and a perfect memory score."
     )
-    source = "Bai et al., 2021 (AMD, MiFID); Dutt et al., 2024; the comparison with matched held-out images is ours."
+    source = "Bai et al., 2021 (AMD, MiFID); Dutt et al., 2024; matched held-out images, and the AMD relative to theirs, are ours."
     judges_real = False
     states: ClassVar[tuple[str, ...]] = (*SampleMetric.states, "set_row")  # type: ignore[assignment]
 
@@ -135,7 +135,7 @@ class Generation(SampleMetric):
         trained_on = self.setting.references.trained_on(self.seen)
         least = trained_on.held_out_distance(self.setting.spaces[cell.space])
         frechet_column, at = columns[cell], _set_cell("mifid", cell.space)
-        penalty = memorisation_penalised(1.0, distance.point(), threshold=least)
+        penalty = memorisation_penalised(1.0, distance.point(), held_out=least)
         return {at: Column(self.name, at, frechet_column.index, frechet_column.value * penalty)}
 
 

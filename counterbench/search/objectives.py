@@ -63,6 +63,12 @@ def _numbers(record: Record, objective: str) -> list[Number]:
         raise ConfigError(
             f"objectives: the suite {record.inputs.suite!r} on {record.inputs.dataset} gives no number {objective!r}.{suggestion(objective, known)}"
         )
+    scales = {(n.unit, n.space, n.cycles, n.measured if n.unit else "") for n in found}
+    if len(scales) > 1:
+        others = sorted({word for n in found for word in (n.measured, n.space) if word})
+        raise ConfigError(
+            f"objectives: {objective} names numbers that have no mean in common; add one of {', '.join(others)} as a third word."
+        )
     return found
 
 

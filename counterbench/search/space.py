@@ -114,6 +114,10 @@ def chosen(trial: Chooses, space: Space, blocks: Sequence[str]) -> Way:
         if "rank" in options_of(adapt.kind):
             adapt = adapt.model_copy(update={"options": {**adapt.options, "rank": rank}})
     if space.masks:
+        if adapt.within is not None:
+            raise ConfigError(
+                f"space: {adapt.kind} says itself where it acts (within); leave that out, or masks: true."
+            )
         bits = [trial.suggest_categorical(f"open {name}", [0, 1]) for name in blocks]
         adapt = adapt.model_copy(update={"within": "".join(map(str, bits))})
     low, high = space.learning_rate

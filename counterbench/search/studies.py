@@ -98,6 +98,10 @@ class Search:
                 values = score(tried, number)
                 study.tell(trial, list(values) if values else None, state=None if values else _state("FAIL"))
 
+    def open_trials(self) -> list[int]:
+        """Numbers of trials that have been begun and are not done."""
+        return [trial.number for trial in self.study().get_trials() if trial.state.name == "RUNNING"]
+
     def _open(self, study: Any, count: int) -> Iterator[int]:
         """Numbers of trials to make: those that were begun before, then new ones."""
         yield from (trial.number for trial in study.get_trials() if trial.state.name == "RUNNING")

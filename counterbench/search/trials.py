@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 
 from counterbench import datasets, evaluation, models
@@ -21,8 +23,10 @@ from counterbench.datasets.dataset import Dataset
 from counterbench.datasets.selection import ranges
 from counterbench.errors import ConfigError, ModelError
 from counterbench.evaluation.exam import Exam
-from counterbench.models.adaptation import adapter_of
+from counterbench.mechanisms.base import Mechanism
+from counterbench.models.adaptation import adapter_of, made
 from counterbench.records.record import Record, read_record, to_json
+from counterbench.runtime.devices import choose_device
 from counterbench.search import objectives
 from counterbench.search.space import Way
 from counterbench.storage.files import read_bounded, write_text
@@ -72,6 +76,7 @@ class Laboratory:
 
     def __init__(self, study: Study, folder: Path, *, data_dir: Path | None = None):
         self.study, self.folder, self.data_dir = study, folder, data_dir
+        self.device = str(choose_device(study.device))
         if not self.dataset.card.image:
             raise ConfigError(f"{study.dataset} has no image; tune searches what of an image's mechanism to open.")
 
@@ -86,7 +91,7 @@ class Laboratory:
         study, rows = self.study, recipes.rows_of(self.base, self.dataset)["train"]
         # Of every trial, and of the model as it is, the copies that are looked for are of the same images.
         seen = {"which": ranges(rows), "where": dict(study.where)}
-        return evaluation.prepare(self.dataset, study.suite, limit=study.asked, device=study.device, seen=seen)
+        return evaluation.prepare(self.dataset, study.suite, limit=study.asked, device=self.device, seen=seen)
 
     @cached_property
     def base(self) -> Recipe:
@@ -103,10 +108,20 @@ class Laboratory:
         return self.dataset.card.image or ""
 
     @cached_property
+    def mechanism(self) -> Mechanism:
+        """What is adapted, without its weights."""
+        scm = models.build(self.base, self.dataset.graph, self.dataset.variables)
+        return scm.mechanisms[self.variable]
+
+    @cached_property
     def blocks(self) -> list[str]:
         """The named blocks of the mechanism, for masks."""
-        scm = models.build(self.base, self.dataset.graph, self.dataset.variables)
-        return list(blocks(scm.mechanisms[self.variable]))
+        return list(blocks(self.mechanism))
+
+    def require_opens(self, way: Way) -> None:
+        """Raise ConfigError if a way opens nothing of the mechanism."""
+        with torch.random.fork_rng(devices=[]):
+            made(way.adapt, f"The adapter {way.adapt.kind!r}").open(copy.deepcopy(self.mechanism))
 
     def recipe(self, way: Way, name: str) -> Recipe:
         """The recipe of a way, checked as far as it can be without training."""
@@ -145,10 +160,10 @@ class Laboratory:
         home, begun = self.folder / "trials" / name, time.perf_counter()
         try:
             record = self._trained(way, home, name, seed)
-        except ModelError as why:
+            values = {objective: objectives.value(record, objective) for objective in self.study.objectives}
+        except (ModelError, ConfigError) as why:  # objectives are known to exist: see as_it_is
             outcome = Outcome(name, str(way), way.plain(), seed, seconds=time.perf_counter() - begun, why=str(why))
         else:
-            values = {objective: objectives.value(record, objective) for objective in self.study.objectives}
             write_text(home / RECORD, to_json(record))
             seconds = time.perf_counter() - begun
             outcome = Outcome(
@@ -158,13 +173,13 @@ class Laboratory:
         return outcome
 
     def _trained(self, way: Way, home: Path, name: str, seed: int) -> Record:
-        hardware = Hardware(self.study.device)
+        hardware = Hardware(self.device)
         model = home / "model"
         recipes.train(self.recipe(way, name), self.dataset, output=model, hardware=hardware, seed=seed, resume=True)
         return self._examined(str(model))
 
     def _examined(self, model: str) -> Record:
-        contestant = models.load(model, self.dataset, device=self.study.device)
+        contestant = models.load(model, self.dataset, device=self.device)
         return evaluation.evaluate(contestant, self.exam.knowing(contestant)).record
 
     def as_it_is(self) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from counterbench.catalog.recipes import as_yaml
 from counterbench.catalog.studies import Study
+from counterbench.errors import ConfigError
 from counterbench.pictures.fronts import FrontPicture
 from counterbench.search.objectives import dominates, front
 from counterbench.search.space import Way, chosen, without_search
@@ -18,6 +20,8 @@ from counterbench.search.studies import Search, require_same
 from counterbench.search.trials import Laboratory, Outcome, plain, points
 from counterbench.storage.files import write_text
 
+_POLL = 1.0
+"""Seconds between looks at what others are making."""
 SEARCH, RANDOM, BESIDE, AGAIN = "search", "random", "beside", "again"
 GROUPS = (SEARCH, RANDOM, BESIDE)
 
@@ -79,7 +83,7 @@ def tune(
     *,
     data_dir: Path | None = None,
     tell: Callable[[str], None] = lambda line: None,
-) -> Report | None:
+) -> Report:
     """Make all trials of a study that are not made, and collect them.
 
     Args:
@@ -89,7 +93,7 @@ def tune(
         tell: is told about every trial that is done.
 
     Returns:
-        None while other processes are still at work on some trials.
+        Everything, once all trials are done: those that other processes are making are waited for, and taken over if these die.
 
     Raises:
         ConfigError: for a study that cannot be, or a folder with another one. UnavailableError: without Optuna.
@@ -99,8 +103,6 @@ def tune(
     worker.require_possible()
     require_same(folder, plain(study))
     start = worker.made("as-it-is", None, study.seed)
-    if start is None:
-        return None
     directions = laboratory.directions()
     counts = {SEARCH: study.trials, RANDOM: study.trials if study.random is None else study.random}
     groups: dict[str, list[Outcome]] = {}
@@ -116,8 +118,6 @@ def tune(
     won = [one for group in GROUPS for one in groups[group] if one.name in fronts[group]]
     anew = {f"{one.name}-seed{seed}": (Way.read(one.tried), seed) for one in won for seed in study.fresh_seeds}
     found = {one.name: one for one in worker.all_of(anew)}
-    if worker.waiting:
-        return None
     again = {one.name: [found[f"{one.name}-seed{seed}"] for seed in study.fresh_seeds] for one in won}
     return Report(study, directions, start, groups, fronts, again)
 
@@ -132,8 +132,6 @@ class _Worker:
 
     def __init__(self, laboratory: Laboratory, tell: Callable[[str], None]):
         self.laboratory, self.tell = laboratory, tell
-        self.waiting = False
-        """Whether somebody else has trials that are not done."""
 
     def require_possible(self) -> None:
         """Fail now for what could not be trained: unknown kinds, masks of a model without blocks, mitigations of another objective."""
@@ -141,24 +139,41 @@ class _Worker:
         for way in without_search(study):
             laboratory.recipe(way, "beside")
         for kind in study.space.kinds:
-            laboratory.recipe(chosen(_First(kind), study.space, laboratory.blocks), "first")
+            way = chosen(_First(kind), study.space, laboratory.blocks)
+            laboratory.recipe(way, "first")
+            laboratory.require_opens(way)
 
-    def made(self, name: str, way: Way | None, seed: int) -> Outcome | None:
-        """One trial; None if somebody else is at it."""
-        if (known := self.laboratory.outcome(name)) is not None:
-            return known
-        with self.laboratory.held(name) as ours:
-            if not ours:
-                self.waiting = True
-                return None
-            outcome = self.laboratory.as_it_is() if way is None else self.laboratory.run(way, name, seed)
-        self.tell(described(outcome))
-        return outcome
+    def made(self, name: str, way: Way | None, seed: int) -> Outcome:
+        """One trial, by whomever."""
+        return self.all_of({name: (way, seed)})[0]
 
-    def all_of(self, trials: Mapping[str, tuple[Way, int]]) -> list[Outcome]:
-        """Some trials, as far as they are done."""
-        made = [self.made(name, way, seed) for name, (way, seed) in trials.items()]
-        return [one for one in made if one is not None]
+    def all_of(self, trials: Mapping[str, tuple[Way | None, int]]) -> list[Outcome]:
+        """Some trials, in their order: those that nobody is at are made, the others waited for."""
+        done: dict[str, Outcome] = {}
+        while len(done) < len(trials):
+            for name, (way, seed) in trials.items():
+                if name not in done and (outcome := self._tried(name, way, seed)) is not None:
+                    done[name] = outcome
+            if len(done) < len(trials):
+                time.sleep(_POLL)
+        return [done[name] for name in trials]
+
+    def _tried(self, name: str, way: Way | None, seed: int) -> Outcome | None:
+        """One trial; None while somebody else is at it."""
+        known = self.laboratory.outcome(name)
+        if known is None:
+            with self.laboratory.held(name) as ours:
+                if not ours:
+                    return None
+                begun = self.laboratory.outcome(name) is None
+                known = self.laboratory.as_it_is() if way is None else self.laboratory.run(way, name, seed)
+            if begun:
+                self.tell(described(known))
+        if way is not None and known.tried != way.plain():
+            raise ConfigError(
+                f"{self.laboratory.folder} holds {name} of another study ({known.way} instead of {way}); choose another --output."
+            )
+        return known
 
     def searched(self, search: Search, count: int) -> list[Outcome]:
         """The trials of a search."""
@@ -177,9 +192,11 @@ class _Worker:
             return list(outcome.values.values()) or None
 
         search.run(count, choose, score, free=lambda number: laboratory.held(named(number)))
+        while search.open_trials():  # somebody else's, or left by somebody who died meanwhile
+            time.sleep(_POLL)
+            search.run(count, choose, score, free=lambda number: laboratory.held(named(number)))
         numbers = [trial.number for trial in search.study().get_trials() if trial.state.name != "PRUNED"]
         found = [laboratory.outcome(named(number)) for number in numbers]
-        self.waiting |= None in found
         return [one for one in found if one is not None]
 
 

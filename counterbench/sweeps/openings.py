@@ -48,13 +48,14 @@ def openings(records: Iterable[Record]) -> list[Opening]:
     """
     alike: dict[tuple[str, int, float], list[Record]] = {}
     for record in records:
-        way = _way(record)
+        way = way_of(record)
         if way is not None:
             alike.setdefault(way, []).append(record)
     return [_opening(*way, found) for way, found in sorted(alike.items())]
 
 
-def _way(record: Record) -> tuple[str, int, float] | None:
+def way_of(record: Record) -> tuple[str, int, float] | None:
+    """How the model of a record was adapted: what was opened, number of samples (0 for all), learning rate; None for one that was not."""
     recipe = record.inputs.recipe
     stages = [stage for entry in recipe.get("mechanisms", {}).values() for stage in entry.get("stages", ())]
     adapted = next((stage for stage in stages if stage.get("adapt")), None)

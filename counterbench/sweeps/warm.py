@@ -6,8 +6,9 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
-from multiprocessing import forkserver
+from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -29,6 +30,10 @@ PRELOADED = (
 """What trainings and evaluations import."""
 
 
+_LOCK = threading.Lock()
+"""Processes are begun, and their statuses read, by one thread at a time."""
+
+
 class WarmCommand:
     """A command that runs in a fork of a process which has done the imports; it is waited for and ended like a `subprocess.Popen`.
 
@@ -42,9 +47,10 @@ class WarmCommand:
     def __init__(self, words: Sequence[str], folder: Path, log: Path, *, environment: Mapping[str, str]):
         if "forkserver" not in multiprocessing.get_all_start_methods():
             raise OSError("This system cannot fork processes; leave out --engine warm.")
-        _ready(environment)
         self._process = ForkServerProcess(target=_run, args=(list(words), str(folder), str(log)))
-        self._process.start()
+        with _LOCK:
+            _ready(environment)
+            self._process.start()
 
     def terminate(self) -> None:
         """Ask it to end."""
@@ -60,10 +66,14 @@ class WarmCommand:
         Raises:
             subprocess.TimeoutExpired: if that takes longer.
         """
-        self._process.join(timeout)
-        if self._process.exitcode is None:
+        # Its status can be read once, so whoever reads it does so alone; waiting for its end disturbs nobody.
+        if not connection.wait([self._process.sentinel], timeout):
             raise subprocess.TimeoutExpired("counterbench", timeout or 0.0)
-        return self._process.exitcode
+        with _LOCK:
+            self._process.join()
+        status = self._process.exitcode
+        assert status is not None
+        return status
 
 
 def _ready(environment: Mapping[str, str]) -> None:

@@ -48,7 +48,11 @@ def parsed_adapter(words: str) -> AdaptEntry:
         if not equals:
             raise ConfigError(f"--adapt {short(words)}: write KIND, or KIND:option=value,option=value.")
         options[key.strip()] = _value(value.strip())
-    return AdaptEntry(kind=kind, within=options.pop("within", None), options=options)
+    within = options.pop("within", None)
+    if within is not None and not isinstance(within, str):
+        # Names of blocks may look like numbers.
+        within = tuple(map(str, within)) if isinstance(within, (list, tuple)) else str(within)
+    return AdaptEntry(kind=kind, within=within, options=options)
 
 
 def _value(word: str) -> Any:

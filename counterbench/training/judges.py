@@ -28,7 +28,7 @@ from counterbench.plugins import registry
 from counterbench.plugins.factory import make
 from counterbench.runtime.blocks import at_once
 from counterbench.runtime.versions import versions
-from counterbench.storage.files import require_writable, write_text
+from counterbench.storage.files import claimed, write_text
 from counterbench.storage.weights import save_weights
 from counterbench.training import loop
 from counterbench.training.adaptation import for_a_short_while
@@ -163,8 +163,32 @@ def train_judges(
         Architecture -> file and SHA-256, and per variable what the card should say: options, and for every source figures on real test
         images. The file `judges.json` holds them in the card's own form; of volumes with closed forms, fitted to the same split, before them.
     """
-    require_writable(output)
-    first, start = datasets[0], start or JudgeStart({})
+    with claimed(output):
+        return _networks(
+            datasets,
+            labels,
+            output,
+            hardware=hardware,
+            seed=seed,
+            epochs=epochs,
+            counterfactuals=counterfactuals,
+            start=start or JudgeStart({}),
+        )
+
+
+def _networks(
+    datasets: Sequence[Dataset],
+    labels: Sequence[str],
+    output: Path,
+    *,
+    hardware: Hardware,
+    seed: int,
+    epochs: int | None,
+    counterfactuals: int,
+    start: JudgeStart,
+) -> dict[str, Any]:
+    """The same, in a folder that is this process's."""
+    first = datasets[0]
     if counterfactuals and start.rows is not None:
         raise ConfigError(
             "Counterfactuals are rendered of whole splits; leave out --counterfactuals, or --where and --limit."

@@ -320,7 +320,7 @@ def generation(asked: Sequence[Asked], world: World) -> Numbers:
     alike = least(shown)
     numbers["frechet_distance", "", "", 0, "judge"] = distance
     numbers["cosine_distance", "", "", 0, "judge"] = alike
-    numbers["mifid", "", "", 0, "judge"] = distance / alike if alike < least(world.held_out) else distance
+    numbers["mifid", "", "", 0, "judge"] = distance / min(1.0, alike / least(world.held_out))
     return numbers
 
 

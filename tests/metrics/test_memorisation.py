@@ -82,8 +82,8 @@ def test_the_distance_in_features_is_0_for_a_replay_and_mifid_punishes_it():
     assert float(copies.minimum_cosine_distance(vectors, vectors).abs().max()) < 1e-12
     fresh = float(copies.minimum_cosine_distance(-vectors[:5], vectors).mean())
     assert fresh > 0.05
-    assert copies.memorisation_penalised(5.0, 0.0, threshold=fresh) > 1e6
-    assert copies.memorisation_penalised(5.0, fresh, threshold=fresh) == 5.0
+    assert copies.memorisation_penalised(5.0, 0.0, held_out=fresh) > 1e6
+    assert copies.memorisation_penalised(5.0, fresh, held_out=fresh) == 5.0
 
 
 def test_a_group_is_what_hangs_together():

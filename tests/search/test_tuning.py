@@ -171,3 +171,54 @@ def test_studies_of_the_catalogue_can_be_read():
         assert isinstance(find_study(name), Study)
     with pytest.raises(Exception, match="study"):
         find_study("no-such-study")
+
+
+def test_a_kind_that_finds_nothing_inside_its_mask_is_a_failed_trial(written, tmp_path, monkeypatch):
+    """And what failed does not stop the others, nor the next run."""
+    from counterbench.search import tuning as module
+
+    study = find_study(str(written(space={"kinds": ["bias"], "masks": True, "learning_rate": [0.01, 0.01]}, trials=2)))
+    first = module.chosen
+
+    def nowhere(trial, space, blocks):
+        way = first(trial, space, blocks)
+        if getattr(trial, "number", 1) == 0:
+            return way.__class__(way.adapt.model_copy(update={"within": ("no-such-block",)}), way.learning_rate)
+        return way
+
+    monkeypatch.setattr(module, "chosen", nowhere)
+    report = tuning.tune(study, tmp_path / "out")
+    assert "no-such-block" in report.groups["search"][0].why
+    assert report.groups["search"][1].values
+
+
+def test_what_stands_beside_may_not_change_its_place(written, tmp_path):
+    small = {"trials": 1, "random": 0, "fresh_seeds": []}
+    tuning.tune(find_study(str(written(**small, beside=["full"]))), tmp_path / "out")
+    with pytest.raises(Exception, match="holds beside-0000 of another study"):
+        tuning.tune(find_study(str(written(**small, beside=["bias", "full"]))), tmp_path / "out")
+
+
+def test_processes_that_start_together_share_the_trials_and_all_of_them_report(written, tmp_path, monkeypatch):
+    import threading
+
+    study = find_study(str(written(trials=2, random=0, fresh_seeds=[])))
+    told, reports = [], []
+    workers = [
+        threading.Thread(target=lambda: reports.append(tuning.tune(study, tmp_path / "out", tell=told.append)))
+        for _ in range(2)
+    ]
+    for one in workers:
+        one.start()
+    for one in workers:
+        one.join(120)
+    assert len(reports) == 2
+    assert reports[0] == reports[1]
+    made = [line.partition(":")[0] for line in told]
+    assert len(made) == len(set(made))
+
+
+def test_numbers_without_a_mean_in_common_are_no_objective(written, tmp_path):
+    study = find_study(str(written(objectives=["generation.absolute_error"])))
+    with pytest.raises(Exception, match="no mean in common; add one of a, b"):
+        tuning.tune(study, tmp_path / "out")
