@@ -95,7 +95,7 @@ def test_files_hold_them(ending, dataset, tmp_path):
     ("place", "new", "why"),
     [
         (2, "c", "names 'c' twice"),
-        (0, "apart", "null, single, return, pair and joint"),
+        (0, "apart", "null, single, return, pair, joint and sample"),
         (3, "0.125", "another value"),
         (1, "6", "incomplete"),
     ],
