@@ -179,7 +179,14 @@ def ways(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-READING = ""
+READING = """- **Opening less leaves less behind**: at the rate where its samples are most accurate, low-rank adaptation gives away an eighth of the images that full training gives away.
+- **It is not better for it.** Its samples are farther from real ones and show what was asked less often. The published gain in realism does not appear in a network of this size.
+- **A smaller learning rate does the same.** Full training at 0.0003 gives away as few images as low-rank adaptation at 0.004, with samples as accurate and nearer to real ones. Whoever compares
+  kinds at one rate each compares rates.
+- **What opens least ignores what is asked**: samples of `norm_bias` and `sv_diff` show the digit in one of ten cases, so their low extraction says nothing.
+- **Counterfactuals copy hardly anybody** (.01 to .04, where held-out images score .01) even where half of the training images can be extracted: they begin with a photograph. But all kinds lose truth skill under
+  do(thickness), full training most of all: what it has learned by heart of 48 images replaces what it knew of strokes.
+- The noise norm rises with extraction, by a fifth at most; as an alarm it needs the model as it was beside it."""
 """What the numbers say, in words."""
 
 

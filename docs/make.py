@@ -394,14 +394,6 @@ def memorisation_page() -> str:
     return render("memorisation", ways=capacity.ways(rows), claims=claims, reading=reading, show=show)
 
 
-def tune_page() -> str:
-    """What a search found."""
-    from search_digits import READING, RESULT, shown
-
-    found = json.loads(RESULT.read_text("utf-8"))
-    return render("tune", study=found["study"], table=shown(found), reading=READING)
-
-
 def answering_page() -> str:
     """What ways of answering do to trained models."""
     from answering import IMAGES
@@ -455,7 +447,6 @@ def pages() -> dict[Path, str]:
         DOCS / "answering.md": answering_page(),
         DOCS / "guidance.md": guidance_page(),
         DOCS / "memorisation.md": memorisation_page(),
-        DOCS / "tune.md": tune_page(),
         DOCS / "intervals.md": render("intervals", it=json.loads((DOCS / "coverage.json").read_text("utf-8"))),
         DOCS / "results.md": render("results", model=SHOWN, record=record, table=as_text(record, True)),
         DOCS / "comparison.md": comparison(),
