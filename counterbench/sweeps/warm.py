@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
 import threading
@@ -100,6 +101,4 @@ def _run(words: list[str], folder: str, log: str) -> None:
     for here, there in ((nothing, 0), (said, 1), (said, 2)):
         os.dup2(here, there)
     sys.argv = ["counterbench", *words]
-    from counterbench.cli import main
-
-    main(args=words, prog_name="counterbench")
+    runpy.run_module("counterbench", run_name="__main__")
