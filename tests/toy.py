@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from counterbench.catalog.cards import Card
+from counterbench.catalog.recipes import Recipe
 from counterbench.causal.chance import normal
 from counterbench.causal.graph import CausalGraph
 from counterbench.datasets.dataset import Dataset, Split
@@ -276,6 +277,20 @@ def exact_scm(keep: float = 1.0) -> StructuralCausalModel:
     of_c = registry.mechanisms.get("categorical")(c, [])
     graph: CausalGraph = CARD.graph
     return StructuralCausalModel(graph, [of_a, of_b, of_c, Picture(image, [a, b, c], keep)]).requires_grad_(False)
+
+
+def small_recipe() -> Recipe:
+    """A model of the toy that is trained in a moment."""
+    fit = {"epochs": 1, "batch_size": 50}
+    flow = {"family": "spline_flow", "fit": fit}
+    options = {"latent": 2, "encoder_channels": [4], "decoder_channels": [4], "hidden": 8}
+    mechanisms = {
+        "a": flow,
+        "b": flow,
+        "c": {"family": "categorical", "fit": fit},
+        "image": {"family": "vae", "options": options, "fit": fit},
+    }
+    return Recipe.model_validate({"name": "base", "title": "Base", "dataset": "toy", "mechanisms": mechanisms})
 
 
 class ExactModel:

@@ -55,8 +55,7 @@ class Identity:
 
     def draw(self, attributes: Samples, generator: Generator = None) -> dict[str, Tensor]:
         """The real image of the split that has these very attributes: held-out data that nobody drew, the ceiling of drawn samples."""
-        image = self.dataset.card.image
-        return {**attributes, image: self.dataset.split(self.split).take(attributes.index)[image]}
+        return _observed(self.dataset, self.split, attributes)
 
 
 class Noise(Identity):
@@ -153,8 +152,7 @@ class TrueCounterfactual:
 
     def draw(self, attributes: Samples, generator: Generator = None) -> dict[str, Tensor]:
         """The real image of the split that has these very attributes."""
-        image = self.dataset.card.image
-        return {**attributes, image: self.dataset.split(self.split).take(attributes.index)[image]}
+        return _observed(self.dataset, self.split, attributes)
 
 
 class Oracle(TrueCounterfactual):
@@ -202,6 +200,12 @@ class OracleMedian(Oracle):
 
     def _middle(self, possible: list[Tensor]) -> Tensor:
         return torch.stack(possible).median(0).values
+
+
+def _observed(dataset: Dataset, split: str, attributes: Samples) -> dict[str, Tensor]:
+    """Attributes of a split's rows with the images that were observed there."""
+    image = dataset.card.image
+    return {**attributes, image: dataset.split(split).take(attributes.index)[image]}
 
 
 def _same(first: Tensor, second: Tensor) -> Tensor:

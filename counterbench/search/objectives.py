@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from counterbench.errors import ConfigError, suggestion
@@ -83,9 +83,18 @@ def front(points: Mapping[str, Sequence[float]], directions: Sequence[str]) -> l
         >>> front({"a": (0.1, 0.5), "b": (0.2, 0.5), "c": (0.3, 0.9)}, ["lower", "higher"])
         ['a', 'c']
     """
-    signs = [1 if way == "lower" else -1 for way in directions]
-    losses = {name: [s * v for s, v in zip(signs, values, strict=True)] for name, values in points.items()}
-    return [name for name, one in losses.items() if not any(dominates(other, one) for other in losses.values())]
+    lost = {name: losses(values, directions) for name, values in points.items()}
+    return [name for name, one in lost.items() if not any(dominates(other, one) for other in lost.values())]
+
+
+def losses(values: Iterable[float], directions: Sequence[str]) -> list[float]:
+    """Values of the objectives, each with the sign that makes less of it better.
+
+    Examples:
+        >>> losses([0.1, 0.5], ["lower", "higher"])
+        [0.1, -0.5]
+    """
+    return [value if way == "lower" else -value for value, way in zip(values, directions, strict=True)]
 
 
 def dominates(one: Sequence[float], other: Sequence[float]) -> bool:

@@ -157,24 +157,30 @@ class Laboratory:
         """
         if (known := self.outcome(name)) is not None:
             return known
-        home, begun = self.folder / "trials" / name, time.perf_counter()
+        begun = time.perf_counter()
         try:
-            record = self._trained(way, home, name, seed)
-            values = {objective: objectives.value(record, objective) for objective in self.study.objectives}
+            record = self._trained(way, name, seed)
+            values = self._values(record)
         except (ModelError, ConfigError) as why:  # objectives are known to exist: see as_it_is
-            outcome = Outcome(name, str(way), way.plain(), seed, seconds=time.perf_counter() - begun, why=str(why))
-        else:
+            failed = Outcome(name, str(way), way.plain(), seed, seconds=time.perf_counter() - begun, why=str(why))
+            return self._stored(failed)
+        moved = int(objectives.value(record, objectives.OPENED))
+        made = Outcome(name, str(way), way.plain(), seed, values, moved, time.perf_counter() - begun)
+        return self._stored(made, record)
+
+    def _values(self, record: Record) -> dict[str, float]:
+        return {objective: objectives.value(record, objective) for objective in self.study.objectives}
+
+    def _stored(self, outcome: Outcome, record: Record | None = None) -> Outcome:
+        """Keep what came out of a trial; its record first, for a result says that everything is there."""
+        home = self.folder / "trials" / outcome.name
+        if record is not None:
             write_text(home / RECORD, to_json(record))
-            seconds = time.perf_counter() - begun
-            outcome = Outcome(
-                name, str(way), way.plain(), seed, values, int(record.training.get("opened") or 0), seconds
-            )
         write_text(home / RESULT, json.dumps(asdict(outcome), indent=1) + "\n")
         return outcome
 
-    def _trained(self, way: Way, home: Path, name: str, seed: int) -> Record:
-        hardware = Hardware(self.device)
-        model = home / "model"
+    def _trained(self, way: Way, name: str, seed: int) -> Record:
+        hardware, model = Hardware(self.device), self.folder / "trials" / name / "model"
         recipes.train(self.recipe(way, name), self.dataset, output=model, hardware=hardware, seed=seed, resume=True)
         return self._examined(str(model))
 
@@ -190,12 +196,9 @@ class Laboratory:
         begun = time.perf_counter()
         assert self.base.init is not None
         record = self._examined(self.base.init.model)
-        values = {objective: objectives.value(record, objective) for objective in self.study.objectives}
-        home = self.folder / "trials" / name
-        write_text(home / RECORD, to_json(record))
-        outcome = Outcome(name, "nothing is opened", {}, 0, values, 0, time.perf_counter() - begun)
-        write_text(home / RESULT, json.dumps(asdict(outcome), indent=1) + "\n")
-        return outcome
+        values = self._values(record)
+        found = Outcome(name, "nothing is opened", {}, 0, values, 0, time.perf_counter() - begun)
+        return self._stored(found, record)
 
     def directions(self) -> list[str]:
         """Of every objective: `lower` or `higher`."""

@@ -14,7 +14,7 @@ from counterbench.catalog.recipes import as_yaml
 from counterbench.catalog.studies import Study
 from counterbench.errors import ConfigError
 from counterbench.pictures.fronts import FrontPicture
-from counterbench.search.objectives import dominates, front
+from counterbench.search.objectives import dominates, front, losses
 from counterbench.search.space import Way, chosen, without_search
 from counterbench.search.studies import Search, require_same
 from counterbench.search.trials import Laboratory, Outcome, plain, points
@@ -63,10 +63,9 @@ class Report:
 
     def covered(self, one: str, other: str) -> float | None:
         """Share of a group's front of which something on another group's front is better (Zitzler's C); None where there is none."""
-        signs = [1 if way == "lower" else -1 for way in self.directions]
         here, there = (
-            [[s * v for s, v in zip(signs, self.outcome(name).values.values(), strict=True)] for name in self.fronts[g]]
-            for g in (one, other)
+            [losses(self.outcome(name).values.values(), self.directions) for name in self.fronts[group]]
+            for group in (one, other)
         )
         return sum(any(dominates(a, b) for a in here) for b in there) / len(there) if there else None
 

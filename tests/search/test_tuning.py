@@ -7,7 +7,7 @@ import yaml
 from click.testing import CliRunner
 
 from counterbench import datasets
-from counterbench.catalog.recipes import Recipe, read_recipe
+from counterbench.catalog.recipes import read_recipe
 from counterbench.catalog.studies import Study, find_study, study_paths
 from counterbench.cli import main
 from counterbench.search import tuning
@@ -17,7 +17,6 @@ from counterbench.training.hardware import Hardware
 
 pytest.importorskip("optuna")
 
-OPTIONS = {"latent": 2, "encoder_channels": [4], "decoder_channels": [4], "hidden": 8}
 SUITE = {
     "name": "small",
     "title": "Small",
@@ -33,23 +32,10 @@ def dataset(toy):
 
 
 @pytest.fixture(scope="module")
-def base(dataset, tmp_path_factory):
-    fit = {"epochs": 1, "batch_size": 50}
-    flow = {"family": "spline_flow", "fit": fit}
-    recipe = Recipe.model_validate(
-        {
-            "name": "base",
-            "title": "Base",
-            "dataset": "toy",
-            "mechanisms": {
-                "a": flow,
-                "b": flow,
-                "c": {"family": "categorical", "fit": fit},
-                "image": {"family": "vae", "options": OPTIONS, "fit": fit},
-            },
-        }
+def base(toy, dataset, tmp_path_factory):
+    return recipes.train(
+        toy.small_recipe(), dataset, output=tmp_path_factory.mktemp("base") / "m", hardware=Hardware("cpu")
     )
-    return recipes.train(recipe, dataset, output=tmp_path_factory.mktemp("base") / "m", hardware=Hardware("cpu"))
 
 
 @pytest.fixture

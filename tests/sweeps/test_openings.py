@@ -71,27 +71,11 @@ def records(toy, tmp_path_factory):
     """Two trainings of one adaptation and the model as it is, evaluated."""
     import counterbench
     from counterbench import models
-    from counterbench.catalog.recipes import Recipe
     from counterbench.training import adaptation, recipes
     from counterbench.training.hardware import Hardware
 
-    dataset, folder, fit = toy.Toy(), tmp_path_factory.mktemp("ways"), {"epochs": 1, "batch_size": 50}
-    options = {"latent": 2, "encoder_channels": [4], "decoder_channels": [4], "hidden": 8}
-    flow = {"family": "spline_flow", "fit": fit}
-    base = Recipe.model_validate(
-        {
-            "name": "base",
-            "title": "Base",
-            "dataset": "toy",
-            "mechanisms": {
-                "a": flow,
-                "b": flow,
-                "c": {"family": "categorical", "fit": fit},
-                "image": {"family": "vae", "options": options, "fit": fit},
-            },
-        }
-    )
-    recipes.train(base, dataset, output=folder / "base", hardware=Hardware("cpu"), limit=60)
+    dataset, folder = toy.Toy(), tmp_path_factory.mktemp("ways")
+    recipes.train(toy.small_recipe(), dataset, output=folder / "base", hardware=Hardware("cpu"), limit=60)
     start = adaptation.with_rows(adaptation.start_recipe(None, str(folder / "base"), dataset), [], 20)
     recipe = adaptation.adapted_recipe(
         start, "image", adaptation.parsed_adapter("oft:block=4"), learning_rate=0.01, steps=2
