@@ -34,8 +34,8 @@ def parsed_adapter(words: str) -> AdaptEntry:
         ConfigError: for options that are not written as key=value.
 
     Examples:
-        >>> parsed_adapter("lora:rank=2,alpha=4")
-        AdaptEntry(kind='lora', options={'rank': 2, 'alpha': 4})
+        >>> parsed_adapter("lora:rank=2,alpha=4").options
+        {'rank': 2, 'alpha': 4}
         >>> parsed_adapter("norm_bias:within=[up.0]").within
         ('up.0',)
         >>> parsed_adapter("blocks:open=[middle, up.0]").options
