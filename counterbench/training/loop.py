@@ -17,6 +17,7 @@ from torch import Tensor
 from counterbench.catalog.recipes import Fit
 from counterbench.errors import ConfigError, ModelError
 from counterbench.runtime import progress
+from counterbench.runtime.memory import freed_kept
 from counterbench.training.batches import loader, mixed
 from counterbench.training.curves import Curve, CurveCallback
 from counterbench.training.display import Lines, Quiet, StderrProgressBar
@@ -202,7 +203,10 @@ def _fit(fitting: Fitting, circumstances: Circumstances, record: CurveCallback, 
     trainer = _trainer(options, len(batches), callbacks, folder, circumstances.hardware)
     before = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(fitting, batches, held_out, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True)
+        with freed_kept():
+            trainer.fit(
+                fitting, batches, held_out, ckpt_path=str(checkpoint) if checkpoint else None, weights_only=True
+            )
     except SystemExit:  # how Lightning ends on Ctrl-C, with further signals ignored
         signal.signal(signal.SIGINT, before)
         raise KeyboardInterrupt from None
