@@ -293,8 +293,18 @@ def evaluate_into(
     return completed.record
 
 
+def by_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--by`."""
+    return click.option(
+        "--by",
+        multiple=True,
+        metavar="NAME,...",
+        help="Show every number in subgroups too: of a variable or role (domain), of several (digit,domain), of bins of a quantity (age:5); several.",
+    )(command)
+
+
 def print_record(record: Any, as_json: bool, detail: bool) -> None:
-    """A record to stdout, as a table or as JSON."""
+    """A record to stdout, as tables or as JSON."""
     from counterbench.records.record import to_json
 
     if as_json:
@@ -303,3 +313,16 @@ def print_record(record: Any, as_json: bool, detail: bool) -> None:
     from counterbench.records import table
 
     put_table(lambda width, symbols: table.build(record, detail, width=width, symbols=symbols), table.WIDTH)
+    for divided in record.subgroups:
+        print_subgroups(record, divided, detail)
+
+
+def print_subgroups(record: Any, divided: Any, detail: bool) -> None:
+    """The numbers of subgroups to stdout."""
+    from counterbench.records import subgroups_table
+
+    put("")
+    put_table(
+        lambda width, symbols: subgroups_table.build(record, divided, detail, width=width, symbols=symbols),
+        subgroups_table.WIDTH,
+    )

@@ -11,6 +11,7 @@ import click
 from counterbench.cli.base import (
     SEED,
     SharePart,
+    by_option,
     data_options,
     evaluate_into,
     exam_seed_option,
@@ -76,6 +77,7 @@ from counterbench.errors import RecordError
     metavar="K/N",
     help="Answer only the K-th of N shares and store it: for machines that work side by side. The same command without it collects.",
 )
+@by_option
 @click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
 @click.option("--detail", is_flag=True, help="Print every number, not only the headline ones.")
 @quiet_option
@@ -99,13 +101,15 @@ def evaluate(
     workers: int | None,
     threads: int,
     share: tuple[int, int] | None,
+    by: tuple[str, ...],
     as_json: bool,
     detail: bool,
     quiet: bool,
 ) -> None:
     """Ask a model all questions of a suite and print a table with intervals, floors and ceilings."""
     from counterbench import evaluation, models
-    from counterbench.evaluation import results_folder
+    from counterbench.datasets.division import divide
+    from counterbench.evaluation import results_folder, subgroups
     from counterbench.evaluation.kept_answers import is_kept
 
     show_progress(quiet)
@@ -123,6 +127,8 @@ def evaluate(
         exam_seed=exam_seed,
         draws=draws,
     )
+    for one in by:
+        divide(exam.dataset, evaluation.SPLIT, one)  # a mistake is told before hours of work
     contestant = models.load(model, exam.dataset, device=exam.device, references=exam.suite.references)
     exam = exam.knowing(contestant)
     inputs = exam.inputs(contestant)
@@ -151,6 +157,8 @@ def evaluate(
         )
     else:
         say("This evaluation was made before; showing it (--overwrite always makes it again).")
+    if by:
+        record = subgroups.add(record, folder, exam, by)
     _tell(record, folder, as_json, detail)
 
 

@@ -6,7 +6,18 @@ from pathlib import Path
 
 import click
 
-from counterbench.cli.base import main, print_record, put, put_json, put_table, quiet_option, say, show_progress
+from counterbench.cli.base import (
+    by_option,
+    main,
+    print_record,
+    print_subgroups,
+    put,
+    put_json,
+    put_table,
+    quiet_option,
+    say,
+    show_progress,
+)
 from counterbench.errors import RecordError
 from counterbench.runtime.terminal import one_line
 
@@ -39,6 +50,43 @@ def compare(records: tuple[Path, ...], picture: Path, detail: bool, as_json: boo
     put_table(lambda room, symbols: comparison_report.build(compared, room, symbols=symbols), comparison_report.WIDTH)
     comparison_report.draw(compared, picture)
     say(f"drawn: {picture}")
+
+
+@main.command()
+@click.argument("record", type=click.Path(path_type=Path))
+@by_option
+@click.option("--dataset", default=None, help="Its card, if the dataset is not in the catalogue.")
+@click.option("--suite", default=None, help="Its suite, if that is not in the catalogue.")
+@click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--detail", is_flag=True, help="Print every number, not only the headline ones.")
+def view(
+    record: Path,
+    by: tuple[str, ...],
+    dataset: str | None,
+    suite: str | None,
+    data_dir: Path | None,
+    as_json: bool,
+    detail: bool,
+) -> None:
+    """Show RECORD again, or with --by its numbers in subgroups, from the scores beside it: no model is asked."""
+    import json
+
+    from counterbench.records.record import file_of, read_record
+
+    if not by:
+        print_record(read_record(file_of(record)), as_json, detail)
+        return
+    from counterbench.evaluation import subgroups
+
+    whole, found = subgroups.of_folder(
+        record, tuple(dict.fromkeys(by)), data_dir=data_dir, dataset=dataset, suite=suite
+    )
+    if as_json:
+        put_json(json.dumps([divided.model_dump(mode="json") for divided in found], indent=1))
+        return
+    for divided in found:
+        print_subgroups(whole, divided, detail)
 
 
 @main.command()

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from counterbench.catalog.cards import RoleEntry
 from counterbench.catalog.recipes import RowsEntry
 from counterbench.causal.variables import Binary, Categorical, Continuous, Ordinal, Variable
 from counterbench.datasets.dataset import Dataset
@@ -109,7 +110,7 @@ def _has_one_of(dataset: Dataset, split: str, name: str, words: Words, attribute
     card = dataset.card
     if name in attributes:
         return _matches(dataset.variables[name], words, attributes[name])
-    roles = [role for role in _NUMBERED if role in card.roles and dataset.source in card.roles[role].sources]
+    roles = numbered_roles(dataset)
     if name not in roles:
         known = [*attributes, *roles]
         raise ConfigError(
@@ -117,8 +118,14 @@ def _has_one_of(dataset: Dataset, split: str, name: str, words: Words, attribute
         )
     values = dataset.role(name, split, torch.arange(len(next(iter(attributes.values())))))
     assert isinstance(values, Tensor)
-    numbers = [_class_of(name, word, card.roles[name].classes) for word in words]
+    numbers = [_class_of(name, word, roles[name].classes) for word in words]
     return torch.isin(values, torch.tensor(numbers))
+
+
+def numbered_roles(dataset: Dataset) -> dict[str, RoleEntry]:
+    """Roles that give every sample of this source one whole number."""
+    roles = dataset.card.roles
+    return {role: roles[role] for role in _NUMBERED if role in roles and dataset.source in roles[role].sources}
 
 
 def _matches(variable: Variable, words: Words, values: Tensor) -> Tensor:

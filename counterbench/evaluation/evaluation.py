@@ -24,6 +24,7 @@ from counterbench.evaluation.preservation import not_shown
 from counterbench.evaluation.row_skill import equal_to_truth, row_skill
 from counterbench.evaluation.session import Share, batch_size_of, chunk_size, examine, size_of
 from counterbench.evaluation.sharing import beside, can_be_copied, computing_with, examine_together, workers_for
+from counterbench.evaluation.stored_scores import SETS, Scores, read_sets
 from counterbench.evaluation.taking import REAL, SHOWN, Shown, Taking, key_of
 from counterbench.metrics.answers import wrong_scale
 from counterbench.metrics.base import Column, Metric
@@ -37,10 +38,13 @@ from counterbench.records.record import CEILINGS, Answered, Execution, Record
 from counterbench.runtime.devices import exact_convolutions
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import cache_folder, without_folders
+from counterbench.storage.tensors import write_tensors
 
 __all__ = ["SHOWN", "SPLIT", "Evaluation", "Exam", "evaluate", "prepare"]
 
 MODEL = "model"
+SUBGROUP_REFERENCES = ("identity", "truth", REAL)
+"""Whose numbers stand beside those of a model in subgroups: floor and ceilings."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Evaluation:
         record: the numbers.
         columns: values per sample.
         group: (N,), cluster of each row of the test split.
+        sets: "metric/state" -> what numbers of whole sets come from.
         plan: the questions.
         shown: what is set -> the first answers, as they were judged.
         kept: all answers and their list; None where they were not kept.
@@ -72,6 +77,7 @@ class Evaluation:
     record: Record
     columns: list[Column]
     group: Tensor
+    sets: dict[str, Tensor]
     plan: Plan
     shown: dict[str, Shown]
     kept: tuple[Keeping, Manifest] | None = None
@@ -130,7 +136,7 @@ def evaluate(
         notes = [*contestant.notes, *_oddities(taking, switched)]
         kept = keeping, keeping.manifest(exam, contestant, notes=notes)
         record = record.model_copy(update={"kept_answers": kept[1].hash})
-    return Evaluation(record, columns[MODEL], group, exam.plan, taking.shown(), kept)
+    return Evaluation(record, columns[MODEL], group, taking.sets(), exam.plan, taking.shown(), kept)
 
 
 def _doubts(
@@ -239,17 +245,8 @@ def _references(exam: Exam) -> tuple[dict[str, list[Column]], list[Taking]]:
     """What baselines and real images score: (those that were examined before, those that have to be)."""
     known: dict[str, list[Column]] = {}
     waiting = []
-    home = cache_folder() / "baselines"
     for name in (*baselines.available(exam.dataset.card, exam.dataset.behind), REAL):
-        contestant = (
-            Contestant(
-                name, baselines.BASELINES[name](exam.dataset, references=exam.suite.references), pixel_noise="none"
-            )
-            if name in baselines.BASELINES
-            else None
-        )
-        key = key_of(exam, contestant)
-        folder = home / key[:32]
+        contestant, key, folder = _reference(exam, name)
         columns = load_columns(folder / _COLUMNS)
         if columns is not None:
             known[name] = columns
@@ -262,12 +259,37 @@ def _references(exam: Exam) -> tuple[dict[str, list[Column]], list[Taking]]:
     return known, waiting
 
 
+def _reference(exam: Exam, name: str) -> tuple[Contestant | None, str, Path]:
+    """(a baseline, or None for real images, hash of what decides its scores, where they are kept)."""
+    contestant = None
+    if name in baselines.BASELINES:
+        model = baselines.BASELINES[name](exam.dataset, references=exam.suite.references)
+        contestant = Contestant(name, model, pixel_noise="none")
+    key = key_of(exam, contestant)
+    return contestant, key, cache_folder() / "baselines" / key[:32]
+
+
+def known_references(exam: Exam, names: Sequence[str]) -> dict[str, Scores]:
+    """Scores of those of some baselines and real images that were examined before, with what their numbers of whole sets come from.
+
+    Args:
+        exam: the questions.
+        names: of baselines, or `real`.
+    """
+    there = (*baselines.available(exam.dataset.card, exam.dataset.behind), REAL)
+    folders = {name: _reference(exam, name)[2] for name in names if name in there}
+    found = {name: (load_columns(folder / _COLUMNS), read_sets(folder)) for name, folder in folders.items()}
+    return {name: Scores(columns, sets) for name, (columns, sets) in found.items() if columns is not None}
+
+
 _COLUMNS = "columns.safetensors"
 
 
 def _kept(reference: Taking) -> list[Column]:
     """What a baseline scored, kept for the next model; its chunks are not needed any more."""
     columns = reference.columns()
+    if reference.name in SUBGROUP_REFERENCES and reference.folder is not None:
+        write_tensors(reference.folder / SETS, reference.sets(), optional=True)
     if reference.folder is not None and save_columns(reference.folder / _COLUMNS, columns):
         for path in reference.folder.glob("chunk-*"):
             path.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from counterbench.metrics.base import Cell, Column
-from counterbench.records.record import TARGETS
+from counterbench.records.estimate import TARGETS
 
 
 @runtime_checkable

@@ -9,8 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from counterbench.metrics.base import Cell, Column
-from counterbench.records.intervals import Ratios, cluster_totals, intervals
-from counterbench.records.record import Estimate, Number, regret
+from counterbench.records.estimate import Estimate, regret
+from counterbench.records.intervals import LEVEL, Ratios, cluster_totals, intervals_at
+from counterbench.records.record import Number
 
 
 def numbers(
@@ -76,12 +77,31 @@ def _estimates(
     columns: Sequence[Column], index: Tensor, group: Tensor, resamples: int, seed: int
 ) -> list[Estimate | None]:
     """Value, interval and N of each column; None where the value is undefined."""
+    return estimates_at((LEVEL,), columns, index, group, resamples, seed)[0]
+
+
+def estimates_at(
+    levels: Sequence[float], columns: Sequence[Column], index: Tensor, group: Tensor, resamples: int, seed: int
+) -> list[list[Estimate | None]]:
+    """Value, interval and N of each column, at each of some levels, from one bootstrap; None where the value is undefined.
+
+    Args:
+        levels: of the intervals.
+        columns: values per sample.
+        index: (N,), rows of the test split that were asked about.
+        group: (N,), the cluster of each of them.
+        resamples: behind each interval.
+        seed: of the resampling.
+    """
     if not columns:
-        return []
+        return [[] for _ in levels]
     cluster_of, count = clusters(index, group)
     ratios = ratios_of(columns, cluster_of, count)
-    low, high = intervals(ratios, [column.cell for column in columns], resamples, seed)
-    return [_estimate(column, lower, upper) for column, lower, upper in zip(columns, low, high, strict=True)]
+    declared = [column.cell for column in columns]
+    return [
+        [_estimate(column, lower, upper) for column, lower, upper in zip(columns, low, high, strict=True)]
+        for low, high in intervals_at(levels, ratios, declared, resamples, seed)
+    ]
 
 
 def clusters(index: Tensor, group: Tensor) -> tuple[np.ndarray, int]:

@@ -6,8 +6,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from counterbench import plans
 from counterbench.errors import ConfigError, RecordError
 from counterbench.evaluation.evaluation import AskedBefore
@@ -15,11 +13,10 @@ from counterbench.evaluation.exam import Exam
 from counterbench.evaluation.exam_of_record import exam_of
 from counterbench.evaluation.kept_answers import KeptAnswers, Manifest, read_manifest
 from counterbench.evaluation.results_folder import PLAN
+from counterbench.evaluation.stored_scores import columns_of, declared_cell
 from counterbench.evaluation.taking import kinds_asked
-from counterbench.metrics.base import Cell, Column
 from counterbench.models.model import Contestant
-from counterbench.records import totals
-from counterbench.records.record import FOUND_BY_ASKING, SAMPLES, Number, Record, file_of, read_record
+from counterbench.records.record import FOUND_BY_ASKING, Record, file_of, read_record
 
 _NOTE = (
     "judged again from the answers that were kept when the model was asked; what only asking tells (costs, the metric abduction, whether "
@@ -76,7 +73,7 @@ def ready(
             f"The answers in {folder} are not those that its record was made from; restore them, or evaluate the model "
             "again with --keep-answers."
         )
-    exam = _with_questions_of(
+    exam = with_questions_of(
         record, exam_of(record, data_dir, device=device, dataset=dataset, suite=suite, metrics=metrics), folder
     )
     if exam.fingerprints["test"] != manifest.pixels:
@@ -95,7 +92,7 @@ def ready(
     return Rejudging(exam, contestant, _before(record, path, exam, exam.metrics.keys() - judging))
 
 
-def _with_questions_of(record: Record, exam: Exam, folder: Path) -> Exam:
+def with_questions_of(record: Record, exam: Exam, folder: Path) -> Exam:
     """The exam with the very questions of the record: where they came from a file or another suite, those written beside it."""
     if exam.plan.hash == record.inputs.plan:
         return exam
@@ -120,16 +117,8 @@ def _require_asked(exam: Exam, manifest: Manifest, folder: Path) -> None:
 def _before(record: Record, path: Path, exam: Exam, metrics: Collection[str]) -> AskedBefore:
     """Scores of metrics that watch a model at work, and what came of asking it again."""
     cells = {cell.key_of(metric.name): cell for metric in exam.make_metrics() for cell in metric.cells}
-    numbers = [number for number in record.numbers if number.metric in metrics]
-    scores = totals.scores_of(totals.beside(path, SAMPLES), metrics) if numbers else {}
-    columns = []
-    for number in numbers:
-        if number.key not in scores:
-            raise RecordError(f"The scores beside {path} lack {number.metric} {number.quantity}; restore {SAMPLES}.")
-        rows, score, relative_to = map(torch.from_numpy, scores[number.key])
-        fields = {name: getattr(number, name) for name in Cell.__dataclass_fields__ if name in Number.model_fields}
-        cell = cells.get(number.key) or Cell(**fields)  # numbers of a model's own noise cannot be listed without it
-        columns.append(Column(number.metric, cell, rows, score, reference=relative_to, no_rank=number.no_rank))
+    # Numbers of a model's own noise cannot be listed without it.
+    columns = columns_of(path, record, metrics, lambda number: cells.get(number.key) or declared_cell(number))
     return AskedBefore(columns, [flag for flag in record.flags if flag.startswith(FOUND_BY_ASKING)])
 
 

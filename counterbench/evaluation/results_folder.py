@@ -11,11 +11,13 @@ from counterbench import plans
 from counterbench.errors import RecordError
 from counterbench.evaluation import kept_answers
 from counterbench.evaluation.evaluation import Evaluation
+from counterbench.evaluation.stored_scores import SETS
 from counterbench.records import totals
 from counterbench.records.record import RECORD, SAMPLES, TOTALS, Inputs, Record, read_record, write_record
 from counterbench.records.totals import Totals
 from counterbench.storage.figures import save_figure
 from counterbench.storage.files import UNFINISHED, atomic, slug
+from counterbench.storage.tensors import write_tensors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,6 +60,8 @@ def save(evaluation: Evaluation, folder: Path, *, pictures: Mapping[str, Figure]
     """
     scores = write_samples(evaluation, folder / SAMPLES)
     totals.write(totals.of_table(scores, merge=True), folder / TOTALS)
+    if evaluation.sets:
+        write_tensors(folder / SETS, evaluation.sets)
     plans.save(evaluation.plan, folder / PLAN)
     for name, picture in (pictures or {}).items():
         save_figure(picture, folder / name)

@@ -12,8 +12,9 @@ from counterbench.evaluation.exam import Exam
 from counterbench.evaluation.numbers import clusters, ends, ratios_of
 from counterbench.metrics.base import Column
 from counterbench.plans.question import Cause, names_of, words_of
-from counterbench.records.intervals import Ratios, limits, spread_of
-from counterbench.records.record import Estimate, RowPart, RowSkillNumber
+from counterbench.records.estimate import Estimate
+from counterbench.records.intervals import LEVEL, limits, spread_of
+from counterbench.records.record import RowPart, RowSkillNumber
 from counterbench.records.row_skill import (
     ESTIMATED_SKILL,
     LEAST_CHANGE,
@@ -138,16 +139,44 @@ def _estimate(exam: Exam, columns: Sequence[Column | None], group: Tensor) -> Es
     if not answered:
         return None
     index = exam.plan.index
-    statistic = RowSkill(_errors(answered, index, group[index]), len(columns) - len(answered))
-    spread = spread_of(statistic, exam.suite.resamples, exam.seed)
-    low, high = (float(end[0]) for end in limits(spread))
-    return Estimate(
-        value=float(spread.point[0]),
-        **ends(max(low, UNANSWERED), min(high, 1.0)),
-        n=min(len(column.index) for column in answered),
-    )
+    return skills_at(
+        (LEVEL,),
+        answered,
+        index,
+        group[index],
+        unanswered=len(columns) - len(answered),
+        resamples=exam.suite.resamples,
+        seed=exam.seed,
+    )[0]
 
 
-def _errors(columns: Sequence[Column], index: Tensor, group: Tensor) -> Ratios:
+def skills_at(
+    levels: Sequence[float],
+    columns: Sequence[Column],
+    index: Tensor,
+    group: Tensor,
+    *,
+    unanswered: int,
+    resamples: int,
+    seed: int,
+) -> list[Estimate]:
+    """The row skill with its interval at each of some levels, from one bootstrap.
+
+    Args:
+        levels: of the intervals.
+        columns: scores behind the skill of each answered intervention.
+        index: (N,), rows of the test split that were asked about.
+        group: (N,), the cluster of each.
+        unanswered: interventions without an answer; each counts -1.
+        resamples: behind the interval.
+        seed: of the resampling.
+    """
     cluster_of, count = clusters(index, group)
-    return ratios_of(columns, cluster_of, count)
+    statistic = RowSkill(ratios_of(columns, cluster_of, count), unanswered)
+    spread = spread_of(statistic, resamples, seed)
+    found = []
+    for level in levels:
+        low, high = (float(end[0]) for end in limits(spread, level=level))
+        inside = ends(max(low, UNANSWERED), min(high, 1.0))
+        found.append(Estimate(value=float(spread.point[0]), **inside, n=min(len(column.index) for column in columns)))
+    return found

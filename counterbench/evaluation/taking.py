@@ -111,6 +111,17 @@ class Taking:
             metric.reset()
         return found
 
+    def sets(self) -> dict[str, Tensor]:
+        """ "metric/state" -> what the numbers of whole sets come from (features of answers), from all chunks in their order."""
+        names = {metric.name for metric in self.metrics if any(cell.statistic == "pseudo" for cell in metric.cells)}
+        parts: dict[str, list[Tensor]] = {}
+        for start in sorted(self.chunks):
+            for key, value in self.chunks[start].items():
+                metric, slash, _ = key.partition("/")
+                if slash and metric in names:
+                    parts.setdefault(key, []).append(value)
+        return {key: torch.cat(values) for key, values in parts.items()}
+
     @cached_property
     def networks(self) -> list[nn.Module]:
         """Those of the model."""

@@ -19,13 +19,13 @@ from counterbench.errors import RecordError, RecordWarning
 from counterbench.leaderboard.comparison import RESAMPLES
 from counterbench.leaderboard.order import Place
 from counterbench.leaderboard.ranking import NamedRecord, Ranking, rank
+from counterbench.records.estimate import Estimate
 from counterbench.records.plausibility import problems
 from counterbench.records.record import (
     CEILINGS,
     DECLARED,
     FLOORS,
     RECORD,
-    Estimate,
     Number,
     Record,
     beaten_by_nothing,

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from counterbench.leaderboard.comparison import Comparison
 from counterbench.leaderboard.paired import LEVEL, Difference
-from counterbench.records.record import FLOORS, Number, regret
+from counterbench.records.estimate import regret
+from counterbench.records.record import FLOORS, Number
 from counterbench.records.table import ARROWS, ASCII_ARROWS, fit, label, section, show
 from counterbench.runtime.terminal import printable
 from counterbench.storage.figures import own_style, save_figure

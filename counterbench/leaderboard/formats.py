@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from counterbench.catalog.agreement import measured_agreement
+from counterbench.leaderboard import worst
 from counterbench.leaderboard.board import BOARDS, Board, Row
 from counterbench.leaderboard.order import Place
-from counterbench.records.record import CEILINGS, Estimate
+from counterbench.records.estimate import Estimate
+from counterbench.records.record import CEILINGS
 from counterbench.records.table import ARROWS, beaten, interval, label, show, where
 from counterbench.records.totals import BY, Key
 from counterbench.runtime.terminal import one_line
@@ -66,6 +68,7 @@ def markdown(board: Board) -> str:
         f"({', '.join(name for name in ends if name in CEILINGS)}).",
         "",
     ]
+    lines += _worst(board)
     for metric in board.metrics:
         keys = [key for key in board.columns if key[0] == metric]
         lines += [f"## {_plain_text(metric.replace('_', ' '))}", ""]
@@ -99,6 +102,26 @@ def _summary(board: Board) -> list[str]:
         cells = [show_place(line.place), f"**{name}**" if line.row else f"*{name}*", _with_interval(line.skill)]
         cells += _of_model(line.row) if line.row else ["-", "-", "-", "-"]
         lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _worst(board: Board) -> list[str]:
+    """Row skill in the worst subgroup, a table for every division."""
+    lines = []
+    for table in worst.of_board(board):
+        lines += [
+            f"## Worst subgroup by {_plain_text(table['by'])}",
+            "",
+            "Row skill; the intervals hold for whichever subgroups are truly worst and best.",
+            "",
+            "| | all images | worst subgroup | there | gap to the best |",
+            "|---|---|---|---|---|",
+        ]
+        for row in table["rows"]:
+            there, gap = f"{row['worst']} {row['interval']}", f"{row['gap']} {row['gap_interval']}"
+            name, which = _plain_text(row["name"]), _plain_text(row["which"])
+            lines.append(f"| **{name}** | {row['all']} | {which} | {there} | {gap} |")
+        lines.append("")
     return lines
 
 

@@ -75,6 +75,7 @@ def group(
             "training": {key: value for key, value in first.training.items() if key not in ("seed", "seconds")},
             "kept_answers": None,
             "numbers": [*numbers, *compared[0]],
+            "subgroups": [],
             "row_skill": _row_skill(records, pooled, seed),
             "skipped": skipped,
             "seconds": {key: sum(one.seconds.get(key, 0.0) for one in records) for key in first.seconds},

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from counterbench.leaderboard import charts
+from counterbench.leaderboard import charts, worst
 from counterbench.leaderboard.board import Board, Row, Standing
 from counterbench.leaderboard.formats import about_order, show_place
-from counterbench.records.record import CEILINGS, FLOORS, Estimate, Number, Record, regret
+from counterbench.records.estimate import Estimate, regret
+from counterbench.records.record import CEILINGS, FLOORS, Number, Record
 from counterbench.records.table import (
     ARROWS,
     beaten,
@@ -75,6 +76,7 @@ def board(given: Board) -> dict[str, Any]:
         "notes": list(given.notes),
         "order": about_order(given),
         "summary": [_summary(line) for line in given.lines],
+        "worst": worst.of_board(given),
         "tables": [_table(given, metric) for metric in given.metrics],
         "doses": charts.doses({row.name: row.record for row in given.rows}),
         "baselines": [{"name": name, "words": WORDS[name]} for name in given.ends],
@@ -214,6 +216,7 @@ def model(given: Board, row: Row, album: Album | None) -> dict[str, Any]:
         "facts": _facts(record),
         "recipe": yaml.safe_dump(record.inputs.recipe, sort_keys=False, width=110) if record.inputs.recipe else "",
         "numbers": _numbers(record, row),
+        "subgroups": worst.of_record(record),
         "ends": [name for name in (*FLOORS, *CEILINGS) if any(name in number.references for number in record.numbers)],
         "heat": _heat(record),
         "cycles": charts.cycles(record),

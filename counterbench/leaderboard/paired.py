@@ -9,8 +9,9 @@ import numpy as np
 from scipy.stats import wilcoxon
 
 from counterbench.leaderboard.scored import ScoredRecord
+from counterbench.records.estimate import TARGETS, regret
 from counterbench.records.intervals import Differences, Ratios, limits, p_values, slope_of, spread_of, value_of
-from counterbench.records.record import TARGETS, Number, regret
+from counterbench.records.record import Number
 from counterbench.records.row_skill import MARGIN
 from counterbench.records.totals import Key
 

@@ -16,7 +16,8 @@ from counterbench.leaderboard.order import Order, order
 from counterbench.leaderboard.paired import Difference
 from counterbench.leaderboard.scored import ScoredRecord
 from counterbench.records import totals
-from counterbench.records.record import NOT_SHOWN, UNSTEADY, Estimate, Number, Record
+from counterbench.records.estimate import Estimate
+from counterbench.records.record import NOT_SHOWN, UNSTEADY, Number, Record
 from counterbench.records.row_skill import CHANGE_SKILL, ESTIMATED_SKILL
 from counterbench.records.totals import Key
 

@@ -275,6 +275,19 @@ class Metric(ABC):
         """Everything it has taken, to be stored."""
         return {state: joined(getattr(self, state)) for state in self.states if len(getattr(self, state))}
 
+    def row_state(self, state: str) -> str:
+        """The state that says of which row of the test split each entry of a state is."""
+        return "row"
+
+    def of_rows(self, stored: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+        """What another copy of this metric has dumped, of some rows of the test split alone.
+
+        Args:
+            stored: state -> its entries.
+            rows: (K,), rows of the test split.
+        """
+        return {state: values[torch.isin(stored[self.row_state(state)], rows)] for state, values in stored.items()}
+
     def restore(self, stored: Mapping[str, Tensor]) -> None:
         """Take what another copy of this metric has dumped, in addition to what is here."""
         for state, value in stored.items():

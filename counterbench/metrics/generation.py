@@ -67,6 +67,9 @@ class Generation(SampleMetric):
         self.states = (*type(self).states, *(f"{part}_{space}" for space in usable for part in ("drawn", "real")))  # type: ignore[misc]
         super().__init__(setting)
 
+    def row_state(self, state: str) -> str:
+        return "row" if state in SampleMetric.states else "set_row"
+
     def make_cells(self) -> list[Cell]:
         cells = [self._judged(name) for name in self.setting.judged]
         if self.setting.references is None:

@@ -370,8 +370,22 @@ def intervals(ratios: Ratios, declared: Sequence[Declared], resamples: int, seed
     Returns:
         (low, high), (K,) each; NaN for costs, where a value is undefined, and where fewer clusters than :data:`FEWEST` bear on it.
     """
-    low, high = limits(spread_of(ratios, resamples, seed))
-    for ends, of_shares in zip((low, high), share_limits(ratios), strict=True):
+    return intervals_at((LEVEL,), ratios, declared, resamples, seed)[0]
+
+
+def intervals_at(
+    levels: Sequence[float], ratios: Ratios, declared: Sequence[Declared], resamples: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The same at several levels, from one bootstrap."""
+    spread = spread_of(ratios, resamples, seed)
+    return [_intervals(ratios, declared, spread, level) for level in levels]
+
+
+def _intervals(
+    ratios: Ratios, declared: Sequence[Declared], spread: Spread, level: float
+) -> tuple[np.ndarray, np.ndarray]:
+    low, high = limits(spread, level=level)
+    for ends, of_shares in zip((low, high), share_limits(ratios, level=level), strict=True):
         shares = [one.kind == "mean" and tuple(one.bounds) == (0.0, 1.0) for one in declared]
         ends[shares] = of_shares[shares]
     skills = np.array([one.kind == "skill" for one in declared], dtype=bool)

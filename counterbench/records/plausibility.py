@@ -9,8 +9,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from counterbench.records.record import Estimate, Number, Record, RowSkillNumber
+from counterbench.records.estimate import Estimate
+from counterbench.records.record import Number, Record, RowSkillNumber
 from counterbench.records.row_skill import UNANSWERED, bounded, skill_key
+from counterbench.records.subgroups import Subgroups
 
 _ROUNDING = 1e-9
 _NEAR = 1e-6
@@ -53,6 +55,29 @@ def _whole(record: Record) -> Iterator[str]:
         yield "there are no numbers"
     if record.row_skill is not None:
         yield from _row_skill(record, record.row_skill)
+    for divided in record.subgroups:
+        yield from (f"by {divided.by}: {what}" for what in _subgroups(record, divided))
+
+
+def _subgroups(record: Record, divided: Subgroups) -> Iterator[str]:
+    """What cannot be of the numbers of subgroups."""
+    count = len(divided.names)
+    if not (len(set(divided.names)) == count == len(divided.images) == len(divided.clusters)):
+        yield f"{count} subgroups with {len(divided.images)} numbers of images and {len(divided.clusters)} of independent units"
+        return
+    if sum(divided.images) != record.images:
+        yield f"the subgroups have {sum(divided.images)} images together, and {record.images} were asked about"
+    known = record.by_key
+    for one in divided.numbers:
+        number = known.get(one.key)
+        name = " ".join(str(part) for part in one.key if part)
+        if number is None:
+            yield f"the number {name} is in subgroups alone"
+        elif len(one.values) != count:
+            yield f"the number {name} has {len(one.values)} values for {count} subgroups"
+        else:
+            for value in one.values:
+                yield from (f"{name}: {what}" for what in (_estimate(value, number) if value is not None else ()))
 
 
 def _row_skill(record: Record, row: RowSkillNumber) -> Iterator[str]:

@@ -6,21 +6,19 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from counterbench.errors import RecordError
+from counterbench.records.estimate import TARGETS, Estimate, Part, regret
+from counterbench.records.subgroups import Subgroups
 from counterbench.runtime.terminal import one_line
 from counterbench.storage.files import read_bounded, write_text
-
-if TYPE_CHECKING:
-    import numpy
 
 SCHEMA_VERSION: Literal[5] = 5
 RECORD, SAMPLES, TOTALS = "record.json", "samples.parquet", "totals.safetensors"
 """Files of an evaluation: its numbers, the scores per sample behind them, and their totals per independent unit."""
-
 
 FLOORS = ("identity", "noise", "retrieve", "resample")
 """Baselines without learning: what they win is shown to be won by them."""
@@ -36,9 +34,6 @@ NOT_SHOWN = "preservation is not shown"
 rank."""
 FOUND_BY_ASKING = (UNSTEADY, NOT_SHOWN)
 """How the flags begin that only asking a model again can find."""
-
-TARGETS = {"one": 1.0, "zero": 0.0, "half": 0.5}
-"""The best value of a number that is best in the middle, by its direction."""
 
 DECLARED = (
     "unit",
@@ -56,23 +51,6 @@ DECLARED = (
     "label",
 )
 """What the metric says of a number: it travels in the record, so that whoever reads one knows no metric by its name."""
-
-Quantity = TypeVar("Quantity", float, "numpy.ndarray")
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="null")
-
-
-class Estimate(_Part):
-    """A value with its 95 % interval."""
-
-    value: float
-    low: float | None = Field(
-        description="lower end of the 95 % interval; null where fewer than ten effective clusters bear on it, and for costs"
-    )
-    high: float | None
-    n: int = Field(ge=1, description="samples behind it")
 
 
 class Number(Estimate):
@@ -192,14 +170,7 @@ def _won_by_nothing(number: Number) -> bool:
     return number.of_identity == best
 
 
-def regret(value: Quantity, direction: str) -> Quantity:
-    """A value (or an array of them) as something of which less is better."""
-    if direction in TARGETS:
-        return abs(value - TARGETS[direction])
-    return -value if direction == "higher" else value
-
-
-class RowPart(_Part):
+class RowPart(Part):
     """One intervention in the row skill."""
 
     intervened: str
@@ -231,7 +202,7 @@ class RowSkillNumber(Estimate):
 _SELDOM = ("exam_seed", "answers")
 
 
-class Inputs(_Part):
+class Inputs(Part):
     """Everything that decides the numbers. Two records with equal inputs answer the same questions with the same model."""
 
     model: str
@@ -271,7 +242,7 @@ class Inputs(_Part):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-class Answered(_Part):
+class Answered(Part):
     """Which questions of an exam answers from files are about."""
 
     rounds: list[dict[str, int]] = Field(
@@ -282,7 +253,7 @@ class Answered(_Part):
     claimed: bool = Field(description="whether attributes were claimed; if not, the true ones stand for them")
 
 
-class Execution(_Part):
+class Execution(Part):
     """What the last digits of a network's answers hang on besides the machine; not on how many processes shared the work."""
 
     threads: int = Field(ge=1, description="of the processor, of each process")
@@ -290,7 +261,7 @@ class Execution(_Part):
     chunk: int = Field(ge=1, description="samples of a chunk, which one process answers and stores")
 
 
-class Training(_Part):
+class Training(Part):
     """One of several trainings of a recipe whose mean a record is."""
 
     seed: int = Field(description="of the training")
@@ -299,7 +270,7 @@ class Training(_Part):
     row_skill: float | None = Field(description="of its own record; null where it has none")
 
 
-class Record(_Part):
+class Record(Part):
     """One evaluated model, or several trainings of one recipe as one row."""
 
     schema_version: Literal[5] = SCHEMA_VERSION
@@ -340,6 +311,9 @@ class Record(_Part):
         description="what orders a board: 0 for doing nothing, 1 for the truth, negative for what is farther; null where neither truth nor estimate is known",
     )
     numbers: list[Number]
+    subgroups: list[Subgroups] = Field(
+        default_factory=list, description="the same numbers of subgroups of the test images, as asked for with --by"
+    )
     skipped: dict[str, str] = Field(description="metric -> why it could not be computed")
     seconds: dict[str, float] = Field(
         description="of models, judges and truth: of all processes together; total: of the wall clock"

@@ -10,7 +10,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from counterbench.records.record import FLOORS, Estimate, Number, Record, beaten_by_nothing, regret
+from counterbench.records.estimate import Estimate, regret
+from counterbench.records.record import FLOORS, Number, Record, beaten_by_nothing
 from counterbench.records.totals import Key
 from counterbench.runtime.terminal import printable
 

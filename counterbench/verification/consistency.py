@@ -15,9 +15,10 @@ from counterbench.leaderboard import scored
 from counterbench.leaderboard.scored import ScoredRecord
 from counterbench.metrics.answers import L1
 from counterbench.records import totals
+from counterbench.records.estimate import Estimate
 from counterbench.records.intervals import FEWEST, Ratios, intervals
 from counterbench.records.plausibility import problems
-from counterbench.records.record import SAMPLES, TOTALS, Estimate, Record, file_of, read_record
+from counterbench.records.record import SAMPLES, TOTALS, Record, file_of, read_record
 from counterbench.records.totals import Key
 
 

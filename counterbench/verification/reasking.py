@@ -15,9 +15,10 @@ from counterbench.evaluation.evaluation import Evaluation, evaluate
 from counterbench.evaluation.exam_of_record import exam_of
 from counterbench.metrics.answers import L1
 from counterbench.records import totals
+from counterbench.records.estimate import Estimate
 from counterbench.records.intervals import value_of
 from counterbench.records.plausibility import problems
-from counterbench.records.record import FOUND_BY_ASKING, SAMPLES, Estimate, Number, Record, file_of, read_record
+from counterbench.records.record import FOUND_BY_ASKING, SAMPLES, Number, Record, file_of, read_record
 from counterbench.records.table import heading
 from counterbench.records.totals import BY, Key
 from counterbench.verification.consistency import differences, scores, standard_error

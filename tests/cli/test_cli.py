@@ -57,6 +57,28 @@ def test_evaluate_prints_a_table_and_writes_record_scores_and_picture(run, tmp_p
     assert str(folder.relative_to(tmp_path)) in result.stderr
 
 
+def test_numbers_are_shown_in_subgroups_when_evaluating_and_afterwards(run, tmp_path):
+    plain = run(*EVALUATE)
+    assert "by c" not in plain.stdout
+    result = run(*EVALUATE, "--by", "c")  # the record is there: it is only divided
+    assert result.exit_code == 0, result.output
+    assert "was made before" in result.stderr
+    assert "by c\nzero:" in result.stdout
+    (folder,) = (tmp_path / "results" / "toy-formula" / "quick").iterdir()
+    again = run("view", str(folder), "--by", "c")
+    assert again.stdout.strip() == result.stdout[result.stdout.index("by c\n") :].strip()
+    assert run("view", str(folder)).stdout.strip() == result.stdout.strip()
+    (told,) = json.loads(run("view", str(folder), "--by", "a:2,c", "--json").stdout)
+    assert len(told["names"]) == 6
+    stored = json.loads((folder / "record.json").read_text())["subgroups"]
+    assert [one["by"] for one in stored] == ["c"]
+    for word, why in (("colour", "no such variable or role"), ("a", "how many bins")):
+        for command in (("view", str(folder)), EVALUATE):
+            refused = run(*command, "--by", word)
+            assert refused.exit_code == 1
+            assert why in refused.stderr
+
+
 def test_scores_per_sample_reproduce_the_numbers(run, tmp_path):
     import pyarrow.parquet
 

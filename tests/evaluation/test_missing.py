@@ -12,7 +12,7 @@ from counterbench.evaluation.missing import penalised
 from counterbench.metrics.base import Cell, Column
 from counterbench.metrics.minimality import Minimality
 from counterbench.plugins import registry
-from counterbench.records.record import regret
+from counterbench.records.estimate import regret
 
 OWN = Cell("somebodys_own", "", "lower", "a")
 SIGNED = Cell("gain", "dB", "higher", "a")

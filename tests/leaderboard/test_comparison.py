@@ -291,7 +291,7 @@ def test_pseudo_values_of_a_whole_set_have_no_signed_rank_test():
 @pytest.mark.parametrize("kind", ["mean", "skill"])
 @pytest.mark.parametrize("direction", ["lower", "higher", "one", "zero", "half"])
 def test_the_slope_is_the_derivative_of_the_regret(direction, kind):
-    from counterbench.records.record import regret
+    from counterbench.records.estimate import regret
 
     def lost(ratio):
         return regret(1 - ratio if kind == "skill" else ratio, direction)
