@@ -56,11 +56,24 @@ class AdaptEntry(Declaration):
         return {"kind": given} if isinstance(given, str) else given
 
 
+class WeightingEntry(Declaration):
+    """How samples are weighted by their subgroup."""
+
+    kind: str
+    by: str
+    """Variables and roles that divide the training set: `domain`, `digit,domain`, `age:5`."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    balanced_batches: bool = False
+    """Draw batches in which every subgroup is as frequent, instead of going through all samples."""
+
+
 class Stage(Declaration):
     """One stage of training: what is minimised, and how."""
 
     objective: str = "likelihood"
     options: dict[str, Any] = Field(default_factory=dict)
+    weighting: WeightingEntry | None = None
+    """How samples are weighted; null for all alike."""
     adapt: AdaptEntry | None = None
     """What of the network is opened; null for everything. For recipes that start from trained weights."""
     fit: Fit = Fit()
@@ -181,6 +194,8 @@ class Recipe(Declaration):
             if not entry["frozen"]:
                 del entry["frozen"]
             for stage in entry["stages"]:
+                if stage["weighting"] is None:
+                    del stage["weighting"]
                 if stage["adapt"] is None:
                     del stage["adapt"]
                 elif stage["adapt"]["within"] is None:

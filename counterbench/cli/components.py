@@ -22,6 +22,7 @@ from counterbench.cli.base import data_options, main, put, quiet_option, say, sh
             "sweeps",
             "mechanisms",
             "objectives",
+            "weightings",
             "adapters",
             "judges",
             "features",

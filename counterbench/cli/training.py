@@ -195,6 +195,18 @@ def _sources(dataset: str, source: tuple[str, ...], data_dir: Path | None) -> li
     help="With --init; default: that of new judges.",
 )
 @click.option("--steps", type=click.IntRange(min=1), default=None, help="With --init: all of them are taken.")
+@click.option(
+    "--by", default=None, metavar="NAME,...", help="Tell errors by subgroup: domain, or digit,domain, or age:5."
+)
+@click.option(
+    "--weighting",
+    default=None,
+    metavar="KIND[:OPTION=VALUE,...]",
+    help="How these subgroups are weighted, such as group_dro:eta=0.05; `list weightings` names the kinds. Needs --by.",
+)
+@click.option(
+    "--balanced-batches", is_flag=True, help="Draw batches in which every subgroup is as frequent. Needs --by."
+)
 def train_judges(
     dataset: str,
     source: tuple[str, ...],
@@ -212,6 +224,9 @@ def train_judges(
     limit: int | None,
     learning_rate: float | None,
     steps: int | None,
+    by: str | None,
+    weighting: str | None,
+    balanced_batches: bool,
 ) -> None:
     """Train the networks that judge variables in images, on the split that no model sees; a recogniser of individuals with them; and fit the reference SCM of the attributes."""
     import json
@@ -223,6 +238,7 @@ def train_judges(
     from counterbench.training import adaptation, judges, recogniser, reference
     from counterbench.training.hardware import Hardware
     from counterbench.training.judge_start import JudgeStart, trained_judges
+    from counterbench.training.subgroups import parsed_weighting
 
     show_progress(quiet)
     place = Hardware(str(choose_device(device)))
@@ -239,6 +255,7 @@ def train_judges(
         learning_rate=learning_rate,
         steps=steps,
     )
+    weighted = parsed_weighting(weighting, by, balanced=balanced_batches)
     report: dict[str, Any] = judges.train_judges(
         loaded,
         labels,
@@ -248,6 +265,7 @@ def train_judges(
         epochs=epochs,
         counterfactuals=counterfactuals,
         start=start,
+        weighting=weighted,
     )
     if init:  # individuals and attributes are those of before
         put_json(json.dumps(report, indent=1))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from counterbench.metrics.base import Metric
     from counterbench.models.model import Model
     from counterbench.training.objectives.base import MechanismObjective
+    from counterbench.training.weightings.base import Weighting
 
 T = TypeVar("T")
 Component = TypeVar("Component", bound=Callable[..., Any])
@@ -231,6 +232,7 @@ recognisers: Registry[type[FeatureSpace]] = Registry("recogniser", "counterbench
 objectives: Registry[type[MechanismObjective[Any]]] = Registry(
     "objective", "counterbench.training.objectives", besides={"base"}
 )
+weightings: Registry[type[Weighting]] = Registry("weighting", "counterbench.training.weightings", besides={"base"})
 adapters: Registry[type[Adapter]] = Registry(
     "adapter", "counterbench.adapters", besides={"base", "changes", "from_peft", "parts"}
 )
@@ -266,7 +268,18 @@ _PROCESS = uuid.uuid4().hex
 
 KINDS: dict[str, Registry[Any]] = {
     registry.kind: registry
-    for registry in (mechanisms, datasets, metrics, judges, features, recognisers, objectives, adapters, models)
+    for registry in (
+        mechanisms,
+        datasets,
+        metrics,
+        judges,
+        features,
+        recognisers,
+        objectives,
+        weightings,
+        adapters,
+        models,
+    )
 }
 
 

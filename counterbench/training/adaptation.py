@@ -13,11 +13,11 @@ import torch
 from counterbench import models
 from counterbench.adapters.base import opened
 from counterbench.adapters.parts import blocks
-from counterbench.catalog.plain_yaml import parse
+from counterbench.catalog.kinds import parsed_kind
 from counterbench.catalog.recipes import AdaptEntry, Fit, InitEntry, Keep, MechanismEntry, Recipe, RowsEntry
 from counterbench.datasets.dataset import Dataset
 from counterbench.datasets.selection import parsed
-from counterbench.errors import CheckpointError, ConfigError, CounterbenchError, short
+from counterbench.errors import CheckpointError, ConfigError, CounterbenchError
 from counterbench.models.adaptation import require_merged
 from counterbench.models.loading import DIFFERENCE, recipe_of_folder
 from counterbench.plugins import registry
@@ -41,39 +41,12 @@ def parsed_adapter(words: str) -> AdaptEntry:
         >>> parsed_adapter("blocks:open=[middle, up.0]").options
         {'open': ['middle', 'up.0']}
     """
-    kind, sign, rest = words.partition(":")
-    options: dict[str, Any] = {}
-    for part in _split_outside_brackets(rest) if sign else ():
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise ConfigError(f"--adapt {short(words)}: write KIND, or KIND:option=value,option=value.")
-        options[key.strip()] = _value(value.strip())
+    kind, options = parsed_kind(words, "--adapt")
     within = options.pop("within", None)
     if within is not None and not isinstance(within, str):
         # Names of blocks may look like numbers.
         within = tuple(map(str, within)) if isinstance(within, (list, tuple)) else str(within)
     return AdaptEntry(kind=kind, within=within, options=options)
-
-
-def _value(word: str) -> Any:
-    """A word as YAML reads it; a mask of 0 and 1 stays a word."""
-    if len(word) > 1 and set(word) <= {"0", "1"}:
-        return word
-    try:
-        return parse(word)
-    except ValueError:
-        raise ConfigError(f"--adapt: {short(word)} is no value; write a number, a word, or [a, b].") from None
-
-
-def _split_outside_brackets(words: str) -> list[str]:
-    parts, depth = [""], 0
-    for letter in words:
-        depth += {"[": 1, "]": -1}.get(letter, 0)
-        if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return parts
 
 
 def start_recipe(model: str | None, init: str | None, dataset: Dataset) -> Recipe:

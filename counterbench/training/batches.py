@@ -53,17 +53,51 @@ class EpochShuffle(Sampler[int]):
         return iter(torch.randperm(self.count, generator=generator).tolist())
 
 
+class BalancedRows(Sampler[int]):
+    """As many rows as there are, drawn so that every subgroup is as frequent, from (seed, epoch) alone.
+
+    Args:
+        subgroup: (N,), long, of each row.
+        seed: of the draws.
+    """
+
+    def __init__(self, subgroup: Tensor, seed: int):
+        self.subgroup, self.seed, self.epoch = subgroup, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning at the start of each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.subgroup)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(mixed(self.seed, self.epoch))
+        weight = 1 / self.subgroup.bincount()[self.subgroup].double()
+        return iter(torch.multinomial(weight, len(weight), replacement=True, generator=generator).tolist())
+
+
 def mixed(seed: int, step: int) -> int:
     """One seed from two numbers."""
     return (seed * 1_000_003 + step) % 2**63
 
 
 def loader(
-    values: Mapping[str, Tensor], batch_size: int, *, seed: int | None, devices: int = 1
+    values: Mapping[str, Tensor], batch_size: int, *, seed: int | None, devices: int = 1, balanced: Tensor | None = None
 ) -> DataLoader[dict[str, Tensor]]:
-    """Batches of natural values; shuffled, and all of one size, if there is a seed. Each device gets its share of them."""
+    """Batches of natural values; shuffled, and all of one size, if there is a seed. Each device gets its share of them.
+
+    Args:
+        values: (N, ...) each.
+        batch_size: samples of a batch.
+        seed: of the order; None for the order of the values.
+        devices: that share them.
+        balanced: (N,), subgroups that are to be equally frequent; None for every sample once.
+    """
     rows = Rows(values)
-    sampler = EpochShuffle(len(rows), seed) if seed is not None else None
+    sampler: Sampler[int] | None = None
+    if seed is not None:
+        sampler = EpochShuffle(len(rows), seed) if balanced is None else BalancedRows(balanced, seed)
     # A last batch of a few samples would weigh as much as the others; an only one is all that a device has.
     partial = sampler is not None and math.ceil(len(rows) / devices) > batch_size
     return DataLoader(rows, batch_size=batch_size, sampler=sampler, collate_fn=_as_fetched, drop_last=partial)

@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from counterbench.adapters.base import opened
-from counterbench.catalog.recipes import Fit, RowsEntry
+from counterbench.catalog.recipes import Fit, RowsEntry, WeightingEntry
 from counterbench.causal.variables import GREY_LEVELS, Continuous, Variable
 from counterbench.datasets.dataset import Dataset
+from counterbench.datasets.division import divide
 from counterbench.datasets.selection import selected
 from counterbench.errors import ConfigError
 from counterbench.judges.base import Judge
@@ -40,6 +41,8 @@ from counterbench.training.judge_images import joined_images, with_counterfactua
 from counterbench.training.judge_quality import calibration, looked, quality
 from counterbench.training.judge_start import JudgeStart
 from counterbench.training.objectives.base import Circumstances, Moment, Objective
+from counterbench.training.subgroups import Subgrouped, subgrouped
+from counterbench.training.weightings.base import SUBGROUP
 
 SENSITIVITY_IMAGES = 300
 """Real test images on which the sensitivity of a judge is measured."""
@@ -145,6 +148,7 @@ def train_judges(
     epochs: int | None = None,
     counterfactuals: int = 0,
     start: JudgeStart | None = None,
+    weighting: WeightingEntry | None = None,
 ) -> dict[str, Any]:
     """Train one network per architecture on the judge splits of one or several sources together.
 
@@ -158,6 +162,7 @@ def train_judges(
         counterfactuals: how often every image of the judge split is shown once more with values of other images, where the truth can be
             rendered: what varies together in the data is told apart then.
         start: trained judges to go on from, what of them is opened, and which samples are used; None for new ones on all samples.
+        weighting: how samples are weighted by subgroup, and by which subgroups errors are told; None for all alike.
 
     Returns:
         Architecture -> file and SHA-256, and per variable what the card should say: options, and for every source figures on real test
@@ -173,6 +178,7 @@ def train_judges(
             epochs=epochs,
             counterfactuals=counterfactuals,
             start=start or JudgeStart({}),
+            weighting=weighting,
         )
 
 
@@ -186,6 +192,7 @@ def _networks(
     epochs: int | None,
     counterfactuals: int,
     start: JudgeStart,
+    weighting: WeightingEntry | None,
 ) -> dict[str, Any]:
     """The same, in a folder that is this process's."""
     first = datasets[0]
@@ -193,6 +200,8 @@ def _networks(
         raise ConfigError(
             "Counterfactuals are rendered of whole splits; leave out --counterfactuals, or --where and --limit."
         )
+    if counterfactuals and weighting is not None:
+        raise ConfigError("Counterfactuals are in no subgroup; leave out --counterfactuals, or --by and --weighting.")
     train, validation = (
         joined_images(datasets, split, first.card.image, *labels, rows=start.rows) for split in ("judge", "validation")
     )
@@ -202,6 +211,9 @@ def _networks(
     if start.networks:
         heads = replace(heads, scales=next(iter(start.networks.values())).scales)
         fit = for_a_short_while(fit, start.learning_rate, start.steps)
+    divided = None if weighting is None else _divided(datasets, weighting.by, start.rows)
+    if divided is not None:
+        train, validation = {**train, SUBGROUP: divided.train}, {**validation, SUBGROUP: divided.held_out}
     report: dict[str, Any] = {}
     for position, architecture in enumerate(ARCHITECTURES):
         if start.networks and architecture not in start.networks:
@@ -211,7 +223,10 @@ def _networks(
             train=train, validation=validation, folder=folder, hardware=hardware, seed=seed + position
         )
         own = replace(heads, scales=start.networks[architecture].scales) if start.networks else heads
-        network, options, moved = _trained(architecture, first.card.image, own, fit, circumstances, start=start)
+        weighed = None if weighting is None or divided is None else (divided, weighting)
+        network, options, moved, shares = _trained(
+            architecture, first.card.image, own, fit, circumstances, start=start, weighed=weighed
+        )
         path = output / f"{'-'.join(heads.outputs)}-{architecture}.safetensors"
         report[architecture] = {
             "weights": path.name,
@@ -219,12 +234,21 @@ def _networks(
             "opened": moved,
             "judges": _described(network, options, own, datasets, validation, where=start.where),
         }
+        if weighting is not None:
+            report[architecture] |= {
+                "shares": shares,
+                "by_subgroup": _by_subgroup(network, report[architecture]["judges"], own, datasets, weighting.by),
+            }
         for name, entry in report[architecture]["judges"].items():
             judge = _as_judge(entry, first.variables[name], path, shape=train[first.card.image].shape[1:])
             entry["sensitivity"] = {dataset.source: _sensitivity(judge, dataset) for dataset in datasets}
     shutil.rmtree(output / "unfinished", ignore_errors=True)
     about = {"dataset": first.card.name, "seed": seed, "fit": fit.model_dump(), "versions": versions()}
     about |= start.described() if start.networks or start.rows else {}
+    if weighting is not None:
+        about["weighting"] = weighting.model_dump()
+        about["by_subgroup"] = {name: entry["by_subgroup"] for name, entry in report.items()}
+        about["shares"] = {name: entry["shares"] for name, entry in report.items()}
     if start.networks:
         about[FURTHER] = {architecture: _further(entry) for architecture, entry in report.items()}
     listed = _for_card(report, heads)
@@ -238,9 +262,16 @@ def _networks(
 
 
 def _trained(
-    architecture: str, image: str, heads: Heads, fit: Fit, circumstances: Circumstances, *, start: JudgeStart
-) -> tuple[torch.nn.Module, dict[str, Any], int]:
-    """(a trained network, the options that a card must give to build it, how many numbers moved)."""
+    architecture: str,
+    image: str,
+    heads: Heads,
+    fit: Fit,
+    circumstances: Circumstances,
+    *,
+    start: JudgeStart,
+    weighed: tuple[Subgrouped, WeightingEntry] | None,
+) -> tuple[torch.nn.Module, dict[str, Any], int, dict[str, float]]:
+    """(a trained network, the options that a card must give to build it, how many numbers moved, how much each subgroup counts at the end)."""
     channels, *sides = circumstances.train[image].shape[1:]
     smaller = reduction(min(sides), len(sides))
     with torch.random.fork_rng(devices=[]):
@@ -250,12 +281,16 @@ def _trained(
         moved = opened(network)
     classes = {name: count for name, count in heads.outputs.items() if name not in heads.scales}
     weights = {name: _balance(circumstances.train[name], count) for name, count in classes.items()}
-    loop.run(JudgeObjective(network, fit, image=image, heads=heads, weights=weights), circumstances)
+    objective = JudgeObjective(network, fit, image=image, heads=heads, weights=weights)
+    if weighed is not None:
+        weighed[0].weigh(objective, weighed[1])
+    loop.run(objective, circumstances)
+    shares = {} if weighed is None or objective.weighting is None else weighed[0].shares(objective.weighting)
     if adapter is not None:
         adapter.merge(network)
     options = {"architecture": architecture, **{name: number for name, number in smaller.items() if number > 1}}
     shared = {"heads": dict(heads.outputs)} if len(heads.outputs) > 1 else {}
-    return network.cpu().eval(), options | shared, moved
+    return network.cpu().eval(), options | shared, moved, shares
 
 
 def _described(
@@ -293,6 +328,34 @@ def _described(
                 if len(rows := chosen[source])
             }
     return described
+
+
+def _divided(datasets: Sequence[Dataset], by: str, rows: RowsEntry | None) -> Subgrouped:
+    """The subgroup of each sample that judges are trained on."""
+    splits = ("judge", "validation")
+    chosen = {split: [selected(dataset, split, rows or RowsEntry()) for dataset in datasets] for split in splits}
+    return subgrouped(datasets, by, splits=splits, rows=chosen)
+
+
+def _by_subgroup(
+    network: torch.nn.Module,
+    judges: Mapping[str, Mapping[str, Any]],
+    heads: Heads,
+    datasets: Sequence[Dataset],
+    by: str,
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Variable -> source -> subgroup -> figures on its real test images."""
+    found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in heads.outputs}
+    for dataset in datasets:
+        split, division = dataset.split("test"), divide(dataset, "test", by)
+        outputs = looked(network, split.values[dataset.card.image])
+        for name, part in columns(heads.outputs).items():
+            calibrated = judges[name]["options"] if name in heads.scales else {}
+            found[name][dataset.source] = {
+                subgroup: quality(outputs[rows := division.rows(number)][:, part], split.values[name][rows], calibrated)
+                for number, subgroup in enumerate(division.names)
+            }
+    return found
 
 
 def _as_judge(entry: Mapping[str, Any], variable: Variable, weights: Path, *, shape: Sequence[int]) -> Judge:

@@ -31,6 +31,7 @@ from counterbench.training.resuming import (
     read_checkpoint,
     require_checkpoints,
 )
+from counterbench.training.weightings.base import SUBGROUP, means_of
 
 
 def require_single_precision() -> None:
@@ -63,6 +64,8 @@ class Fitting(lightning.LightningModule):
         super().__init__()
         self.objective, self.seed = objective, seed
         self.parts = torch.nn.ModuleDict(objective.parts())
+        self.weighting = objective.weighting
+        self.held_out: list[tuple[Tensor, Tensor]] = []
         self.automatic_optimization = False  # one way for any number of players
         self._require_whole()
 
@@ -95,7 +98,7 @@ class Fitting(lightning.LightningModule):
         count = len(next(iter(batch.values())))
         if not any(weight.requires_grad for weight in player.parameters):
             return  # an adapter has left this player nothing to move
-        loss = player.loss(batch, moment).mean()
+        loss = self._together(player.loss(batch, moment), batch)
         for name, value in moment.notes.items():
             self._note(name, value, count)
         if not loss.isfinite():
@@ -106,6 +109,17 @@ class Fitting(lightning.LightningModule):
             torch.nn.utils.clip_grad_norm_(player.parameters, clip)
         optimizer.step()
         self._note(f"{player.name}_loss", loss, count)
+
+    def _together(self, losses: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """The losses of samples as one number."""
+        if self.weighting is None:
+            return losses.mean()
+        if len(losses) != len(batch[SUBGROUP]):
+            raise ConfigError(
+                f"{type(self.objective).__name__} leaves samples of a batch out, so that they cannot be weighted by subgroup; leave out that option "
+                "or the weighting."
+            )
+        return self.weighting(losses, batch[SUBGROUP])  # type: ignore[no-any-return]
 
     def _note(self, name: str, value: Tensor, count: int) -> None:
         """Add a number of this batch to the curve `name`."""
@@ -118,10 +132,17 @@ class Fitting(lightning.LightningModule):
         # The same chance for a batch in every epoch, so that epochs can be compared.
         moment = Moment(self._generator(batch_index), training=False, epoch=self.current_epoch)
         losses = self.objective.validate(batch, moment)
-        if losses is not None:
+        if losses is not None and self.weighting is not None:
+            self.held_out.append((losses.detach(), batch[SUBGROUP]))
+        elif losses is not None:
             self.log("val_loss", losses.mean(), prog_bar=True, batch_size=len(losses), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
+        if self.weighting is not None and self.held_out:
+            losses, subgroup = (torch.cat(parts) for parts in zip(*self.held_out, strict=True))
+            self.held_out.clear()
+            of_epoch = self.weighting.of_epoch(*means_of(losses, subgroup, len(self.weighting.counts)))
+            self.log("val_loss", of_epoch, prog_bar=True)
         loss = self.objective.after_validation()
         if loss is not None:
             self.log("val_loss", loss, prog_bar=True, sync_dist=True)
@@ -165,6 +186,7 @@ def run(objective: Objective, circumstances: Circumstances) -> Curve:
         CheckpointError: if what an interrupted run has left is damaged. RecordError: if the folder cannot be written.
     """
     require_single_precision()
+    _require_weighable(objective, circumstances)
     folder = circumstances.folder
     fitting = Fitting(objective, circumstances.seed)
     record = CurveCallback(objective.players()[0].name)
@@ -184,6 +206,24 @@ def run(objective: Objective, circumstances: Circumstances) -> Curve:
     return Curve(**latest["callbacks"][record.state_key])
 
 
+def _require_weighable(objective: Objective, circumstances: Circumstances) -> None:
+    """Refuse to weight the samples of a game, or on several devices.
+
+    Raises:
+        ConfigError: for one of these.
+    """
+    if objective.weighting is None:
+        return
+    if len(objective.players()) > 1:
+        raise ConfigError(
+            f"{type(objective).__name__} is a game of several players, whose losses no weighting of samples fits; leave it out."
+        )
+    if circumstances.hardware.devices > 1:
+        raise ConfigError(
+            "A weighting remembers the losses of subgroups, which several devices would not share; train on one device."
+        )
+
+
 def _selects(objective: Objective) -> bool:
     """Whether the epoch with the lowest validation loss counts, not the last one."""
     return objective.selects and objective.fit.keep == "best"
@@ -198,7 +238,8 @@ def _fit(fitting: Fitting, circumstances: Circumstances, record: CurveCallback, 
     if _selects(fitting.objective):
         callbacks.append(EarlyStopping("val_loss", min_delta=options.min_delta, patience=options.patience))
     devices = circumstances.hardware.devices
-    batches = loader(circumstances.train, options.batch_size, seed=fitting.seed, devices=devices)
+    balanced = circumstances.train[SUBGROUP] if fitting.objective.balanced_batches else None
+    batches = loader(circumstances.train, options.batch_size, seed=fitting.seed, devices=devices, balanced=balanced)
     held_out = loader(circumstances.validation, options.batch_size, seed=None)
     trainer = _trainer(options, len(batches), callbacks, folder, circumstances.hardware)
     before = signal.getsignal(signal.SIGINT)

@@ -11,7 +11,7 @@ import copy
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ from counterbench.training.hardware import Hardware
 from counterbench.training.loop import require_single_precision
 from counterbench.training.objectives.base import Circumstances
 from counterbench.training.resuming import LATEST, damaged, read_notes
+from counterbench.training.subgroups import Subgrouped, subgrouped
+from counterbench.training.weightings.base import SUBGROUP
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
@@ -107,7 +109,16 @@ def train(
         plan["data"] = {split.name: split.fingerprint for split in splits}
         _mark(output, plan)
         train_values, validation_values = (_stored(split, chosen[split.name]) for split in splits)
-        run = MechanismTraining(scm, train_values, validation_values, output / UNFINISHED, hardware, epochs, resume)
+        run = MechanismTraining(
+            scm,
+            train_values,
+            validation_values,
+            output / UNFINISHED,
+            hardware,
+            epochs,
+            resume,
+            _divider(dataset, chosen),
+        )
         for position, name in enumerate(scm.mechanisms):
             run.fit(
                 name,
@@ -118,6 +129,12 @@ def train(
         _finish(scm, output, plan, hardware, run)
     shutil.rmtree(output / UNFINISHED, ignore_errors=True)
     return output
+
+
+def _divider(dataset: Dataset, rows: Mapping[str, Tensor]) -> Callable[[str], Subgrouped]:
+    """What divides the samples that are used -> which subgroup each is in."""
+    chosen = {split: [index] for split, index in rows.items()}
+    return lambda by: subgrouped([dataset], by, splits=("train", "validation"), rows=chosen)
 
 
 def _finish(
@@ -156,7 +173,9 @@ def _at_the_start(recipe: Recipe, dataset: Dataset, seed: int) -> tuple[Recipe, 
     with torch.random.fork_rng(devices=[]):
         for name in scm.mechanisms:
             for stage in stages_of(recipe.mechanisms[name], scm, name):
-                stages.build(stage, scm, name=name)
+                objective = stages.build(stage, scm, name=name)
+                if stage.weighting is not None:
+                    _divider(dataset, rows_of(recipe, dataset))(stage.weighting.by).weigh(objective, stage.weighting)
                 if stage.adapt is not None:
                     adapter_of(stage, name).open(copy.deepcopy(scm.mechanisms[name]))
     return recipe, scm
@@ -284,6 +303,7 @@ class MechanismTraining:
         hardware: where.
         epochs: at most, per stage; None for the recipe's.
         resume: take what an interrupted run has left in the folder.
+        subgroups: divides the samples: what divides them -> which subgroup each is in; None where no stage asks for it.
     """
 
     scm: StructuralCausalModel
@@ -293,6 +313,7 @@ class MechanismTraining:
     hardware: Hardware
     epochs: int | None
     resume: bool
+    subgroups: Callable[[str], Subgrouped] | None = None
     curves: dict[str, Any] = field(default_factory=dict)
     judges: list[str] = field(default_factory=list)
     changed: dict[str, Tensor] = field(default_factory=dict)
@@ -362,6 +383,10 @@ class MechanismTraining:
             rows = slice(0, at_once(largest, len(train[name]), room=_PREPARED))
             encoded = {v: variable.encode(train[v][rows]) for v, variable in objective.variables.items()}
             mechanism.prepare(encoded[name], encoded)
+        if stage.weighting is not None and self.subgroups is not None:
+            divided = self.subgroups(stage.weighting.by)
+            divided.weigh(objective, stage.weighting)
+            train, held_out = {**train, SUBGROUP: divided.train}, {**held_out, SUBGROUP: divided.held_out}
         curve: dict[str, Any] = {"train": [], "validation": []}
         if any(True for _ in mechanism.parameters()):
             circumstances = Circumstances(
@@ -376,5 +401,7 @@ class MechanismTraining:
             curve = vars(loop.run(objective, circumstances))
         curve = {**curve, "objective": stage.objective, "seconds": round(time.perf_counter() - started, 1)}
         curve["judges"] = objective.judges
+        if stage.weighting is not None and objective.weighting is not None:
+            curve["subgroups"] = divided.shares(objective.weighting)
         mechanism.cpu()
         return curve

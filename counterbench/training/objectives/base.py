@@ -16,6 +16,7 @@ from counterbench.mechanisms.base import Mechanism
 from counterbench.mechanisms.capabilities import families_with, methods_of
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.training.hardware import Hardware
+from counterbench.training.weightings.base import Weighting
 
 Capability = TypeVar("Capability")
 
@@ -89,6 +90,11 @@ class Objective:
 
     selects: ClassVar[bool] = True
     """Whether the epoch with the lowest validation loss is kept and patience ends the training, else the last one."""
+
+    weighting: Weighting | None = None
+    """How samples are weighted; None for all alike."""
+    balanced_batches: bool = False
+    """Whether batches are drawn in which every subgroup is as frequent."""
 
     def __init__(self, module: nn.Module, fit: Fit):
         self.module, self.fit = module, fit

@@ -1,0 +1,1 @@
+"""How the losses of samples are weighted, one file for each way."""
