@@ -323,6 +323,6 @@ def print_subgroups(record: Any, divided: Any, detail: bool) -> None:
 
     put("")
     put_table(
-        lambda width, symbols: subgroups_table.build(record, divided, detail, width=width, symbols=symbols),
+        lambda width, symbols: subgroups_table.build(record, divided, detail=detail, width=width, symbols=symbols),
         subgroups_table.WIDTH,
     )

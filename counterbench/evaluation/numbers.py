@@ -77,11 +77,11 @@ def _estimates(
     columns: Sequence[Column], index: Tensor, group: Tensor, resamples: int, seed: int
 ) -> list[Estimate | None]:
     """Value, interval and N of each column; None where the value is undefined."""
-    return estimates_at((LEVEL,), columns, index, group, resamples, seed)[0]
+    return estimates_at((LEVEL,), columns, index, group, resamples=resamples, seed=seed)[0]
 
 
 def estimates_at(
-    levels: Sequence[float], columns: Sequence[Column], index: Tensor, group: Tensor, resamples: int, seed: int
+    levels: Sequence[float], columns: Sequence[Column], index: Tensor, group: Tensor, *, resamples: int, seed: int
 ) -> list[list[Estimate | None]]:
     """Value, interval and N of each column, at each of some levels, from one bootstrap; None where the value is undefined.
 
@@ -100,7 +100,7 @@ def estimates_at(
     declared = [column.cell for column in columns]
     return [
         [_estimate(column, lower, upper) for column, lower, upper in zip(columns, low, high, strict=True)]
-        for low, high in intervals_at(levels, ratios, declared, resamples, seed)
+        for low, high in intervals_at(levels, ratios, declared, resamples=resamples, seed=seed)
     ]
 
 

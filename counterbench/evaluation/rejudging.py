@@ -118,7 +118,7 @@ def _before(record: Record, path: Path, exam: Exam, metrics: Collection[str]) ->
     """Scores of metrics that watch a model at work, and what came of asking it again."""
     cells = {cell.key_of(metric.name): cell for metric in exam.make_metrics() for cell in metric.cells}
     # Numbers of a model's own noise cannot be listed without it.
-    columns = columns_of(path, record, metrics, lambda number: cells.get(number.key) or declared_cell(number))
+    columns = columns_of(path, record, metrics, cell_of=lambda number: cells.get(number.key) or declared_cell(number))
     return AskedBefore(columns, [flag for flag in record.flags if flag.startswith(FOUND_BY_ASKING)])
 
 

@@ -47,7 +47,7 @@ def of_record(path: Path, record: Record) -> Scores:
 
 
 def columns_of(
-    path: Path, record: Record, metrics: Collection[str], cell_of: Callable[[Number], Cell] | None = None
+    path: Path, record: Record, metrics: Collection[str], *, cell_of: Callable[[Number], Cell] | None = None
 ) -> list[Column]:
     """Values per sample behind the numbers of some metrics.
 

@@ -140,7 +140,7 @@ def _numbers(
     columns = {name: _columns(one, metrics, rows) for name, one in scores.items()}
     keys = [key for key in columns[MODEL] if key in known]
     estimates = {
-        name: estimates_at(levels, listed, rows, group, resamples, seed)
+        name: estimates_at(levels, listed, rows, group, resamples=resamples, seed=seed)
         for name, of_row in columns.items()
         if (listed := [of_row[key] for key in keys if key in of_row])
     }

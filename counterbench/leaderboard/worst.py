@@ -6,7 +6,7 @@ from typing import Any
 
 from counterbench.leaderboard.board import Board
 from counterbench.records.record import Record
-from counterbench.records.subgroups import BySubgroup, Extreme, Subgroups
+from counterbench.records.subgroups import BySubgroup, PickedValue, Subgroups
 from counterbench.records.table import ARROWS, label, show, shown_numbers, where
 
 
@@ -65,5 +65,5 @@ def _told(one: BySubgroup) -> dict[str, str]:
     }
 
 
-def _interval(extreme: Extreme | None) -> str:
+def _interval(extreme: PickedValue | None) -> str:
     return "" if extreme is None else f"[{show(extreme.low)}, {show(extreme.high)}]"

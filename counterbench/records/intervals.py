@@ -370,11 +370,11 @@ def intervals(ratios: Ratios, declared: Sequence[Declared], resamples: int, seed
     Returns:
         (low, high), (K,) each; NaN for costs, where a value is undefined, and where fewer clusters than :data:`FEWEST` bear on it.
     """
-    return intervals_at((LEVEL,), ratios, declared, resamples, seed)[0]
+    return intervals_at((LEVEL,), ratios, declared, resamples=resamples, seed=seed)[0]
 
 
 def intervals_at(
-    levels: Sequence[float], ratios: Ratios, declared: Sequence[Declared], resamples: int, seed: int
+    levels: Sequence[float], ratios: Ratios, declared: Sequence[Declared], *, resamples: int, seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """The same at several levels, from one bootstrap."""
     spread = spread_of(ratios, resamples, seed)

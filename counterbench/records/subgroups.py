@@ -19,7 +19,7 @@ class SubgroupEstimate(Estimate):
     references: dict[str, float] = Field(description="the same number there of doing nothing and of the ceiling")
 
 
-class Extreme(Part):
+class PickedValue(Part):
     """The worst subgroup, or the gap between the best and the worst, with an interval that holds whichever subgroups these truly are."""
 
     value: float
@@ -42,13 +42,13 @@ class BySubgroup(Part):
     )
     why: dict[str, str] = Field(default_factory=dict, description="subgroup -> why nothing can be said of it")
     worst_name: str = Field("", description="the subgroup whose value is worst; empty where all are alike")
-    worst: Extreme | None = Field(
+    worst: PickedValue | None = Field(
         None,
         description="value and 95 % interval of the worst subgroup; of numbers that are best in the middle, their distance from there; null where "
         "fewer than two subgroups have an interval",
     )
     best_name: str = Field("", description="the subgroup whose value is best; empty where all are alike")
-    gap: Extreme | None = Field(
+    gap: PickedValue | None = Field(
         None, description="how much worse the worst subgroup is than the best, with its 95 % interval"
     )
 
@@ -79,7 +79,7 @@ def simultaneous(level: float, subgroups: int) -> float:
 
 def extremes(
     direction: Direction, values: Sequence[float], low: Sequence[float], high: Sequence[float]
-) -> tuple[int, Extreme, int, Extreme]:
+) -> tuple[int, PickedValue, int, PickedValue]:
     """(which is worst, its value, which is best, how far it is from the worst).
 
     The intervals hold for the worst and the best of the true values, whichever subgroups these are: where the intervals of all subgroups hold together, the
@@ -98,8 +98,8 @@ def extremes(
     least, most = _regret_ends(direction, np.asarray(low, dtype=float), np.asarray(high, dtype=float))
     at, best = int(regrets.argmax()), int(regrets.argmin())
     ends = sorted(_back(direction, end) for end in (least.max(), most.max()))
-    worst = Extreme(value=_back(direction, regrets[at]), low=ends[0], high=ends[1])
-    gap = Extreme(
+    worst = PickedValue(value=_back(direction, regrets[at]), low=ends[0], high=ends[1])
+    gap = PickedValue(
         value=float(regrets[at] - regrets[best]),
         low=float(max(0.0, least.max() - most.min())),
         high=float(most.max() - least.min()),

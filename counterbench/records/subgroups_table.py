@@ -10,7 +10,7 @@ from rich.text import Text
 
 from counterbench.records.estimate import TARGETS
 from counterbench.records.record import Record
-from counterbench.records.subgroups import BySubgroup, Extreme, Subgroups
+from counterbench.records.subgroups import BySubgroup, PickedValue, Subgroups
 from counterbench.records.table import ARROWS, ASCII_ARROWS, fit, label, section, show, shown_numbers
 
 WIDTH = 136
@@ -24,7 +24,7 @@ _NAME = 14
 
 
 def build(
-    record: Record, divided: Subgroups, detail: bool = False, *, width: int = WIDTH, symbols: bool = True
+    record: Record, divided: Subgroups, *, detail: bool = False, width: int = WIDTH, symbols: bool = True
 ) -> Group:
     """The table of one division.
 
@@ -115,7 +115,7 @@ def _row(
     return [cells[name] for name in columns]
 
 
-def _interval(extreme: Extreme | None) -> str:
+def _interval(extreme: PickedValue | None) -> str:
     return "-" if extreme is None else f"[{show(extreme.low)}, {show(extreme.high)}]"
 
 

@@ -10,7 +10,7 @@ from counterbench.leaderboard import board, formats, pages, worst
 from counterbench.records import subgroups_table
 from counterbench.records.plausibility import problems
 from counterbench.records.record import Record, read_record, to_json
-from counterbench.records.subgroups import BySubgroup, Extreme, SubgroupEstimate, Subgroups
+from counterbench.records.subgroups import BySubgroup, PickedValue, SubgroupEstimate, Subgroups
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,9 +35,9 @@ def divided(record, names=("reference", "soft", "noisy"), why=""):
         values=[None, *values[1:]] if why else values,
         why={names[0]: why} if why else {},
         worst_name=names[-1],
-        worst=Extreme(value=3.25, low=1.5, high=4.75),
+        worst=PickedValue(value=3.25, low=1.5, high=4.75),
         best_name=names[1],
-        gap=Extreme(value=0.25, low=0.0, high=0.5),
+        gap=PickedValue(value=0.25, low=0.0, high=0.5),
     )
     skill = about.model_copy(update=dict.fromkeys(told, "") | {"cycles": 0, "direction": "higher"})
     sizes = [record.images // len(names)] * len(names)
