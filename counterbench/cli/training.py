@@ -196,6 +196,19 @@ def _sources(dataset: str, source: tuple[str, ...], data_dir: Path | None) -> li
 )
 @click.option("--steps", type=click.IntRange(min=1), default=None, help="With --init: all of them are taken.")
 @click.option(
+    "--teacher", default=None, help="Learn from judges in a folder made by this command, or `card` for the pinned ones."
+)
+@click.option(
+    "--temperature", type=click.FloatRange(min=0, min_open=True), default=4.0, show_default=True, help="Of --teacher."
+)
+@click.option(
+    "--alpha",
+    type=click.FloatRange(min=0, max=1),
+    default=0.9,
+    show_default=True,
+    help="Share of the teacher in the loss; the rest is that of the labels.",
+)
+@click.option(
     "--by", default=None, metavar="NAME,...", help="Tell errors by subgroup: domain, or digit,domain, or age:5."
 )
 @click.option(
@@ -224,6 +237,9 @@ def train_judges(
     limit: int | None,
     learning_rate: float | None,
     steps: int | None,
+    teacher: str | None,
+    temperature: float,
+    alpha: float,
     by: str | None,
     weighting: str | None,
     balanced_batches: bool,
@@ -236,8 +252,9 @@ def train_judges(
     from counterbench.errors import ConfigError, DataError
     from counterbench.runtime.devices import choose_device
     from counterbench.training import adaptation, judges, recogniser, reference
+    from counterbench.training.distillation import Distillation
     from counterbench.training.hardware import Hardware
-    from counterbench.training.judge_start import JudgeStart, trained_judges
+    from counterbench.training.judge_start import JudgeStart, teachers, trained_judges
     from counterbench.training.subgroups import parsed_weighting
 
     show_progress(quiet)
@@ -266,6 +283,7 @@ def train_judges(
         counterfactuals=counterfactuals,
         start=start,
         weighting=weighted,
+        distillation=Distillation(teachers(teacher, loaded[0], labels), temperature, alpha) if teacher else None,
     )
     if init:  # individuals and attributes are those of before
         put_json(json.dumps(report, indent=1))

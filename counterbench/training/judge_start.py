@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from counterbench.catalog.recipes import AdaptEntry, RowsEntry
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import CheckpointError, ConfigError
 from counterbench.judges.loading import JUDGES
+from counterbench.judges.network import build, outputs_for, reduction
 from counterbench.models.adaptation import made
 from counterbench.storage.weights import load_weights
+from counterbench.training.distillation import Teacher
 
 CARD = "card"
 """Instead of a folder: the judges that the dataset's card pins."""
@@ -100,13 +102,43 @@ class JudgeStart:
         return adapter
 
 
-def trained_judges(init: str, dataset: Dataset, labels: Sequence[str]) -> dict[str, TrainedNetwork]:
+def teachers(
+    init: str, dataset: Dataset, labels: Sequence[str], *, architectures: Collection[str] | None = None
+) -> list[Teacher]:
+    """Trained networks to learn from.
+
+    Args:
+        init: a folder made by `train-judges`, or `card` for the judges that the card pins.
+        dataset: of which card and source.
+        labels: the variables, in the order of the networks' outputs.
+        architectures: only these; None for all there are.
+
+    Raises:
+        CheckpointError: for a folder that holds no judges. ConfigError: if no network reads just these variables.
+    """
+    shape = dataset.variables[dataset.card.image].shape  # type: ignore[attr-defined]
+    found = []
+    for architecture, trained in trained_judges(init, dataset, labels, flag="--teacher").items():
+        if architectures is not None and architecture not in architectures:
+            continue
+        outputs = sum(outputs_for(dataset.variables[label]) for label in labels)
+        smaller = reduction(min(shape[1:]), len(shape) - 1)
+        network = build(architecture, shape[0], outputs, **smaller, dimensions=len(shape) - 1)
+        trained.put_into(network)
+        found.append(Teacher(network.eval().requires_grad_(False), trained.scales, trained.sha256))
+    return found
+
+
+def trained_judges(
+    init: str, dataset: Dataset, labels: Sequence[str], *, flag: str = "--init"
+) -> dict[str, TrainedNetwork]:
     """Architecture -> the network that read these variables before.
 
     Args:
         init: a folder made by `train-judges`, or `card` for the judges that the card pins.
         dataset: of which card and source.
         labels: the variables, in the order of the network's outputs.
+        flag: where they were named, for messages.
 
     Raises:
         CheckpointError: for a folder that holds no judges. ConfigError: if no network reads just these variables.
@@ -126,7 +158,7 @@ def trained_judges(init: str, dataset: Dataset, labels: Sequence[str]) -> dict[s
         found[options["architecture"]] = TrainedNetwork(weights, sha256, scales)
     if not found:
         raise ConfigError(
-            f"--init {init} has no trained network that reads {', '.join(labels)} and nothing else, in this order."
+            f"{flag} {init} has no trained network that reads {', '.join(labels)} and nothing else, in this order."
         )
     return found
 

@@ -35,6 +35,7 @@ from counterbench.training import loop
 from counterbench.training.adaptation import for_a_short_while
 from counterbench.training.augmentation import augmented
 from counterbench.training.batches import fitted_to
+from counterbench.training.distillation import Distillation
 from counterbench.training.hardware import Hardware
 from counterbench.training.histogram import fit_histogram
 from counterbench.training.judge_images import joined_images, with_counterfactuals
@@ -87,6 +88,7 @@ class JudgeObjective(Objective):
         image: name of the image.
         heads: what the network tells.
         weights: variable -> weights of its classes, (classes,).
+        distillation: who teaches beside the labels; None for the labels alone.
     """
 
     def __init__(
@@ -97,9 +99,10 @@ class JudgeObjective(Objective):
         image: str,
         heads: Heads,
         weights: Mapping[str, Tensor],
+        distillation: Distillation | None = None,
     ):
         super().__init__(network, fit)
-        self.image, self.heads, self.weights = image, heads, weights
+        self.image, self.heads, self.weights, self.distillation = image, heads, weights, distillation
 
     def losses(self, batch: dict[str, Tensor], moment: Moment) -> Tensor:
         images, targets = batch[self.image].float(), {name: batch[name] for name in self.heads.outputs}
@@ -108,19 +111,29 @@ class JudgeObjective(Objective):
             images = changed.images
             # A quantity that is a grey level changes with the pixels.
             targets |= {name: changed.level(targets[name].float()) for name in self.heads.levels}
-        outputs = self.module(normalised(images))
+        shown = normalised(images)
+        outputs = self.module(shown)
+        taught = [teacher.outputs(shown) for teacher in self.distillation.teachers] if self.distillation else []
         smoothing = 0.02 if moment.training else 0.0
         losses = []
         for name, part in columns(self.heads.outputs).items():
             seen, target = outputs[:, part], targets[name]
             if name in self.heads.scales:
-                losses.append(quantity_loss(seen, self.heads.standardised(name, target)))
+                loss = quantity_loss(seen, self.heads.standardised(name, target))
             else:
                 weight = self.weights[name].to(seen)
-                losses.append(
-                    functional.cross_entropy(seen, target, weight, reduction="none", label_smoothing=smoothing)
-                )
+                loss = functional.cross_entropy(seen, target, weight, reduction="none", label_smoothing=smoothing)
+            losses.append(self._taught(name, seen, [said[:, part] for said in taught], loss))
         return torch.stack(losses).sum(0)
+
+    def _taught(self, name: str, outputs: Tensor, taught: Sequence[Tensor], usual: Tensor) -> Tensor:
+        """The losses of a variable, with what teachers say of it."""
+        if self.distillation is None:
+            return usual
+        if name not in self.heads.scales:
+            return self.distillation.of_classes(outputs, taught, usual)
+        scales = [teacher.scales[name] for teacher in self.distillation.teachers]
+        return self.distillation.of_quantity(outputs, taught, usual, scale=self.heads.scales[name], scales=scales)
 
 
 def quantity_loss(outputs: Tensor, target: Tensor) -> Tensor:
@@ -149,6 +162,7 @@ def train_judges(
     counterfactuals: int = 0,
     start: JudgeStart | None = None,
     weighting: WeightingEntry | None = None,
+    distillation: Distillation | None = None,
 ) -> dict[str, Any]:
     """Train one network per architecture on the judge splits of one or several sources together.
 
@@ -163,6 +177,7 @@ def train_judges(
             rendered: what varies together in the data is told apart then.
         start: trained judges to go on from, what of them is opened, and which samples are used; None for new ones on all samples.
         weighting: how samples are weighted by subgroup, and by which subgroups errors are told; None for all alike.
+        distillation: trained networks to learn from beside the labels; None for the labels alone.
 
     Returns:
         Architecture -> file and SHA-256, and per variable what the card should say: options, and for every source figures on real test
@@ -179,6 +194,7 @@ def train_judges(
             counterfactuals=counterfactuals,
             start=start or JudgeStart({}),
             weighting=weighting,
+            distillation=distillation,
         )
 
 
@@ -193,6 +209,7 @@ def _networks(
     counterfactuals: int,
     start: JudgeStart,
     weighting: WeightingEntry | None,
+    distillation: Distillation | None,
 ) -> dict[str, Any]:
     """The same, in a folder that is this process's."""
     first = datasets[0]
@@ -225,7 +242,14 @@ def _networks(
         own = replace(heads, scales=start.networks[architecture].scales) if start.networks else heads
         weighed = None if weighting is None or divided is None else (divided, weighting)
         network, options, moved, shares = _trained(
-            architecture, first.card.image, own, fit, circumstances, start=start, weighed=weighed
+            architecture,
+            first.card.image,
+            own,
+            fit,
+            circumstances,
+            start=start,
+            weighed=weighed,
+            distillation=distillation,
         )
         path = output / f"{'-'.join(heads.outputs)}-{architecture}.safetensors"
         report[architecture] = {
@@ -245,6 +269,12 @@ def _networks(
     shutil.rmtree(output / "unfinished", ignore_errors=True)
     about = {"dataset": first.card.name, "seed": seed, "fit": fit.model_dump(), "versions": versions()}
     about |= start.described() if start.networks or start.rows else {}
+    if distillation is not None:
+        about["distillation"] = {
+            "teachers": [teacher.sha256 for teacher in distillation.teachers],
+            "temperature": distillation.temperature,
+            "alpha": distillation.alpha,
+        }
     if weighting is not None:
         about["weighting"] = weighting.model_dump()
         about["by_subgroup"] = {name: entry["by_subgroup"] for name, entry in report.items()}
@@ -270,6 +300,7 @@ def _trained(
     *,
     start: JudgeStart,
     weighed: tuple[Subgrouped, WeightingEntry] | None,
+    distillation: Distillation | None,
 ) -> tuple[torch.nn.Module, dict[str, Any], int, dict[str, float]]:
     """(a trained network, the options that a card must give to build it, how many numbers moved, how much each subgroup counts at the end)."""
     channels, *sides = circumstances.train[image].shape[1:]
@@ -281,7 +312,7 @@ def _trained(
         moved = opened(network)
     classes = {name: count for name, count in heads.outputs.items() if name not in heads.scales}
     weights = {name: _balance(circumstances.train[name], count) for name, count in classes.items()}
-    objective = JudgeObjective(network, fit, image=image, heads=heads, weights=weights)
+    objective = JudgeObjective(network, fit, image=image, heads=heads, weights=weights, distillation=distillation)
     if weighed is not None:
         weighed[0].weigh(objective, weighed[1])
     loop.run(objective, circumstances)
