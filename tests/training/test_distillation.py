@@ -4,9 +4,11 @@ import json
 
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 from torch.distributions import Categorical, Normal, kl_divergence
 
+from counterbench.cli import main
 from counterbench.errors import ConfigError
 from counterbench.training import judges
 from counterbench.training.distillation import Distillation, Teacher
@@ -119,3 +121,28 @@ def test_teachers_can_be_chosen_and_must_read_the_same(dataset, taught_by):
     assert len(plain.sha256) == 64
     with pytest.raises(ConfigError, match=r"--teacher .* has no trained network that reads a and nothing else"):
         teachers(str(taught_by), dataset, ["a"])
+
+
+def test_the_command_takes_a_teacher_and_subgroups(dataset, tmp_path):
+    shared = ["train-judges", "--dataset", "toy", "--variable", "c", "--epochs", "1", "--device", "cpu", "--quiet"]
+    first = CliRunner().invoke(main, [*shared, "--output", str(tmp_path / "teacher"), "--by", "c"])
+    assert first.exit_code == 0, first.output
+    robust = ["--weighting", "group_dro:eta=0.05", "--by", "c", "--balanced-batches"]
+    learnt = ["--teacher", str(tmp_path / "teacher"), "--temperature", "2", "--alpha", "0.5"]
+    done = CliRunner().invoke(main, [*shared, "--output", str(tmp_path / "student"), *robust, *learnt])
+    assert done.exit_code == 0, done.output
+    said = [json.loads((tmp_path / name / "judges.json").read_text()) for name in ("teacher", "student")]
+    assert said[0]["weighting"]["kind"] == "mean"
+    assert set(said[0]["by_subgroup"]["plain"]["c"]["formula"]) == {"zero", "one", "two"}
+    assert said[1]["weighting"]["balanced_batches"]
+    hashes = {entry["sha256"] for entry in said[0]["judges"]["c"]}
+    assert set(said[1]["distillation"]["teachers"]) == hashes
+    for flags, why in (
+        (["--weighting", "group_dro"], "say with --by"),
+        (["--by", "c", "--weighting", "dro"], "Unknown weighting"),
+        (["--teacher", str(tmp_path)], "holds no judges"),
+    ):
+        refused = CliRunner().invoke(main, [*shared, "--output", str(tmp_path / "x"), *flags])
+        assert refused.exit_code != 0
+        assert why in refused.output
+        assert not (tmp_path / "x" / "judges.json").exists()
