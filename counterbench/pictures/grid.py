@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CELL = 0.85  # inches
+_GAP, _CAPTION, _HEAD = 0.06, 0.22, 0.75
+"""In cells: between columns, above a row for its captions, above everything for names and the title."""
 
 
 @dataclass(frozen=True)
@@ -62,48 +64,52 @@ def grid_figure(factual: Samples, image: str, interventions: Sequence[Interventi
         columns.append((intervention.title, intervention.answer, intervention.captions, False))
         columns.append(("truth" if intervention.truth is not None else "no truth", intervention.truth, None, False))
         columns.append(("change", picture_of(intervention.answer).float() - before, None, True))
-    rows = factual.count
-    figure = Figure(figsize=(_CELL * (len(columns) + 0.35 * len(interventions)), _CELL * 1.12 * rows + 0.75))
-    widths = [1.0] + [width for _ in interventions for width in (1.0, 1.0, 1.0)]
-    axes = figure.subplots(rows, len(columns), squeeze=False, gridspec_kw={"width_ratios": widths})
+    rows, right, top = factual.count, len(columns) + _GAP * (len(columns) - 1), _HEAD
+    figure = Figure(figsize=(_CELL * (right + 2 * _GAP), _CELL * (rows * (1 + _CAPTION) + top)))
+    # One pair of axes in units of cells: a pair for each image would take longer than everything else.
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.set_axis_off()
+    axis.set(xlim=(-_GAP, right + _GAP), ylim=(rows * (1 + _CAPTION) - _CAPTION / 2, -top - _CAPTION / 2))
+    axis.set_autoscale_on(False)
     for position, (name, pixels, captions, signed) in enumerate(columns):
-        axes[0][position].set_title(name, fontsize=8, pad=10 if captions is not None else 4)
-        for row in range(rows):
-            axis = axes[row][position]
-            axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
-            if pixels is None:
-                continue
-            show_image(axis, pixels[row], signed=signed)
+        left = position * (1 + _GAP)
+        middle = left + 0.5
+        axis.text(middle, -0.28, name, fontsize=8, ha="center", va="bottom")
+        for row in range(rows if pixels is not None else 0):
+            assert pixels is not None
+            above = row * (1 + _CAPTION)
+            show_image(axis, pixels[row], signed=signed, corner=(left, above))
             if captions is not None:
-                axis.text(
-                    0.5,
-                    1.02,
-                    captions[row],
-                    fontsize=6,
-                    ha="center",
-                    va="bottom",
-                    transform=axis.transAxes,
-                    color="#444",
-                )
+                axis.text(middle, above - 0.02, captions[row], fontsize=6, ha="center", va="bottom", color="#444")
     size = min(9.0, 72 * figure.get_figwidth() / (0.62 * len(title)))  # points, such that it fits
-    figure.suptitle(title, fontsize=size, x=0.01, ha="left", y=1 - 0.12 / figure.get_figheight(), va="top")
-    figure.subplots_adjust(
-        left=0.01, right=0.99, bottom=0.01, top=1 - 0.62 / figure.get_figheight(), wspace=0.06, hspace=0.22
-    )
+    axis.text(0, -top, title, fontsize=size, ha="left", va="top")
     return figure
 
 
-def show_image(axis, pixels: Tensor, *, signed: bool = False) -> None:  # type: ignore[no-untyped-def]
+def show_image(  # type: ignore[no-untyped-def]
+    axis, pixels: Tensor, *, signed: bool = False, corner: tuple[float, float] | None = None
+) -> None:
     """One image, (C, H, W), or of a volume, (C, D, H, W), its central slice, grey levels; of a difference, its mean over channels, red
-    where it is brighter."""
+    where it is brighter.
+
+    Args:
+        axis: where it is drawn.
+        pixels: of the image.
+        signed: whether it is a difference.
+        corner: left and upper end of the square of side 1 that it is fitted into; None for the whole of the axis.
+    """
     picture = picture_of(pixels[None])[0].float().permute(1, 2, 0).numpy()
+    options: dict[str, Any] = {"interpolation": "nearest"}
+    if corner is not None:
+        high, wide = (side / max(picture.shape[:2]) for side in picture.shape[:2])
+        left, above = corner[0] + (1 - wide) / 2, corner[1] + (1 - high) / 2
+        options |= {"extent": (left, left + wide, above + high, above), "aspect": "auto"}
     if signed:
-        axis.imshow(picture.mean(2), cmap="RdBu_r", vmin=-255, vmax=255, interpolation="nearest")
+        axis.imshow(picture.mean(2), cmap="RdBu_r", vmin=-255, vmax=255, **options)
     elif picture.shape[2] == 1:
-        axis.imshow(picture[..., 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axis.imshow(picture[..., 0], cmap="gray", vmin=0, vmax=255, **options)
     else:
-        axis.imshow((picture / 255).clip(0, 1), interpolation="nearest")
+        axis.imshow((picture / 255).clip(0, 1), **options)
 
 
 def captions(variable: Variable, values: Tensor) -> list[str]:

@@ -80,13 +80,21 @@ def test_grid(tmp_path, channels):
     grid.draw_grid(factual, "image", panels, title="title", path=tmp_path / "g.png")
     assert png(tmp_path / "g.png")
     figure = grid.grid_figure(factual, "image", panels, title="title")
-    first, second = figure.axes[:7], figure.axes[7:]
+    (axis,) = figure.axes
+    words = [(text.get_text(), text.get_position()) for text in axis.texts]
+    heads = sorted((place[0], word) for word, place in words if not word.startswith("=") and word != "title")
     titles = ["factual", "do(a)", "truth", "change", "do(b)", "no truth", "change"]
-    assert [axis.get_title() for axis in first] == titles
-    assert [axis.texts[0].get_text() for axis in (first[1], second[1])] == ["= 1", "= 2"]
+    assert [word for _, word in heads] == titles
+    assert [word for word, _ in words if word.startswith("=")] == ["= 1", "= 2"] * 2
+    # Every image below its head, row by row; where there is no truth there is nothing.
+    drawn = {tuple(round(end, 2) for end in image.get_extent()): image.get_array().data for image in axis.images}
+    assert len(drawn) == 2 * 6
+    left, right, lower, upper = sorted(drawn)[-1]
+    assert (left + right) / 2 == pytest.approx(heads[-1][0], abs=0.01)
+    assert lower - upper == pytest.approx(right - left)
+    below = max((place for place in drawn if place[0] == left), key=lambda place: place[2])
     change = (answer - factual["image"])[1].mean(0)
-    assert torch.allclose(torch.as_tensor(second[3].images[0].get_array().data), change)
-    assert not first[5].images
+    assert torch.allclose(torch.as_tensor(drawn[below]), change)
 
 
 def test_graph_and_curves(tmp_path, toy):
