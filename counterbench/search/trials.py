@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -157,6 +157,8 @@ class Laboratory:
         """
         if (known := self.outcome(name)) is not None:
             return known
+        if (twin := self._twin(way, seed)) is not None:
+            return self._stored(replace(twin, name=name, seconds=0.0), self.record(twin.name))
         begun = time.perf_counter()
         try:
             record = self._trained(way, name, seed)
@@ -167,6 +169,14 @@ class Laboratory:
         moved = int(objectives.value(record, objectives.OPENED))
         made = Outcome(name, str(way), way.plain(), seed, values, moved, time.perf_counter() - begun)
         return self._stored(made, record)
+
+    def _twin(self, way: Way, seed: int) -> Outcome | None:
+        """A trial of the same way with the same seed that is done: a search asks for what it knows again, and gets the same answer."""
+        for path in sorted((self.folder / "trials").glob(f"*/{RESULT}")):
+            known = Outcome(**json.loads(read_bounded(path)))
+            if known.tried == way.plain() and known.seed == seed and not known.why and known.opened:
+                return known
+        return None
 
     def _values(self, record: Record) -> dict[str, float]:
         return {objective: objectives.value(record, objective) for objective in self.study.objectives}
