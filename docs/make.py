@@ -394,6 +394,21 @@ def memorisation_page() -> str:
     return render("memorisation", ways=capacity.ways(rows), claims=claims, reading=reading, show=show)
 
 
+def tune_page() -> str:
+    """How to search, and what a search found."""
+    import search_digits
+
+    found = json.loads(search_digits.RESULT.read_text("utf-8"))
+    return render("tune", table=found["table"], claims=search_digits.claims(found), reading=search_digits.READING)
+
+
+def adaptation_page() -> str:
+    """What was measured of adaptations."""
+    import scanners
+
+    return render("adaptation", **scanners.shown(json.loads(scanners.RESULT.read_text("utf-8"))))
+
+
 def answering_page() -> str:
     """What ways of answering do to trained models."""
     from answering import IMAGES
@@ -447,6 +462,8 @@ def pages() -> dict[Path, str]:
         DOCS / "answering.md": answering_page(),
         DOCS / "guidance.md": guidance_page(),
         DOCS / "memorisation.md": memorisation_page(),
+        DOCS / "tune.md": tune_page(),
+        DOCS / "adaptation.md": adaptation_page(),
         DOCS / "intervals.md": render("intervals", it=json.loads((DOCS / "coverage.json").read_text("utf-8"))),
         DOCS / "results.md": render("results", model=SHOWN, record=record, table=as_text(record, True)),
         DOCS / "comparison.md": comparison(),

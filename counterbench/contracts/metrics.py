@@ -70,6 +70,10 @@ class MetricCase:
 
     def columns(self, batch_size: int = COUNT, folder: Path | None = None) -> list[Column]:
         """What it makes of the answers of some model."""
+        return self.taking(batch_size, folder).columns()
+
+    def taking(self, batch_size: int = COUNT, folder: Path | None = None) -> Taking:
+        """The exam after some model has taken it."""
         model = Contestant("grainy", _Grainy(self.exam.dataset))
         taking = Taking("grainy", model, self.exam.make_metrics(model), folder, "check")
         token = shown.set(False)
@@ -77,7 +81,7 @@ class MetricCase:
             examine(self.exam, [taking], batch_size=batch_size)
         finally:
             shown.reset(token)
-        return taking.columns()
+        return taking
 
 
 def check(name: str, dataset: Dataset) -> Iterator[Finding]:
@@ -184,6 +188,32 @@ def survives_the_disk(case: MetricCase) -> None:
             )
 
 
+def can_be_divided(case: MetricCase) -> None:
+    """what its numbers of whole sets come from can be taken apart by rows."""
+    if not any(cell.statistic == "pseudo" for cell in _cells(case)):
+        return
+    taking, metric = case.taking(), case.metric
+    stored = {key.partition("/")[2]: value for key, value in taking.sets().items()}
+    rows = case.exam.plan.index
+    for part in (rows, rows[: len(rows) // 2]):
+        try:
+            metric.restore(metric.of_rows(stored, part))
+            found = _by_cell(metric.compute())
+        except (KeyError, IndexError, RuntimeError) as error:
+            require(False, f"{error!r}: every state needs the rows of its entries; see row_state of Metric")
+        metric.reset()
+        if len(part) == len(rows):
+            whole = _by_cell(taking.columns())
+            require(
+                all(
+                    same(column.value, found[cell].value, tolerance=1e-9)
+                    for cell, column in whole.items()
+                    if cell.statistic == "pseudo"
+                ),
+                "the states of all rows give other numbers than the answers; see row_state of Metric",
+            )
+
+
 def _cells(case: MetricCase) -> list[Cell]:
     if not case.metric.cells:
         why = "; ".join(f"{what}: {reason}" for what, reason in case.metric.skipped.items())
@@ -202,4 +232,5 @@ CHECKS = (
     no_score_depends_on_the_batch,
     reset_forgets,
     survives_the_disk,
+    can_be_divided,
 )

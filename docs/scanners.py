@@ -1,0 +1,183 @@
+"""What to open of a trained model for a new scanner, and of a trained judge for new classes, by how many images there are.
+
+    python docs/scanners.py OUTPUT [--collect]  # hours of one processor; writes docs/scanners.json and docs/images/scanners.png
+
+A VAE of brains is trained on two of three scanners and trained further on images of the third; judges of digits are trained on 0 to 4 and trained further on 5 to 9. OUTPUT keeps what
+is done, so the command can be interrupted; with --collect nothing is trained. Every training and evaluation is a command of counterbench.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from counterbench.records.record import read_record
+from counterbench.storage.files import write_text
+from counterbench.sweeps.openings import way_of
+
+HOME = Path(__file__).parent
+RESULT, PICTURE = HOME / "scanners.json", HOME / "images" / "scanners.png"
+SEEDS = [0, 1, 2]
+OLD, NEW = ["0", "1", "2", "3", "4"], ["5", "6", "7", "8", "9"]
+SUITE = {
+    "name": "noisy-scanner",
+    "title": "The noisy scanner",
+    "description": "Counterfactuals of the noisy scanner's images alone.",
+    **{"cycles": 1, "single": True, "where": {"domain": ["noisy"]}, "references": 2000, "resamples": 200},
+    "metrics": {
+        name: {} for name in ("effectiveness", "off_target", "truth", "composition", "recognition", "memorisation")
+    },
+}
+ADAPT = {
+    "kinds": ["full", "lora:rank=4", "norm_bias", "sv_diff"],
+    "where": {"domain": ["noisy"]},
+    "limits": [10, 50, 500],
+    "learning_rates": [0.0003, 0.0015, 0.006],
+    "steps": 100,
+}
+JUDGED = {
+    "variables": ["digit"],
+    "kinds": ["full", "lora:rank=4", "norm_bias", "linear"],
+    "where": {"digit": NEW},
+    "limits": [10, 50, 500],
+    "learning_rates": [0.001, 0.006],
+    "steps": 60,
+}
+
+
+def run(*words: str) -> None:
+    """A command of counterbench."""
+    subprocess.run([sys.executable, "-m", "counterbench", *words], check=True)
+
+
+def sweep(output: Path, name: str, **content: Any) -> None:
+    """Write a sweep and run what is not done of it."""
+    path = output / f"{name}.yaml"
+    shared = {"name": name, "seeds": SEEDS, "device": "cpu"}
+    write_text(path, yaml.safe_dump({**shared, **content}, sort_keys=False))
+    run("sweep", "run", str(path), "--output", str(output / name), "--engine", "warm")
+
+
+def make(output: Path) -> None:
+    """Train the base and the judges to start from, and whatever is made from them."""
+    suite, base, judges = output / "noisy.yaml", output / "base", output / "judges"
+    write_text(suite, yaml.safe_dump(SUITE, sort_keys=False))
+    run(
+        *["train", "--model", "vae", "--dataset", "adni", "--where", "domain=reference,soft", "--resume", "--output"],
+        str(base),
+    )
+    models = [{"model": str(base), "adapt": ADAPT}]
+    sweep(output, "scanner-to-scanner", models=models, datasets=["adni"], suites=[str(suite)], budget={"limit": 100})
+    if not (judges / "judges.json").exists():
+        where = f"digit={','.join(OLD)}"
+        run(
+            *f"train-judges --dataset morphomnist --variable digit --where {where} --epochs 6 --output".split(),
+            str(judges),
+        )
+    sweep(output, "digits-to-digits", judges={**JUDGED, "init": str(judges)}, datasets=["morphomnist"])
+
+
+def collected(output: Path) -> dict[str, Any]:
+    """What came out of both, and of the model as it was."""
+    openings = output / "scanner-to-scanner" / "openings"
+    found: dict[str, Any] = {"model": json.loads((openings / "noisy-scanner.json").read_text("utf-8"))}
+    found["judges"] = json.loads((output / "digits-to-digits" / "openings" / "judges.json").read_text("utf-8"))
+    records = map(read_record, sorted((output / "scanner-to-scanner" / "records").rglob("record.json")))
+    (as_it_is,) = (one for one in records if way_of(one) is None and not one.is_baseline)
+    found["as_it_is"] = as_it_is.row_skill.value if as_it_is.row_skill else None
+    return found
+
+
+COLUMNS = {
+    "row skill": "row skill",
+    "effectiveness: skill": "effectiveness",
+    "truth: truth skill": "truth skill",
+    "recognition: recognised": "recognised",
+    "memorisation: copies of training images": "copies",
+}
+"""Column of a sweep -> how it is called here."""
+READING = ""
+READING_OF_JUDGES = ""
+"""What the numbers say, in words."""
+
+
+def best(found: list[dict[str, Any]], column: str) -> list[dict[str, Any]]:
+    """Of every kind and number of samples the learning rate with the best value of a column."""
+    chosen: dict[tuple[int, str], dict[str, Any]] = {}
+    for one in found:
+        sign = -1 if one["better"][column] == "lower" else 1
+        key = one["samples"], one["kind"]
+        if key not in chosen or sign * one["values"][column] > sign * chosen[key]["values"][column]:
+            chosen[key] = one
+    return [chosen[key] for key in sorted(chosen)]
+
+
+def table(chosen: list[dict[str, Any]], columns: dict[str, str]) -> str:
+    """A row for every kind and number of samples."""
+    there = {name: word for name, word in columns.items() if name in chosen[0]["values"]}
+    heads = ["images", "opened", "numbers", "rate", "seconds", *there.values()]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for one in chosen:
+        cells = [one["samples"], f"`{one['kind']}`", f"{one['opened']:,}", f"{one['rate']:g}", f"{one['seconds']:.0f}"]
+        lines.append("| " + " | ".join([*map(str, cells), *(f"{one['values'][name]:.3g}" for name in there)]) + " |")
+    return "\n".join(lines)
+
+
+def unimproved(chosen: list[dict[str, Any]], column: str) -> list[str]:
+    """Kinds that are no better with the most samples than with the fewest."""
+    sizes = sorted({one["samples"] for one in chosen})
+    value = {(one["kind"], one["samples"]): one["values"][column] for one in chosen}
+    sign = -1 if chosen[0]["better"][column] == "lower" else 1
+    kinds = sorted({one["kind"] for one in chosen})
+    return [kind for kind in kinds if sign * value[kind, sizes[-1]] <= sign * value[kind, sizes[0]]]
+
+
+def overtakes(chosen: list[dict[str, Any]], column: str) -> str:
+    """From how many samples on full training is ahead of all others, in words."""
+    sign = -1 if chosen[0]["better"][column] == "lower" else 1
+    ahead = None
+    for size in sorted({one["samples"] for one in chosen}, reverse=True):
+        values = {one["kind"]: sign * one["values"][column] for one in chosen if one["samples"] == size}
+        if values["full"] < max(values.values()):
+            break
+        ahead = size
+    return "never" if ahead is None else f"from {ahead} images on"
+
+
+def shown(found: dict[str, Any]) -> dict[str, Any]:
+    """What the page shows."""
+    accuracy = "digit: accuracy"
+    model, judges = best(found["model"]["openings"], "row skill"), best(found["judges"]["openings"], accuracy)
+    claims = []
+    for what, chosen, column in (("model", model, "row skill"), ("judges", judges, accuracy)):
+        others = unimproved(chosen, column)
+        result = "reproduced" if not others else f"not reproduced: {', '.join(others)} did not"
+        claims.append((f"{what}: every kind improves from 10 to 500 images ({column})", result))
+        claims.append((f"{what}: full training is ahead of all other kinds ({column})", overtakes(chosen, column)))
+    return {
+        "as_it_is": found["as_it_is"],
+        "model": table(model, COLUMNS),
+        "judges": table(judges, {accuracy: "accuracy"}),
+        "reading": READING,
+        "reading_of_judges": READING_OF_JUDGES,
+        "claims": claims,
+    }
+
+
+def main() -> None:
+    """Everything."""
+    output = Path(sys.argv[1]).resolve()
+    if "--collect" not in sys.argv[2:]:
+        make(output)
+    write_text(RESULT, json.dumps(collected(output), indent=1) + "\n")
+    shutil.copy(output / "scanner-to-scanner" / "openings" / "noisy-scanner.png", PICTURE)
+
+
+if __name__ == "__main__":
+    main()
