@@ -31,6 +31,7 @@ from counterbench.records.subgroups import BySubgroup, Direction, SubgroupEstima
 from counterbench.records.totals import Key
 
 ROW_SKILL: Key = ("", "", "", "", 0, "")
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -258,7 +259,7 @@ def _by_subgroup(number: Number | None, names: Sequence[str], found: Sequence[_F
         low, high = ([float(end) for end in side if end is not None] for side in zip(*ends, strict=True))
         worst_at, worst, best_at, gap = extremes(direction, [one.usual.value for _, one in there], low, high)
         picked = {"worst": worst, "gap": gap}
-        if gap.value > 0:  # else none is worse than another
+        if gap.value > _ROUNDING * (1 + abs(worst.value)):  # else none is worse than another
             picked |= {"worst_name": there[worst_at][0], "best_name": there[best_at][0]}
     values = [one.usual if isinstance(one, _Found) else None for one in found]
     return BySubgroup(**about, direction=direction, values=values, why={k: v for k, v in why.items() if v}, **picked)

@@ -36,7 +36,8 @@ def build(
         symbols: whether arrows can be shown; else they are spelt in ASCII.
     """
     known = {one.key: one for one in divided.numbers}
-    shown = [(number, known[number.key]) for number in shown_numbers(record, detail) if number.key in known]
+    there = [(number, known[number.key]) for number in shown_numbers(record, detail) if number.key in known]
+    shown = [(number, one) for number, one in there if detail or one.worst_name or one.worst is None]
     columns = _columns(divided, width)
     arrows = ARROWS if symbols else ASCII_ARROWS
     parts: list[Text | Table] = [_heading(divided), Text(), _table(columns, divided.names, header=True)]
@@ -54,7 +55,9 @@ def build(
         assert isinstance(table, Table)
         table.add_row(*_row(f"  {label(number)} {arrows[number.direction]}", number.value, one, divided.names, columns))
     of_sets = any(number.statistic == "pseudo" and number.space for number, _ in shown)
-    notes = _notes(divided, [one for _, one in shown], columns, of_sets=of_sets)
+    notes = [*_notes(divided, [one for _, one in shown], columns, of_sets=of_sets)]
+    if len(shown) < len(there):
+        notes.append(f"{len(there) - len(shown)} numbers that are the same in all subgroups are shown with --detail")
     return Group(*parts, Text(), Text("\n".join(notes), style="dim"))
 
 

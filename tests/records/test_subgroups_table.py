@@ -94,3 +94,11 @@ def test_boards_and_pages_name_the_worst(record, tmp_path):
     assert path.is_file()
     assert "## Worst subgroup by domain" in formats.markdown(made)
     assert pages.board(made)["worst"][0]["rows"][0]["which"] == "noisy"
+
+
+def test_numbers_that_are_the_same_everywhere_are_left_out(record):
+    given = divided(record)
+    same = given.numbers[0].model_copy(update={"worst_name": "", "best_name": ""})
+    text = shown(record, given.model_copy(update={"numbers": [same]}), 120)
+    assert "truth do(" not in text
+    assert "1 numbers that are the same in all subgroups are shown with --detail" in text
