@@ -45,7 +45,7 @@ JUDGED = {
     "variables": ["digit"],
     "kinds": ["full", "lora:rank=4", "norm_bias", "linear"],
     "where": {"digit": NEW},
-    "limits": [10, 50, 500],
+    "limits": [10, 500],
     "learning_rates": [0.001, 0.006],
     "steps": 60,
 }

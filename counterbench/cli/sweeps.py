@@ -125,9 +125,9 @@ def _run_one(jobs: list[Any], number: int, folder: Path) -> None:
 
 
 def _finish(jobs: list[Any], folder: Path) -> None:
-    """Boards and their table, and what to open where something was adapted."""
-    _build_boards(jobs, folder)
+    """What to open where something was adapted, then boards and their table, which take longer."""
     _report_openings(jobs, folder)
+    _build_boards(jobs, folder)
 
 
 def _build_boards(jobs: list[Any], folder: Path) -> None:
@@ -139,8 +139,8 @@ def _build_boards(jobs: list[Any], folder: Path) -> None:
     from counterbench.sweeps import rows, table
 
     try:
-        together = rows.together(jobs, folder)
-        boards = leaderboard.build([*leaderboard.find(folder / "records"), *together])
+        shown = rows.on_boards(leaderboard.find(folder / "records"), rows.together(jobs, folder))
+        boards = leaderboard.build(shown)
     except RecordError:
         return  # there are none yet
     for name, text in formats.pages(boards).items():

@@ -57,7 +57,7 @@ def build(
     of_sets = any(number.statistic == "pseudo" and number.space for number, _ in shown)
     notes = [*_notes(divided, [one for _, one in shown], columns, of_sets=of_sets)]
     if len(shown) < len(there):
-        notes.append(f"{len(there) - len(shown)} numbers that are the same in all subgroups are shown with --detail")
+        notes.append(f"left out, shown with --detail: {len(there) - len(shown)} that are the same in all subgroups")
     return Group(*parts, Text(), Text("\n".join(notes), style="dim"))
 
 

@@ -8,12 +8,29 @@ from pathlib import Path
 from counterbench.evaluation import results_folder
 from counterbench.evaluation.ensembles import compared_where_kept
 from counterbench.leaderboard import groups
-from counterbench.records.record import RECORD
+from counterbench.records.record import RECORD, read_record
 from counterbench.sweeps import state
 from counterbench.sweeps.jobs import Job
 
 GROUPS = "groups"
 """In the folder of a sweep: records of several trainings."""
+
+
+MANY = 60
+"""Rows of a board beyond which trainings give way to their group: every two rows are compared."""
+
+
+def on_boards(records: Sequence[Path], grouped: Sequence[Path]) -> list[Path]:
+    """The records that boards show: all of them, or where they are many, groups instead of their trainings.
+
+    Args:
+        records: of single trainings, and of what was not trained.
+        grouped: of several trainings.
+    """
+    if len(records) + len(grouped) <= MANY:
+        return [*records, *grouped]
+    behind = {training.record for path in grouped for training in read_record(path).group}
+    return [*(path for path in records if read_record(path).inputs.hash not in behind), *grouped]
 
 
 def together(jobs: Sequence[Job], folder: Path) -> list[Path]:

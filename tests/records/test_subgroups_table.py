@@ -101,4 +101,4 @@ def test_numbers_that_are_the_same_everywhere_are_left_out(record):
     same = given.numbers[0].model_copy(update={"worst_name": "", "best_name": ""})
     text = shown(record, given.model_copy(update={"numbers": [same]}), 120)
     assert "truth do(" not in text
-    assert "1 numbers that are the same in all subgroups are shown with --detail" in text
+    assert "left out, shown with --detail: 1 that are the same in all subgroups" in text
