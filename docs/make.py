@@ -402,6 +402,13 @@ def tune_page() -> str:
     return render("tune", table=found["table"], claims=search_digits.claims(found), reading=search_digits.READING)
 
 
+def fairness_page() -> str:
+    """Subgroups, and what distillation does to the worst of them."""
+    import distillation
+
+    return render("fairness", **distillation.shown(json.loads(distillation.RESULT.read_text("utf-8"))))
+
+
 def adaptation_page() -> str:
     """What was measured of adaptations."""
     import scanners
@@ -464,6 +471,7 @@ def pages() -> dict[Path, str]:
         DOCS / "memorisation.md": memorisation_page(),
         DOCS / "tune.md": tune_page(),
         DOCS / "adaptation.md": adaptation_page(),
+        DOCS / "fairness.md": fairness_page(),
         DOCS / "intervals.md": render("intervals", it=json.loads((DOCS / "coverage.json").read_text("utf-8"))),
         DOCS / "results.md": render("results", model=SHOWN, record=record, table=as_text(record, True)),
         DOCS / "comparison.md": comparison(),

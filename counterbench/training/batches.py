@@ -36,7 +36,12 @@ class Rows(Dataset[dict[str, Tensor]]):
 
 
 class EpochShuffle(Sampler[int]):
-    """A permutation that follows from (seed, epoch) alone, so that a resumed epoch sees the order it would have seen."""
+    """A permutation that follows from (seed, epoch) alone, so that a resumed epoch sees the order it would have seen.
+
+    Args:
+        count: how many rows.
+        seed: of the order.
+    """
 
     def __init__(self, count: int, seed: int):
         self.count, self.seed, self.epoch = count, seed, 0
@@ -49,11 +54,13 @@ class EpochShuffle(Sampler[int]):
         return self.count
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(mixed(self.seed, self.epoch))
-        return iter(torch.randperm(self.count, generator=generator).tolist())
+        return iter(self._rows(torch.Generator().manual_seed(mixed(self.seed, self.epoch))).tolist())
+
+    def _rows(self, generator: torch.Generator) -> Tensor:
+        return torch.randperm(self.count, generator=generator)
 
 
-class BalancedRows(Sampler[int]):
+class BalancedRows(EpochShuffle):
     """As many rows as there are, drawn so that every subgroup is as frequent, from (seed, epoch) alone.
 
     Args:
@@ -62,19 +69,11 @@ class BalancedRows(Sampler[int]):
     """
 
     def __init__(self, subgroup: Tensor, seed: int):
-        self.subgroup, self.seed, self.epoch = subgroup, seed, 0
+        super().__init__(len(subgroup), seed)
+        self.weight = 1 / subgroup.bincount()[subgroup].double()
 
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning at the start of each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.subgroup)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(mixed(self.seed, self.epoch))
-        weight = 1 / self.subgroup.bincount()[self.subgroup].double()
-        return iter(torch.multinomial(weight, len(weight), replacement=True, generator=generator).tolist())
+    def _rows(self, generator: torch.Generator) -> Tensor:
+        return torch.multinomial(self.weight, self.count, replacement=True, generator=generator)
 
 
 def mixed(seed: int, step: int) -> int:
