@@ -129,7 +129,13 @@ def rows(seed: int, labelled: float) -> dict[str, tuple[float, float]]:
     }
 
 
-READING = ""
+READING = """- **A plain student inherits its teacher's error and adds to it**; GroupDistil takes most of that back, with every seed, and its average rises too.
+- **Where labels abound, group DRO without any teacher is far better** (worst subgroup .72 to .82). Whoever has the labels needs no teacher.
+- **Where labels are few, a teacher helps, if it is robust itself**: a student of the robust teacher with group DRO reaches .61 to .69 in the worst subgroup, group DRO alone .57 to .59.
+  A teacher that follows the bar passes that on, whatever the student's weighting.
+- **A robust teacher is not enough**: its plain student loses a fifth to nearly all of the worst subgroup's accuracy.
+- One row failed: with all labels, the student of the robust teacher with group DRO follows the bar with every seed. A distillation's losses are T^2 = 16 times as large as usual ones, so with
+  `eta` 0.05 the weights jump between subgroups from step to step; begin with a smaller `eta` there."""
 """What the numbers say, in words."""
 TITLES = {
     "1": "With the labels of all images:",
@@ -155,7 +161,7 @@ def shown(found: Mapping[str, Any]) -> dict[str, Any]:
         tables.append((title, rows))
     return {
         "found": tables,
-        "claims": [*_claims(found["1"], "all labels"), *_claims(found[f"{FEW:g}"], "a fifth")],
+        "claims": _claims(found["1"], "all labels") + _claims(found[f"{FEW:g}"], "a fifth"),
         "reading": READING,
     }
 

@@ -41,7 +41,12 @@ STUDY = {
     "objectives": ["extraction.extracted", "generation.frechet_distance", "generation.accuracy.digit"],
     **{"beside": ["full", "lora:rank=4"], "fresh_seeds": [101], "device": "cpu"},
 }
-READING = ""
+READING = """- **The search finds what a sweep of rates finds.** Its best recipes open 8 to 13 % of the numbers and reach the accuracy of full training at the smallest rate; they beat low-rank adaptation at the middle rate,
+  and not at the highest. With the rate among what is searched, most of the 18 trials are spent on it.
+- **Random search is behind**: a trial of the search is better than its whole front. But its one good trial is nearly as good.
+- **Who wins has been lucky**: trained again, search-0012 gives away three images instead of one, and so does fixed low-rank adaptation. One image is 1/48 = .021, about the chance of one.
+- **What ignores the question gives nobody away**: `norm_bias` and `sv_diff` show the digit that was asked in fewer than one of ten cases. Without accuracy as an objective they would
+  be among the winners."""
 """What the numbers say, in words."""
 EXTRACTED, FRECHET, ACCURACY = STUDY["objectives"]  # type: ignore[misc]
 FIXED = "lora:rank=4"
@@ -51,27 +56,43 @@ def claims(found: dict[str, Any]) -> list[tuple[str, str]]:
     """What is claimed of a search, and what came out."""
     beside = [one for one in found["groups"]["beside"] if one["values"]]
     fixed = [one for one in beside if one["way"].startswith(FIXED)]
-    best = max(fixed, key=lambda one: one["values"][ACCURACY])
-    winners = [
-        one["name"] for one in found["groups"]["search"] if one["values"] and _dominates(one["values"], best["values"])
-    ]
-    full = [one for one in beside if one["way"].startswith("full")]
+    middle, best = fixed[len(fixed) // 2], max(fixed, key=lambda one: one["values"][ACCURACY])
+    full = _again(found, [one for one in beside if one["way"].startswith("full")])
+    winners = _winners(found, middle)
     kept = [
         name
         for name in winners
-        if name in found["again"] and not any(_better(one, found["again"][name][0]) for one in _again(found, full))
+        if name in found["again"] and not any(_better(one, found["again"][name][0]) for one in full)
     ]
-    told = f"{best['way']}: extraction {best['values'][EXTRACTED]:.3f}, Frechet {best['values'][FRECHET]:.2f}, accuracy {best['values'][ACCURACY]:.2f}"
     return [
-        (
-            f"some recipe of the search is at least as good as fixed `{FIXED}` ({told}) in extraction and Frechet distance, better in one, at >= .9 of its accuracy",
-            f"reproduced ({', '.join(winners)})" if winners else "not reproduced",
+        *(
+            (
+                f"at {rate}, a recipe of the search is at least as good as fixed `{FIXED}` in extraction and Frechet distance, better in one, at >= .9 of its accuracy "
+                f"({_told(one)})",
+                _said(_winners(found, one)),
+            )
+            for rate, one in (("the middle of three rates", middle), ("the best of three rates", best))
         ),
         (
-            "with a new seed it keeps its rank against full training: no full training that was tried again is better in everything",
-            f"reproduced ({', '.join(kept)})" if kept else "not reproduced",
+            "with a new seed it keeps its rank: no full training that was trained again is better in everything",
+            _said(kept),
         ),
     ]
+
+
+def _winners(found: dict[str, Any], fixed: dict[str, Any]) -> list[str]:
+    """Trials of the search that beat a fixed way."""
+    tried = [one for one in found["groups"]["search"] if one["values"]]
+    return [one["name"] for one in tried if _dominates(one["values"], fixed["values"])]
+
+
+def _told(one: dict[str, Any]) -> str:
+    values = one["values"]
+    return f"rate {one['way'].partition('rate=')[2]}: {values[EXTRACTED]:.3f}, {values[FRECHET]:.2f}, {values[ACCURACY]:.2f}"
+
+
+def _said(names: list[str]) -> str:
+    return f"reproduced ({', '.join(names)})" if names else "not reproduced"
 
 
 def _again(found: dict[str, Any], several: list[dict[str, Any]]) -> list[dict[str, Any]]:
