@@ -182,7 +182,7 @@ def test_pictures_show_them(exact, dataset):
     shown = exact.shown["a + c"]
     assert shown.wanted.keys() == {"a", "c"}
     figure = evaluation_figure(exact, dataset)
-    assert "do(a + c)" in {axis.get_title() for axis in figure.axes}
+    assert "do(a + c)" in {text.get_text() for axis in figure.axes for text in axis.texts}
 
 
 def test_scores_hang_on_no_batch(dataset):
