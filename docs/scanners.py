@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
+from capacity import NEW, OLD, run
 
 from counterbench.records.record import read_record
 from counterbench.storage.files import write_text
-from counterbench.sweeps.openings import way_of
+from counterbench.sweeps.openings import ROW_SKILL, Opening, best_rates, crossovers, way_of
 
 HOME = Path(__file__).parent
 RESULT, PICTURE = HOME / "scanners.json", HOME / "images" / "scanners.png"
 SEEDS = [0, 1, 2]
-OLD, NEW = ["0", "1", "2", "3", "4"], ["5", "6", "7", "8", "9"]
 SUITE = {
     "name": "noisy-scanner",
     "title": "The noisy scanner",
@@ -49,11 +48,6 @@ JUDGED = {
     "learning_rates": [0.001, 0.006],
     "steps": 60,
 }
-
-
-def run(*words: str) -> None:
-    """A command of counterbench."""
-    subprocess.run([sys.executable, "-m", "counterbench", *words], check=True)
 
 
 def sweep(output: Path, name: str, **content: Any) -> None:
@@ -115,62 +109,46 @@ trained networks too (Dutt et al. 2023 find the gains to grow with the size of t
 """What the numbers say, in words."""
 
 
-def best(found: list[dict[str, Any]], column: str) -> list[dict[str, Any]]:
-    """Of every kind and number of samples the learning rate with the best value of a column."""
-    chosen: dict[tuple[int, str], dict[str, Any]] = {}
-    for one in found:
-        sign = -1 if one["better"][column] == "lower" else 1
-        key = one["samples"], one["kind"]
-        if key not in chosen or sign * one["values"][column] > sign * chosen[key]["values"][column]:
-            chosen[key] = one
-    return [chosen[key] for key in sorted(chosen)]
-
-
-def table(chosen: list[dict[str, Any]], columns: dict[str, str]) -> str:
+def table(chosen: list[Opening], columns: dict[str, str]) -> str:
     """A row for every kind and number of samples."""
-    there = {name: word for name, word in columns.items() if name in chosen[0]["values"]}
+    there = {name: word for name, word in columns.items() if name in chosen[0].values}
     heads = ["images", "opened", "numbers", "rate", "seconds", *there.values()]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for one in chosen:
-        cells = [one["samples"], f"`{one['kind']}`", f"{one['opened']:,}", f"{one['rate']:g}", f"{one['seconds']:.0f}"]
-        lines.append("| " + " | ".join([*map(str, cells), *(f"{one['values'][name]:.3g}" for name in there)]) + " |")
+        cells = [f"{one.samples}", f"`{one.kind}`", f"{one.opened:,}", f"{one.rate:g}", f"{one.seconds:.0f}"]
+        lines.append("| " + " | ".join([*cells, *(f"{one.values[name]:.3g}" for name in there)]) + " |")
     return "\n".join(lines)
 
 
-def unimproved(chosen: list[dict[str, Any]], column: str) -> list[str]:
+def unimproved(chosen: list[Opening], column: str) -> list[str]:
     """Kinds that are no better with the most samples than with the fewest."""
-    sizes = sorted({one["samples"] for one in chosen})
-    value = {(one["kind"], one["samples"]): one["values"][column] for one in chosen}
-    sign = -1 if chosen[0]["better"][column] == "lower" else 1
-    kinds = sorted({one["kind"] for one in chosen})
+    sizes = sorted({one.samples for one in chosen if one.samples is not None})
+    value = {(one.kind, one.samples): one.values[column] for one in chosen}
+    sign = -1 if chosen[0].better[column] == "lower" else 1
+    kinds = sorted({one.kind for one in chosen})
     return [kind for kind in kinds if sign * value[kind, sizes[-1]] <= sign * value[kind, sizes[0]]]
-
-
-def overtakes(chosen: list[dict[str, Any]], column: str) -> str:
-    """From how many samples on full training is ahead of all others, in words."""
-    sign = -1 if chosen[0]["better"][column] == "lower" else 1
-    ahead = None
-    for size in sorted({one["samples"] for one in chosen}, reverse=True):
-        values = {one["kind"]: sign * one["values"][column] for one in chosen if one["samples"] == size}
-        if values["full"] < max(values.values()):
-            break
-        ahead = size
-    return "never" if ahead is None else f"from {ahead} images on"
 
 
 def shown(found: dict[str, Any]) -> dict[str, Any]:
     """What the page shows."""
     accuracy = "digit: accuracy"
-    chosen = {"model": best(found["model"]["openings"], "row skill")}
-    if found["judges"] is not None:
-        chosen["judges"] = best(found["judges"]["openings"], accuracy)
+    columns = {"model": ROW_SKILL, **({} if found["judges"] is None else {"judges": accuracy})}
+    chosen = {
+        what: best_rates([Opening(**one) for one in found[what]["openings"]], column)
+        for what, column in columns.items()
+    }
     claims = []
-    for what, ways in chosen.items():
-        column = accuracy if what == "judges" else "row skill"
+    for what, column in columns.items():
+        ways, size = chosen[what], crossovers(chosen[what])[column]
         others = unimproved(ways, column)
         result = "reproduced" if not others else f"not reproduced: {', '.join(others)} did not"
         claims.append((f"{what}: every kind improves from 10 to 500 images ({column}, medians)", result))
-        claims.append((f"{what}: full training is ahead of all other kinds ({column})", overtakes(ways, column)))
+        claims.append(
+            (
+                f"{what}: full training is ahead of all other kinds ({column})",
+                f"from {size} images on" if size else "never",
+            )
+        )
     return {
         "as_it_is": found["as_it_is"],
         "model": table(chosen["model"], COLUMNS),

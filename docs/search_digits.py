@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
-from capacity import NEW
+from capacity import NEW, run
 
 from counterbench.storage.files import write_text
 
@@ -119,8 +118,7 @@ def main() -> None:
     study = {**STUDY, "model": str(output / "base-0"), "suite": str(output / "drawn.yaml")}
     write_text(output / "memory-study.yaml", yaml.safe_dump(study, sort_keys=False))
     folder = output / "study"
-    command = ["tune", str(output / "memory-study.yaml"), "--output", str(folder)]
-    subprocess.run([sys.executable, "-m", "counterbench", *command], check=True)
+    run("tune", str(output / "memory-study.yaml"), "--output", str(folder))
     report = json.loads((folder / "report.json").read_text("utf-8"))
     report["study"] |= {"model": "base-0", "suite": "drawn"}
     report["table"] = (folder / "report.md").read_text("utf-8")

@@ -319,10 +319,10 @@ def print_record(record: Any, as_json: bool, detail: bool) -> None:
 
 def print_subgroups(record: Any, divided: Any, detail: bool) -> None:
     """The numbers of subgroups to stdout."""
-    from counterbench.records import subgroups_table
+    from counterbench.records import subgroups_table, table
 
     put("")
     put_table(
         lambda width, symbols: subgroups_table.build(record, divided, detail=detail, width=width, symbols=symbols),
-        subgroups_table.WIDTH,
+        table.WIDTH,
     )

@@ -288,9 +288,11 @@ _COLUMNS = "columns.safetensors"
 def _kept(reference: Taking) -> list[Column]:
     """What a baseline scored, kept for the next model; its chunks are not needed any more."""
     columns = reference.columns()
-    if reference.name in SUBGROUP_REFERENCES and reference.folder is not None:
+    if reference.folder is None:
+        return columns
+    if reference.name in SUBGROUP_REFERENCES:
         write_tensors(reference.folder / SETS, reference.sets(), optional=True)
-    if reference.folder is not None and save_columns(reference.folder / _COLUMNS, columns):
+    if save_columns(reference.folder / _COLUMNS, columns):
         for path in reference.folder.glob("chunk-*"):
             path.unlink(missing_ok=True)
         prune(reference.folder.parent)

@@ -24,10 +24,11 @@ from counterbench.evaluation.rejudging import with_questions_of
 from counterbench.evaluation.row_skill import skills_at
 from counterbench.evaluation.stored_scores import Scores
 from counterbench.metrics.base import Column, Metric
+from counterbench.records.estimate import Direction
 from counterbench.records.intervals import FEWEST, LEVEL
 from counterbench.records.record import RECORD, Number, Record, file_of, read_record, write_record
 from counterbench.records.row_skill import skill_key
-from counterbench.records.subgroups import BySubgroup, Direction, SubgroupEstimate, Subgroups, extremes, simultaneous
+from counterbench.records.subgroups import BySubgroup, SubgroupEstimate, Subgroups, extremes, simultaneous
 from counterbench.records.totals import Key
 
 ROW_SKILL: Key = ("", "", "", "", 0, "")
@@ -140,18 +141,14 @@ def _numbers(
     resamples, seed = record.inputs.resamples, record.inputs.seed
     columns = {name: _columns(one, metrics, rows) for name, one in scores.items()}
     keys = [key for key in columns[MODEL] if key in known]
-    estimates = {
-        name: estimates_at(levels, listed, rows, group, resamples=resamples, seed=seed)
-        for name, of_row in columns.items()
-        if (listed := [of_row[key] for key in keys if key in of_row])
-    }
-    at = {
-        name: {key: place for place, key in enumerate(key for key in keys if key in of_row)}
-        for name, of_row in columns.items()
-    }
+    estimates = {}
+    for name, of_row in columns.items():
+        there = {key: of_row[key] for key in keys if key in of_row}
+        told = estimates_at(levels, list(there.values()), rows, group, resamples=resamples, seed=seed)
+        estimates[name] = dict(zip(there, zip(*told, strict=True), strict=True))
     found: dict[Key, _Found | str] = {}
     for key in keys:
-        usual, together = (of_level[at[MODEL][key]] for of_level in estimates[MODEL])
+        usual, together = estimates[MODEL][key]
         if usual is None or together is None:
             found[key] = "undefined there: of one class alone, or relative to nothing"
             continue
@@ -161,7 +158,7 @@ def _numbers(
         references = {
             name: end.value
             for name in SUBGROUP_REFERENCES
-            if name in estimates and key in at[name] and (end := estimates[name][0][at[name][key]]) is not None
+            if key in estimates.get(name, {}) and (end := estimates[name][key][0]) is not None
         }
         found[key] = _Found(
             SubgroupEstimate(**usual.model_dump(), references=references),
@@ -197,11 +194,7 @@ def _of_sets(sets: Mapping[str, Tensor], metrics: Mapping[str, Metric], rows: Te
         stored.setdefault(owner, {})[state] = value
     found: dict[Key, Column] = {}
     for name, states in stored.items():
-        metric = metrics[name]
-        inside = metric.of_rows(states, rows)
-        metric.restore({state: values for state, values in inside.items() if len(values)})
-        columns = [] if metric.empty else metric.compute()
-        metric.reset()
+        columns = metrics[name].columns_of(states, rows)
         found |= {column.cell.key_of(name): column for column in columns if column.cell.statistic == "pseudo"}
     return found
 
@@ -250,8 +243,9 @@ def _by_subgroup(number: Number | None, names: Sequence[str], found: Sequence[_F
     about = {} if number is None else {name: getattr(number, name) for name in _ABOUT}
     there = [(name, one) for name, one in zip(names, found, strict=True) if isinstance(one, _Found)]
     why = {
-        name: one or "too few of its images have it" if not isinstance(one, _Found) else ""
+        name: one or "too few of its images have it"
         for name, one in zip(names, found, strict=True)
+        if not isinstance(one, _Found)
     }
     picked: dict[str, object] = {}
     if len(there) > 1:
@@ -262,7 +256,7 @@ def _by_subgroup(number: Number | None, names: Sequence[str], found: Sequence[_F
         if gap.value > _ROUNDING * (1 + abs(worst.value)):  # else none is worse than another
             picked |= {"worst_name": there[worst_at][0], "best_name": there[best_at][0]}
     values = [one.usual if isinstance(one, _Found) else None for one in found]
-    return BySubgroup(**about, direction=direction, values=values, why={k: v for k, v in why.items() if v}, **picked)
+    return BySubgroup(**about, direction=direction, values=values, why=why, **picked)
 
 
 _ABOUT = ("metric", "quantity", "intervened", "measured", "cycles", "space")

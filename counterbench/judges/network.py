@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -57,6 +57,28 @@ def reduction(side: int, dimensions: int = 2) -> dict[str, int]:
 def outputs_for(variable: Variable) -> int:
     """How many outputs of a network one variable needs: one per class, or mean and log deviation of a quantity."""
     return variable.cardinality if isinstance(variable, (Binary, Categorical)) else 2
+
+
+def deviation(outputs: Tensor) -> Tensor:
+    """Standard deviation, (N,), that a network says of a quantity, in those of the training images.
+
+    Args:
+        outputs: (N, 2), mean and log deviation.
+    """
+    return outputs[:, 1].clamp(-5, 2).exp()
+
+
+def untrained(architecture: str, shape: Sequence[int], outputs: int) -> tuple[nn.Module, dict[str, int]]:
+    """(a network for images of a shape, by how much it reduces them at first).
+
+    Args:
+        architecture: its name.
+        shape: channels, then sides.
+        outputs: how many numbers it says of an image.
+    """
+    channels, *sides = shape
+    smaller = reduction(min(sides), len(sides))
+    return build(architecture, channels, outputs, **smaller, dimensions=len(sides)), smaller
 
 
 def columns(heads: Mapping[str, int]) -> dict[str, slice]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from counterbench.causal.variables import Variable
-from counterbench.judges.network import NetworkJudge
+from counterbench.judges.network import NetworkJudge, deviation
 from counterbench.plugins.registry import judges
 
 
@@ -68,4 +68,4 @@ class Regressor(NetworkJudge):
     def uncertainty(self, images: Tensor) -> Tensor:
         """Standard deviation of the error that the network expects, (N,), in the variable's unit."""
         seen = self.look(images)[:, self.columns]
-        return self.spread * self.std * seen[:, 1].clamp(-5, 2).exp()
+        return self.spread * self.std * deviation(seen)

@@ -6,8 +6,8 @@ from typing import Any
 
 from counterbench.leaderboard.board import Board
 from counterbench.records.record import Record
-from counterbench.records.subgroups import BySubgroup, PickedValue, Subgroups
-from counterbench.records.table import ARROWS, label, show, shown_numbers, where
+from counterbench.records.subgroups import BySubgroup, Subgroups
+from counterbench.records.table import ARROWS, interval, label, show, shown_numbers, where
 
 
 def of_board(board: Board) -> list[dict[str, Any]]:
@@ -59,11 +59,7 @@ def _told(one: BySubgroup) -> dict[str, str]:
     return {
         "worst": "-" if one.worst is None else show(one.worst.value),
         "which": one.worst_name or "-",
-        "interval": _interval(one.worst),
+        "interval": interval(one.worst) if one.worst else "",
         "gap": "-" if one.gap is None else show(one.gap.value),
-        "gap_interval": _interval(one.gap),
+        "gap_interval": interval(one.gap) if one.gap else "",
     }
-
-
-def _interval(extreme: PickedValue | None) -> str:
-    return "" if extreme is None else f"[{show(extreme.low)}, {show(extreme.high)}]"

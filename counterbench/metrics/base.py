@@ -288,6 +288,18 @@ class Metric(ABC):
         """
         return {state: values[torch.isin(stored[self.row_state(state)], rows)] for state, values in stored.items()}
 
+    def columns_of(self, stored: Mapping[str, Tensor], rows: Tensor) -> list[Column]:
+        """The columns of some rows of the test split alone, from what another copy of this metric has dumped; it is empty before and afterwards.
+
+        Args:
+            stored: state -> its entries.
+            rows: (K,), rows of the test split.
+        """
+        self.restore({state: values for state, values in self.of_rows(stored, rows).items() if len(values)})
+        columns = [] if self.empty else self.compute()
+        self.reset()
+        return columns
+
     def restore(self, stored: Mapping[str, Tensor]) -> None:
         """Take what another copy of this metric has dumped, in addition to what is here."""
         for state, value in stored.items():

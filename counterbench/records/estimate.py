@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     import numpy
 
+Direction = Literal["lower", "higher", "one", "zero", "half"]
+"""What is better: less, more, or what is close to that."""
 TARGETS = {"one": 1.0, "zero": 0.0, "half": 0.5}
 """The best value of a number that is best in the middle, by its direction."""
 

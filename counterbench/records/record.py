@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from counterbench.errors import RecordError
-from counterbench.records.estimate import TARGETS, Estimate, Part, regret
+from counterbench.records.estimate import TARGETS, Direction, Estimate, Part, regret
 from counterbench.records.subgroups import Subgroups
 from counterbench.runtime.terminal import one_line
 from counterbench.storage.files import read_bounded, write_text
@@ -65,9 +65,7 @@ class Number(Estimate):
     cycles: int = Field(description="how many null interventions were composed; 0 where it does not apply")
     space: str = Field("", description="distance or feature space; empty where it does not apply")
     unit: str
-    direction: Literal["lower", "higher", "one", "zero", "half"] = Field(
-        description="what is better; one, zero and half mean close to that"
-    )
+    direction: Direction = Field(description="what is better; one, zero and half mean close to that")
     kind: Literal["mean", "skill", "root", "timing", "peak"] = Field(
         "mean",
         description="ratio of sums over samples, 1 - that, its square root, or, without an interval, a mean or the largest",

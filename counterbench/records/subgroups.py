@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from counterbench.records.estimate import TARGETS, Estimate, Part, regret
-
-Direction = Literal["lower", "higher", "one", "zero", "half"]
+from counterbench.records.estimate import TARGETS, Direction, Estimate, Part, regret
 
 
 class SubgroupEstimate(Estimate):

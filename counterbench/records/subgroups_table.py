@@ -10,11 +10,9 @@ from rich.text import Text
 
 from counterbench.records.estimate import TARGETS
 from counterbench.records.record import Record
-from counterbench.records.subgroups import BySubgroup, PickedValue, Subgroups
-from counterbench.records.table import ARROWS, ASCII_ARROWS, fit, label, section, show, shown_numbers
+from counterbench.records.subgroups import BySubgroup, Subgroups
+from counterbench.records.table import ARROWS, ASCII_ARROWS, WIDTH, fit, interval, label, section, show, shown_numbers
 
-WIDTH = 136
-"""Characters, where stdout is no terminal."""
 _LABEL, _LEAST_LABEL = 36, 18
 _ALL, _WORST, _WHICH, _INTERVAL, _GAP = "all", "worst", "subgroup", "its 95 % interval", "gap to best"
 _FLOOR, _CEILING = "identity", "ceiling"
@@ -109,17 +107,13 @@ def _row(
         _ALL: "-" if value is None else show(value),
         _WORST: "-" if one.worst is None else show(one.worst.value),
         _WHICH: one.worst_name or "-",
-        _INTERVAL: _interval(one.worst),
+        _INTERVAL: interval(one.worst),
         _FLOOR: show(beside["identity"]) if "identity" in beside else "-",
         _CEILING: "-" if ceiling is None else show(ceiling),
-        _GAP: "-" if one.gap is None else f"{show(one.gap.value)} {_interval(one.gap)}",
+        _GAP: "-" if one.gap is None else f"{show(one.gap.value)} {interval(one.gap)}",
         **{_own(place): "-" if end is None else show(end.value) for place, end in enumerate(one.values)},
     }
     return [cells[name] for name in columns]
-
-
-def _interval(extreme: PickedValue | None) -> str:
-    return "-" if extreme is None else f"[{show(extreme.low)}, {show(extreme.high)}]"
 
 
 def _notes(

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from counterbench.records.estimate import Estimate, regret
 from counterbench.records.record import FLOORS, Number, Record, beaten_by_nothing
+from counterbench.records.subgroups import PickedValue
 from counterbench.records.totals import Key
 from counterbench.runtime.terminal import printable
 
@@ -39,9 +40,9 @@ def show(value: float) -> str:
     )
 
 
-def interval(estimate: Estimate) -> str:
+def interval(estimate: Estimate | PickedValue | None) -> str:
     """`[low, high]`, or a dash where there is none."""
-    if estimate.low is None or estimate.high is None:
+    if estimate is None or estimate.low is None or estimate.high is None:
         return "-"
     return f"[{show(estimate.low)}, {show(estimate.high)}]"
 

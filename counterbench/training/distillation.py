@@ -10,9 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from counterbench.errors import ConfigError
-
-_LEAST, _MOST = -5.0, 2.0
-"""Ends of the log deviations of a quantity, in standard deviations of the training images."""
+from counterbench.judges.network import deviation
 
 
 @dataclass(frozen=True)
@@ -104,12 +102,12 @@ class Distillation:
         means, variances = [], []
         for said, (centre, std) in zip(taught, scales, strict=True):
             means.append((said[:, 0] * std + centre - scale[0]) / scale[1])
-            variances.append((said[:, 1].clamp(_LEAST, _MOST).exp() * std / scale[1]).square())
+            variances.append((deviation(said) * std / scale[1]).square())
         mean = torch.stack(means).mean(0)
         # The variance of a mixture: within teachers, and between them.
         variance = torch.stack(variances).mean(0) + torch.stack(means).var(0, unbiased=False)
-        deviation = outputs[:, 1].clamp(_LEAST, _MOST).exp()
-        apart = (variance + (mean - outputs[:, 0]).square()) / (2 * deviation.square())
-        divergence = apart - 0.5 + deviation.log() - 0.5 * variance.log()
+        own = deviation(outputs)
+        apart = (variance + (mean - outputs[:, 0]).square()) / (2 * own.square())
+        divergence = apart - 0.5 + own.log() - 0.5 * variance.log()
         # Weighted as the usual loss is, so that hard samples are not given up.
-        return self.alpha * deviation.detach() * divergence + (1 - self.alpha) * usual
+        return self.alpha * own.detach() * divergence + (1 - self.alpha) * usual

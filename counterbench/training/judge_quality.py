@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from counterbench.judges.network import normalised
+from counterbench.judges.network import deviation, normalised
 from counterbench.runtime.blocks import at_once
 
 _BINS = 15
@@ -32,7 +32,7 @@ def calibration(outputs: Tensor, truth: Tensor, scale: tuple[float, float]) -> d
     truth = truth.double()
     slope = float(((read - read.mean()) * (truth - truth.mean())).mean() / read.var(correction=0).clamp(min=1e-12))
     offset = float(truth.mean() - slope * read.mean())
-    error = (slope * read + offset - truth) / (slope * scale[1] * outputs[:, 1].double().clamp(-5, 2).exp())
+    error = (slope * read + offset - truth) / (slope * scale[1] * deviation(outputs.double()))
     # The central 90 % of what it says shall hold 90 % of its errors: robust to a few that are far off.
     spread = float(error.abs().quantile(0.9)) / _CENTRAL_90
     return {
@@ -50,10 +50,10 @@ def quality(outputs: Tensor, truth: Tensor, fitted: Mapping[str, float]) -> dict
 def quantity_figures(outputs: Tensor, truth: Tensor, fitted: Mapping[str, float]) -> dict[str, float]:
     """Mean absolute error in the variable's unit, and how many errors the 90 % intervals of the network hold."""
     error = (fitted["mean"] + fitted["std"] * outputs[:, 0].double() - truth.double()).abs()
-    deviation = fitted["spread"] * fitted["std"] * outputs[:, 1].double().clamp(-5, 2).exp()
+    expected = fitted["spread"] * fitted["std"] * deviation(outputs.double())
     return {
         "mean_absolute_error": float(f"{float(error.mean()):.4g}"),
-        "coverage_90": round(float((error <= _CENTRAL_90 * deviation).double().mean()), 3),
+        "coverage_90": round(float((error <= _CENTRAL_90 * expected).double().mean()), 3),
     }
 
 

@@ -14,7 +14,7 @@ from counterbench.catalog.recipes import AdaptEntry, RowsEntry
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import CheckpointError, ConfigError
 from counterbench.judges.loading import JUDGES
-from counterbench.judges.network import build, outputs_for, reduction
+from counterbench.judges.network import outputs_for, untrained
 from counterbench.models.adaptation import made
 from counterbench.storage.weights import load_weights
 from counterbench.training.distillation import Teacher
@@ -121,9 +121,7 @@ def teachers(
     for architecture, trained in trained_judges(init, dataset, labels, flag="--teacher").items():
         if architectures is not None and architecture not in architectures:
             continue
-        outputs = sum(outputs_for(dataset.variables[label]) for label in labels)
-        smaller = reduction(min(shape[1:]), len(shape) - 1)
-        network = build(architecture, shape[0], outputs, **smaller, dimensions=len(shape) - 1)
+        network, _ = untrained(architecture, shape, sum(outputs_for(dataset.variables[label]) for label in labels))
         trained.put_into(network)
         found.append(Teacher(network.eval().requires_grad_(False), trained.scales, trained.sha256))
     return found

@@ -22,7 +22,7 @@ from counterbench.datasets.selection import selected
 from counterbench.errors import ConfigError
 from counterbench.judges.base import Judge
 from counterbench.judges.loading import FURTHER, JUDGES
-from counterbench.judges.network import build, columns, normalised, outputs_for, reduction
+from counterbench.judges.network import columns, deviation, normalised, outputs_for, untrained
 from counterbench.judges.sensitivity import sensitivity
 from counterbench.networks.classifiers import ARCHITECTURES
 from counterbench.plugins import registry
@@ -146,9 +146,9 @@ def quantity_loss(outputs: Tensor, target: Tensor) -> Tensor:
         outputs: (N, 2), mean and log standard deviation.
         target: (N,).
     """
-    mean, deviation = outputs[:, 0], outputs[:, 1].clamp(-5, 2).exp()
-    likelihood = 0.5 * ((target - mean) / deviation).square() + deviation.log()
-    return deviation.detach() * likelihood
+    mean, expected = outputs[:, 0], deviation(outputs)
+    likelihood = 0.5 * ((target - mean) / expected).square() + expected.log()
+    return expected.detach() * likelihood
 
 
 def train_judges(
@@ -228,8 +228,9 @@ def _networks(
     if start.networks:
         heads = replace(heads, scales=next(iter(start.networks.values())).scales)
         fit = for_a_short_while(fit, start.learning_rate, start.steps)
-    divided = None if weighting is None else _divided(datasets, weighting.by, start.rows)
-    if divided is not None:
+    weighed = None if weighting is None else (_divided(datasets, weighting.by, start.rows), weighting)
+    if weighed is not None:
+        divided = weighed[0]
         train, validation = {**train, SUBGROUP: divided.train}, {**validation, SUBGROUP: divided.held_out}
     report: dict[str, Any] = {}
     for position, architecture in enumerate(ARCHITECTURES):
@@ -240,7 +241,6 @@ def _networks(
             train=train, validation=validation, folder=folder, hardware=hardware, seed=seed + position
         )
         own = replace(heads, scales=start.networks[architecture].scales) if start.networks else heads
-        weighed = None if weighting is None or divided is None else (divided, weighting)
         network, options, moved, shares = _trained(
             architecture,
             first.card.image,
@@ -251,17 +251,18 @@ def _networks(
             weighed=weighed,
             distillation=distillation,
         )
+        tested = [(dataset, looked(network, dataset.split("test").values[first.card.image])) for dataset in datasets]
         path = output / f"{'-'.join(heads.outputs)}-{architecture}.safetensors"
         report[architecture] = {
             "weights": path.name,
             "sha256": save_weights(network, path),
             "opened": moved,
-            "judges": _described(network, options, own, datasets, validation, where=start.where),
+            "judges": _described(network, options, own, tested, validation, where=start.where),
         }
         if weighting is not None:
             report[architecture] |= {
                 "shares": shares,
-                "by_subgroup": _by_subgroup(network, report[architecture]["judges"], own, datasets, weighting.by),
+                "by_subgroup": _by_subgroup(report[architecture]["judges"], own, tested, weighting.by),
             }
         for name, entry in report[architecture]["judges"].items():
             judge = _as_judge(entry, first.variables[name], path, shape=train[first.card.image].shape[1:])
@@ -303,11 +304,10 @@ def _trained(
     distillation: Distillation | None,
 ) -> tuple[torch.nn.Module, dict[str, Any], int, dict[str, float]]:
     """(a trained network, the options that a card must give to build it, how many numbers moved, how much each subgroup counts at the end)."""
-    channels, *sides = circumstances.train[image].shape[1:]
-    smaller = reduction(min(sides), len(sides))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(circumstances.seed)
-        network = build(architecture, channels, sum(heads.outputs.values()), **smaller, dimensions=len(sides))
+        shape = circumstances.train[image].shape[1:]
+        network, smaller = untrained(architecture, shape, sum(heads.outputs.values()))
         adapter = start.open(network, architecture)
         moved = opened(network)
     classes = {name: count for name, count in heads.outputs.items() if name not in heads.scales}
@@ -328,16 +328,15 @@ def _described(
     network: torch.nn.Module,
     options: Mapping[str, Any],
     heads: Heads,
-    datasets: Sequence[Dataset],
+    tested: Sequence[tuple[Dataset, Tensor]],
     validation: Mapping[str, Tensor],
     *,
     where: Mapping[str, Any],
 ) -> dict[str, dict[str, Any]]:
     """Variable -> kind of judge, options, and figures per source on real test images; and on those that meet the conditions, where there are
     any."""
-    image, described = datasets[0].card.image, {}
-    seen = looked(network, validation[image])
-    tested = {dataset.source: (dataset, looked(network, dataset.split("test").values[image])) for dataset in datasets}
+    described = {}
+    seen = looked(network, validation[tested[0][0].card.image])
     for name, part in columns(heads.outputs).items():
         scale = heads.scales.get(name)
         fitted = {} if scale is None else calibration(seen[:, part], validation[name], scale)
@@ -345,18 +344,15 @@ def _described(
             "judge": "classifier" if scale is None else "regressor",
             "options": {**options, **fitted},
             "quality": {
-                source: quality(outputs[:, part], dataset.split("test").values[name], fitted)
-                for source, (dataset, outputs) in tested.items()
+                dataset.source: quality(outputs[:, part], dataset.split("test").values[name], fitted)
+                for dataset, outputs in tested
             },
         }
         if where:
-            chosen = {
-                source: selected(dataset, "test", RowsEntry(where=where)) for source, (dataset, _) in tested.items()
-            }
             described[name]["quality_where"] = {
-                source: quality(outputs[rows][:, part], dataset.split("test").values[name][rows], fitted)
-                for source, (dataset, outputs) in tested.items()
-                if len(rows := chosen[source])
+                dataset.source: quality(outputs[rows][:, part], dataset.split("test").values[name][rows], fitted)
+                for dataset, outputs in tested
+                if len(rows := selected(dataset, "test", RowsEntry(where=where)))
             }
     return described
 
@@ -369,17 +365,12 @@ def _divided(datasets: Sequence[Dataset], by: str, rows: RowsEntry | None) -> Su
 
 
 def _by_subgroup(
-    network: torch.nn.Module,
-    judges: Mapping[str, Mapping[str, Any]],
-    heads: Heads,
-    datasets: Sequence[Dataset],
-    by: str,
+    judges: Mapping[str, Mapping[str, Any]], heads: Heads, tested: Sequence[tuple[Dataset, Tensor]], by: str
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Variable -> source -> subgroup -> figures on its real test images."""
     found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in heads.outputs}
-    for dataset in datasets:
+    for dataset, outputs in tested:
         split, division = dataset.split("test"), divide(dataset, "test", by)
-        outputs = looked(network, split.values[dataset.card.image])
         for name, part in columns(heads.outputs).items():
             calibrated = judges[name]["options"] if name in heads.scales else {}
             found[name][dataset.source] = {

@@ -383,6 +383,7 @@ class MechanismTraining:
             rows = slice(0, at_once(largest, len(train[name]), room=_PREPARED))
             encoded = {v: variable.encode(train[v][rows]) for v, variable in objective.variables.items()}
             mechanism.prepare(encoded[name], encoded)
+        divided = None
         if stage.weighting is not None and self.subgroups is not None:
             divided = self.subgroups(stage.weighting.by)
             divided.weigh(objective, stage.weighting)
@@ -401,7 +402,7 @@ class MechanismTraining:
             curve = vars(loop.run(objective, circumstances))
         curve = {**curve, "objective": stage.objective, "seconds": round(time.perf_counter() - started, 1)}
         curve["judges"] = objective.judges
-        if stage.weighting is not None and objective.weighting is not None:
+        if divided is not None and objective.weighting is not None:
             curve["subgroups"] = divided.shares(objective.weighting)
         mechanism.cpu()
         return curve

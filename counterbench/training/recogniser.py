@@ -16,7 +16,7 @@ from torch.nn import functional
 from counterbench.catalog.recipes import Fit
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import DataError
-from counterbench.judges.network import build, normalised, reduction
+from counterbench.judges.network import normalised, untrained
 from counterbench.metrics.statistics.recognition import first_of_each, recognised
 from counterbench.plans.drawing import other_value
 from counterbench.runtime.blocks import at_once
@@ -90,11 +90,9 @@ def train_recogniser(
     require_writable(output)
     train, validation = (joined_pairs(datasets, split, seed) for split in ("judge", "validation"))
     fit = fitted_to(FIT, train["first"], epochs=epochs)
-    channels, *sides = train["first"].shape[1:]
-    smaller = reduction(min(sides), len(sides))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build(ARCHITECTURE, channels, SIZE, **smaller, dimensions=len(sides))
+        network, smaller = untrained(ARCHITECTURE, train["first"].shape[1:], SIZE)
     folder = output / "unfinished" / "recogniser"
     circumstances = Circumstances(train=train, validation=validation, folder=folder, hardware=hardware, seed=seed)
     loop.run(RecogniserObjective(network, fit), circumstances)
