@@ -52,7 +52,7 @@ def divide(dataset: Dataset, split: str, by: str) -> Division:
     Examples:
         >>> from counterbench import datasets
         >>> divide(datasets.load("morphomnist"), "test", "thickness:2").names
-        ('thickness below 2.46', 'thickness from 2.46')
+        ('thickness below 2.45', 'thickness from 2.45')
     """
     parts = [_part(dataset, split, word.strip()) for word in by.split(",")]
     sizes = [len(names) for names, _ in parts]

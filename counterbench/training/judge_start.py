@@ -116,7 +116,7 @@ def teachers(
     Raises:
         CheckpointError: for a folder that holds no judges. ConfigError: if no network reads just these variables.
     """
-    shape = dataset.variables[dataset.card.image].shape  # type: ignore[attr-defined]
+    shape = dataset.card.image_shape
     found = []
     for architecture, trained in trained_judges(init, dataset, labels, flag="--teacher").items():
         if architectures is not None and architecture not in architectures:
