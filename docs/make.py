@@ -57,6 +57,8 @@ READ = {
     "change was made. Right: noise is seen at once.",
     "memorisation": "Left: the more is changed, the more answers are nearer to a training image than to their own; at the truth (dotted) too, so its own share is the "
     "reference. Right: training images themselves, with noise: as copies count those that are nearer than 1 % of held-out images are.",
+    "reidentification": "Links by pixels, the toy process has no verifiers. Left: training images with noise; those of others are linked in 5 %. Middle and right: more and "
+    "more samples are training images; where none is, the share is about .05 and the AUC .5.",
     "generation": "Left: real images of others as samples, with noise: the Frechet distance to held-out images grows, and is not 0 without noise, since two sets of "
     "100 real images differ. Right: more and more samples are training images.",
     "extraction": "Of 50 draws for each training image some are that image, the others show anybody: three that are alike give it away, one or two may be chance.",

@@ -213,6 +213,31 @@ def memorisation() -> list[Panel]:
     return [changed, Panel("noise added to training images, grey levels", "copied", SIZES, copies)]
 
 
+def reidentification() -> list[Panel]:
+    """Training images with noise as samples, and more and more of them among real images of others; links by pixels."""
+    import toy
+
+    train = toy.Toy().split("train").values["image"].float()
+    shares, generator = (0.0, 0.25, 0.5, 0.75, 1.0), torch.Generator().manual_seed(0)
+
+    def with_training_images(share: float, size: float) -> Callable[[Any], Any]:
+        def made(answers: Any) -> Any:
+            image = answers.values["image"].clone()
+            count = round(share * len(image))
+            image[:count] = train[:count] + size * torch.randn(train[:count].shape, generator=generator)
+            return replace(answers, values={**answers.values, "image": image.round().clamp(0, 255)})
+
+        return made
+
+    noisy = [_of_samples("reidentification", with_training_images(1.0, size))["linked"] for size in SIZES]
+    mixed = [_of_samples("reidentification", with_training_images(share, 0.0)) for share in shares]
+    return [
+        Panel("noise added to training images, grey levels", "linked", SIZES, noisy),
+        Panel("share of samples that are training images", "linked", shares, [one["linked"] for one in mixed]),
+        Panel("share of samples that are training images", "auc", shares, [one["auc"] for one in mixed]),
+    ]
+
+
 def _of_samples(name: str, answers_of: Callable[[Any], Any], **options: Any) -> dict[str, float]:
     """The numbers of a metric of new individuals, after something was done to what was drawn."""
     import asked
@@ -319,7 +344,7 @@ OTHERS = {
     one.__name__: one
     for one in (
         *(composition, off_target, dose_response, percentage_error),
-        *(abduction, draws, memorisation, generation, extraction, identifiability, cost),
+        *(abduction, draws, memorisation, reidentification, generation, extraction, identifiability, cost),
     )
 }
 

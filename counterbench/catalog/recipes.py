@@ -146,6 +146,18 @@ class RowsEntry(Declaration):
     """The first so many of those; null for all."""
 
 
+class FeedEntry(Declaration):
+    """How training data is made: the kind of a feed, alone or with its options."""
+
+    kind: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_alone(cls, given: Any) -> Any:
+        return {"kind": given} if isinstance(given, str) else given
+
+
 class Recipe(Declaration):
     """A model: one YAML file, `models/<dataset>/<name>.yaml`.
 
@@ -163,6 +175,8 @@ class Recipe(Declaration):
     """Where training starts; null for random weights."""
     rows: RowsEntry | None = None
     """Which samples of the training and the validation split are used; null for all."""
+    feed: FeedEntry | None = None
+    """How training data is made; null for the real rows."""
     mechanisms: dict[VariableName, MechanismEntry]
     answer: AnswerEntry | None = None
     """How predictions become answers; null for predictions as they are."""
@@ -187,7 +201,7 @@ class Recipe(Declaration):
     def content(self) -> dict[str, Any]:
         """Plain data that defines the model, without where its weights lie."""
         plain = self.model_dump(mode="json", exclude={"weights"})
-        for key in ("answer", "init", "rows"):
+        for key in ("answer", "init", "rows", "feed"):
             if plain[key] is None:
                 del plain[key]
         for entry in plain["mechanisms"].values():
@@ -228,6 +242,10 @@ def read_recipe(path: Path) -> Recipe:
     recipe = read(path, Recipe)
     if recipe.init is not None and (place := path.parent / recipe.init.model).exists():
         recipe = recipe.model_copy(update={"init": recipe.init.model_copy(update={"model": str(place.resolve())})})
+    teacher = recipe.feed.options.get("model") if recipe.feed is not None else None
+    if recipe.feed is not None and isinstance(teacher, str) and (place := path.parent / teacher).is_dir():
+        options = {**recipe.feed.options, "model": str(place.resolve())}
+        recipe = recipe.model_copy(update={"feed": recipe.feed.model_copy(update={"options": options})})
     located = {name: _located(entry, path.parent) for name, entry in recipe.mechanisms.items()}
     return recipe if located == recipe.mechanisms else recipe.model_copy(update={"mechanisms": located})
 

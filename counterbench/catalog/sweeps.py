@@ -42,6 +42,21 @@ class SweepJudges(SweepAdapt):
     """Which judges: those that the card pins, or a folder of `train-judges`."""
 
 
+class SweepDistil(Declaration):
+    """A model that is trained on real rows, and students that learn from what it makes."""
+
+    students: tuple[str, ...] = Field(min_length=1)
+    """What each is fed, as `train --feed` takes it: `synthetic:count=1000`, `filtered:count=1000`."""
+    where: dict[str, Wanted] = Field(default_factory=dict)
+    """Variable or role -> values that the teacher's samples must have."""
+    limit: int | None = Field(None, ge=2)
+    """Of them, the first so many; left out: all."""
+    feed: str | None = None
+    """What the teacher is fed, of them: `repeated:times=20`; left out: them, each once."""
+    student: str | None = None
+    """Recipe of the students; left out: the teacher's."""
+
+
 class SweepModel(Declaration):
     """A model, or several that differ in options of its recipe, or in how it is trained further."""
 
@@ -51,12 +66,14 @@ class SweepModel(Declaration):
     """Path in the recipe -> value, or list of values, each of which makes a model: `mechanisms.image.options.width: [64, 128]`."""
     adapt: SweepAdapt | None = None
     """How its trained weights are adapted; the model as it is has a row beside."""
+    distil: SweepDistil | None = None
+    """Who learns from what it makes; the teacher has a row beside."""
 
     @model_validator(mode="after")
     def _one_way(self) -> SweepModel:
-        if self.adapt is not None and self.options:
+        if sum((bool(self.options), self.adapt is not None, self.distil is not None)) > 1:
             raise ValueError(
-                "give either 'options', which make new models, or 'adapt', which trains one further, not both"
+                "give one of 'options', which make new models, 'adapt', which trains one further, and 'distil', which trains others on what it makes"
             )
         return self
 

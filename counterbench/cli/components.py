@@ -23,6 +23,7 @@ from counterbench.cli.base import data_options, main, put, quiet_option, say, sh
             "mechanisms",
             "objectives",
             "weightings",
+            "feeds",
             "adapters",
             "judges",
             "features",

@@ -55,6 +55,17 @@ from counterbench.cli.base import SEED, data_options, keep, main, put, put_json,
     default=None,
     help="With --adapt: the epoch with the lowest validation loss, or the last one.",
 )
+@click.option(
+    "--feed",
+    default=None,
+    metavar="KIND[:OPTION=VALUE,...]",
+    help="How training data is made: repeated:times=3, synthetic:count=1000, filtered:verifier=siamese; `list feeds` names the kinds.",
+)
+@click.option(
+    "--teacher",
+    default=None,
+    help="With --feed synthetic or filtered: the trained model whose samples are learnt from.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--devices", type=click.IntRange(min=1), default=1, show_default=True, help="How many of them.")
 @click.option("--precision", type=click.Choice(["32-true", "bf16-mixed"]), default="32-true", show_default=True)
@@ -75,6 +86,8 @@ def train(
     learning_rate: float | None,
     steps: int | None,
     kept: Literal["best", "last"] | None,
+    feed: str | None,
+    teacher: str | None,
     device: str,
     devices: int,
     precision: str,
@@ -86,13 +99,17 @@ def train(
     from counterbench.errors import ConfigError
     from counterbench.pictures.curves import draw_trained
     from counterbench.runtime.devices import choose_device
-    from counterbench.training import adaptation, recipes
+    from counterbench.training import adaptation, feeding, recipes
     from counterbench.training.hardware import Hardware
 
     show_progress(quiet)
     place = str(choose_device(device))
     loaded = datasets.load(dataset, source, data_dir=data_dir)
     recipe = adaptation.start_recipe(model, init, loaded)
+    if feed is not None:
+        recipe = recipe.model_copy(update={"feed": feeding.parsed_feed(feed, teacher)})
+    elif teacher is not None:
+        raise ConfigError("--teacher goes with --feed synthetic or --feed filtered.")
     if where:
         recipe = adaptation.with_rows(recipe, where, limit)
     if adapt is not None:
@@ -116,6 +133,8 @@ def train(
     )
     draw_trained(folder)
     put(str(folder))
+    if (folder / feeding.MADE).is_file():
+        say(feeding.NO_GUARANTEE)
     say(
         f"Trained. Evaluate it with: counterbench evaluate --model {folder} --dataset {dataset} --source {loaded.source}"
     )
@@ -355,4 +374,30 @@ def train_features(
     place = Hardware(str(choose_device(device)))
     loaded = _sources(dataset, source, data_dir)
     report = features.train_posterior(loaded, output, hardware=place, seed=seed, epochs=epochs)
+    put_json(json.dumps(report, indent=1))
+
+
+@main.command("train-verifiers")
+@_instrument_options(seed=9101)
+def train_verifiers(
+    dataset: str,
+    source: tuple[str, ...],
+    data_dir: Path | None,
+    output: Path,
+    seed: int,
+    epochs: int | None,
+    device: str,
+    quiet: bool,
+) -> None:
+    """Train the two verifiers that say whether two images show one individual, on the split that no model sees."""
+    import json
+
+    from counterbench.runtime.devices import choose_device
+    from counterbench.training import verifiers
+    from counterbench.training.hardware import Hardware
+
+    show_progress(quiet)
+    place = Hardware(str(choose_device(device)))
+    loaded = _sources(dataset, source, data_dir)
+    report = verifiers.train_verifiers(loaded, output, hardware=place, seed=seed, epochs=epochs)
     put_json(json.dumps(report, indent=1))

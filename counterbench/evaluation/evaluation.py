@@ -385,6 +385,11 @@ def _notes(exam: Exam, contestant: Contestant) -> list[str]:
             "confounders"
             for cause, names in exam.assumed.items()
         ]
+    if "feed" in contestant.training and "teacher" in contestant.training["feed"]:
+        notes.append(
+            f"trained on what {contestant.training['feed']['teacher']} makes, not on real images; copies and links are looked for among the images behind that model. "
+            "This is no differential privacy: it bounds nothing about attacks that were not tried"
+        )
     if exam.plan_file:
         notes.append(f"the questions come from the file {exam.plan_file}; the seed decides the noise alone")
     return notes

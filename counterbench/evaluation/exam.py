@@ -23,6 +23,8 @@ from counterbench.features.base import FeatureSpace
 from counterbench.judges import Panel
 from counterbench.metrics.base import Metric, Setting
 from counterbench.metrics.references import References
+from counterbench.metrics.trained_on import FILTERED_BY
+from counterbench.models.behind import behind_of
 from counterbench.models.building import load_reference, reference_fingerprint
 from counterbench.models.model import Contestant, HasNoise
 from counterbench.models.targets import Targets
@@ -117,10 +119,12 @@ class Exam:
 
     def knowing(self, contestant: Contestant) -> Exam:
         """The same exam, told which rows the contestant was trained on, where those were chosen and a metric wants to know."""
-        rows = contestant.training.get("rows")
-        if not isinstance(rows, Mapping):
+        behind = behind_of(contestant.training)
+        seen = dict(behind.seen or {})
+        if behind.filtered_by:
+            seen[FILTERED_BY] = list(behind.filtered_by)
+        if not seen:
             return self
-        seen = {"which": rows["train"]["which"], "where": rows["where"]}
         told = {name: _told(name, options, seen) for name, options in self.metrics.items()}
         return self if told == self.metrics else replace(self, metrics=told)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,13 +19,8 @@ from counterbench.datasets.split import Split
 from counterbench.features.base import FeatureSpace
 from counterbench.metrics.statistics.recognition import first_of_each
 from counterbench.metrics.trained_on import TrainedOn
+from counterbench.metrics.vectors import vectors_of
 from counterbench.plans.drawing import TENTHS
-from counterbench.runtime.blocks import at_once, block_of
-from counterbench.runtime.progress import bar
-from counterbench.storage.files import cache_folder
-from counterbench.storage.tensors import read_tensors, write_tensors
-
-_BLOCK = 500
 
 
 @dataclass(frozen=True)
@@ -122,23 +116,8 @@ class References:
         test = self.dataset.split("test")
         first = first_of_each(test.group)
         one_each = Split("gallery", {name: value[first] for name, value in test.values.items()}, test.group[first])
-        return self._vectors(space, one_each), test.group[first]
+        return vectors_of(one_each, self.dataset.card.image, space), test.group[first]
 
     def _extract(self, space: FeatureSpace, whole: bool) -> Tensor:
-        return self._vectors(space, self.dataset.split("train") if whole else self.dataset.reference(self.count))
-
-    def _vectors(self, space: FeatureSpace, split: Split) -> Tensor:
-        images, parts = split.values[self.dataset.card.image], []
-        size = images[0].numel()
-        key = hashlib.sha256(f"{split.fingerprint} {space.fingerprint} {block_of(size)}".encode()).hexdigest()[:24]
-        path = cache_folder() / "features" / f"{key}.safetensors"
-        stored = read_tensors(path)
-        if stored is not None:
-            return stored[0]["features"]
-        with bar(len(split), f"Real images as {space.title}") as advance:
-            for block in images.split(at_once(size, _BLOCK)):
-                parts.append(space.extract(block))
-                advance(len(block))
-        found = torch.cat(parts)
-        write_tensors(path, {"features": found}, optional=True)
-        return found
+        split = self.dataset.split("train") if whole else self.dataset.reference(self.count)
+        return vectors_of(split, self.dataset.card.image, space)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from counterbench.mechanisms.base import Mechanism
     from counterbench.metrics.base import Metric
     from counterbench.models.model import Model
+    from counterbench.training.feeds.base import Feed
     from counterbench.training.objectives.base import MechanismObjective
     from counterbench.training.weightings.base import Weighting
 
@@ -220,7 +221,9 @@ datasets: Registry[type[Dataset]] = Registry(
     "dataset", "counterbench.datasets", besides={"cache", "dataset", "files", "loading", "matching", "source", "split"}
 )
 metrics: Registry[type[Metric]] = Registry(
-    "metric", "counterbench.metrics", besides={"answers", "base", "cells", "references", "statistics", "trained_on"}
+    "metric",
+    "counterbench.metrics",
+    besides={"answers", "base", "cells", "references", "statistics", "trained_on", "vectors"},
 )
 judges: Registry[type[Judge]] = Registry(
     "judge", "counterbench.judges", besides={"base", "loading", "network", "panel", "sensitivity"}
@@ -228,11 +231,12 @@ judges: Registry[type[Judge]] = Registry(
 features: Registry[type[FeatureSpace]] = Registry(
     "feature", "counterbench.features", besides={"base", "downloads", "loading", "transformer_folder"}
 )
-recognisers: Registry[type[FeatureSpace]] = Registry("recogniser", "counterbench.recognisers")
+recognisers: Registry[type[FeatureSpace]] = Registry("recogniser", "counterbench.recognisers", besides={"verifier"})
 objectives: Registry[type[MechanismObjective[Any]]] = Registry(
     "objective", "counterbench.training.objectives", besides={"base"}
 )
 weightings: Registry[type[Weighting]] = Registry("weighting", "counterbench.training.weightings", besides={"base"})
+feeds: Registry[type[Feed]] = Registry("feed", "counterbench.training.feeds", besides={"base"})
 adapters: Registry[type[Adapter]] = Registry(
     "adapter", "counterbench.adapters", besides={"base", "changes", "from_peft", "parts"}
 )
@@ -277,6 +281,7 @@ KINDS: dict[str, Registry[Any]] = {
         recognisers,
         objectives,
         weightings,
+        feeds,
         adapters,
         models,
     )

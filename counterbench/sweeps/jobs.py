@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from counterbench import models
 from counterbench.catalog.recipes import Recipe, RowsEntry, as_yaml
-from counterbench.catalog.sweeps import Sweep, SweepAdapt, SweepJudges, SweepModel
+from counterbench.catalog.sweeps import Sweep, SweepAdapt, SweepDistil, SweepJudges, SweepModel
 from counterbench.datasets import loading
 from counterbench.errors import ConfigError
 from counterbench.models.adaptation import adapter_of, made
@@ -22,12 +22,19 @@ from counterbench.models.loading import find_recipe
 from counterbench.plugins import registry
 from counterbench.storage.files import slug, write_text
 from counterbench.training.adaptation import adapted_recipe, parsed_adapter, start_recipe
+from counterbench.training.feeding import parsed_feed
 from counterbench.training.recipes import rows_of
 
-Kind = Literal["data", "baselines", "train", "judge", "share", "evaluate"]
-KINDS: tuple[Kind, ...] = ("data", "baselines", "train", "judge", "share", "evaluate")
+Kind = Literal["data", "baselines", "train", "judge", "student", "share", "evaluate"]
+KINDS: tuple[Kind, ...] = ("data", "baselines", "train", "judge", "student", "share", "evaluate")
 """In the order of their numbers."""
-STAGES: tuple[tuple[Kind, ...], ...] = (("data",), ("baselines", "train", "judge"), ("share",), ("evaluate",))
+STAGES: tuple[tuple[Kind, ...], ...] = (
+    ("data",),
+    ("baselines", "train", "judge"),
+    ("student",),
+    ("share",),
+    ("evaluate",),
+)
 """Jobs of one stage may run at once; a stage needs what those before it have made."""
 _FIRST = "identity"
 """The row that is evaluated first in every exam: with it all baselines are examined, once for all models."""
@@ -39,7 +46,7 @@ class Job:
 
     Args:
         number: in the sweep, from 1.
-        kind: data (render or read it once), baselines (examine them once), train, judge (train one further), share (of an evaluation) or evaluate.
+        kind: data (render or read it once), baselines (examine them once), train, judge (train one further), student (train on what another model makes), share (of an evaluation) or evaluate.
         name: which cell of the matrix it is.
         words: of the command, after `counterbench`; folders are relative to that of the sweep.
         output: the folder that it writes, relative to that of the sweep; "" for none.
@@ -66,11 +73,14 @@ class Job:
 
 @dataclass(frozen=True)
 class _Variant:
-    """One model of the matrix on one dataset: its name, the word for it on the command line, and whether there is anything to train."""
+    """One model of the matrix on one dataset: its name, the word for it on the command line, whether there is anything to train, and of a
+    student its feed and the name of its teacher."""
 
     name: str
     word: str
     trainable: bool
+    feed: str = ""
+    teacher: str = ""
 
 
 class _Entry(NamedTuple):
@@ -176,9 +186,13 @@ def _list_dataset(listing: _Listing, dataset: str, source: str, folder: Path | N
             cell = f"{variant.name}-{where}" + ("" if seed is None else f"-seed{seed}")
             word, needs = variant.word, []
             if seed is not None:
-                word = f"trained/{cell}"
+                word, before = f"trained/{cell}", [ready]
                 words = _training(sweep, variant, place, seed, word)
-                needs = [listing.add("train", cell, words, word, needs=[ready])]
+                if variant.teacher:
+                    taught_by = f"{variant.teacher}-{where}-seed{seed}"
+                    words += ["--feed", variant.feed, "--teacher", f"trained/{taught_by}"]
+                    before.append(f"train {taught_by}")
+                needs = [listing.add("student" if variant.teacher else "train", cell, words, word, needs=before)]
             for suite in sweep.suites:
                 name = f"{cell}-{slug(Path(suite).stem)}"
                 row = f"{variant.name}-{where}-{slug(Path(suite).stem)}" if len(trained) > 1 else ""
@@ -255,7 +269,7 @@ def _training(sweep: Sweep, variant: _Variant, place: list[str], seed: int, outp
     ]
     if sweep.budget.epochs is not None:
         words += ["--epochs", str(sweep.budget.epochs)]
-    if sweep.budget.samples is not None:
+    if sweep.budget.samples is not None and not variant.teacher:
         words += ["--limit", str(sweep.budget.samples)]
     return [*words, "--resume", "--quiet"]
 
@@ -283,6 +297,9 @@ def _variants(entry: SweepModel, dataset: str, folder: Path | None) -> Iterator[
     """The models that an entry stands for, on one dataset."""
     if entry.adapt is not None:
         yield from _adapted(entry.model, entry.adapt, dataset, folder)
+        return
+    if entry.distil is not None:
+        yield from _distilled(entry.model, entry.distil, dataset, folder)
         return
     listed = {path: value if isinstance(value, list) else [value] for path, value in entry.options.items()}
     trained = (Path(entry.model) / "manifest.json").is_file()
@@ -329,6 +346,32 @@ def _adapted(model: str, adapt: SweepAdapt, dataset: str, folder: Path | None) -
         if folder is not None:
             _write_recipe(folder / word, {**recipe.content(), "name": name})
         yield _Variant(name, word, True)
+
+
+def _distilled(model: str, distil: SweepDistil, dataset: str, folder: Path | None) -> Iterator[_Variant]:
+    """The teacher, then a student for every feed."""
+    loaded = loading.load(dataset)
+    recipe, _ = find_recipe(model, loaded.card.name)
+    rows = RowsEntry(where=distil.where, limit=distil.limit)
+    recipe = recipe if rows == RowsEntry() else recipe.model_copy(update={"rows": rows})
+    rows_of(recipe, loaded)  # fail now rather than in every training
+    if distil.feed is not None:
+        recipe = recipe.model_copy(update={"feed": parsed_feed(distil.feed, None)})
+    teacher = slug(f"{recipe.name}-teacher")
+    word = f"recipes/{teacher}-{slug(Path(dataset).stem)}.yaml"
+    if folder is not None:
+        _write_recipe(folder / word, {**recipe.content(), "name": teacher})
+    yield _Variant(teacher, word, True)
+    student, _ = find_recipe(distil.student or model, loaded.card.name)
+    for feed in distil.students:
+        kind = parsed_feed(feed, None).kind
+        if registry.feeds.get(kind).real:
+            raise ConfigError(f"The feed {kind!r} takes real rows; a student learns from synthetic or filtered ones.")
+        name = _called(student.name, feed, None, None)
+        word = f"recipes/{name}-{slug(Path(dataset).stem)}.yaml"
+        if folder is not None:
+            _write_recipe(folder / word, {**student.content(), "name": name})
+        yield _Variant(name, word, True, feed, teacher)
 
 
 def with_options(recipe: Recipe, chosen: Mapping[str, Any]) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def result_is_there(job: Job, folder: Path) -> bool:
         return True  # in the cache, or in the folder of the evaluation, where the next command looks
     if job.kind == "judge":
         return (folder / job.output / JUDGES).is_file()
-    if job.kind == "train":
+    if job.kind in ("train", "student"):
         return (folder / job.output / "manifest.json").is_file()
     return record_of(job, folder) is not None
 

@@ -22,20 +22,22 @@ from torch import Tensor
 from counterbench import models
 from counterbench.adapters.base import difference, opened, take_difference
 from counterbench.catalog.recipes import MechanismEntry, Recipe, RowsEntry, Stage, recipe_paths
-from counterbench.datasets.dataset import Dataset, Split
+from counterbench.datasets.dataset import Dataset
 from counterbench.datasets.selection import ranges, selected
-from counterbench.errors import CheckpointError, ConfigError, DataError
+from counterbench.errors import CheckpointError, ConfigError
 from counterbench.mechanisms.base import Mechanism
 from counterbench.models.adaptation import adapter_of, prefix
 from counterbench.models.loading import DIFFERENCE
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.runtime import progress
 from counterbench.runtime.blocks import at_once
+from counterbench.runtime.devices import choose_device
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import UNFINISHED, claimed, write_text
 from counterbench.storage.weights import load_weights, read_state, save_state, save_weights
 from counterbench.training import loop, stages
-from counterbench.training.batches import require_samples
+from counterbench.training.feeding import feed_of, kept_feed
+from counterbench.training.feeds.base import FeedContext
 from counterbench.training.hardware import Hardware
 from counterbench.training.loop import require_single_precision
 from counterbench.training.objectives.base import Circumstances
@@ -99,25 +101,27 @@ def train(
     recipe, scm = _at_the_start(recipe, dataset, seed)
     plan["recipe"] = recipe.content()
     chosen = rows_of(recipe, dataset, limit=limit)
-    if recipe.rows is not None:
-        plan["rows"] = {"where": recipe.rows.where, **{name: _in_words(rows) for name, rows in chosen.items()}}
+    source = feed_of(recipe, FeedContext(dataset, chosen, seed, choose_device(hardware.device)), limit=limit)
+    if source.real and (recipe.rows is not None or limit is not None):
+        where = recipe.rows.where if recipe.rows is not None else {}
+        plan["rows"] = {"where": where, **{name: _in_words(rows) for name, rows in chosen.items()}}
     with claimed(output):
         if resume and _finished(output, plan):
             return output
         _require_free(output, resume)
-        splits = dataset.split("train"), dataset.split("validation")
-        plan["data"] = {split.name: split.fingerprint for split in splits}
+        if source.real:
+            plan["data"] = {name: dataset.split(name).fingerprint for name in ("train", "validation")}
         _mark(output, plan)
-        train_values, validation_values = (_stored(split, chosen[split.name]) for split in splits)
+        fed = kept_feed(source, output)
         run = MechanismTraining(
             scm,
-            train_values,
-            validation_values,
+            fed.train,
+            fed.validation,
             output / UNFINISHED,
             hardware,
             epochs,
             resume,
-            _divider(dataset, chosen),
+            None if fed.rows is None else _divider(dataset, fed.rows),
         )
         for position, name in enumerate(scm.mechanisms):
             run.fit(
@@ -126,6 +130,8 @@ def train(
                 seed * 97 + position,
                 further=recipe.init is not None,
             )
+        if fed.about:
+            plan["feed"] = fed.about
         _finish(scm, output, plan, hardware, run)
     shutil.rmtree(output / UNFINISHED, ignore_errors=True)
     return output
@@ -276,20 +282,6 @@ def _weights_back(mechanism: Mechanism, weights: Path, curve: Path) -> dict[str,
     except CheckpointError as error:
         raise damaged(weights, "these are no weights of this stage") from error
     return read_notes(curve, "train", "validation", "objective", "judges")
-
-
-def _stored(split: Split, rows: Tensor) -> dict[str, Tensor]:
-    require_samples(split.values, split.name)
-    everything = len(rows) == len(split)
-    values = {name: value if everything else value[rows] for name, value in split.values.items()}
-    require_samples(values, split.name)
-    for name, value in values.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            bad = int((~value.isfinite()).sum())
-            raise DataError(
-                f"{name}: {bad} of {value.numel()} values of the {split.name} split are NaN or infinite; clean the data first."
-            )
-    return values
 
 
 @dataclass

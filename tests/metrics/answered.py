@@ -195,6 +195,7 @@ def toy_world(dataset):
         shake=shake,
         real=dataset.split("train").values["image"].numpy().astype(np.float64),
         held_out=dataset.split("judge").values["image"].numpy().astype(np.float64),
+        of_others=dataset.split("validation").values["image"].numpy().astype(np.float64),
         everybody=(test.values["image"].numpy().astype(np.float64)[first], units),
         typical_change=dataset.card.typical_change["formula"],
         first_half=first_half,

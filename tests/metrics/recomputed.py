@@ -49,7 +49,7 @@ class World:
 
     `kinds` are continuous, periodic (with a length of the `turns`), class or binary, of all attributes. `read` gives each variable's
     readings, (J, N) or (J, N, K) with one row per judge, of several judges for the `panels`; `features` the vectors of a space, (N, D);
-    `real` are the training images, `held_out` those of the judge split, `everybody` one test image of each unit, with the units.
+    `real` are the training images, `held_out` those of the judge split, `of_others` those of the validation split, `everybody` one test image of each unit, with the units.
     """
 
     kinds: Mapping[str, str]
@@ -64,6 +64,7 @@ class World:
     shake: Callable[[Array], Array] | None = None
     real: Array | None = None
     held_out: Array | None = None
+    of_others: Array | None = None
     everybody: tuple[Array, Array] | None = None
     typical_change: Mapping[str, float] = field(default_factory=dict)
     first_half: Callable[[Array], Array] | None = None

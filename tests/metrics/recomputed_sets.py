@@ -298,6 +298,23 @@ def memorisation(asked: Sequence[Asked], world: World) -> Numbers:
     return numbers
 
 
+def reidentification(asked: Sequence[Asked], world: World) -> Numbers:
+    """Who is nearer to a training image than 95 % of images of others are, by pixels."""
+    by_chance = apart(world.of_others, world.real).min(1)
+    threshold = np.quantile(-by_chance, 0.95)
+    numbers: Numbers = {}
+    for one in [*of_kind(asked, "single"), *of_kind(asked, "sample")]:
+        shown, words = one.answer["image"], "" if one in of_kind(asked, "sample") else one.words
+        near = apart(shown, world.real).min(1)
+        numbers["linked", words, "", 0, "pixels"] = (-near > threshold).mean()
+        nearer = (near[:, None] < by_chance).mean(1) + 0.5 * (near[:, None] == by_chance).mean(1)
+        numbers["auc", words, "", 0, "pixels"] = nearer.mean()
+        if words:
+            own = np.array([apart(shown[i : i + 1], one.factual["image"][i : i + 1])[0, 0] for i in range(len(shown))])
+            numbers["own", words, "", 0, "pixels"] = (-own > threshold).mean()
+    return numbers
+
+
 def generation(asked: Sequence[Asked], world: World) -> Numbers:
     """New individuals: what judges see in them, how far the set is from held-out images, and copies."""
     (one,) = of_kind(asked, "sample")

@@ -79,6 +79,7 @@ CASES = {
         ),
     ],
     "memorisation": [Case(recomputed_sets.memorisation)],
+    "reidentification": [Case(recomputed_sets.reidentification)],
     "generation": [Case(recomputed_sets.generation, absolute=ROOTS)],
     "extraction": [
         Case(recomputed_sets.extraction),

@@ -131,7 +131,7 @@ def test_an_adaptation_that_cannot_be_is_told_before_anything_starts(written):
         adapting(kinds=["full"], where={"digit": ["x"]})
     with pytest.raises(UnknownNameError, match="Did you mean 'lora'"):
         adapting(kinds=["lira"])
-    with pytest.raises(ConfigError, match="either 'options'"):
+    with pytest.raises(ConfigError, match="one of 'options'"):
         expand(find_sweep(str(written(models=[{"model": "vae", "options": {"a": 1}, "adapt": {"kinds": ["full"]}}]))))
 
 
@@ -167,3 +167,33 @@ def test_judges_are_trained_further_in_every_combination(written):
 def test_sweeps_of_judges_that_cannot_be_are_refused(changes, why, written):
     with pytest.raises(CounterbenchError, match=why):
         expand(find_sweep(str(written(**changes))))
+
+
+def test_students_wait_for_their_teacher_of_the_same_seed(written, tmp_path):
+    distil = {
+        "model": "affine",
+        "distil": {"limit": 40, "feed": "repeated:times=2", "students": ["synthetic:count=50", "synthetic:count=60"]},
+    }
+    jobs = expand(find_sweep(str(written(models=[distil], seeds=[0, 1]))), tmp_path)
+    by_number = {job.number: job for job in jobs}
+    teachers = [job for job in jobs if job.kind == "train"]
+    students = [job for job in jobs if job.kind == "student"]
+    assert len(teachers) == 2
+    assert len(students) == 4
+    for job in students:
+        teacher = by_number[max(job.needs)]
+        assert teacher in teachers
+        assert teacher.name.rpartition("-")[2] == job.name.rpartition("-")[2]  # the seed
+        assert job.words[job.words.index("--teacher") + 1] == teacher.output
+        assert job.words[job.words.index("--feed") + 1].startswith("synthetic:count=")
+    recipe = read_recipe(tmp_path / teachers[0].words[teachers[0].words.index("--model") + 1])
+    assert recipe.rows.limit == 40
+    assert recipe.feed.kind == "repeated"
+    stage = {kind: number for number, kinds in enumerate(STAGES) for kind in kinds}
+    assert all(stage[by_number[one].kind] < stage[job.kind] for job in jobs for one in job.needs)
+
+
+def test_a_student_that_is_fed_real_rows_is_refused(written):
+    distil = {"model": "affine", "distil": {"students": ["repeated:times=2"]}}
+    with pytest.raises(ConfigError, match="takes real rows"):
+        expand(find_sweep(str(written(models=[distil]))))

@@ -1,0 +1,30 @@
+"""A verifier by metric learning: images of one individual are nearer to one another than to those of everybody else."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from counterbench.plugins.registry import recognisers
+from counterbench.recognisers.verifier import Verifier
+
+
+@recognisers.register()
+class Contrastive(Verifier):
+    """Two images by the cosine of their vectors (InfoNCE, van den Oord et al. 2018).
+
+    Examples:
+        >>> east, north = torch.eye(2)
+        >>> Contrastive.score(torch.stack([east, north]), east[None]).tolist()
+        [[1.0], [0.0]]
+    """
+
+    title = "verification by contrast"
+
+    @staticmethod
+    def vectors_of(outputs: Tensor) -> Tensor:
+        return torch.nn.functional.normalize(outputs, dim=1)
+
+    @staticmethod
+    def score(first: Tensor, second: Tensor) -> Tensor:
+        return first @ second.T

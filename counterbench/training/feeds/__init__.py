@@ -1,0 +1,1 @@
+"""How training data is made, one file for each way."""
