@@ -19,7 +19,7 @@ from counterbench.causal.variables import GREY_LEVELS, Continuous, Variable
 from counterbench.datasets.dataset import Dataset
 from counterbench.datasets.division import divide
 from counterbench.datasets.selection import selected
-from counterbench.errors import ConfigError
+from counterbench.errors import ConfigError, DataError
 from counterbench.judges.base import Judge
 from counterbench.judges.loading import FURTHER, JUDGES
 from counterbench.judges.network import columns, deviation, normalised, outputs_for, untrained
@@ -425,7 +425,7 @@ def heads_of(dataset: Dataset, labels: Sequence[str], train: Mapping[str, Tensor
     quantities = {name: variable for name, variable in variables.items() if isinstance(variable, Continuous)}
     return Heads(
         outputs={name: outputs_for(variable) for name, variable in variables.items()},
-        scales={name: (float(train[name].double().mean()), float(train[name].double().std())) for name in quantities},
+        scales={name: _scale(name, train[name]) for name in quantities},
         levels=tuple(name for name, variable in quantities.items() if variable.unit == GREY_LEVELS),
     )
 
@@ -435,3 +435,17 @@ def _balance(labels: Tensor, classes: int) -> Tensor:
     judge that expects what is common would not see what is there."""
     shares = labels.bincount(minlength=classes).double().clamp(min=1) / len(labels)
     return (1 / (classes * shares)).float()
+
+
+def _scale(name: str, values: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation of a quantity.
+
+    Raises:
+        DataError: if it is the same for all samples.
+    """
+    mean, std = float(values.double().mean()), float(values.double().std())
+    if not std > 0:
+        raise DataError(
+            f"{name} is {mean:g} in all {len(values)} images that its judge would learn from; it needs images that differ in it."
+        )
+    return mean, std

@@ -1,11 +1,14 @@
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from scipy import stats
 
 from counterbench import datasets
+from counterbench.cli import main
 from counterbench.datasets.adni import brain_volume_of, ventricular_volume_of
 from counterbench.datasets.files import adni, volumes
 from counterbench.errors import DataError
@@ -137,8 +140,8 @@ def test_visits_of_a_subject_share_the_anatomy(phantom):
 HEADER = "RID,PTID,VISCODE,EXAMDATE,AGE,Years_bl,PTGENDER,APOE4,WholeBrain,Ventricles\n"
 
 
-def write_adni(folder, subjects=60):
-    """A few subjects with two visits, in the layout of the archive."""
+def write_adni(folder, subjects=60, *, varied=False):
+    """A few subjects with two visits, in the layout of the archive; of one volume, or of volumes that differ."""
     folder.mkdir(parents=True)
     lines, rng = [HEADER], np.random.default_rng(0)
     for number in range(subjects):
@@ -146,7 +149,7 @@ def write_adni(folder, subjects=60):
         for visit, day in (("bl", "2006-04-18"), ("m12", "2007-05-02")):
             years = 0.0 if visit == "bl" else 1.04
             lines.append(
-                f"{number},{subject},{visit},{day},70.5,{years},{'Male' if number % 2 else 'Female'},{number % 3},1000123,40456\n"
+                f"{number},{subject},{visit},{day},70.5,{years},{'Male' if number % 2 else 'Female'},{number % 3},{1000123 + varied * 2000 * number},40456\n"
             )
             volume = np.zeros((60, 70, 30), np.float32)
             volume[20:40, 20:50] = 50 + 50 * rng.random((20, 30, 30), dtype=np.float32)
@@ -482,3 +485,27 @@ def test_what_was_left_out_stands_in_the_record(tmp_path):
     ]
     for name in dataset.splits:
         assert dataset.attributes(name)["brain_volume"].unique().tolist() == pytest.approx([1000.123])
+
+
+def test_a_quantity_that_is_always_the_same_teaches_nothing(published, tmp_path):
+    place = ["train-judges", "--dataset", "adni", "--source", "adni", "--data-dir", str(published.data_dir)]
+    done = CliRunner().invoke(main, [*place, "--variable", "brain_volume", "--output", str(tmp_path / "o"), "-q"])
+    assert done.exit_code == 1
+    assert "brain_volume is 1000.12 in all" in done.output
+
+
+@pytest.mark.slow
+def test_judges_are_trained_on_published_files_robustly_and_by_a_teacher(tmp_path):
+    """As a hospital would: judges by sex, students of them with group DRO, each read back."""
+    data = write_adni(tmp_path / "adni", 120, varied=True).parent
+    place = ["train-judges", "--dataset", "adni", "--source", "adni", "--data-dir", str(data)]
+    shared = ["--variable", "brain_volume", "--by", "sex", "--epochs", "1", "--device", "cpu", "--quiet"]
+    robust = ["--weighting", "group_dro:eta=0.05", "--teacher", str(tmp_path / "plain"), "--alpha", "0.5"]
+    for name, more in (("plain", []), ("students", robust)):
+        done = CliRunner().invoke(main, [*place, *shared, *more, "--output", str(tmp_path / name)])
+        assert done.exit_code == 0, done.output
+        assert len(list((tmp_path / name).glob("brain_volume-*.safetensors"))) == 3
+    said = json.loads(done.stdout)
+    assert set(said["plain"]["by_subgroup"]["brain_volume"]["adni"]) == {"sex 0", "sex 1"}
+    assert sum(said["plain"]["shares"].values()) == pytest.approx(1, abs=1e-3)
+    assert set(said["recogniser"]["quality"]) == {"adni"}
