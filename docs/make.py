@@ -57,7 +57,7 @@ READ = {
     "change was made. Right: noise is seen at once.",
     "memorisation": "Left: the more is changed, the more answers are nearer to a training image than to their own; at the truth (dotted) too, so its own share is the "
     "reference. Right: training images themselves, with noise: as copies count those that are nearer than 1 % of held-out images are.",
-    "reidentification": "Links by pixels, the toy process has no verifiers. Left: training images with noise; those of others are linked in 5 %. Middle and right: more and "
+    "reidentification": "Links by pixels, the toy process has no verifiers. Left: training images with noise; noise of 10 grey levels is stronger than what makes individuals of the toy process, and nobody is linked. Middle and right: more and "
     "more samples are training images; where none is, the share is about .05 and the AUC .5.",
     "generation": "Left: real images of others as samples, with noise: the Frechet distance to held-out images grows, and is not 0 without noise, since two sets of "
     "100 real images differ. Right: more and more samples are training images.",
@@ -411,6 +411,13 @@ def fairness_page() -> str:
     return render("fairness", **distillation.shown(json.loads(distillation.RESULT.read_text("utf-8"))))
 
 
+def release_page() -> str:
+    """Who comes out of a generator and of its students."""
+    import privacy
+
+    return render("release", **privacy.shown(json.loads(privacy.RESULT.read_text("utf-8"))))
+
+
 def adaptation_page() -> str:
     """What was measured of adaptations."""
     import scanners
@@ -473,6 +480,7 @@ def pages() -> dict[Path, str]:
         DOCS / "memorisation.md": memorisation_page(),
         DOCS / "tune.md": tune_page(),
         DOCS / "adaptation.md": adaptation_page(),
+        DOCS / "release.md": release_page(),
         DOCS / "fairness.md": fairness_page(),
         DOCS / "intervals.md": render("intervals", it=json.loads((DOCS / "coverage.json").read_text("utf-8"))),
         DOCS / "results.md": render("results", model=SHOWN, record=record, table=as_text(record, True)),

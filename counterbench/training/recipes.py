@@ -105,6 +105,8 @@ def train(
     if source.real and (recipe.rows is not None or limit is not None):
         where = recipe.rows.where if recipe.rows is not None else {}
         plan["rows"] = {"where": where, **{name: _in_words(rows) for name, rows in chosen.items()}}
+    if source.taught_by is not None:
+        plan["teacher_sha256"] = source.taught_by
     with claimed(output):
         if resume and _finished(output, plan):
             return output

@@ -7,7 +7,7 @@ import torch
 
 from counterbench import datasets, models
 from counterbench.catalog.recipes import FeedEntry, Recipe
-from counterbench.errors import ConfigError, CounterbenchError
+from counterbench.errors import CheckpointError, ConfigError, CounterbenchError
 from counterbench.evaluation.exam import prepare
 from counterbench.storage.tensors import read_tensors
 from counterbench.training import feeding, recipes
@@ -92,7 +92,7 @@ def test_a_filter_removes_planted_copies_and_nothing_else(context, digits, monke
         feed = Filtered(context, model="vae", count=80, verifier=verifier, false_positives=0.01)
         feed.filter = IndividualFilter(digits, verifier, seen={"which": "0-99"}, false_positives=0.01)
         fed = feed.feed()
-        left = {image.numpy().tobytes() for image in fed.train["image"]}
+        left = {image.numpy().tobytes() for part in (fed.train, fed.validation) for image in part["image"]}
         assert not left & {image.numpy().tobytes() for image in train["image"][:80]}
         kept = sum(image.numpy().tobytes() in left for image in others["image"][:40])
         assert kept >= 36
@@ -103,6 +103,7 @@ def test_a_filter_removes_planted_copies_and_nothing_else(context, digits, monke
 
 
 def test_a_student_sees_nothing_real_and_its_record_knows_what_is_behind(digits, tmp_path):
+    other = recipes.train(bare_recipe("other"), digits, output=tmp_path / "other", limit=30)
     teacher = recipes.train(bare_recipe("teacher"), digits, output=tmp_path / "teacher", limit=32)
     feed = feeding.parsed_feed("filtered:count=40,verifier=contrastive", str(tmp_path / "teacher"))
     folder = recipes.train(bare_recipe("student", feed.model_dump()), digits, output=tmp_path / "student")
@@ -124,7 +125,13 @@ def test_a_student_sees_nothing_real_and_its_record_knows_what_is_behind(digits,
     grandchild = feeding.feed_of(bare_recipe("grandchild", feed.model_dump()), context)
     assert grandchild.behind.seen == {"which": "0-31", "where": {}}
     assert grandchild.feed().about["filtered_by"] == ["contrastive", "siamese"]
-    assert teacher.name == "teacher"
+    # The same student of a teacher that was trained anew is another training.
+    student = bare_recipe("student", feeding.parsed_feed("synthetic:count=9", str(other)).model_dump())
+    recipes.train(student, digits, output=tmp_path / "again")
+    (other / "manifest.json").write_bytes((teacher / "manifest.json").read_bytes())
+    (other / "weights.safetensors").write_bytes((teacher / "weights.safetensors").read_bytes())
+    with pytest.raises(CheckpointError, match="another teacher_sha256"):
+        recipes.train(student, digits, output=tmp_path / "again", resume=True)
 
 
 def test_an_interrupted_student_goes_on_with_the_same_samples(context, tmp_path, monkeypatch):

@@ -64,6 +64,11 @@ class Feed(ABC):
     def __init__(self, context: FeedContext):
         self.context = context
 
+    @property
+    def taught_by(self) -> str | None:
+        """SHA-256 of the weights of the teacher; None without one."""
+        return None
+
     @abstractmethod
     def feed(self) -> Fed:
         """Make them; the same ones every time."""

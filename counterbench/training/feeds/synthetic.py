@@ -67,6 +67,10 @@ class Synthetic(Feed):
                 f"{self.teacher.name} draws no new individuals; take makes=answers, or a model that does."
             )
 
+    @property
+    def taught_by(self) -> str | None:
+        return self.teacher.weights_sha256
+
     def feed(self) -> Fed:
         parts = {"train": self.count, "validation": max(2, self.count // _SHARE)}
         made = {split: self._made(split, count) for split, count in parts.items()}
