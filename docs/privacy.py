@@ -43,9 +43,8 @@ DRAWN, STEPS, SHOWN = 1000, 600, 7
 
 def record_of(folder: Path, row: str, seed: int) -> Record:
     """The record of one training."""
-    return read_record(
-        folder / "records" / f"flow-matching-small-{row}-morphomnist-digits-seed{seed}-privacy" / "record.json"
-    )
+    place = folder / "records" / f"flow-matching-small-{row}-morphomnist-digits-seed{seed}-privacy"
+    return read_record(next(place.rglob("record.json")))
 
 
 def drawn(model: Any, count: int, seed: int) -> dict[str, Tensor]:

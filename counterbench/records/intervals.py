@@ -11,8 +11,9 @@ few to be resampled: a bootstrap that draws them as well is too short by a third
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -24,6 +25,7 @@ FEWEST = 10.0
 """Effective clusters below which a number has no interval and no p-value. Where a class is rare, as many effective clusters are
 about a quarter as many samples of it."""
 _BLOCK = 250  # resamples whose weights are held at once
+_KEPT = 1 << 22  # counts of resamples that are kept: 16 MB
 _COUNTED = 10  # resamples beyond a value that make counting precise enough
 
 
@@ -301,18 +303,30 @@ SCARCE = 1e-3
 
 def _studentised(influence: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """(resamples, K), sums of influences over standard errors on bootstrap samples of whole clusters."""
-    clusters = len(influence)
-    rng = np.random.default_rng([seed, clusters])
-    uniform, squares = np.full(clusters, 1 / clusters), np.square(influence)
+    clusters, squares = len(influence), np.square(influence)
     least = SCARCE * squares.sum(0)
+    few = clusters * resamples <= _KEPT
     blocks = []
-    for start in range(0, resamples, _BLOCK):
-        weights = rng.multinomial(clusters, uniform, min(_BLOCK, resamples - start)).astype(np.float64)
+    for counts in _resampled(clusters, resamples, seed) if few else _resamples(clusters, resamples, seed):
+        weights = counts.astype(np.float64)
         moved = weights @ influence
         variance = weights @ squares - moved**2 / clusters
         with np.errstate(invalid="ignore", divide="ignore"):
             blocks.append(np.where(variance > least, moved / np.sqrt(variance), np.nan))
     return np.concatenate(blocks)
+
+
+def _resamples(clusters: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each cluster is drawn, (<= 250, clusters), block by block."""
+    rng, uniform = np.random.default_rng([seed, clusters]), np.full(clusters, 1 / clusters)
+    for start in range(0, resamples, _BLOCK):
+        yield rng.multinomial(clusters, uniform, min(_BLOCK, resamples - start))
+
+
+@lru_cache(maxsize=4)
+def _resampled(clusters: int, resamples: int, seed: int) -> tuple[np.ndarray, ...]:
+    """The same, kept: all pairs of rows of a board are drawn alike, and drawing is most of the work."""
+    return tuple(block.astype(np.int32) for block in _resamples(clusters, resamples, seed))
 
 
 def limits(spread: Spread, *, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
@@ -323,10 +337,21 @@ def limits(spread: Spread, *, level: float = LEVEL) -> tuple[np.ndarray, np.ndar
     """
     usual = student.ppf((1 + level) / 2, spread.freedom)
     drawn = np.where(np.isnan(spread.studentised).all(0), 0.0, spread.studentised)
-    under, over = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    under, over = _quantiles(drawn, [(1 - level) / 2, (1 + level) / 2])
     low = spread.point - np.maximum(usual, over) * spread.error
     high = spread.point + np.maximum(usual, -under) * spread.error
     return low, high
+
+
+def _quantiles(drawn: np.ndarray, shares: Sequence[float]) -> np.ndarray:
+    """Of every column, (B, K) -> (shares, K), without its NaN; columns that have none go together, which is much faster."""
+    whole = ~np.isnan(drawn).any(0)
+    found = np.empty((len(shares), drawn.shape[1]))
+    if whole.any():
+        found[:, whole] = np.quantile(drawn[:, whole], shares, axis=0)
+    if not whole.all():
+        found[:, ~whole] = np.nanquantile(drawn[:, ~whole], shares, axis=0)
+    return found
 
 
 _NOTHING = 1e-9

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 
 from counterbench.errors import RecordError
 from counterbench.records.estimate import TARGETS, Direction, Estimate, Part, regret
@@ -271,6 +271,8 @@ class Training(Part):
 class Record(Part):
     """One evaluated model, or several trainings of one recipe as one row."""
 
+    _known: tuple[Any, dict[tuple[str, str, str, str, int, str], Number]] = PrivateAttr((None, {}))
+
     schema_version: Literal[5] = SCHEMA_VERSION
     title: str
     origin: Literal["model", "answers", "kept"] = Field(
@@ -374,7 +376,11 @@ class Record(Part):
     @property
     def by_key(self) -> dict[tuple[str, str, str, str, int, str], Number]:
         """Every number by what it is about."""
-        return {number.key: number for number in self.numbers}
+        of, known = self._known
+        if of is not self.numbers:  # a copy may have others
+            known = {number.key: number for number in self.numbers}
+            self._known = (self.numbers, known)
+        return known
 
     @property
     def disputed(self) -> list[Number]:
