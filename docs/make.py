@@ -407,8 +407,10 @@ def tune_page() -> str:
 def fairness_page() -> str:
     """Subgroups, and what distillation does to the worst of them."""
     import distillation
+    import rare_scanner
 
-    return render("fairness", **distillation.shown(json.loads(distillation.RESULT.read_text("utf-8"))))
+    scanners = rare_scanner.shown(json.loads(rare_scanner.RESULT.read_text("utf-8")))
+    return render("fairness", **distillation.shown(json.loads(distillation.RESULT.read_text("utf-8"))), **scanners)
 
 
 def release_page() -> str:

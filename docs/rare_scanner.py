@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any, ClassVar
 from unittest.mock import patch
 
@@ -25,7 +26,6 @@ from counterbench.catalog.recipes import WeightingEntry
 from counterbench.datasets.adni import ADNI, Template
 from counterbench.datasets.loading import card
 from counterbench.datasets.source import Draws, Source
-from counterbench.records.record import read_record
 from counterbench.storage.files import write_text
 from counterbench.training import judges
 from counterbench.training.hardware import Hardware
@@ -129,17 +129,54 @@ def measured(output: Path) -> dict[str, Any]:
 
 def _by_scanner(report: Mapping[str, Any], path: Path) -> dict[str, Any]:
     errors = report["pooled"]["by_subgroup"]["brain_volume"]["template"]
-    said = json.loads(command("view", str(path), "--by", "domain", "--json"))
+    (said,) = json.loads(command("view", str(path), "--by", "domain", "--json"))
+    (number,) = [
+        one
+        for one in said["numbers"]
+        if (one["metric"], one["quantity"]) == ("effectiveness", "absolute_error")
+        and one["intervened"] == one["measured"] == "brain_volume"
+    ]
+    values = dict(zip(said["names"], number["values"], strict=True))
     return {
-        "error": {name: one["mean_absolute_error"] for name, one in errors.items()},
-        "view": said,
-        "all": next(
-            number.value
-            for number in read_record(path).numbers
-            if number.metric == "effectiveness"
-            and number.intervened == "brain_volume"
-            and number.measured == "brain_volume"
-        ),
+        "judge": {name: one["mean_absolute_error"] for name, one in errors.items()},
+        "model": {name: value["value"] for name, value in values.items()},
+        "truth": {name: value["references"]["truth"] for name, value in values.items()},
+        "worst": number["worst_name"],
+    }
+
+
+def shown(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page says."""
+
+    def each(values: list[float]) -> str:
+        return f"{median(values):.1f} ({', '.join(f'{value:.1f}' for value in values)})"
+
+    table = []
+    for row, (name, _) in ROWS.items():
+        judged = found[row]
+        others = [fmean(error for scanner, error in one["judge"].items() if scanner != "noisy") for one in judged]
+        table.append(
+            {
+                "name": name,
+                "others": each(others),
+                "noisy": each([one["judge"]["noisy"] for one in judged]),
+                "truth": each([one["truth"]["noisy"] for one in judged]),
+                "model": each([one["model"]["noisy"] for one in judged]),
+                "worst": ", ".join(one["worst"] for one in judged),
+            }
+        )
+    gains = [
+        before["judge"]["noisy"] - after["judge"]["noisy"]
+        for before, after in zip(found["plain"], found["robust"], strict=True)
+    ]
+    moved = [
+        after["model"]["noisy"] - before["model"]["noisy"]
+        for before, after in zip(found["plain"], found["robust"], strict=True)
+    ]
+    return {
+        "scanners": table,
+        "gained": ", ".join(f"{gain:.1f}" for gain in gains),
+        "moved": ", ".join(f"{change:+.1f}" for change in moved),
     }
 
 

@@ -26,6 +26,8 @@ from counterbench.cli.base import data_options, main, put, quiet_option, say, sh
             "feeds",
             "adapters",
             "judges",
+            "judge-recipes",
+            "architectures",
             "features",
             "recognisers",
         ]

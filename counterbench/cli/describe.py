@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterbench import datasets
-from counterbench.catalog.cards import Card, JudgeEntry, SourceEntry
+from counterbench.catalog.cards import Card, FeatureEntry, JudgeEntry, SourceEntry
+from counterbench.catalog.judge_recipes import JudgeRecipe, find_judge_recipe, judge_recipe_paths
 from counterbench.catalog.reading import declared_in
 from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
 from counterbench.catalog.suites import Suite, find_suite, suite_paths
@@ -75,6 +76,8 @@ KINDS: dict[str, Callable[[], Lines]] = {
     "feeds": lambda: _components(registry.feeds),
     "adapters": lambda: _components(registry.adapters),
     "judges": lambda: _components(registry.judges),
+    "judge-recipes": lambda: [(name, find_judge_recipe(name).title) for name in judge_recipe_paths()],
+    "architectures": lambda: list(summaries.of_members("counterbench.networks.classifiers", "ARCHITECTURES").items()),
     "features": lambda: _components(registry.features),
     "recognisers": lambda: _components(registry.recognisers),
 }
@@ -100,6 +103,8 @@ def describe(name: str) -> str:
             descriptions.append(_describe_recipe(read_recipe(path), dataset))
     if name in suite_paths():
         descriptions.append(_describe_suite(find_suite(name)))
+    if name in judge_recipe_paths():
+        descriptions.append(_describe_judge_recipe(find_judge_recipe(name)))
     descriptions += [f"{baseline}\n\n{words}" for baseline, words in _baselines() if baseline == name]
     for kind in (
         registry.metrics,
@@ -135,6 +140,7 @@ def _all_names() -> set[str]:
         *datasets.names(),
         *recipes,
         *suite_paths(),
+        *judge_recipe_paths(),
         *(name for name, _ in _baselines()),
         *registry.models.names(),
         *registry.metrics.names(),
@@ -145,7 +151,15 @@ def _all_names() -> set[str]:
         *registry.adapters.names(),
         *registry.judges.names(),
         *registry.features.names(),
+        *registry.recognisers.names(),
     }
+
+
+def _describe_judge_recipe(recipe: JudgeRecipe) -> str:
+    said = recipe.model_dump(mode="json", exclude_none=True, exclude={"name", "title", "description", "citation"})
+    settings = [f"  {key}: {value}" for key, value in said.items() if value]
+    words = [recipe.description.strip(), recipe.citation.strip()]
+    return "\n".join([f"{recipe.title}  ({recipe.name})", "", *(line for line in words if line), "", "how", *settings])
 
 
 def _describe_dataset(name: str) -> str:
@@ -171,6 +185,11 @@ def _describe_dataset(name: str) -> str:
     if card.truth:
         lines += ["", f"truth: {card.truth.strip()}"]
     judges = [f"  {key:<{wide}}{_describe_judge(judge)}" for key, entries in card.judges.items() for judge in entries]
+    known = [
+        f"  {name:<{wide}}{_describe_recogniser(entry)}"
+        for name, entries in card.recognisers.items()
+        for entry in entries
+    ]
     roles = [
         f"  {role:<{wide}}{declared.description} ({', '.join(declared.sources)})"
         for role, declared in card.roles.items()
@@ -179,6 +198,7 @@ def _describe_dataset(name: str) -> str:
     cite = ["  " + line for line in card.citation.strip().split("\n") if line]
     for title, entries in {
         "judges": judges or ["  none yet"],
+        "recognisers": known,
         "also carried": roles,
         "limits": limits,
         "cite": cite,
@@ -194,6 +214,14 @@ def _describe_source(card: Card, source: str, entry: SourceEntry) -> list[str]:
     sizes = ", ".join(f"{size:,} {split}" for split, size in entry.sizes.items())
     facts = [entry.description.strip(), sizes, f"licence: {entry.licence}", entry.citation]
     return [f"source {source}{mark}: {download}", *(f"  {line}" for line in facts if line)]
+
+
+def _describe_recogniser(entry: FeatureEntry) -> str:
+    quality = "; ".join(
+        f"{source}: {', '.join(f'{figure} {value:g}' for figure, value in figures.items())}"
+        for source, figures in entry.quality.items()
+    )
+    return f"{quality} ({entry.note})" if entry.note else quality
 
 
 def _describe_judge(judge: JudgeEntry) -> str:

@@ -191,11 +191,15 @@ def _sources(dataset: str, source: tuple[str, ...], data_dir: Path | None) -> li
     help="A variable to read in images, classes or a quantity; one or several, which one network reads together.",
 )
 @click.option(
+    "--recipe",
+    default=None,
+    help="How they are trained: a name (`list judge-recipes`) or a file; options of this command count more.",
+)
+@click.option(
     "--counterfactuals",
     type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="How often every image is shown once more with values of other images, where the truth can be rendered.",
+    default=None,
+    help="How often every image is shown once more with values of other images, where the truth can be rendered; default: 0.",
 )
 @click.option(
     "--init", default=None, help="Go on from judges in a folder made by this command, or `card` for the pinned ones."
@@ -218,14 +222,13 @@ def _sources(dataset: str, source: tuple[str, ...], data_dir: Path | None) -> li
     "--teacher", default=None, help="Learn from judges in a folder made by this command, or `card` for the pinned ones."
 )
 @click.option(
-    "--temperature", type=click.FloatRange(min=0, min_open=True), default=4.0, show_default=True, help="Of --teacher."
+    "--temperature", type=click.FloatRange(min=0, min_open=True), default=None, help="Of --teacher; default: 4."
 )
 @click.option(
     "--alpha",
     type=click.FloatRange(min=0, max=1),
-    default=0.9,
-    show_default=True,
-    help="Share of the teacher in the loss; the rest is that of the labels.",
+    default=None,
+    help="Share of the teacher in the loss, the rest is that of the labels; default: 0.9.",
 )
 @click.option(
     "--by", default=None, metavar="NAME,...", help="Tell errors by subgroup: domain, or digit,domain, or age:5."
@@ -249,7 +252,8 @@ def train_judges(
     epochs: int | None,
     device: str,
     quiet: bool,
-    counterfactuals: int,
+    recipe: str | None,
+    counterfactuals: int | None,
     init: str | None,
     adapt: str | None,
     where: tuple[str, ...],
@@ -257,8 +261,8 @@ def train_judges(
     learning_rate: float | None,
     steps: int | None,
     teacher: str | None,
-    temperature: float,
-    alpha: float,
+    temperature: float | None,
+    alpha: float | None,
     by: str | None,
     weighting: str | None,
     balanced_batches: bool,
@@ -266,7 +270,8 @@ def train_judges(
     """Train the networks that judge variables in images, on the split that no model sees; a recogniser of individuals with them; and fit the reference SCM of the attributes."""
     import json
 
-    from counterbench.catalog.recipes import RowsEntry
+    from counterbench.catalog import judge_recipes
+    from counterbench.catalog.recipes import RowsEntry, WeightingEntry
     from counterbench.datasets.selection import parsed
     from counterbench.errors import ConfigError, DataError
     from counterbench.runtime.devices import choose_device
@@ -291,18 +296,35 @@ def train_judges(
         learning_rate=learning_rate,
         steps=steps,
     )
+    plan = judge_recipes.find_judge_recipe(recipe) if recipe else judge_recipes.JudgeRecipe(name="usual")
     weighted = parsed_weighting(weighting, by, balanced=balanced_batches)
+    if plan.weighting is not None and weighting is None:
+        if by is None:
+            raise ConfigError(
+                f"--recipe {recipe} weights subgroups; say with --by what divides the samples, such as --by domain."
+            )
+        weighted = WeightingEntry(by=by, **plan.weighting.model_dump())
+    if plan.distillation is not None and teacher is None:
+        raise ConfigError(f"--recipe {recipe} learns from trained judges; name them with --teacher.")
+    taught = plan.distillation or judge_recipes.JudgeDistillation()
     report: dict[str, Any] = judges.train_judges(
         loaded,
         labels,
         output=output,
         hardware=place,
         seed=seed,
-        epochs=epochs,
-        counterfactuals=counterfactuals,
+        epochs=epochs or plan.epochs,
+        counterfactuals=plan.counterfactuals if counterfactuals is None else counterfactuals,
         start=start,
         weighting=weighted,
-        distillation=Distillation(teachers(teacher, loaded[0], labels), temperature, alpha) if teacher else None,
+        distillation=Distillation(
+            teachers(teacher, loaded[0], labels),
+            taught.temperature if temperature is None else temperature,
+            taught.alpha if alpha is None else alpha,
+        )
+        if teacher
+        else None,
+        architectures=plan.architectures,
     )
     if init:  # individuals and attributes are those of before
         put_json(json.dumps(report, indent=1))

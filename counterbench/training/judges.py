@@ -19,7 +19,7 @@ from counterbench.causal.variables import GREY_LEVELS, Continuous, Variable
 from counterbench.datasets.dataset import Dataset
 from counterbench.datasets.division import divide
 from counterbench.datasets.selection import selected
-from counterbench.errors import ConfigError, DataError
+from counterbench.errors import ConfigError, DataError, UnknownNameError
 from counterbench.judges.base import Judge
 from counterbench.judges.loading import FURTHER, JUDGES
 from counterbench.judges.network import columns, deviation, normalised, outputs_for, untrained
@@ -163,6 +163,7 @@ def train_judges(
     start: JudgeStart | None = None,
     weighting: WeightingEntry | None = None,
     distillation: Distillation | None = None,
+    architectures: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train one network per architecture on the judge splits of one or several sources together.
 
@@ -178,6 +179,10 @@ def train_judges(
         start: trained judges to go on from, what of them is opened, and which samples are used; None for new ones on all samples.
         weighting: how samples are weighted by subgroup, and by which subgroups errors are told; None for all alike.
         distillation: trained networks to learn from beside the labels; None for the labels alone.
+        architectures: of the networks; none for all.
+
+    Raises:
+        UnknownNameError: for an architecture that there is not.
 
     Returns:
         Architecture -> file and SHA-256, and per variable what the card should say: options, and for every source figures on real test
@@ -195,7 +200,24 @@ def train_judges(
             start=start or JudgeStart({}),
             weighting=weighting,
             distillation=distillation,
+            architectures=known_architectures(architectures),
         )
+
+
+def known_architectures(names: Sequence[str]) -> tuple[str, ...]:
+    """These architectures, or all of them; the seed of each follows from its place among all.
+
+    Raises:
+        UnknownNameError: for one that there is not.
+
+    Examples:
+        >>> known_architectures([]), known_architectures(["pooled"])
+        (('plain', 'pooled', 'residual'), ('pooled',))
+    """
+    for name in names:
+        if name not in ARCHITECTURES:
+            raise UnknownNameError("judge architecture", name, ARCHITECTURES)
+    return tuple(name for name in ARCHITECTURES if name in names or not names)
 
 
 def _networks(
@@ -210,6 +232,7 @@ def _networks(
     start: JudgeStart,
     weighting: WeightingEntry | None,
     distillation: Distillation | None,
+    architectures: Sequence[str],
 ) -> dict[str, Any]:
     """The same, in a folder that is this process's."""
     first = datasets[0]
@@ -234,7 +257,7 @@ def _networks(
         train, validation = {**train, SUBGROUP: divided.train}, {**validation, SUBGROUP: divided.held_out}
     report: dict[str, Any] = {}
     for position, architecture in enumerate(ARCHITECTURES):
-        if start.networks and architecture not in start.networks:
+        if architecture not in architectures or (start.networks and architecture not in start.networks):
             continue
         folder = output / "unfinished" / architecture
         circumstances = Circumstances(

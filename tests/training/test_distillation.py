@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from torch import nn
 from torch.distributions import Categorical, Normal, kl_divergence
 
+from counterbench.catalog.judge_recipes import find_judge_recipe, judge_recipe_paths
 from counterbench.cli import main
 from counterbench.errors import ConfigError
 from counterbench.training import judges
@@ -146,3 +147,46 @@ def test_the_command_takes_a_teacher_and_subgroups(dataset, tmp_path):
         assert refused.exit_code != 0
         assert why in refused.output
         assert not (tmp_path / "x" / "judges.json").exists()
+
+
+def test_a_recipe_says_how_judges_are_trained_and_the_command_line_counts_more(dataset, taught_by, tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    weighting = "{kind: group_dro, options: {eta: 0.5}, balanced_batches: true}"
+    recipe.write_text(
+        f"name: mine\narchitectures: [pooled]\nepochs: 1\nweighting: {weighting}\ndistillation: {{temperature: 2, alpha: 0.5}}\n"
+    )
+    shared = ["train-judges", "--dataset", "toy", "--variable", "c", "--variable", "a", "--device", "cpu", "--quiet"]
+    teacher = ["--teacher", str(taught_by), "--by", "c"]
+    done = CliRunner().invoke(
+        main, [*shared, *teacher, "--recipe", str(recipe), "--alpha", "0.25", "--output", str(tmp_path / "student")]
+    )
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in sorted((tmp_path / "student").glob("c-a-*.safetensors"))] == [
+        "c-a-pooled.safetensors"
+    ]
+    said = json.loads((tmp_path / "student" / "judges.json").read_text())
+    assert said["weighting"]["options"] == {"eta": 0.5}
+    assert said["weighting"]["balanced_batches"]
+    assert (said["distillation"]["temperature"], said["distillation"]["alpha"]) == (2, 0.25)
+    for flags, why in (
+        (["--recipe", "group-dro"], "say with --by"),
+        (["--recipe", "group-distil", "--by", "c"], "name them with --teacher"),
+        (["--recipe", "group-dr"], "Did you mean 'group-dro'"),
+    ):
+        refused = CliRunner().invoke(main, [*shared, "--output", str(tmp_path / "x"), *flags])
+        assert refused.exit_code != 0
+        assert why in refused.output
+    recipe.write_text("name: mine\narchitectures: [pool]\n")
+    refused = CliRunner().invoke(main, [*shared, "--output", str(tmp_path / "x"), "--recipe", str(recipe)])
+    assert refused.exit_code != 0
+    assert "Unknown judge architecture 'pool'" in refused.output
+
+
+@pytest.mark.parametrize("name", sorted(judge_recipe_paths()))
+def test_recipes_of_judges_name_what_there_is(name):
+    from counterbench.plugins import registry
+    from counterbench.training.judges import known_architectures
+
+    recipe = find_judge_recipe(name)
+    assert known_architectures(recipe.architectures)
+    assert recipe.weighting is None or recipe.weighting.kind in registry.weightings.names()
