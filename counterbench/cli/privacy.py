@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from counterbench.cli.base import data_options, main, put_json, put_table, quiet_option, show_progress
+from counterbench.cli.base import data_options, main, put_json, put_table, quiet_option, say, show_progress
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,6 +64,10 @@ def audit_filter(
     rows = selected(loaded, "train", RowsEntry.model_validate({"where": conditions, "limit": limit}))
     seen = {"which": ranges(rows), "where": conditions}
     pinned = [name for name in ("contrastive", "siamese") if name in loaded.card.recognisers]
+    if not pinned and not verifiers:
+        say(
+            f"{dataset} pins no verifier of individuals (train-verifiers makes two); only nearest neighbours in pixels are left."
+        )
     found = {
         name: IndividualFilter(loaded, name, seen=seen, false_positives=false_positives).audit(seed)
         for name in verifiers or (*pinned, PIXELS)

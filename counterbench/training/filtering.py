@@ -42,6 +42,8 @@ class IndividualFilter:
         false_positives: float = FALSE_POSITIVES,
         device: str | torch.device = "cpu",
     ):
+        if not dataset.card.image:
+            raise ConfigError(f"{dataset.card.name} has no images that could be linked to anybody.")
         if not 0 < false_positives < 1:
             raise ConfigError(f"false_positives is {false_positives:g}; give a share between 0 and 1.")
         self.dataset, self.verifier, self.false_positives = dataset, verifier, false_positives

@@ -153,7 +153,7 @@ def test_an_interrupted_student_goes_on_with_the_same_samples(context, tmp_path,
         ("repeated:times=2,where={digit: [x]}", "digit"),
         ("filtered:model=vae,verifier=embedding", "does not verify individuals"),
         ("filtered:model=vae,false_positives=2", "a share between 0 and 1"),
-        ("synthetic", "model"),
+        ("synthetic", "A student needs a teacher"),
         ("synthetisch", "Unknown feed"),
     ],
 )

@@ -37,7 +37,7 @@ class Filtered(Synthetic):
         self,
         context: FeedContext,
         *,
-        model: str,
+        model: str = "",
         count: int = 1000,
         makes: Literal["samples", "answers"] = "samples",
         verifier: str = "contrastive",

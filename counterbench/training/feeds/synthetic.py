@@ -54,11 +54,18 @@ class Synthetic(Feed):
     real = False
 
     def __init__(
-        self, context: FeedContext, *, model: str, count: int = 1000, makes: Literal["samples", "answers"] = "samples"
+        self,
+        context: FeedContext,
+        *,
+        model: str = "",
+        count: int = 1000,
+        makes: Literal["samples", "answers"] = "samples",
     ):
         super().__init__(context)
         if count < 2:
             raise ConfigError(f"synthetic: count is {count}; a training needs at least 2 samples.")
+        if not model:
+            raise ConfigError("A student needs a teacher: give --teacher FOLDER, or in a recipe the option model.")
         self.count, self.makes = count, makes
         self.teacher = models.load(model, context.dataset, device=context.device)
         self.behind = behind_of(self.teacher.training)
