@@ -56,7 +56,7 @@ def test_a_metric_keeps_its_promises_on_volumes(case, promise):
 
 # Abduction reads noise; windows of structural similarity, and tiles, that reach into the depth see other means than flat ones.
 @pytest.mark.parametrize(
-    "name", sorted({*NAMES} - {"abduction", "extraction", "generation", "memorisation", "ms_ssim"})
+    "name", sorted({*NAMES} - {"abduction", "extraction", "generation", "memorisation", "ms_ssim", "reidentification"})
 )
 def test_a_metric_says_of_volumes_what_it_says_of_pictures(name, toy, solid, settings, monkeypatch):
     monkeypatch.setattr(asked, "of_another_training", lambda values, number: asked.brighter(values, 3 * number))
