@@ -131,6 +131,8 @@ class Sweep(Declaration):
     def _something(self) -> Sweep:
         if not self.models and self.judges is None:
             raise ValueError("nothing is listed; give models, or judges")
+        if any(entry.distil is not None for entry in self.models) and not self.seeds:
+            raise ValueError("teachers and students are trained, so give seeds")
         if self.judges is not None and not self.seeds:
             raise ValueError("judges are trained, so give seeds")
         if self.judges is not None and self.judges.keep is not None:

@@ -139,10 +139,14 @@ def _build_boards(jobs: list[Any], folder: Path) -> None:
     from counterbench.sweeps import rows, table
 
     try:
-        shown = rows.on_boards(leaderboard.find(folder / "records"), rows.together(jobs, folder))
-        boards = leaderboard.build(shown)
+        found = leaderboard.find(folder / "records")
     except RecordError:
         return  # there are none yet
+    try:
+        boards = leaderboard.build(rows.on_boards(found, rows.together(jobs, folder)))
+    except RecordError as why:
+        say(f"No boards: {why}")
+        return
     for name, text in formats.pages(boards).items():
         write_text(folder / "boards" / name, text)
     page = website.build(boards, folder / "boards")

@@ -303,7 +303,9 @@ def train_judges(
             raise ConfigError(
                 f"--recipe {recipe} weights subgroups; say with --by what divides the samples, such as --by domain."
             )
-        weighted = WeightingEntry(by=by, **plan.weighting.model_dump())
+        given = plan.weighting.model_dump()
+        given["balanced_batches"] |= balanced_batches
+        weighted = WeightingEntry(by=by, **given)
     if plan.distillation is not None and teacher is None:
         raise ConfigError(f"--recipe {recipe} learns from trained judges; name them with --teacher.")
     taught = plan.distillation or judge_recipes.JudgeDistillation()

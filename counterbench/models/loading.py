@@ -189,7 +189,7 @@ def recipe_of_folder(folder: Path) -> Recipe:
 
 def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:
     kept = {key: manifest.get(key) for key in ("source", "seed", "epochs", "limit", "data", "judges_used_in_training")}
-    kept |= {key: manifest[key] for key in ("rows", "feed") if key in manifest}
+    kept |= {key: manifest[key] for key in ("rows", "feed", "init_behind") if key in manifest}
     curves = manifest.get("curves")
     parts = list(curves.values()) if isinstance(curves, dict) else []
     opened = [part["opened"] for part in parts if isinstance(part, dict) and isinstance(part.get("opened"), int)]

@@ -268,10 +268,23 @@ class Training(Part):
     row_skill: float | None = Field(description="of its own record; null where it has none")
 
 
+class _Known:
+    """What has been looked up in a record; it makes no record another one."""
+
+    def __init__(self) -> None:
+        self.of: Any = None
+        self.by_key: dict[tuple[str, str, str, str, int, str], Number] = {}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Known)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 class Record(Part):
     """One evaluated model, or several trainings of one recipe as one row."""
 
-    _known: tuple[Any, dict[tuple[str, str, str, str, int, str], Number]] = PrivateAttr((None, {}))
+    _known: _Known = PrivateAttr(default_factory=lambda: _Known())
 
     schema_version: Literal[5] = SCHEMA_VERSION
     title: str
@@ -376,11 +389,10 @@ class Record(Part):
     @property
     def by_key(self) -> dict[tuple[str, str, str, str, int, str], Number]:
         """Every number by what it is about."""
-        of, known = self._known
-        if of is not self.numbers:  # a copy may have others
-            known = {number.key: number for number in self.numbers}
-            self._known = (self.numbers, known)
-        return known
+        known = self._known
+        if known.of is not self.numbers:  # a copy may have others
+            known.of, known.by_key = self.numbers, {number.key: number for number in self.numbers}
+        return known.by_key
 
     @property
     def disputed(self) -> list[Number]:

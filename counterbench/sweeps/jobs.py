@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from counterbench.models.adaptation import adapter_of, made
 from counterbench.models.baselines import BASELINES
 from counterbench.models.loading import find_recipe
 from counterbench.plugins import registry
+from counterbench.plugins.factory import options_of
 from counterbench.storage.files import slug, write_text
 from counterbench.training.adaptation import adapted_recipe, parsed_adapter, start_recipe
 from counterbench.training.feeding import parsed_feed
@@ -81,6 +83,8 @@ class _Variant:
     trainable: bool
     feed: str = ""
     teacher: str = ""
+    chosen: bool = False
+    """Whether the recipe says how many rows it is trained on."""
 
 
 class _Entry(NamedTuple):
@@ -117,6 +121,11 @@ class _Listing:
         return f"{kind} {name}"
 
     def jobs(self) -> list[Job]:
+        counts = Counter(f"{entry.kind} {entry.name}" for entry in self.found)
+        if twice := [job for job, count in counts.items() if count > 1]:
+            raise ConfigError(
+                f"Two entries of the sweep make the job {twice[0]!r}; put them into one entry, or into two sweeps."
+            )
         ordered = sorted(self.found, key=lambda entry: KINDS.index(entry.kind))
         numbers = {f"{entry.kind} {entry.name}": number for number, entry in enumerate(ordered, 1)}
         return [
@@ -269,7 +278,7 @@ def _training(sweep: Sweep, variant: _Variant, place: list[str], seed: int, outp
     ]
     if sweep.budget.epochs is not None:
         words += ["--epochs", str(sweep.budget.epochs)]
-    if sweep.budget.samples is not None and not variant.teacher:
+    if sweep.budget.samples is not None and not (variant.teacher or variant.chosen):
         words += ["--limit", str(sweep.budget.samples)]
     return [*words, "--resume", "--quiet"]
 
@@ -361,12 +370,17 @@ def _distilled(model: str, distil: SweepDistil, dataset: str, folder: Path | Non
     word = f"recipes/{teacher}-{slug(Path(dataset).stem)}.yaml"
     if folder is not None:
         _write_recipe(folder / word, {**recipe.content(), "name": teacher})
-    yield _Variant(teacher, word, True)
+    yield _Variant(teacher, word, True, chosen=distil.limit is not None)
     student, _ = find_recipe(distil.student or model, loaded.card.name)
     for feed in distil.students:
-        kind = parsed_feed(feed, None).kind
-        if registry.feeds.get(kind).real:
-            raise ConfigError(f"The feed {kind!r} takes real rows; a student learns from synthetic or filtered ones.")
+        entry = parsed_feed(feed, None)
+        family = registry.feeds.get(entry.kind)
+        if family.real:
+            raise ConfigError(
+                f"The feed {entry.kind!r} takes real rows; a student learns from synthetic or filtered ones."
+            )
+        if unknown := [option for option in entry.options if option not in options_of(family, 1)]:
+            raise ConfigError(f"The feed {entry.kind!r} has no option {unknown[0]!r}.")
         name = _called(student.name, feed, None, None)
         word = f"recipes/{name}-{slug(Path(dataset).stem)}.yaml"
         if folder is not None:

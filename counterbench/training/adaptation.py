@@ -62,7 +62,7 @@ def start_recipe(model: str | None, init: str | None, dataset: Dataset) -> Recip
     else:
         folder = Path(init)
         recipe = recipe_of_folder(folder) if folder.is_dir() else models.find_recipe(init, dataset.card.name)[0]
-        recipe = recipe.model_copy(update={"rows": None, "mechanisms": _plainly(recipe.mechanisms)})
+        recipe = recipe.model_copy(update={"rows": None, "feed": None, "mechanisms": _plainly(recipe.mechanisms)})
     return recipe if init is None else recipe.model_copy(update={"init": InitEntry(model=init)})
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -17,7 +20,7 @@ from counterbench.training.feeds.base import Fed, Feed, FeedContext
 
 MADE = "synthetic.safetensors"
 """The samples that a training got, where they are not real; with their attributes."""
-_ABOUT = "about"
+_ABOUT, _OF = "about", "of"
 NO_GUARANTEE = (
     "Made from what another model makes; this is no differential privacy: it bounds nothing about attacks that were not tried. "
     "Look at it with `evaluate --suite audit` before it is given away."
@@ -59,6 +62,10 @@ def feed_of(recipe: Recipe, context: FeedContext, *, limit: int | None = None) -
     entry = recipe.feed or FeedEntry(kind="real")
     family = registry.feeds.get(entry.kind)
     if not family.real:
+        if recipe.init is not None:
+            raise ConfigError(
+                "A student starts from random weights: --init would bring along what real images have left in its weights."
+            )
         if limit is not None or recipe.rows is not None:
             raise ConfigError(
                 f"The feed {entry.kind!r} is made by a teacher; --where and --limit choose real rows. Say how many with {entry.kind}:count=N."
@@ -69,22 +76,39 @@ def feed_of(recipe: Recipe, context: FeedContext, *, limit: int | None = None) -
     return made
 
 
-def kept_feed(feed: Feed, folder: Path) -> Fed:
+def without_teacher(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe says, without where its teacher lies.
+
+    Args:
+        recipe: from :meth:`counterbench.catalog.recipes.Recipe.content`.
+
+    Examples:
+        >>> without_teacher({"feed": {"kind": "synthetic", "options": {"model": "runs/teacher", "count": 9}}})
+        {'feed': {'kind': 'synthetic', 'options': {'count': 9}}}
+    """
+    feed = recipe["feed"]
+    options = {name: value for name, value in feed["options"].items() if name != "model"}
+    return {**recipe, "feed": {**feed, "options": options}}
+
+
+def kept_feed(feed: Feed, folder: Path, *, of: Mapping[str, Any]) -> Fed:
     """What a feed makes; what is not real is kept in the folder, and found there again after an interruption.
 
     Args:
         feed: makes it.
         folder: of the training.
+        of: the plan of the training; samples that were made for another one are made anew.
     """
     if feed.real:
         return feed.feed()
     path = folder / MADE
     stored = read_tensors(path)
-    if stored is None or _ABOUT not in stored[1]:
+    mark = hashlib.sha256(json.dumps(of, sort_keys=True, default=str).encode()).hexdigest()
+    if stored is None or stored[1].get(_OF) != mark:
         fed = feed.feed()
         parts = {"train": fed.train, "validation": fed.validation}
         made = {f"{split}/{name}": value for split, part in parts.items() for name, value in part.items()}
-        write_tensors(path, made, metadata={_ABOUT: json.dumps(fed.about)})
+        write_tensors(path, made, metadata={_ABOUT: json.dumps(fed.about), _OF: mark})
         return fed
     values: dict[str, dict[str, Tensor]] = {"train": {}, "validation": {}}
     for key, value in stored[0].items():

@@ -11,7 +11,9 @@ from torch import Tensor
 from counterbench import features, judges
 from counterbench.audits.filtering import filter_audit
 from counterbench.audits.linkage import FALSE_POSITIVES, PIXELS, best_match
+from counterbench.catalog.recipes import RowsEntry
 from counterbench.datasets.dataset import Dataset
+from counterbench.datasets.selection import selected
 from counterbench.errors import ConfigError
 from counterbench.metrics.trained_on import TrainedOn
 from counterbench.recognisers.verifier import Verifier
@@ -47,6 +49,9 @@ class IndividualFilter:
         if not 0 < false_positives < 1:
             raise ConfigError(f"false_positives is {false_positives:g}; give a share between 0 and 1.")
         self.dataset, self.verifier, self.false_positives = dataset, verifier, false_positives
+        seen = dict(seen or {})
+        if "which" not in seen:  # all of them, also where metrics look at a part of large ones
+            seen["which"] = f"0-{len(next(iter(dataset.attributes('train').values()))) - 1}"
         self.trained_on = TrainedOn(dataset, seen)
         self.space: Verifier | None = None
         if verifier != PIXELS:
@@ -55,6 +60,11 @@ class IndividualFilter:
             if not isinstance(space, Verifier):
                 raise ConfigError(f"{verifier!r} does not verify individuals; take contrastive, siamese, or {PIXELS}.")
             self.space = space
+
+    @property
+    def fingerprint(self) -> str:
+        """What decides whom it links, beyond its training images."""
+        return PIXELS if self.space is None else self.space.fingerprint
 
     def shown(self, images: Tensor) -> Tensor:
         """Images as they are compared, (N, ...)."""
@@ -76,9 +86,10 @@ class IndividualFilter:
         Args:
             seed: of the noise on planted images.
         """
+        others = selected(self.dataset, TEST, RowsEntry(where=self.trained_on.seen.get("where") or {}))
         return filter_audit(
             self.linked,
             self.trained_on.images,
-            self.dataset.split(TEST).values[self.dataset.card.image],
+            self.dataset.split(TEST).values[self.dataset.card.image][others],
             generator=torch.Generator().manual_seed(seed),
         )

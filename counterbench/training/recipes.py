@@ -27,6 +27,7 @@ from counterbench.datasets.selection import ranges, selected
 from counterbench.errors import CheckpointError, ConfigError
 from counterbench.mechanisms.base import Mechanism
 from counterbench.models.adaptation import adapter_of, prefix
+from counterbench.models.behind import behind_of
 from counterbench.models.loading import DIFFERENCE
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.runtime import progress
@@ -36,7 +37,7 @@ from counterbench.runtime.versions import versions
 from counterbench.storage.files import UNFINISHED, claimed, write_text
 from counterbench.storage.weights import load_weights, read_state, save_state, save_weights
 from counterbench.training import loop, stages
-from counterbench.training.feeding import feed_of, kept_feed
+from counterbench.training.feeding import feed_of, kept_feed, without_teacher
 from counterbench.training.feeds.base import FeedContext
 from counterbench.training.hardware import Hardware
 from counterbench.training.loop import require_single_precision
@@ -105,8 +106,12 @@ def train(
     if source.real and (recipe.rows is not None or limit is not None):
         where = recipe.rows.where if recipe.rows is not None else {}
         plan["rows"] = {"where": where, **{name: _in_words(rows) for name, rows in chosen.items()}}
-    if source.taught_by is not None:
-        plan["teacher_sha256"] = source.taught_by
+    if not source.real:
+        # Teacher and verifier are their hashes: where they lie, and the seed in a folder's name, make no other recipe.
+        plan["recipe"] = without_teacher(plan["recipe"])
+        plan["made_by"] = list(source.made_by)
+    if recipe.init is not None:
+        plan["init_behind"] = asdict(behind_of(models.load(recipe.init.model, dataset).training))
     with claimed(output):
         if resume and _finished(output, plan):
             return output
@@ -114,7 +119,7 @@ def train(
         if source.real:
             plan["data"] = {name: dataset.split(name).fingerprint for name in ("train", "validation")}
         _mark(output, plan)
-        fed = kept_feed(source, output)
+        fed = kept_feed(source, output, of=plan)
         run = MechanismTraining(
             scm,
             fed.train,

@@ -130,6 +130,8 @@ def joined_pairs(datasets: Sequence[Dataset], split: str, seed: int) -> dict[str
 def pairs_of(dataset: Dataset, split: str, seed: int) -> dict[str, Tensor]:
     """Every image beside another one of the same individual: of its group where that has several, and with another attribute where
     the truth can be rendered."""
+    if not dataset.card.image:
+        raise DataError(f"{dataset.card.name} has no images by which anybody could be recognised.")
     content, image = dataset.split(split), dataset.card.image
     rng = np.random.default_rng([seed, *split.encode()])
     group = content.group.unique(return_inverse=True)[1]
@@ -146,7 +148,9 @@ def pairs_of(dataset: Dataset, split: str, seed: int) -> dict[str, Tensor]:
         values = dataset.attributes(split)[name][partner[chosen]]
         wanted = other_value(dataset.variables[name], values, dataset.attributes("train")[name], rng)
         second[chosen] = dataset.truth(split, partner[chosen], {name: wanted})[image].to(second.dtype)
-    return {"first": content.values[image], "second": second, "group": group}
+    # Who is seen once, and of whom no other image can be rendered, would be paired with the very same image.
+    kept = torch.arange(len(group)) if known else (partner != torch.arange(len(partner))).nonzero()[:, 0]
+    return {"first": content.values[image][kept], "second": second[kept], "group": group[kept]}
 
 
 def _keeps_individual(dataset: Dataset, name: str) -> bool:

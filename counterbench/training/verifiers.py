@@ -189,7 +189,7 @@ def train_verifiers(
             "quality": held_out,
         }
     shutil.rmtree(output / "unfinished", ignore_errors=True)
-    about = {"dataset": datasets[0].card.name, "seed": seed, "fit": FIT.model_dump(), "versions": versions()}
+    about = {"dataset": datasets[0].card.name, "seed": seed, "fit": fit.model_dump(), "versions": versions()}
     write_text(output / VERIFIERS, json.dumps({"recognisers": reports, **about}, indent=1))
     return reports
 

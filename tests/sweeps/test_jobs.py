@@ -197,3 +197,21 @@ def test_a_student_that_is_fed_real_rows_is_refused(written):
     distil = {"model": "affine", "distil": {"students": ["repeated:times=2"]}}
     with pytest.raises(ConfigError, match="takes real rows"):
         expand(find_sweep(str(written(models=[distil]))))
+
+
+def test_sweeps_of_students_that_cannot_be_are_refused(written):
+    def of(*students, **more):
+        return {"model": "affine", "distil": {"students": list(students), **more}}
+
+    with pytest.raises(ConfigError, match="make the job 'train affine-teacher"):
+        expand(find_sweep(str(written(models=[of("synthetic", limit=40), of("synthetic", limit=50)], seeds=[0]))))
+    with pytest.raises(ConfigError, match="has no option 'foo'"):
+        expand(find_sweep(str(written(models=[of("synthetic:foo=1")], seeds=[0]))))
+    with pytest.raises(ConfigError, match="so give seeds"):
+        find_sweep(str(written(models=[of("synthetic")], seeds=None)))
+
+
+def test_a_budget_does_not_raise_a_teachers_limit(written):
+    distil = {"model": "affine", "distil": {"limit": 40, "students": ["synthetic:count=50"]}}
+    jobs = expand(find_sweep(str(written(models=[distil], seeds=[0], budget={"samples": 1000}))))
+    assert not any("--limit" in job.words for job in jobs if job.kind in ("train", "student"))

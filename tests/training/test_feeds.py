@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from counterbench import datasets, models
-from counterbench.catalog.recipes import FeedEntry, Recipe
+from counterbench.catalog.recipes import FeedEntry, InitEntry, Recipe
 from counterbench.errors import CheckpointError, ConfigError, CounterbenchError
 from counterbench.evaluation.exam import prepare
+from counterbench.models.behind import behind_of, everybody_behind
 from counterbench.storage.tensors import read_tensors
 from counterbench.training import feeding, recipes
+from counterbench.training.adaptation import start_recipe
 from counterbench.training.feeds.base import FeedContext
 from counterbench.training.feeds.filtered import Filtered
 from counterbench.training.feeds.repeated import Repeated
@@ -130,15 +132,15 @@ def test_a_student_sees_nothing_real_and_its_record_knows_what_is_behind(digits,
     recipes.train(student, digits, output=tmp_path / "again")
     (other / "manifest.json").write_bytes((teacher / "manifest.json").read_bytes())
     (other / "weights.safetensors").write_bytes((teacher / "weights.safetensors").read_bytes())
-    with pytest.raises(CheckpointError, match="another teacher_sha256"):
+    with pytest.raises(CheckpointError, match="another made_by"):
         recipes.train(student, digits, output=tmp_path / "again", resume=True)
 
 
 def test_an_interrupted_student_goes_on_with_the_same_samples(context, tmp_path, monkeypatch):
     feed = Synthetic(context, model="vae", count=16)
-    first = feeding.kept_feed(feed, tmp_path)
+    first = feeding.kept_feed(feed, tmp_path, of={"seed": 0})
     monkeypatch.setattr(Synthetic, "feed", lambda self: pytest.fail("made again"))
-    again = feeding.kept_feed(feed, tmp_path)
+    again = feeding.kept_feed(feed, tmp_path, of={"seed": 0})
     for part, other in ((first.train, again.train), (first.validation, again.validation)):
         assert part.keys() == other.keys()
         assert all(torch.equal(part[name], other[name]) for name in part)
@@ -178,3 +180,52 @@ def test_rows_and_subgroups_do_not_go_with_what_is_made(context):
 
 def test_a_recipe_without_a_feed_says_what_it_always_said():
     assert "feed" not in bare_recipe().content()
+
+
+def test_samples_of_another_plan_are_made_anew(context, tmp_path):
+    first = feeding.kept_feed(Synthetic(context, model="vae", count=16), tmp_path, of={"count": 16})
+    other = feeding.kept_feed(Synthetic(context, model="vae", count=20), tmp_path, of={"count": 20})
+    assert len(first.train["image"]) == 16
+    assert len(other.train["image"]) == 20
+
+
+@pytest.mark.parametrize("name", ["identity", "resample", "retrieve", "truth"])
+def test_baselines_show_real_images_and_teach_nobody(context, name):
+    with pytest.raises(ConfigError, match="learns from a trained model"):
+        Synthetic(context, model=name, makes="answers")
+
+
+def test_a_student_does_not_start_from_weights_that_saw_real_images(context):
+    recipe = bare_recipe("tiny", {"kind": "synthetic", "options": {"model": "vae"}})
+    started = recipe.model_copy(update={"init": InitEntry(model="vae")})
+    with pytest.raises(ConfigError, match="starts from random weights"):
+        feeding.feed_of(started, context)
+
+
+def test_where_a_teacher_lies_makes_no_other_recipe(digits, tmp_path):
+    """So that students of several seeds, each of a teacher of its own, are trainings of one recipe."""
+    recorded = []
+    for seed in (0, 1):
+        teacher = tmp_path / f"teacher-seed{seed}"
+        recipes.train(bare_recipe("teacher"), digits, output=teacher, limit=24, seed=seed)
+        feed = feeding.parsed_feed("synthetic:count=20", str(teacher))
+        student = recipes.train(
+            bare_recipe("student", feed.model_dump()), digits, output=tmp_path / f"student-seed{seed}", seed=seed
+        )
+        recorded.append(models.load(str(student), digits))
+    assert recorded[0].recipe == recorded[1].recipe
+    assert recorded[0].training["feed"]["teacher_sha256"] != recorded[1].training["feed"]["teacher_sha256"]
+    assert start_recipe(None, str(tmp_path / "student-seed0"), digits).feed is None
+
+
+def test_a_filter_knows_whoever_is_behind_the_start_of_a_teacher():
+    rows = {"where": {}, "train": {"count": 2, "which": "7-8"}}
+    start = {"seen": {"which": "0-2", "where": {}}, "filtered_by": ["siamese"]}
+    assert everybody_behind({"rows": rows, "init_behind": start}).seen == {"which": "0-2 7-8", "where": {}}
+    assert everybody_behind({"rows": rows, "init_behind": start}).filtered_by == ("siamese",)
+    assert behind_of({"rows": rows, "init_behind": start}).seen == {"which": "7-8", "where": {}}
+    assert everybody_behind({"rows": rows, "init_behind": {"seen": None, "filtered_by": []}}).seen is None
+
+
+def test_a_filter_compares_with_everybody(digits):
+    assert len(IndividualFilter(digits, "pixels").trained_on.rows) == len(digits.split("train"))

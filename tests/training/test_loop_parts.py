@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from counterbench.catalog.recipes import Fit
-from counterbench.training import batches, loop, recipes
+from counterbench.training import batches, loop
+from counterbench.training.feeds.base import stored
 from counterbench.training.objectives.base import Objective, Player
 
 
@@ -72,7 +73,7 @@ def test_an_averaged_weight_keeps_the_decay_and_takes_the_rest():
 
 def test_a_limit_keeps_the_first_training_samples(toy):
     split = toy.Toy().split("train")
-    limited = recipes._stored(split, torch.arange(7))
+    limited = stored(split, torch.arange(7))
     assert {len(value) for value in limited.values()} == {7}
     assert torch.equal(limited["a"], split.values["a"][:7])
-    assert {len(value) for value in recipes._stored(split, torch.arange(len(split))).values()} == {len(split)}
+    assert {len(value) for value in stored(split, torch.arange(len(split))).values()} == {len(split)}

@@ -65,9 +65,9 @@ class Feed(ABC):
         self.context = context
 
     @property
-    def taught_by(self) -> str | None:
-        """SHA-256 of the weights of the teacher; None without one."""
-        return None
+    def made_by(self) -> tuple[str, ...]:
+        """What decides samples that are not real, beyond options and seed: the hash of the teacher's weights, the fingerprint of a verifier."""
+        return ()
 
     @abstractmethod
     def feed(self) -> Fed:

@@ -48,6 +48,10 @@ class Filtered(Synthetic):
             context.dataset, verifier, seen=self.behind.seen, false_positives=false_positives, device=context.device
         )
 
+    @property
+    def made_by(self) -> tuple[str, ...]:
+        return (*super().made_by, self.filter.fingerprint)
+
     def feed(self) -> Fed:
         fed = super().feed()
         kept, counts = {}, {}

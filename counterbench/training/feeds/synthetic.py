@@ -14,7 +14,8 @@ from counterbench.causal.chance import Generator, SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.datasets.selection import listed
 from counterbench.errors import ConfigError
-from counterbench.models.behind import behind_of
+from counterbench.models.baselines import BASELINES
+from counterbench.models.behind import everybody_behind
 from counterbench.models.model import ask, can_answer, can_draw, checked_answer, draw
 from counterbench.plans.drawing import other_value
 from counterbench.plugins.registry import feeds
@@ -67,16 +68,23 @@ class Synthetic(Feed):
         if not model:
             raise ConfigError("A student needs a teacher: give --teacher FOLDER, or in a recipe the option model.")
         self.count, self.makes = count, makes
+        if model in BASELINES:
+            raise ConfigError(f"{model} shows real images of the dataset; a student learns from a trained model.")
         self.teacher = models.load(model, context.dataset, device=context.device)
-        self.behind = behind_of(self.teacher.training)
+        source = self.teacher.training.get("source")
+        if source not in (None, context.dataset.source):
+            raise ConfigError(
+                f"{self.teacher.name} was trained on the source {source}, whose rows are others; give --source {source}."
+            )
+        self.behind = everybody_behind(self.teacher.training)
         if makes == "samples" and not can_draw(self.teacher.model):
             raise ConfigError(
                 f"{self.teacher.name} draws no new individuals; take makes=answers, or a model that does."
             )
 
     @property
-    def taught_by(self) -> str | None:
-        return self.teacher.weights_sha256
+    def made_by(self) -> tuple[str, ...]:
+        return (self.teacher.weights_sha256 or self.teacher.name,)
 
     def feed(self) -> Fed:
         parts = {"train": self.count, "validation": max(2, self.count // _SHARE)}
