@@ -181,6 +181,19 @@ def _sources(dataset: str, source: tuple[str, ...], data_dir: Path | None) -> li
     return [datasets.load(dataset, name, data_dir=data_dir) for name in (source or (None,))]
 
 
+def _put_trained(
+    train: Callable[..., Any], loaded: list[Any], output: Path, device: str, *, seed: int, epochs: int | None
+) -> None:
+    """Train an instrument, and print what the card should say of it."""
+    import json
+
+    from counterbench.runtime.devices import choose_device
+    from counterbench.training.hardware import Hardware
+
+    report = train(loaded, output, hardware=Hardware(str(choose_device(device))), seed=seed, epochs=epochs)
+    put_json(json.dumps(report, indent=1))
+
+
 @main.command("train-judges")
 @_instrument_options(seed=7001)
 @click.option(
@@ -388,17 +401,10 @@ def train_features(
     quiet: bool,
 ) -> None:
     """Train the unconditional autoencoder that a card pins for minimality, on the split that no model sees."""
-    import json
-
-    from counterbench.runtime.devices import choose_device
-    from counterbench.training import features
-    from counterbench.training.hardware import Hardware
+    from counterbench.training.features import train_posterior
 
     show_progress(quiet)
-    place = Hardware(str(choose_device(device)))
-    loaded = _sources(dataset, source, data_dir)
-    report = features.train_posterior(loaded, output, hardware=place, seed=seed, epochs=epochs)
-    put_json(json.dumps(report, indent=1))
+    _put_trained(train_posterior, _sources(dataset, source, data_dir), output, device, seed=seed, epochs=epochs)
 
 
 @main.command("train-verifiers")
@@ -414,14 +420,7 @@ def train_verifiers(
     quiet: bool,
 ) -> None:
     """Train the two verifiers that say whether two images show one individual, on the split that no model sees."""
-    import json
-
-    from counterbench.runtime.devices import choose_device
-    from counterbench.training import verifiers
-    from counterbench.training.hardware import Hardware
+    from counterbench.training.verifiers import train_verifiers as trained
 
     show_progress(quiet)
-    place = Hardware(str(choose_device(device)))
-    loaded = _sources(dataset, source, data_dir)
-    report = verifiers.train_verifiers(loaded, output, hardware=place, seed=seed, epochs=epochs)
-    put_json(json.dumps(report, indent=1))
+    _put_trained(trained, _sources(dataset, source, data_dir), output, device, seed=seed, epochs=epochs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from counterbench.plugins.registry import recognisers
@@ -14,16 +13,13 @@ class Contrastive(Verifier):
     """Two images by the cosine of their vectors (InfoNCE, van den Oord et al. 2018).
 
     Examples:
+        >>> import torch
         >>> east, north = torch.eye(2)
         >>> Contrastive.score(torch.stack([east, north]), east[None]).tolist()
         [[1.0], [0.0]]
     """
 
     title = "verification by contrast"
-
-    @staticmethod
-    def vectors_of(outputs: Tensor) -> Tensor:
-        return torch.nn.functional.normalize(outputs, dim=1)
 
     @staticmethod
     def score(first: Tensor, second: Tensor) -> Tensor:

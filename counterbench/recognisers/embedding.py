@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -33,6 +34,8 @@ class Embedding(FeatureSpace):
     """
 
     title = "recognition of individuals"
+    lacking: ClassVar[str] = "recogniser of individuals; counterbench train-judges makes one"
+    """What a card lacks that pins none, and how to make it."""
 
     def __init__(
         self,
@@ -48,9 +51,7 @@ class Embedding(FeatureSpace):
         device: str | torch.device = "cpu",
     ):
         if weights is None:
-            raise UnavailableError(
-                f"the card {card!r} pins no recogniser of individuals; counterbench train-judges makes one"
-            )
+            raise UnavailableError(f"the card {card!r} pins no {self.lacking}")
         self.network = build(architecture, shape[0], size, stride=stride, pool=pool, dimensions=len(shape) - 1)
         self.sha256 = load_weights(self.network, weights, sha256=sha256)
         self.network.to(device, torch.float32).eval().requires_grad_(False)
@@ -61,5 +62,9 @@ class Embedding(FeatureSpace):
         return f"embedding sha256={self.sha256}"
 
     def _extract(self, images: Tensor) -> Tensor:
-        vectors: Tensor = self.network(normalised(images.to(self.device)))
-        return torch.nn.functional.normalize(vectors, dim=1)
+        return self.vectors_of(self.network(normalised(images.to(self.device))))
+
+    @staticmethod
+    def vectors_of(outputs: Tensor) -> Tensor:
+        """The vectors, (N, D), of the network's outputs, (N, size)."""
+        return torch.nn.functional.normalize(outputs, dim=1)

@@ -8,13 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from counterbench.errors import UnavailableError
-from counterbench.features.base import FeatureSpace
-from counterbench.judges.network import build, normalised
-from counterbench.storage.weights import load_weights
+from counterbench.recognisers.embedding import Embedding
 
 
-class Verifier(FeatureSpace):
+class Verifier(Embedding):
     """A network that was trained on pairs of images, and how sure it is of a pair.
 
     Args:
@@ -33,6 +30,8 @@ class Verifier(FeatureSpace):
         UnavailableError: if the card pins no weights.
     """
 
+    lacking = "verifier of individuals; counterbench train-verifiers makes two"
+
     def __init__(
         self,
         architecture: str = "pooled",
@@ -49,28 +48,23 @@ class Verifier(FeatureSpace):
         sha256: str | None = None,
         device: str | torch.device = "cpu",
     ):
-        if weights is None:
-            raise UnavailableError(
-                f"the card {card!r} pins no verifier of individuals; counterbench train-verifiers makes two"
-            )
+        super().__init__(
+            architecture,
+            size=size,
+            stride=stride,
+            pool=pool,
+            shape=shape,
+            card=card,
+            weights=weights,
+            sha256=sha256,
+            device=device,
+        )
         self.slope, self.intercept, self.threshold = slope, intercept, threshold
-        self.network = build(architecture, shape[0], size, stride=stride, pool=pool, dimensions=len(shape) - 1)
-        self.sha256 = load_weights(self.network, weights, sha256=sha256)
-        self.network.to(device, torch.float32).eval().requires_grad_(False)
-        self.device = device
 
     @property
     def fingerprint(self) -> str:
         calibration = f"{self.slope:.9g} {self.intercept:.9g} {self.threshold:.9g}"
         return f"{type(self).__name__.lower()} sha256={self.sha256} calibration={calibration}"
-
-    def _extract(self, images: Tensor) -> Tensor:
-        return self.vectors_of(self.network(normalised(images.to(self.device))))
-
-    @staticmethod
-    @abstractmethod
-    def vectors_of(outputs: Tensor) -> Tensor:
-        """What of the network's outputs, (N, size), pairs are scored by, (N, D)."""
 
     @staticmethod
     @abstractmethod

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from counterbench.errors import DataError
 from counterbench.judges.network import normalised, untrained
 from counterbench.metrics.statistics.recognition import first_of_each, recognised
 from counterbench.plans.drawing import other_value
+from counterbench.recognisers.contrastive import Contrastive
+from counterbench.recognisers.verifier import Verifier
 from counterbench.runtime.blocks import at_once
 from counterbench.runtime.versions import versions
 from counterbench.storage.files import require_writable, write_text
@@ -53,19 +55,23 @@ class RecogniserObjective(Objective):
         fit: how.
     """
 
+    verifier: ClassVar[type[Verifier]] = Contrastive
+
     def losses(self, batch: dict[str, Tensor], moment: Moment) -> Tensor:
         pair = [batch["first"].float(), batch["second"].float()]
         if moment.training:
             pair = [augmented(images, moment.generator, keeps_size=True).images for images in pair]
-        first, second = (functional.normalize(self.module(normalised(images)), dim=1) for images in pair)
-        near = first @ second.T / _TEMPERATURE
+        first, second = (self.verifier.vectors_of(self.module(normalised(images))) for images in pair)
+        # Another pair of the same individual is neither one's own nor a stranger.
         others = (batch["group"][:, None] == batch["group"]).fill_diagonal_(False)
-        near = near.masked_fill(others, -torch.inf)  # another pair of the same individual is no stranger
+        return self.of_scores(self.verifier.score(first, second), others)
+
+    def of_scores(self, score: Tensor, ignored: Tensor) -> Tensor:
+        """(N,): of scores (N, N), whose diagonal holds the pairs of one individual; some others count as nothing."""
+        near = (score / _TEMPERATURE).masked_fill(ignored, -torch.inf)
         own = torch.arange(len(near), device=near.device)
-        return 0.5 * (
-            functional.cross_entropy(near, own, reduction="none")
-            + functional.cross_entropy(near.T, own, reduction="none")
-        )
+        there, back = (functional.cross_entropy(one, own, reduction="none") for one in (near, near.T))
+        return 0.5 * (there + back)
 
 
 def train_recogniser(

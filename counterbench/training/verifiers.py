@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +15,11 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
 
+from counterbench.audits.filtering import spread
+from counterbench.audits.linkage import FALSE_POSITIVES
 from counterbench.catalog.recipes import Fit
 from counterbench.datasets.dataset import Dataset
 from counterbench.judges.network import normalised, untrained
-from counterbench.recognisers.contrastive import Contrastive
 from counterbench.recognisers.siamese import Siamese
 from counterbench.recognisers.verifier import Verifier
 from counterbench.runtime import progress
@@ -28,76 +28,19 @@ from counterbench.runtime.versions import versions
 from counterbench.storage.files import require_writable, write_text
 from counterbench.storage.weights import save_weights
 from counterbench.training import loop
-from counterbench.training.augmentation import augmented
 from counterbench.training.batches import fitted_to
 from counterbench.training.hardware import Hardware
-from counterbench.training.objectives.base import Circumstances, Moment, Objective, Player
-from counterbench.training.recogniser import joined_pairs, pairs_of
+from counterbench.training.objectives.base import Circumstances, Player
+from counterbench.training.recogniser import FIT, SIZE, RecogniserObjective, joined_pairs, pairs_of
 
 VERIFIERS = "verifiers.json"
 """What `train_verifiers` writes for the card."""
-FALSE_POSITIVES = 0.05
-"""Share of strangers' pairs that a threshold lets pass."""
-SIZE = 64
-FIT = Fit(
-    epochs=20,
-    batch_size=192,
-    learning_rate=2e-3,
-    weight_decay=0.02,
-    warmup_steps=100,
-    cosine=True,
-    patience=40,
-    ema_decay=0.98,
-)
-_TEMPERATURE = 0.1
 _BINS = 10
 _PAIRS = 500
 """Individuals whose images are compared, each with each, to measure a verifier."""
 
 
-class VerifierObjective(Objective):
-    """Pairs of images of the same individual, told from all other pairs of a batch.
-
-    Args:
-        network: images -> vectors.
-        fit: how.
-    """
-
-    verifier: ClassVar[type[Verifier]]
-
-    def losses(self, batch: dict[str, Tensor], moment: Moment) -> Tensor:
-        pair = [batch["first"].float(), batch["second"].float()]
-        if moment.training:
-            pair = [augmented(images, moment.generator, keeps_size=True).images for images in pair]
-        first, second = (self.verifier.vectors_of(self.module(normalised(images))) for images in pair)
-        score = self.verifier.score(first, second)
-        # Another pair of the same individual is neither one's own nor a stranger.
-        others = (batch["group"][:, None] == batch["group"]).fill_diagonal_(False)
-        return self.of_scores(score, others)
-
-    @abstractmethod
-    def of_scores(self, score: Tensor, ignored: Tensor) -> Tensor:
-        """(N,): of scores (N, N), whose diagonal holds the pairs of one individual; some others count as nothing."""
-
-
-class ContrastObjective(VerifierObjective):
-    """Of everybody in the batch, who shows the same individual (InfoNCE)?
-
-    Args:
-        network: images -> vectors.
-        fit: how.
-    """
-
-    verifier = Contrastive
-
-    def of_scores(self, score: Tensor, ignored: Tensor) -> Tensor:
-        near = (score / _TEMPERATURE).masked_fill(ignored, -torch.inf)
-        own = torch.arange(len(near), device=near.device)
-        there, back = (functional.cross_entropy(one, own, reduction="none") for one in (near, near.T))
-        return 0.5 * (there + back)
-
-
-class PairObjective(VerifierObjective):
+class PairObjective(RecogniserObjective):
     """Is this pair one individual? Own pairs and strangers' weigh the same; of the latter, the more alike ones count more.
 
     Args:
@@ -129,8 +72,8 @@ class PairObjective(VerifierObjective):
         return own + (weight * strangers.masked_fill(left_out, 0.0)).sum(1)
 
 
-OBJECTIVES: dict[str, tuple[type[VerifierObjective], str]] = {
-    "contrastive": (ContrastObjective, "pooled"),
+OBJECTIVES: dict[str, tuple[type[RecogniserObjective], str]] = {
+    "contrastive": (RecogniserObjective, "pooled"),
     "siamese": (PairObjective, "plain"),
 }
 """Name of the verifier -> (how it is trained, architecture): nothing is shared, so that one can watch what the other has let pass."""
@@ -202,8 +145,7 @@ def pair_scores(verifier: type[Verifier], network: nn.Module, pairs: dict[str, T
         network: images -> outputs.
         pairs: `first`, `second` and `group`, as of :func:`counterbench.training.recogniser.joined_pairs`.
     """
-    count = min(len(pairs["group"]), _PAIRS)
-    rows = torch.arange(count) * len(pairs["group"]) // count
+    rows = spread(torch.arange(len(pairs["group"])), _PAIRS)
     first, second = (_vectors(verifier, network, pairs[name][rows]) for name in ("first", "second"))
     group, score = pairs["group"][rows], verifier.score(first, second)
     return score.diagonal().double(), score[group[:, None] != group].double()

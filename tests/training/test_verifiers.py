@@ -12,7 +12,8 @@ from counterbench.datasets.loading import card
 from counterbench.recognisers.contrastive import Contrastive
 from counterbench.training import verifiers
 from counterbench.training.hardware import Hardware
-from counterbench.training.verifiers import FIT, VERIFIERS, ContrastObjective, PairObjective, figures
+from counterbench.training.recogniser import FIT, RecogniserObjective
+from counterbench.training.verifiers import VERIFIERS, PairObjective, figures
 
 CPU = Hardware("cpu")
 
@@ -45,7 +46,7 @@ def test_contrast_is_cross_entropy_over_everybody_and_passes_over_ones_own_other
     score = torch.tensor([[0.9, 0.1, 0.3], [0.2, 0.8, 0.0], [0.4, 0.1, 0.7]])
     ignored = torch.zeros(3, 3, dtype=torch.bool)
     ignored[0, 2] = ignored[2, 0] = True
-    losses = ContrastObjective(nn.Identity(), FIT).of_scores(score, ignored)
+    losses = RecogniserObjective(nn.Identity(), FIT).of_scores(score, ignored)
     kept = (score / 0.1).exp() * ~ignored
     expected = -0.5 * ((kept.diagonal() / kept.sum(1)).log() + (kept.diagonal() / kept.sum(0)).log())
     assert torch.allclose(losses, expected, atol=1e-5)
