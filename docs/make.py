@@ -55,6 +55,11 @@ READ = {
     "is never read alone, and not ranked where it says no more than that. Right: excess change is 0 at the truth and grows to both sides.",
     "realism": "Left: in this space the toy's images of other attributes are real as well, so the distance hardly sees whether the "
     "change was made. Right: noise is seen at once.",
+    "localisation": "The true change of do(a) and noise: where noise is as strong as the change, the map no longer shows where the change is. The area is 1 and the overlap less than 1 "
+    "without noise, for the true change is not equally large in every pixel of its region.",
+    "parts": "Left: the truth, and a part that do(a) does not own is made brighter: the outside change follows, from what the truth itself changes there. Right: more and "
+    "more answers show somebody else; their parts lie elsewhere.",
+    "grounding": "A map that is 1 in the box, with noise: the area falls from 1 to .5. The toy process has no model that reads phrases.",
     "memorisation": "Left: the more is changed, the more answers are nearer to a training image than to their own; at the truth (dotted) too, so its own share is the "
     "reference. Right: training images themselves, with noise: as copies count those that are nearer than 1 % of held-out images are.",
     "reidentification": "Links by pixels, the toy process has no verifiers. Left: training images with noise; noise of 10 grey levels is stronger than what makes individuals of the toy process, and nobody is linked. Middle and right: more and "
@@ -420,6 +425,14 @@ def release_page() -> str:
     return render("release", **privacy.shown(json.loads(privacy.RESULT.read_text("utf-8"))))
 
 
+def localisation_pages() -> dict[Path, str]:
+    """Where images change, where models look for phrases, and the parts of images."""
+    import localisation
+
+    told = localisation.shown(json.loads(localisation.RESULT.read_text("utf-8")))
+    return {DOCS / f"{name}.md": render(name, **told) for name in ("localisation", "parts")}
+
+
 def adaptation_page() -> str:
     """What was measured of adaptations."""
     import scanners
@@ -484,6 +497,7 @@ def pages() -> dict[Path, str]:
         DOCS / "adaptation.md": adaptation_page(),
         DOCS / "release.md": release_page(),
         DOCS / "fairness.md": fairness_page(),
+        **localisation_pages(),
         DOCS / "intervals.md": render("intervals", it=json.loads((DOCS / "coverage.json").read_text("utf-8"))),
         DOCS / "results.md": render("results", model=SHOWN, record=record, table=as_text(record, True)),
         DOCS / "comparison.md": comparison(),

@@ -283,6 +283,90 @@ def generation() -> list[Panel]:
     ]
 
 
+def _of_answers(name: str, changed: Callable[[Any], Any], kind: str = "single") -> dict[str, float]:
+    """The numbers of a metric under do(a), or of the null intervention, after something was done to the true answers; without what stands beside."""
+    import asked
+    import toy
+
+    dataset = toy.Toy()
+    metric = registry.metrics.get(name)(asked.setting(dataset))
+    for answers in asked.answers(dataset, asked.true, [torch.arange(100)]):
+        if answers.kind == kind and answers.intervened in ((), ("a",)):
+            metric.update(changed(answers))
+    plain = (column for column in metric.compute() if not column.cell.measured and not column.cell.space)
+    return {column.cell.quantity: column.point() for column in plain}
+
+
+def localisation() -> list[Panel]:
+    """The true change under noise."""
+
+    def noisy(size: float) -> Callable[[Any], Any]:
+        def made(answers: Any) -> Any:
+            image = answers.values["image"]
+            noise = size * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
+            return replace(answers, values={**answers.values, "image": image + noise})
+
+        return made
+
+    found = [_of_answers("localisation", noisy(size)) for size in SIZES]
+    return [
+        Panel(LABELS["noise"], words, SIZES, [one[name] for one in found])
+        for name, words in (("auc", "area under the curve"), ("overlap", "overlap"))
+    ]
+
+
+def parts() -> list[Panel]:
+    """The truth with a leak: the part that do(a) does not own becomes brighter; and the answers of other rows."""
+    import asked
+
+    leaks, moved = (0.0, 2.0, 5.0, 10.0, 15.0, 20.0), (0.0, 0.25, 0.5, 0.75, 1.0)
+
+    def leaking(size: float) -> Callable[[Any], Any]:
+        def made(answers: Any) -> Any:
+            beside = (asked.parts_of(answers.factual["image"]) == 0)[:, None]
+            return replace(answers, values={**answers.values, "image": answers.values["image"] + size * beside})
+
+        return made
+
+    def shuffled(share: float) -> Callable[[Any], Any]:
+        def made(answers: Any) -> Any:
+            image = answers.values["image"].clone()
+            count = round(share * len(image))
+            image[:count] = image[:count].roll(1, 0).flip(2) if count else image[:count]
+            return replace(answers, values={**answers.values, "image": image})
+
+        return made
+
+    leaked = [_of_answers("parts", leaking(size))["outside_change"] for size in leaks]
+    strange = [_of_answers("parts", shuffled(share))["equivariance"] for share in moved]
+    return [
+        Panel("the part beside becomes brighter, grey levels", "change outside", leaks, leaked),
+        Panel("share of answers that show somebody else, upside down", "equivariance", moved, strange),
+    ]
+
+
+def grounding() -> list[Panel]:
+    """Maps of where the box is, under noise."""
+    from asked import boxes_of
+
+    from counterbench.metrics.answers import PhraseMaps
+    from counterbench.metrics.localisation import in_boxes
+
+    sizes = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+
+    def looking(size: float) -> Callable[[Any], Any]:
+        def made(answers: Any) -> Any:
+            place = in_boxes(boxes_of(answers.index), (8, 8)).double()
+            noise = size * torch.randn(place.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            answers.batch.grounding = PhraseMaps(lambda phrases, rule: place + noise, lambda phrases, rule: noise)
+            return answers
+
+        return made
+
+    found = [_of_answers("grounding", looking(size), "null")["auc"] for size in sizes]
+    return [Panel("noise in the map, relative to the box", "area under the curve", sizes, found)]
+
+
 def extraction() -> list[Panel]:
     """Of 50 draws, some are the training image, and the others some training image or other."""
     import toy
@@ -344,6 +428,7 @@ OTHERS = {
     one.__name__: one
     for one in (
         *(composition, off_target, dose_response, percentage_error),
+        *(localisation, parts, grounding),
         *(abduction, draws, memorisation, reidentification, generation, extraction, identifiability, cost),
     )
 }

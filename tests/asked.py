@@ -14,7 +14,7 @@ from counterbench.causal.samples import Samples
 from counterbench.datasets.matching import Matcher
 from counterbench.features.base import FeatureSpace
 from counterbench.features.pixel import Pixel
-from counterbench.metrics.answers import Answers, Batch, Drawing, Instruments, NoiseSample, View
+from counterbench.metrics.answers import Answers, Batch, Drawing, Instruments, NoiseSample, PhraseMaps, Regions, View
 from counterbench.metrics.base import Setting
 from counterbench.metrics.references import References
 from counterbench.models.baselines import Identity
@@ -37,6 +37,32 @@ class ToyPosterior(FeatureSpace):
     def _extract(self, images):
         seen = read(images)
         return torch.cat([seen, -1 + 0.2 * torch.tanh(seen)], 1)
+
+
+PARTS = ("ground", "dark", "bright")
+OWNED = {"a": ("dark",), "b": (), "c": ("dark", "bright"), ("a", "c"): ("dark", "bright"), ("a", "b"): ("dark",)}
+
+
+def parts_of(images):
+    """The parts of images, by their brightness and whether they lie in one of the first two columns."""
+    level = images.float().mean(1)
+    found = 1 + (level >= level.flatten(1).mean(1).view(-1, *[1] * (level.ndim - 1))).long()
+    found[..., :2] = 0
+    return found
+
+
+def boxes_of(rows):
+    """A box for two of three rows."""
+    edges = torch.stack([rows % 3, rows % 2, 4 + rows % 4, 5 + rows % 3], 1).float()
+    edges[rows % 3 == 0] = torch.nan
+    return edges
+
+
+def heat_of(images, phrases, rule):
+    """Where the toy looks for a phrase: brighter or darker places, by the number of its letters."""
+    level = images.double().mean(1)
+    sign = torch.tensor([1.0 if len(phrase) % 2 else -1.0 for phrase in phrases], dtype=torch.float64)
+    return level * sign.view(-1, *[1] * (level.ndim - 1))
 
 
 SPACES = {"pixel": Pixel(), "posterior": ToyPosterior(), "judge": Pixel(), "embedding": ToyResidual()}
@@ -66,6 +92,11 @@ def setting(dataset: Toy, **changes) -> Setting:
         "references": References(dataset),
         "typical_change": dataset.card.typical_change["formula"],
         "noise": {"a.e": 1, "image.e": 64},
+        "parts": PARTS,
+        "owned": OWNED,
+        "segmented": True,
+        "boxed": ("a",),
+        "captioned": True,
     }
     return Setting(**{**known, **changes})
 
@@ -90,7 +121,7 @@ def answers(dataset: Toy, answer, order, noise: bool = True, joint=(), shake=Non
         shake: a small perturbation of images; none without it.
     """
     panels = judges.load(dataset.card, dataset.source)
-    instruments = Instruments(lambda images: judges.measure_all(panels, images), SPACES)
+    instruments = Instruments(lambda images: judges.measure_all(panels, images), SPACES, parts_of)
     identity, matcher, scm = Identity(dataset), Matcher(dataset), exact_scm()
     split = dataset.split("test")
     for rows in order:
@@ -125,6 +156,16 @@ def answers(dataset: Toy, answer, order, noise: bool = True, joint=(), shake=Non
             noise=sampled if noise else None,
             shake=shake,
             held_out=lambda rows=rows: View(dataset.split("judge").take(rows % COUNTS["judge"])["image"], instruments),
+            regions=Regions(
+                mask=lambda factual=factual: parts_of(factual["image"]),
+                boxes=lambda rows=rows: boxes_of(rows),
+                captions=lambda rows=rows: ["x" * (1 + int(row) % 2) for row in rows],
+                true_mask=lambda question, truth_of=truth_of: parts_of(truth_of(question.held)["image"]),
+            ),
+            grounding=PhraseMaps(
+                lambda phrases, rule, factual=factual: heat_of(factual["image"], phrases, rule),
+                lambda phrases, rule, factual=factual: -heat_of(factual["image"], phrases, rule),
+            ),
             drawing=Drawing(partial(drawn_for, dataset), lambda images, attributes, streams: 1 + attributes["a"].abs()),
         )
         given, null = factual, None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -17,6 +18,9 @@ from counterbench.catalog.recipes import MechanismEntry
 from counterbench.causal.graph import CausalGraph
 from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Ordinal, Variable, Vector
 from counterbench.errors import ConfigError, CounterbenchError, UnknownNameError, short
+
+if TYPE_CHECKING:
+    from counterbench.causal.phrases import Grammar
 
 
 class VariableEntry(Declaration):
@@ -141,6 +145,12 @@ class JudgeEntry(Instrument):
     """source -> options for that source, e.g. a calibration."""
 
 
+class SegmenterEntry(Instrument):
+    """How the parts of an image are found."""
+
+    segmenter: str
+
+
 class FeatureEntry(Instrument):
     """What a feature space, or a recogniser of individuals, needs to know about a dataset."""
 
@@ -155,6 +165,51 @@ class ReferenceEntry(Declaration):
     note: str = ""
 
 
+class WordingEntry(Declaration):
+    """How some values of a variable are said."""
+
+    say: tuple[str, ...] = Field(min_length=1)
+    """Words that mean the same, the usual one first."""
+    value: str | None = None
+    """The class that is called so."""
+    to: float | None = None
+    """Of a quantity: the largest value that is called so; left out for all that are larger."""
+
+
+class SentenceEntry(Declaration):
+    """Ways to say the same."""
+
+    say: tuple[str, ...] = Field(min_length=1)
+    """Text with {names} of variables, the usual one first."""
+    when: dict[VariableName, str] = Field(default_factory=dict)
+    """variable -> its class, for which it is said."""
+
+
+class GrammarEntry(Declaration):
+    """Captions of varied wording, and the numbers of their words."""
+
+    words: dict[VariableName, tuple[WordingEntry, ...]] = Field(min_length=1)
+    sentences: tuple[SentenceEntry, ...] = Field(min_length=1)
+    vocabulary: tuple[str, ...] = Field(min_length=1)
+    """Every word; its place is its number."""
+    subject: VariableName = ""
+    """The variable whose words name what a caption is about, such as the lesion."""
+
+    def build(self, variables: Mapping[str, Variable]) -> Grammar:
+        """The grammar of variables.
+
+        Raises:
+            ConfigError: for what does not fit together.
+        """
+        from counterbench.causal.phrases import Grammar, Sentence, Wording  # brings torch
+
+        words = {
+            name: [Wording(entry.say, entry.value, entry.to) for entry in listed] for name, listed in self.words.items()
+        }
+        sentences = [Sentence(entry.say, entry.when) for entry in self.sentences]
+        return Grammar(variables, words, sentences=sentences, vocabulary=self.vocabulary, subject=self.subject)
+
+
 class RoleEntry(Declaration):
     """What else the samples of a dataset carry, for metrics and recipes that need it."""
 
@@ -165,6 +220,13 @@ class RoleEntry(Declaration):
     """What its numbers mean."""
     template: str = ""
     """Of a caption: text with {names} of variables."""
+    grammar: GrammarEntry | None = None
+    """Of a caption whose wording varies, instead of a template."""
+    owned: dict[VariableName, tuple[str, ...]] = Field(default_factory=dict)
+    """Of a mask: variable -> the parts that it changes directly; what its descendants change is theirs. A variable that is left out owns
+    none, and so moves nothing by itself."""
+    by: tuple[VariableName, ...] = ()
+    """Of boxes: the variables whose interventions act inside of them."""
 
 
 Role = Literal["identity", "domain", "mask", "boxes", "label", "caption"]
@@ -184,6 +246,8 @@ class Card(Declaration):
     """What several samples may share (a subject, a base digit); intervals are clustered by it."""
     truth: str = ""
     judges: dict[str, tuple[JudgeEntry, ...]] = Field(default_factory=dict)
+    segmenters: tuple[SegmenterEntry, ...] = ()
+    """Find the parts of the role `mask`; of several for a source, the first one counts."""
     features: dict[str, tuple[FeatureEntry, ...]] = Field(default_factory=dict)
     """feature space -> its options and pinned weights for this dataset: one entry, or several for different sources."""
     recognisers: dict[str, tuple[FeatureEntry, ...]] = Field(default_factory=dict)
@@ -246,12 +310,25 @@ class Card(Declaration):
         said = {f"judge of {name}": entry.sources for name, entries in self.judges.items() for entry in entries}
         for what, pinned in (("feature space", self.features), ("recogniser", self.recognisers)):
             said |= {f"{what} {name}": sum((one.sources for one in entries), ()) for name, entries in pinned.items()}
+        said |= {f"segmenter {entry.segmenter}": entry.sources for entry in self.segmenters}
         said |= {f"role {name}": entry.sources for name, entry in self.roles.items()}
+        self._require_parts()
         said |= {"reference SCM": tuple(self.reference_scm), "typical_change": tuple(self.typical_change)}
         for what, sources in said.items():
             if unknown := set(sources) - set(self.sources):
                 raise ValueError(
                     f"{what}: no source {short(sorted(unknown)[0])} here; there is {', '.join(self.sources)}."
+                )
+
+    def _require_parts(self) -> None:
+        """What owns parts must be variables, and the parts must be those of the mask."""
+        mask = self.roles.get("mask", RoleEntry(description="", sources=()))
+        for name, parts in mask.owned.items():
+            if name not in self.variables:
+                raise ValueError(f"role mask: owned by {short(name)}; there is {', '.join(self.variables)}.")
+            if unknown := set(parts) - set(mask.classes):
+                raise ValueError(
+                    f"role mask: {name} owns {short(sorted(unknown)[0])}; there is {', '.join(mask.classes) or 'no part'}."
                 )
 
     def _require_pairs(self) -> None:
@@ -278,6 +355,30 @@ class Card(Declaration):
     def build_variables(self) -> dict[str, Variable]:
         """The variables, in the order of the graph."""
         return {name: self.variables[name].build(name) for name in self.graph.order}
+
+    @cached_property
+    def grammar(self) -> Grammar | None:
+        """What the captions of this dataset are made by; None where they do not vary.
+
+        Raises:
+            ConfigError: for a grammar that does not fit the variables.
+        """
+        caption = self.roles.get("caption")
+        return caption.grammar.build(self.build_variables()) if caption and caption.grammar else None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts of an image, the first one that of the background; none for a dataset without the role `mask`."""
+        mask = self.roles.get("mask")
+        return mask.classes if mask else ()
+
+    def parts_of(self, intervened: Collection[str]) -> tuple[str, ...]:
+        """The parts of the mask that an intervention may change: those that belong to what is set, or to any descendant of it."""
+        mask = self.roles.get("mask")
+        moved = {*intervened, *self.graph.descendants(intervened)}
+        if mask is None:
+            return ()
+        return tuple(part for part in mask.classes if any(part in mask.owned.get(name, ()) for name in moved))
 
     @property
     def fingerprint(self) -> str:

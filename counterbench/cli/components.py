@@ -27,6 +27,7 @@ from counterbench.cli.base import data_options, main, put, quiet_option, say, sh
             "adapters",
             "judges",
             "judge-recipes",
+            "segmenters",
             "architectures",
             "features",
             "recognisers",

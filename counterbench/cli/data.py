@@ -87,6 +87,9 @@ def draw(
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Which test images, and the noise.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("grid.png"), show_default=True)
+@click.option(
+    "--contours", is_flag=True, help="Outline the parts of the images, where they are known or a segmenter is pinned."
+)
 @quiet_option
 def generate(
     model: str,
@@ -98,6 +101,7 @@ def generate(
     seed: int,
     device: str,
     out: Path,
+    contours: bool,
     quiet: bool,
 ) -> None:
     """Draw counterfactuals of some test images, beside the truth, to look at."""
@@ -117,5 +121,5 @@ def generate(
         interventions[name.strip()] = value.strip()
     loaded = datasets.load(dataset, source, data_dir=data_dir)
     contestant = models.load(model, loaded, device=choose_device(device))
-    gallery.generate(contestant, loaded, interventions, count=count, seed=seed, path=out)
+    gallery.generate(contestant, loaded, interventions, count=count, seed=seed, path=out, contours=contours)
     put(str(out))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterbench import datasets
-from counterbench.catalog.cards import Card, FeatureEntry, JudgeEntry, SourceEntry
+from counterbench.catalog.cards import Card, Instrument, JudgeEntry, SourceEntry
 from counterbench.catalog.judge_recipes import JudgeRecipe, find_judge_recipe, judge_recipe_paths
 from counterbench.catalog.reading import declared_in
 from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
@@ -77,6 +77,7 @@ KINDS: dict[str, Callable[[], Lines]] = {
     "adapters": lambda: _components(registry.adapters),
     "judges": lambda: _components(registry.judges),
     "judge-recipes": lambda: [(name, find_judge_recipe(name).title) for name in judge_recipe_paths()],
+    "segmenters": lambda: _components(registry.segmenters),
     "architectures": lambda: list(summaries.of_members("counterbench.networks.classifiers", "ARCHITECTURES").items()),
     "features": lambda: _components(registry.features),
     "recognisers": lambda: _components(registry.recognisers),
@@ -114,6 +115,7 @@ def describe(name: str) -> str:
         registry.feeds,
         registry.adapters,
         registry.judges,
+        registry.segmenters,
         registry.features,
         registry.recognisers,
         registry.models,
@@ -150,6 +152,7 @@ def _all_names() -> set[str]:
         *registry.feeds.names(),
         *registry.adapters.names(),
         *registry.judges.names(),
+        *registry.segmenters.names(),
         *registry.features.names(),
         *registry.recognisers.names(),
     }
@@ -190,6 +193,7 @@ def _describe_dataset(name: str) -> str:
         for name, entries in card.recognisers.items()
         for entry in entries
     ]
+    segmenters = [f"  {entry.segmenter:<{wide}}{_describe_recogniser(entry)}" for entry in card.segmenters]
     roles = [
         f"  {role:<{wide}}{declared.description} ({', '.join(declared.sources)})"
         for role, declared in card.roles.items()
@@ -198,6 +202,7 @@ def _describe_dataset(name: str) -> str:
     cite = ["  " + line for line in card.citation.strip().split("\n") if line]
     for title, entries in {
         "judges": judges or ["  none yet"],
+        "segmenters": segmenters,
         "recognisers": known,
         "also carried": roles,
         "limits": limits,
@@ -216,7 +221,7 @@ def _describe_source(card: Card, source: str, entry: SourceEntry) -> list[str]:
     return [f"source {source}{mark}: {download}", *(f"  {line}" for line in facts if line)]
 
 
-def _describe_recogniser(entry: FeatureEntry) -> str:
+def _describe_recogniser(entry: Instrument) -> str:
     quality = "; ".join(
         f"{source}: {', '.join(f'{figure} {value:g}' for figure, value in figures.items())}"
         for source, figures in entry.quality.items()

@@ -12,7 +12,7 @@ from counterbench.datasets.dataset import Dataset
 from counterbench.errors import UnknownNameError
 from counterbench.plugins import registry
 
-KINDS = ("model", "recipe", "mechanism", "dataset", "metric", "judge", "feature")
+KINDS = ("model", "recipe", "mechanism", "dataset", "metric", "judge", "segmenter", "feature")
 
 
 def kinds_of(name: str, dataset: str) -> list[str]:
@@ -50,6 +50,7 @@ def check(name: str, kind: str, dataset: Dataset) -> Iterator[Finding]:
         "mechanism": mechanisms.check,
         "metric": metrics.check,
         "judge": instruments.check_judge,
+        "segmenter": instruments.check_segmenter,
         "feature": instruments.check_feature,
         "recogniser": instruments.check_feature,
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from counterbench import features, judges
+from counterbench import features, judges, segmenters
 from counterbench.causal.variables import Continuous, Variable
 from counterbench.contracts.base import Finding, NotAskedError, require, run, same
 from counterbench.datasets.dataset import Dataset
@@ -16,6 +16,7 @@ from counterbench.errors import ConfigError, CounterbenchError
 from counterbench.features.base import FeatureSpace
 from counterbench.judges.base import Judge
 from counterbench.plugins import registry
+from counterbench.segmenters import Segmenter
 
 COUNT = 8
 
@@ -25,15 +26,17 @@ class Sight:
     """Something that looks at images.
 
     Args:
-        instrument: a judge or a feature space.
+        instrument: a judge, a segmenter or a feature space.
         images: (N, C, H, W), real test images.
     """
 
-    instrument: Judge | FeatureSpace
+    instrument: Judge | Segmenter | FeatureSpace
     images: Tensor
 
     @property
     def look(self) -> Callable[[Tensor], Tensor]:
+        if isinstance(self.instrument, Segmenter):
+            return self.instrument.probabilities
         return self.instrument.measure if isinstance(self.instrument, Judge) else self.instrument.extract
 
 
@@ -63,6 +66,19 @@ def _default_judges(name: str, dataset: Dataset) -> Iterator[tuple[str, Judge]]:
                 yield variable.name, family(variable)
             except (TypeError, CounterbenchError):
                 continue  # it needs options, which a card gives it
+
+
+def check_segmenter(name: str, dataset: Dataset) -> Iterator[Finding]:
+    """Check the segmenter `name` on real images, where the card pins one."""
+    images = _images(dataset)
+    segmenter = segmenters.load(dataset.card, dataset.source)
+    if segmenter is None or type(segmenter) is not registry.segmenters.get(name):
+        advice = (
+            f"{dataset.card.name} pins no segmenter {name!r}; give another --dataset, or make one with train-segmenter"
+        )
+        yield Finding("finds parts", dataset.card.name, "not asked", advice)
+        return
+    yield from run(SEGMENTER_CHECKS, Sight(segmenter, images), dataset.card.name)
 
 
 def check_feature(name: str, dataset: Dataset) -> Iterator[Finding]:
@@ -157,6 +173,20 @@ def space_measures_distances(sight: Sight) -> None:
     require((forth >= 0).all(), "a distance is negative")
 
 
+def segmenter_gives_shares(sight: Sight) -> None:
+    """says for every pixel how likely each part is, also where there is nothing to see."""
+    assert isinstance(sight.instrument, Segmenter)
+    for images in (sight.images, torch.zeros_like(sight.images), torch.full_like(sight.images, 255.0)):
+        shares = sight.instrument.probabilities(images)
+        wanted = (len(images), len(sight.instrument.parts), *images.shape[2:])
+        require(shares.shape == wanted, f"return {wanted}, not {tuple(shares.shape)}")
+        require(
+            (shares >= 0).all() and torch.allclose(shares.sum(1), torch.ones(()), atol=1e-3),
+            "shares must be between 0 and 1 and add up to 1 at every pixel",
+        )
+
+
+SEGMENTER_CHECKS = (says_what_decides_it, segmenter_gives_shares, no_result_depends_on_the_batch, the_same_again)
 JUDGE_CHECKS = (says_what_decides_it, judge_gives_what_it_says, no_result_depends_on_the_batch, the_same_again)
 
 

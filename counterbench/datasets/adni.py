@@ -14,6 +14,7 @@ from torch import Tensor
 from counterbench.causal.variables import Continuous, Image
 from counterbench.datasets.dataset import Dataset, plausible_range
 from counterbench.datasets.files import adni
+from counterbench.datasets.roles import phrases_of
 from counterbench.datasets.source import Contents, Draws, FileSource, RenderedSource, Source
 from counterbench.plugins.registry import datasets
 from counterbench.processes import phantom, template
@@ -135,18 +136,23 @@ class Subjects(RenderedSource):
         if name == "label":
             return draws.hidden["lesion"]
         if name == "mask":
-            return self.mask(draws)
+            return self.mask(draws, draws.attributes)
         if name == "boxes":
             return self.boxes(draws)
+        if self.card.grammar is not None:
+            return phrases_of(self.card, draws)
         template, values = self.card.roles["caption"].template, draws.attributes
         return [
             template.format(**{key: self.variables[key].show(float(values[key][row])) for key in self.card.attributes})
             for row in range(len(draws))
         ]
 
+    def masks(self, split: str, rows: Tensor, attributes: Mapping[str, Tensor]) -> Tensor:
+        return self.mask(self.draws(split).take(rows), attributes)
+
     @abstractmethod
-    def mask(self, draws: Draws) -> Tensor:
-        """Parts of the pictures, (N, *spatial), uint8."""
+    def mask(self, draws: Draws, attributes: Mapping[str, Tensor]) -> Tensor:
+        """Parts of the pictures had these individuals these attributes, (N, *spatial), uint8."""
 
     @abstractmethod
     def boxes(self, draws: Draws) -> Tensor:
@@ -163,8 +169,8 @@ class Phantom(Subjects):
     def render(self, split: str, rows: Tensor, attributes: Mapping[str, Tensor]) -> Tensor:
         return phantom.render(attributes, side=self.spatial[-1], **self.draws(split).take(rows).hidden)
 
-    def mask(self, draws: Draws) -> Tensor:
-        return phantom.parts(draws.attributes, side=self.spatial[-1], **_seen(draws))
+    def mask(self, draws: Draws, attributes: Mapping[str, Tensor]) -> Tensor:
+        return phantom.parts(attributes, side=self.spatial[-1], **_seen(draws))
 
     def boxes(self, draws: Draws) -> Tensor:
         return phantom.lesion_boxes(draws.attributes, side=self.spatial[-1], **_seen(draws))
@@ -178,10 +184,13 @@ class Template(Subjects):
     rendering = "template-1"
 
     def render(self, split: str, rows: Tensor, attributes: Mapping[str, Tensor]) -> Tensor:
-        return template.render(attributes, spatial=self.spatial, **self.draws(split).take(rows).hidden)
+        hidden = self.draws(split).take(rows).hidden
+        traits, shot, scanner, lesion = (hidden[name] for name in ("traits", "shot", "scanner", "lesion"))
+        return template.render(attributes, traits, shot=shot, scanner=scanner, lesion=lesion, spatial=self.spatial)
 
-    def mask(self, draws: Draws) -> Tensor:
-        return template.parts(draws.attributes, spatial=self.spatial, **_seen(draws))
+    def mask(self, draws: Draws, attributes: Mapping[str, Tensor]) -> Tensor:
+        traits, shot, lesion = _seen(draws).values()
+        return template.parts(attributes, traits, shot=shot, lesion=lesion, spatial=self.spatial)
 
     def boxes(self, draws: Draws) -> Tensor:
         return template.lesion_boxes(draws.attributes, side=self.spatial[-1], **_seen(draws))

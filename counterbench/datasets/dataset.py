@@ -183,6 +183,19 @@ class Dataset:
         """
         return self.behind.role(name, split, index)
 
+    def masks(self, split: str, index: Tensor, interventions: Mapping[str, Tensor]) -> Tensor | None:
+        """The parts of true counterfactual images, as the process knows them.
+
+        Args:
+            split: name of the split.
+            index: (N,), rows of it.
+            interventions: natural values, (N, ...) each; such that :meth:`knows_truth`.
+
+        Returns:
+            (N, *sides), uint8, numbers of the classes of the role `mask`; None where nobody knows them.
+        """
+        return self.behind.masks(split, index, self.true_attributes(split, index, interventions))
+
     def knows_truth(self, intervened: Collection[str]) -> bool:
         """Whether interventions on these variables have true counterfactuals, images included. Of files: only the null one."""
         return self.behind.knows_truth(intervened)

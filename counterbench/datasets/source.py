@@ -130,6 +130,10 @@ class Source(ABC):
         """(M, C, H, W), uint8: the images of some samples had they these attributes."""
         raise NotImplementedError("a dataset that knows the truth renders it")
 
+    def masks(self, split: str, rows: Tensor, attributes: Mapping[str, Tensor]) -> Tensor | None:
+        """(M, *sides), uint8: the parts of these images, numbers of the classes of the role `mask`; None where nobody knows them."""
+        return None
+
 
 @runtime_checkable
 class DrawsUnseen(Protocol):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -19,9 +19,10 @@ from counterbench.evaluation.batches import SharedBatch
 from counterbench.evaluation.exam import Exam
 from counterbench.evaluation.taking import AGAIN, OUTSIDE, REACH, SHOWN, WANTED, Taking, widest
 from counterbench.mechanisms.capabilities import PredictsNoise
-from counterbench.metrics.answers import Answers, Batch, Drawing, NoiseSample
+from counterbench.metrics.answers import Answers, Batch, Drawing, NoiseSample, PhraseMaps
 from counterbench.models.baselines import Identity, TrueCounterfactual
 from counterbench.models.cost import counted_passes, peak_memory
+from counterbench.models.grounding import Rule, forgetful, ground, reader_of
 from counterbench.models.model import Answer, CanDraw, Contestant, HasNoise, Model, checked_answer, shown_to
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plans.question import ALONE, Question, words_of
@@ -101,6 +102,8 @@ class Asking:
             shake=batch.shake if batch.image else None,
             held_out=(lambda: batch.held_out) if batch.image else None,
             drawing=self._drawing(),
+            regions=batch.regions,
+            grounding=self._grounding(),
         )
 
     def takes(self, question: Question) -> bool:
@@ -329,6 +332,23 @@ class Asking:
 
         known = isinstance(model, StructuralCausalModel) and isinstance(model.mechanisms[image], PredictsNoise)
         return Drawing(draw, noise_norm if known else None)
+
+    def _grounding(self) -> PhraseMaps | None:
+        """Where the model looks for phrases, and where the same network did before its training; None for a model that reads none."""
+        contestant, image = self.taking.contestant, self.shared.image
+        model = None if contestant is None or contestant.looked_up else contestant.model
+        if not isinstance(model, StructuralCausalModel) or reader_of(model, image) is None:
+            return None
+        scm: StructuralCausalModel = model
+
+        def asked(of: Callable[[], StructuralCausalModel]) -> Callable[[Sequence[str], Mapping[str, Any]], Tensor]:
+            def maps(phrases: Sequence[str], rule: Mapping[str, Any]) -> Tensor:
+                with self.shared.shared.timed("model"):
+                    return ground(of(), self.shared.factual, phrases, image=image, rule=Rule(**rule))
+
+            return maps
+
+        return PhraseMaps(asked(lambda: scm), asked(lambda: forgetful(scm, image)))
 
     def _noise(self) -> NoiseSample | None:
         contestant = self.taking.contestant

@@ -8,18 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from counterbench.catalog.cards import Role
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.datasets.dataset import UNSEEN
 from counterbench.datasets.matching import Matcher
 from counterbench.evaluation.exam import SPLIT, Exam
 from counterbench.judges import Reading, measure_all
-from counterbench.metrics.answers import Instruments, View, picture
+from counterbench.metrics.answers import Instruments, Regions, View, picture
 from counterbench.models.baselines import Identity
 from counterbench.plans.question import Question, words_of
 
@@ -64,8 +66,15 @@ class Shared:
 
     @cached_property
     def instruments(self) -> Instruments:
-        """Judges and feature spaces."""
-        return Instruments(self._measure, self.exam.spaces)
+        """Judges, feature spaces and the segmenter."""
+        segmenter = self.exam.segmenter
+        return Instruments(self._measure, self.exam.spaces, None if segmenter is None else self._segment)
+
+    def _segment(self, images: Tensor) -> Tensor:
+        """Which part every pixel shows."""
+        assert self.exam.segmenter is not None
+        with self.timed("judges"):
+            return self.exam.segmenter.segment(images)
 
     def _measure(self, images: Tensor) -> dict[str, Reading]:
         """What the judges read; an image of this batch that they have seen before, in whosever answer, is not shown to them again."""
@@ -105,6 +114,7 @@ class SharedBatch:
         self.view = View(picture(self.factual, self.image), shared.instruments, group=split.group[self.rows])
         self._targets: dict[str, dict[str, Tensor]] = {}
         self._truths: dict[str, dict[str, Tensor] | None] = {}
+        self._true_masks: dict[str, Tensor | None] = {}
         self._matched: dict[str, tuple[Samples, Tensor]] = {}
         self._matched_views: dict[str, View] = {}
 
@@ -122,6 +132,30 @@ class SharedBatch:
                 known = dataset.knows_truth(list(question.held))
                 self._truths[question.name] = dataset.truth(SPLIT, self.rows, question.held) if known else None
         return self._truths[question.name]
+
+    @cached_property
+    def regions(self) -> Regions:
+        """Where things are in the observed images and in the true answers."""
+        dataset = self.exam.dataset
+
+        def carried(role: Role) -> Any:
+            entry = dataset.card.roles.get(role)
+            there = entry is not None and dataset.source in entry.sources
+            return dataset.role(role, SPLIT, self.rows) if there else None
+
+        def true_mask(question: Question) -> Tensor | None:
+            if question.name not in self._true_masks:
+                known = dataset.knows_truth(list(question.held))
+                masks = dataset.masks(SPLIT, self.rows, question.held) if known else None
+                self._true_masks[question.name] = masks
+            return self._true_masks[question.name]
+
+        return Regions(
+            mask=lambda: carried("mask"),
+            boxes=lambda: carried("boxes"),
+            captions=lambda: carried("caption"),
+            true_mask=true_mask,
+        )
 
     def shake(self, images: Tensor) -> Tensor:
         """The images, one of each row, with a little noise and moved by a part of a pixel: the same for whoever answers."""

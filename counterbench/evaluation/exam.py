@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import counterbench
-from counterbench import datasets, features, judges, plans
+from counterbench import datasets, features, judges, plans, segmenters
 from counterbench.catalog.suites import Suite, find_suite
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.variables import Continuous, Variable, Vector
@@ -34,12 +34,15 @@ from counterbench.plugins import registry
 from counterbench.plugins.factory import make
 from counterbench.records.record import Inputs
 from counterbench.runtime.devices import choose_device
+from counterbench.segmenters import Segmenter
 
 SPLIT = "test"
 SAMPLES = 8
 """Samples that are asked about again."""
 REFERENCE_SCM = "(reference SCM)"
 """Among the judges of a record: no variable is called so."""
+SEGMENTER = "(segmenter)"
+"""Likewise."""
 
 
 class Shelf(Mapping[str, FeatureSpace]):
@@ -159,9 +162,16 @@ class Exam:
         return {cause: assumed for cause in causes if (assumed := self.targets.assumed(*names_of(cause)))}
 
     @cached_property
+    def segmenter(self) -> Segmenter | None:
+        """Finds the parts of images; None where the card pins none for this source."""
+        return segmenters.load(self.dataset.card, self.dataset.source, device=self.device)
+
+    @cached_property
     def judge_fingerprints(self) -> dict[str, list[str]]:
-        """Variable -> what decides each judge's readings; beside them the reference SCM, where there is one."""
+        """Variable -> what decides each judge's readings; beside them the reference SCM and the segmenter, where there are any."""
         fingerprints = {name: panel.fingerprints for name, panel in self.panels.items()}
+        if self.segmenter is not None and any(registry.metrics.get(name).needs_parts for name in self.metrics):
+            fingerprints[SEGMENTER] = [self.segmenter.fingerprint]
         entry = self.dataset.card.reference_scm.get(self.dataset.source)
         return fingerprints if entry is None else {**fingerprints, REFERENCE_SCM: [reference_fingerprint(entry)]}
 
@@ -212,7 +222,21 @@ class Exam:
             changes_individual=tuple(name for name in plan.single if card.variables[name].changes_individual),
             typical_change=card.typical_change.get(self.dataset.source, {}),
             assumed=self.assumed if self.targets.reference is not None else {},
+            **self._regions(),
         )
+
+    def _regions(self) -> dict[str, Any]:
+        """What a metric may know of parts, boxes and captions of this source."""
+        card, source = self.dataset.card, self.dataset.source
+        there = {role: entry for role, entry in card.roles.items() if source in entry.sources}
+        mask, boxes = there.get("mask"), there.get("boxes")
+        return {
+            "parts": card.parts if mask or self.segmenter else (),
+            "owned": {cause: card.parts_of(names_of(cause)) for cause in self.plan.causes},
+            "segmented": self.segmenter is not None,
+            "boxed": boxes.by if boxes else (),
+            "captioned": "caption" in there and card.grammar is not None,
+        }
 
     @cached_property
     def sample(self) -> Tensor:

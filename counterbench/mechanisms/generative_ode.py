@@ -11,6 +11,7 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 
 from counterbench.causal.chance import Generator, normal, uniform
+from counterbench.causal.phrases import Grammar
 from counterbench.causal.variables import Continuous, Image, Variable, Vector
 from counterbench.errors import ConfigError
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
@@ -20,8 +21,11 @@ from counterbench.networks.field import FieldNetwork
 from counterbench.networks.normal import normal_divergence
 from counterbench.networks.paths import Path
 from counterbench.networks.solvers import CORRECTION, PRIMARY, Field, make_solver
+from counterbench.networks.spatial import everywhere
 
 SEMANTIC = "semantic"
+PHRASE = "phrase"
+"""Name of the tokens of words."""
 VELOCITY, NOISE = "velocity", "noise"
 FAINT = 0.02
 """Time at which a path has some signal."""
@@ -55,6 +59,8 @@ class GenerativeODE(Mechanism):
         semantic: length of the latent of an encoder of images, one more condition that abduction infers; 0 for none.
         semantic_weight: of its divergence from the prior.
         logarithm: of positive quantities: whether the field moves their logarithms, so that factors become shifts.
+        grammar: says some parents in words; None for none. A parent with classes that is said in words is told in no other way, a quantity
+            by its number too. Training varies the wording; answers are asked in the usual one.
 
     Examples:
         >>> from counterbench.mechanisms.diffusion import Diffusion
@@ -92,6 +98,7 @@ class GenerativeODE(Mechanism):
         semantic: int = 0,
         semantic_weight: float = 1.0,
         logarithm: bool = False,
+        grammar: Grammar | None = None,
     ):
         super().__init__(variable, parents)
         if not 0 <= dropout < 1:
@@ -115,8 +122,13 @@ class GenerativeODE(Mechanism):
             )
         self.network = network()
         self.encoder = encoder() if encoder is not None and semantic else None
-        sizes = [2 if _turns(parent) else parent.size for parent in self.parents] + [semantic] * bool(semantic)
-        self.tokens: nn.Module = Tokens(sizes, width)
+        self.grammar = grammar
+        spoken = _spoken(grammar, self.parents)
+        self.numbers = tuple(p for p in self.parents if p.name not in spoken or isinstance(p, Continuous))
+        """Parents that the field is told by numbers."""
+        sizes = [2 if _turns(parent) else parent.size for parent in self.numbers] + [semantic] * bool(semantic)
+        words = {} if grammar is None else {"vocabulary": len(grammar.vocabulary), "length": grammar.length}
+        self.tokens: nn.Module = Tokens(sizes, width, **words)
         # Quantities are standardised, so that noise and data have one scale; images already are.
         self.mean: Tensor
         self.spread: Tensor
@@ -133,21 +145,59 @@ class GenerativeODE(Mechanism):
         """What the network is trained to predict, (N, ...)."""
         return noise if self.predicts == NOISE else self.path.velocity(value, noise, time)
 
-    def conditions(self, parents: Parents, like: Tensor, *, semantic: Tensor | None = None) -> list[Tensor]:
-        """What the tokens are made of: every parent, (N, size), an angle as its sine and cosine; then the semantic latent where there is one."""
+    def conditions(
+        self, parents: Parents, like: Tensor, *, semantic: Tensor | None = None, phrase: Tensor | None = None
+    ) -> list[Tensor]:
+        """What the tokens are made of: every parent that is told by numbers, (N, size), an angle as its sine and cosine; then the semantic latent and
+        the words of the phrase, (N, length), where there are any.
+
+        Args:
+            parents: encoded.
+            like: of its type and on its device.
+            semantic: the latent.
+            phrase: numbers of words; None for the usual phrase about the parents.
+        """
         told = []
-        for parent in self.parents:
+        for parent in self.numbers:
             value = parents[parent.name].flatten(1).to(dtype=like.dtype, device=like.device)
             told.append(torch.cat([(torch.pi * value).sin(), (torch.pi * value).cos()], 1) if _turns(parent) else value)
-        return told if semantic is None else [*told, semantic]
+        if semantic is not None:
+            told.append(semantic)
+        if self.grammar is not None:
+            told.append((self.phrase(parents) if phrase is None else phrase).to(like.device))
+        return told
+
+    def phrase(self, parents: Parents, chance: Tensor | None = None) -> Tensor:
+        """Numbers of the words of a phrase about the parents, (N, length).
+
+        Args:
+            parents: encoded.
+            chance: (N, choices of the grammar), in [0, 1): which of the ways to say it; None for the usual one.
+        """
+        assert self.grammar is not None
+        known = {
+            parent.name: parent.decode(parents[parent.name].cpu())
+            for parent in self.parents
+            if parent.name in self.grammar.words
+        }
+        return self.grammar.tokens(self.grammar.say(known, chance))
 
     @property
     def token_names(self) -> list[str]:
         """What the tokens stand for, in their order."""
-        names = [parent.name for parent in self.parents] + [SEMANTIC] * bool(self.semantic)
+        names = [parent.name for parent in self.numbers] + [SEMANTIC] * bool(self.semantic)
+        names += [PHRASE] * (0 if self.grammar is None else self.grammar.length)
         return names or ["(nothing)"]
 
-    def velocity(self, value: Tensor, time: Tensor, parents: Parents, *, told: Tensor | None = None) -> Tensor:
+    def velocity(
+        self,
+        value: Tensor,
+        time: Tensor,
+        parents: Parents,
+        *,
+        told: Tensor | None = None,
+        phrase: Tensor | None = None,
+    ) -> Tensor:
         """The field at encoded values (N, ...) and times (N,), in units of the standardised value.
 
         Args:
@@ -155,9 +205,10 @@ class GenerativeODE(Mechanism):
             time: 0 (noise) to 1 (data).
             parents: encoded.
             told: (N, tokens), which conditions the field is told; default: all.
+            phrase: (N, length), numbers of words; default: the usual phrase about the parents.
         """
         latent = value.new_zeros(len(value), self.semantic) if self.semantic else None
-        conditions = self.conditions(parents, value, semantic=latent)
+        conditions = self.conditions(parents, value, semantic=latent, phrase=phrase)
         tokens = self.tokens(conditions, self._told(value) if told is None else told)
         return self.as_velocity(self.network(value, time, tokens), value, time)
 
@@ -218,13 +269,18 @@ class GenerativeODE(Mechanism):
         for what the intervention reaches. Evaluations whose weight is zero are left out: with weights of 1 only v(all) remains.
         """
         names = frozenset(self.token_names)
-        touched = names & reached
+        touched = names & self._touched(reached)
         if not touched:
             return [self._told(like)], [1.0]
         rest = self.guidance_rest if touched != names else self.guidance
         parts = [(names, 1 - rest), (touched, rest - self.guidance), (frozenset[str](), self.guidance)]
         kept = [(self._told(like, without), weight) for without, weight in parts if weight]
         return [told for told, _ in kept], [weight for _, weight in kept]
+
+    def _touched(self, reached: frozenset[str]) -> frozenset[str]:
+        """The same names, and that of the words where they speak of any of them."""
+        speaks = self.grammar is not None and any(name in self.grammar.words for name in reached)
+        return reached | {PHRASE} if speaks else reached
 
     # --- the mechanism --------------------------------------------------------------------------------------------
 
@@ -294,7 +350,10 @@ class GenerativeODE(Mechanism):
 
     def _guides(self, reached: frozenset[str]) -> bool:
         """Whether an intervention that reaches these variables is answered with guidance."""
-        return bool(reached & set(self.token_names)) and (self.guidance, self.guidance_rest) != (1.0, 1.0)
+        return bool(self._touched(reached) & set(self.token_names)) and (self.guidance, self.guidance_rest) != (
+            1.0,
+            1.0,
+        )
 
     def sample_noise(self, count: int, generator: Generator = None) -> Noise:
         noise = {PRIMARY: normal((count, *self.state_shape()), generator, self.reference)}
@@ -342,7 +401,11 @@ class GenerativeODE(Mechanism):
         if self.smoothing:
             value = value + self.smoothing * normal(tuple(value.shape), generator, value)
         semantic, divergence = self._inferred(value, parents, generator)
-        tokens = self.tokens(self.conditions(parents, value, semantic=semantic), self._dropped(value, generator))
+        phrase = None
+        if self.grammar is not None:
+            phrase = self.phrase(parents, uniform((len(value), self.grammar.choices), generator))
+        told = self._dropped(value, generator)
+        tokens = self.tokens(self.conditions(parents, value, semantic=semantic, phrase=phrase), told)
         predicted = self.network(self.path.at(value, noise, time), time, tokens)
         error: Tensor = (predicted - self.target(value, noise, time)).square().flatten(1).mean(1)
         return error + self.semantic_weight * divergence / value[0].numel()
@@ -397,14 +460,50 @@ class GenerativeODE(Mechanism):
             logs = logs + (slope.log() - natural.log()).sum(1)
         return logs
 
-    def attention(self, value: Tensor, time: Tensor, parents: Parents) -> dict[str, Tensor]:
+    def attention(
+        self,
+        value: Tensor,
+        time: Tensor,
+        parents: Parents,
+        *,
+        told: Tensor | None = None,
+        phrase: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Where the network looks for each token, at states (N, ...) and times (N,): layer -> (N, heads, tokens, *sides).
 
-        The tokens are those of :attr:`token_names`; the weights of a position sum to 1 over them.
+        The tokens are those of :attr:`token_names`, of a field that is told a phrase its words alone; the weights of a position sum to 1 over them.
+
+        Args:
+            value: states on the path.
+            time: 0 (noise) to 1 (data).
+            parents: encoded.
+            told: (N, tokens), which conditions the field is told; default: all.
+            phrase: (N, length), numbers of words; default: the usual phrase about the parents.
         """
         with self.network.watched() as seen:
-            self.velocity(value, time, parents)
+            self.velocity(value, time, parents, told=told, phrase=phrase)
         return {name: maps[0] for name, maps in seen.items()}
+
+    def heard(
+        self, value: Tensor, time: Tensor, parents: Parents, *, phrase: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """How much the network hears at every position, at states (N, ...) and times (N,): layer -> (N, *sides).
+
+        The norm of what attention adds to the maps, less its mean over the positions: weights alone say nothing of what is heard there
+        (Kobayashi et al., EMNLP 2020).
+
+        Args:
+            value: states on the path.
+            time: 0 (noise) to 1 (data).
+            parents: encoded.
+            phrase: (N, length), numbers of words; default: the usual phrase about the parents.
+        """
+        with self.network.heard() as seen:
+            self.velocity(value, time, parents, phrase=phrase)
+        return {
+            name: (added[0] - everywhere(added[0].flatten(2).mean(2), added[0])).norm(dim=1)
+            for name, added in seen.items()
+        }
 
     def blocks(self) -> Mapping[str, nn.Module]:
         """The parts that can be opened or frozen one by one: name -> module; together they hold every parameter once."""
@@ -423,6 +522,20 @@ class GenerativeODE(Mechanism):
             drawn[part] = pyro.sample(f"{name}_{part}", law.to_event(noise.ndim - 1))
         value: Tensor = pyro.deterministic(name, self.variable.decode(self.generate(drawn, parents)))
         return value
+
+
+def _spoken(grammar: Grammar | None, parents: Sequence[Variable]) -> frozenset[str]:
+    """The parents that a grammar has words for.
+
+    Raises:
+        ConfigError: if it speaks of anything that is no parent, for then nobody could say what to tell.
+    """
+    spoken = frozenset() if grammar is None else frozenset(grammar.words)
+    if strangers := spoken - {parent.name for parent in parents}:
+        raise ConfigError(
+            f"The grammar speaks of {sorted(strangers)[0]!r}, which is no parent of the image; phrases can tell parents alone."
+        )
+    return spoken
 
 
 def _quantities(variable: Variable) -> tuple[Continuous, ...]:

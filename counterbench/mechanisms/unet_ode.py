@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from counterbench.causal.phrases import Grammar
 from counterbench.causal.variables import Image, Variable
+from counterbench.errors import ConfigError
 from counterbench.mechanisms.generative_ode import GenerativeODE
 from counterbench.networks.convolutional import Encoder
 from counterbench.networks.field import FieldNetwork
@@ -37,6 +39,9 @@ class UNetODE(GenerativeODE):
         semantic: length of the latent of an encoder of images, one more condition that abduction infers; 0 for none.
         semantic_weight: of its divergence from the prior.
         logarithm: of positive quantities: whether the field moves their logarithms, so that factors become shifts.
+        phrases: of an image: whether the parents that the dataset's captions speak of are told in words, so that it can be asked where a phrase
+            is; a parent with classes in words alone.
+        grammar: of those captions; the program gives it.
 
     Examples:
         >>> from counterbench.mechanisms.diffusion import Diffusion
@@ -68,7 +73,12 @@ class UNetODE(GenerativeODE):
         semantic: int = 0,
         semantic_weight: float = 1.0,
         logarithm: bool = False,
+        phrases: bool = False,
+        grammar: Grammar | None = None,
     ):
+        if phrases and grammar is None:
+            raise ConfigError(f"{variable.name}: the card has no grammar of captions, so that phrases cannot be told.")
+
         def network() -> FieldNetwork:
             if isinstance(variable, Image):
                 return UNet(
@@ -79,6 +89,7 @@ class UNetODE(GenerativeODE):
                     patch=patch,
                     attention=attention,
                     heads=heads,
+                    words=grammar.length if phrases and grammar is not None else 0,
                 )
             return ResidualMLP(variable.size, width, hidden=width, blocks=max(2, blocks))
 
@@ -102,4 +113,5 @@ class UNetODE(GenerativeODE):
             semantic=semantic,
             semantic_weight=semantic_weight,
             logarithm=logarithm,
+            grammar=grammar if phrases else None,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -96,6 +97,8 @@ class Instruments:
 
     measure: Callable[[Tensor], Mapping[str, Reading]] = lambda images: {}
     spaces: Mapping[str, FeatureSpace] = field(default_factory=dict)
+    segment: Callable[[Tensor], Tensor] | None = None
+    """Images -> which part every pixel shows, (N, *sides), long; None where nobody says that."""
 
 
 class View:
@@ -121,6 +124,11 @@ class View:
         """What the judges read."""
         return self.instruments.measure(self.images)
 
+    @cached_property
+    def parts(self) -> Tensor | None:
+        """Which part every pixel shows, (N, *sides), long, as a segmenter sees it; None where there is none."""
+        return None if self.instruments.segment is None else self.instruments.segment(self.images)
+
     def features(self, space: str) -> Tensor:
         """Vectors in a feature space, (N, D), float32."""
         if space not in self._features:
@@ -135,6 +143,26 @@ class View:
         if type(space).distance is FeatureSpace.distance:
             return cosine_distance(self.features(name), other.features(name))
         return space.distance(self.images, other.images)
+
+
+@dataclass(frozen=True)
+class PhraseMaps:
+    """A model that can be asked where a phrase is.
+
+    Args:
+        trained: (phrases, one for each image of the batch; options of the rule by which attention becomes a map) -> a heat map for each,
+            (N, *sides), float64, from 0 to 1.
+        untrained: the same of the same network before its training.
+
+    Examples:
+        >>> def nowhere(phrases, rule):
+        ...     return torch.zeros(len(phrases), 4, 4)
+        >>> tuple(PhraseMaps(nowhere, nowhere).trained(["a lesion"], {}).shape)
+        (1, 4, 4)
+    """
+
+    trained: Callable[[Sequence[str], Mapping[str, Any]], Tensor]
+    untrained: Callable[[Sequence[str], Mapping[str, Any]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -174,6 +202,47 @@ class Drawing:
     noise_norm: Callable[[Tensor, Mapping[str, Tensor], Sequence[str]], Tensor] | None = None
 
 
+class Regions:
+    """Where things are in the observed images and in their true counterfactuals, as far as the dataset knows.
+
+    Args:
+        mask: the parts of the observed images, (N, *sides), numbers of the card's parts; gives None where nobody knows them.
+        boxes: (N, 4), left, top, right, bottom in pixels, NaN where there is none; gives None where nobody knows them.
+        captions: a sentence about each image; gives None where there are none.
+        true_mask: the parts of the true answers to a question; gives None where nobody knows them.
+
+    Examples:
+        >>> regions = Regions(mask=lambda: torch.ones(2, 4, 4))
+        >>> tuple(regions.mask.shape), regions.boxes
+        ((2, 4, 4), None)
+    """
+
+    def __init__(
+        self,
+        *,
+        mask: Callable[[], Tensor | None] = lambda: None,
+        boxes: Callable[[], Tensor | None] = lambda: None,
+        captions: Callable[[], Sequence[str] | None] = lambda: None,
+        true_mask: Callable[[Question], Tensor | None] = lambda question: None,
+    ):
+        self._mask, self._boxes, self._captions, self.true_mask = mask, boxes, captions, true_mask
+
+    @cached_property
+    def mask(self) -> Tensor | None:
+        """The parts of the observed images."""
+        return self._mask()
+
+    @cached_property
+    def boxes(self) -> Tensor | None:
+        """What is boxed in the observed images."""
+        return self._boxes()
+
+    @cached_property
+    def captions(self) -> Sequence[str] | None:
+        """Sentences about the observed images."""
+        return self._captions()
+
+
 class Batch:
     """Some samples that are asked about, with what all questions about them share.
 
@@ -188,6 +257,8 @@ class Batch:
         shake: images of these samples -> the same with a little noise, moved by a part of a pixel; the same for whoever answers.
         held_out: real images that no model was trained on, one with the attributes of each sample.
         drawing: the model's way to make new individuals; None where it has none.
+        regions: where things are in these images.
+        grounding: phrases about these images -> where the model looks for them, (N, *sides); None for a model that reads no phrases.
 
     Examples:
         >>> factual = Samples({"image": torch.zeros(2, 1, 4, 4)}, index=torch.tensor([5, 6]))
@@ -209,7 +280,10 @@ class Batch:
         shake: Callable[[Tensor], Tensor] | None = None,
         held_out: Callable[[], View] | None = None,
         drawing: Drawing | None = None,
+        regions: Regions | None = None,
+        grounding: PhraseMaps | None = None,
     ):
+        self.regions, self.grounding = regions or Regions(), grounding
         self.factual, self.image = factual, image
         self.instruments = instruments or Instruments()
         self.view = view or View(picture(factual, image), self.instruments)
@@ -347,6 +421,14 @@ class Answers:
     def shaken(self) -> View | None:
         """The answered images after a small perturbation."""
         return self.batch.shaken(self.view)
+
+    @cached_property
+    def true_parts(self) -> Tensor | None:
+        """The parts of the true images, (N, *sides): as the dataset knows them, else as a segmenter sees them; None where neither is there."""
+        known = self.batch.regions.true_mask(self.question)
+        if known is not None or self.truth is None:
+            return known
+        return self.true_view.parts
 
     @cached_property
     def other_view(self) -> View:

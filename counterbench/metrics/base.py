@@ -97,6 +97,16 @@ class Setting:
     assumed: Mapping[Cause, tuple[str, ...]] = field(default_factory=dict)
     joint: tuple[tuple[str, str], ...] = ()
     joint_with_truth: tuple[tuple[str, str], ...] = ()
+    parts: tuple[str, ...] = ()
+    """Names of the parts of an image, the first one that of the background; none where the dataset has no masks and no segmenter."""
+    owned: Mapping[Cause, tuple[str, ...]] = field(default_factory=dict)
+    """What is set -> the parts that it may change."""
+    segmented: bool = False
+    """Whether a segmenter finds the parts of answers."""
+    boxed: tuple[str, ...] = ()
+    """Variables that act inside of the boxes of the dataset."""
+    captioned: bool = False
+    """Whether the images have captions."""
 
     @property
     def causes(self) -> tuple[Cause, ...]:
@@ -201,6 +211,8 @@ class Metric(ABC):
     """Whether its numbers are those of a model's own exogenous noise, which nobody can list without the model."""
     needs_model: ClassVar[bool] = False
     """Whether it watches a model at work, so that it has nothing to say of answers from files."""
+    needs_parts: ClassVar[bool] = False
+    """Whether a segmenter, where there is one, decides its numbers."""
     draws_option: ClassVar[str] = ""
     """Of a metric that judges several draws of an answer: its option that says how many."""
     seen_option: ClassVar[str] = ""

@@ -5,22 +5,43 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from counterbench.catalog.cards import Card, ReferenceEntry
 from counterbench.catalog.recipes import MechanismEntry, Recipe
 from counterbench.causal.graph import CausalGraph
+from counterbench.causal.phrases import Grammar
 from counterbench.causal.variables import Variable
 from counterbench.errors import ConfigError, suggestion
 from counterbench.mechanisms.base import Mechanism
 from counterbench.models.answering import Answering
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins import registry
-from counterbench.plugins.factory import make
+from counterbench.plugins.factory import make, options_of
 from counterbench.storage.weights import load_weights
 
 
-def build(recipe: Recipe, graph: CausalGraph, variables: Mapping[str, Variable]) -> StructuralCausalModel:
+@dataclass(frozen=True)
+class MechanismContext:
+    """What a mechanism is given if its `__init__` has a parameter of that name; its other parameters are options of the recipe.
+
+    Args:
+        grammar: of the captions; None where they do not vary.
+    """
+
+    grammar: Grammar | None
+
+
+def build(
+    recipe: Recipe, graph: CausalGraph, variables: Mapping[str, Variable], *, grammar: Grammar | None = None
+) -> StructuralCausalModel:
     """An untrained model, by recipe.
+
+    Args:
+        recipe: the mechanisms.
+        graph: of the dataset.
+        variables: of the dataset, by name.
+        grammar: of its captions, for mechanisms that are told in words.
 
     Raises:
         ConfigError: for a variable without mechanism, an unknown family or an option that the family does not have.
@@ -38,7 +59,9 @@ def build(recipe: Recipe, graph: CausalGraph, variables: Mapping[str, Variable])
         family = registry.mechanisms.get(entry.family)
         parents = [variables[parent] for parent in graph.parents(name)]
         what = f"Recipe {recipe.name!r}: the mechanism {entry.family!r} of {name!r}"
-        mechanisms.append(make(what, family, (variables[name], parents), entry.options))
+        wants = "grammar" in options_of(family, 2)
+        context = MechanismContext(grammar) if wants else None
+        mechanisms.append(make(what, family, (variables[name], parents), entry.options, context=context))
     if recipe.answer is not None:
         return Answering(graph, mechanisms, residual=recipe.answer.residual, local=recipe.answer.local)
     return StructuralCausalModel(graph, mechanisms)

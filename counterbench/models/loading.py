@@ -224,7 +224,7 @@ DIFFERENCE = "difference.safetensors"
 
 def _adapted(recipe: Recipe, dataset: Dataset, path: Path, sha256: str) -> tuple[StructuralCausalModel, str]:
     """(the model that was made from another one, the hash of what it changed)."""
-    scm = build(recipe, dataset.graph, dataset.variables)
+    scm = build(recipe, dataset.graph, dataset.variables, grammar=dataset.card.grammar)
     start_from_init(scm, recipe, dataset)
     tensors, digest = read_state(path, sha256=sha256)
     put_on(scm, recipe, tensors, where=path)
@@ -265,7 +265,7 @@ def start_from_init(scm: StructuralCausalModel, recipe: Recipe, dataset: Dataset
 def _contestant(
     recipe: Recipe, dataset: Dataset, weights: Path, sha256: str, device: str | torch.device, training: dict[str, Any]
 ) -> Contestant:
-    scm = build(recipe, dataset.graph, dataset.variables)
+    scm = build(recipe, dataset.graph, dataset.variables, grammar=dataset.card.grammar)
     weights_hash = load_weights(scm, weights, sha256=sha256)
     return _contestant_of(recipe, dataset, scm, weights_hash, device, training)
 

@@ -37,6 +37,13 @@ class FieldNetwork(nn.Module, ABC):
         with ExitStack() as stack:
             yield {name: stack.enter_context(layer.watched()) for name, layer in layers.items()}
 
+    @contextmanager
+    def heard(self) -> Iterator[Mapping[str, list[Tensor]]]:
+        """While open, every call adds what its attention layers add to their maps: layer -> [(N, channels, *sides), ...]."""
+        layers = {name: part for name, part in self.named_modules() if isinstance(part, CrossAttention)}
+        with ExitStack() as stack:
+            yield {name: stack.enter_context(layer.heard()) for name, layer in layers.items()}
+
     def parts(self) -> dict[str, nn.Module]:
         """What can be opened or frozen one by one: name -> module; together they hold every parameter once."""
         return parts_of(self)

@@ -87,13 +87,24 @@ class UNetStage(nn.Module):
         blocks: how many residual blocks.
         condition: length of the condition, and of every token.
         heads: of the attention; 0 for none.
+        sides: of the maps, for positions that know where they are; None for others.
     """
 
-    def __init__(self, dimensions: int, before: int, after: int, *, blocks: int, condition: int, heads: int):
+    def __init__(
+        self,
+        dimensions: int,
+        before: int,
+        after: int,
+        *,
+        blocks: int,
+        condition: int,
+        heads: int,
+        sides: Sequence[int] | None = None,
+    ):
         super().__init__()
         widths = [before, *[after] * blocks]
         self.blocks = nn.ModuleList(ModulatedBlock(dimensions, *pair, condition) for pair in pairwise(widths))
-        self.attention = CrossAttention(after, condition, heads) if heads else None
+        self.attention = CrossAttention(after, condition, heads, sides=sides) if heads else None
 
     def forward(self, maps: Tensor, condition: Tensor, tokens: Tensor) -> Tensor:
         """(N, before, *sides), (N, condition), (N, T, condition) -> (N, after, *sides)."""
@@ -106,7 +117,8 @@ class UNet(FieldNetwork):
     """A field over images or volumes that depends on time and on tokens: (image, time, tokens) -> image of the same shape.
 
     Positions of the finest level are patches of pixels. Time and the mean of the tokens modulate every block; at the levels
-    with attention every position looks at the tokens.
+    with attention every position looks at the tokens. Words modulate nothing: they are heard by attention alone, which then looks at nothing
+    else and whose positions know where they are, so that where the network looks for a word is where the word acts.
 
     Args:
         shape: (C, *sides).
@@ -116,6 +128,7 @@ class UNet(FieldNetwork):
         patch: side of the patches.
         attention: levels, counted from the finest as 0, with cross-attention.
         heads: of the attention.
+        words: how many of the last tokens are words.
 
     Raises:
         ConfigError: if the sides do not divide into patches and levels, or a level does not exist.
@@ -136,14 +149,20 @@ class UNet(FieldNetwork):
         patch: int = 2,
         attention: Sequence[int] = (1, 2),
         heads: int = 4,
+        words: int = 0,
     ):
         super().__init__()
         sides = tuple(shape[1:])
         _check(sides, channels, patch, attention)
+        self.words = words
         self.dimensions, self.patch = len(sides), patch
         self.time = TimeFeatures(condition)
         make = _Maker(
-            self.dimensions, blocks, condition, [heads * (level in attention) for level in range(len(channels))]
+            self.dimensions,
+            blocks,
+            condition,
+            [heads * (level in attention) for level in range(len(channels))],
+            [[side // (patch * 2**level) for side in sides] if words else None for level in range(len(channels))],
         )
         self.stem = convolution(self.dimensions, shape[0], channels[0], 3 * patch if patch > 1 else 3, stride=patch)
         befores = [channels[0], *channels]
@@ -161,7 +180,10 @@ class UNet(FieldNetwork):
 
     def forward(self, image: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
         """(N, C, *sides), (N,), (N, T, condition) -> (N, C, *sides)."""
-        condition = self.time(time) + tokens.mean(1)
+        condition = self.time(time)
+        numbers, tokens = tokens[:, : tokens.shape[1] - self.words], tokens[:, -self.words :] if self.words else tokens
+        if numbers.shape[1]:
+            condition = condition + numbers.mean(1)
         maps, skipped = self.stem(channels_last(image)), []
         for level, stage in enumerate(self.down):
             maps = stage(maps, condition, tokens)
@@ -178,12 +200,26 @@ class UNet(FieldNetwork):
 class _Maker:
     """What all stages of one network have in common."""
 
-    def __init__(self, dimensions: int, blocks: int, condition: int, heads: Sequence[int]):
-        self.dimensions, self.blocks, self.condition, self.heads = dimensions, blocks, condition, heads
+    def __init__(
+        self,
+        dimensions: int,
+        blocks: int,
+        condition: int,
+        heads: Sequence[int],
+        sides: Sequence[Sequence[int] | None],
+    ):
+        self.dimensions, self.blocks, self.condition = dimensions, blocks, condition
+        self.heads, self.sides = heads, sides
 
     def stage(self, before: int, after: int, level: int) -> UNetStage:
         return UNetStage(
-            self.dimensions, before, after, blocks=self.blocks, condition=self.condition, heads=self.heads[level]
+            self.dimensions,
+            before,
+            after,
+            blocks=self.blocks,
+            condition=self.condition,
+            heads=self.heads[level],
+            sides=self.sides[level],
         )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from counterbench import plans
+from counterbench import plans, segmenters
 from counterbench.catalog.suites import find_suite
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
@@ -78,7 +79,14 @@ def intervention_columns(
 
 
 def generate(
-    contestant: Contestant, dataset: Dataset, assignments: Mapping[str, str], *, count: int, seed: int, path: Path
+    contestant: Contestant,
+    dataset: Dataset,
+    assignments: Mapping[str, str],
+    *,
+    count: int,
+    seed: int,
+    path: Path,
+    contours: bool = False,
 ) -> None:
     """Set the same values in `count` random test samples and draw the answers.
 
@@ -89,9 +97,10 @@ def generate(
         count: how many samples.
         seed: which samples, and the noise.
         path: a .png file.
+        contours: whether the parts of all images are outlined: as the dataset knows them, of answers as the card's segmenter finds them.
 
     Raises:
-        ConfigError: for an unknown variable or class. DataError: for a value out of range.
+        ConfigError: for an unknown variable or class, or contours of a dataset without parts. DataError: for a value out of range.
     """
     split = _drawable(dataset, count, ROWS)
     rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:count].sort().values
@@ -103,13 +112,36 @@ def generate(
     }
     noise = SampleNoise(seed, [f"generate/{row}" for row in rows.tolist()])
     columns = intervention_columns(contestant, dataset, factual, interventions, noise=noise)
+    mask = None
+    if contours:
+        mask, answered, true = _outlined(dataset, rows, interventions, columns.answer)
+        columns = replace(columns, contours=(answered, true))
     draw_grid(
         factual,
         dataset.card.image,
         [columns],
         title=f"{contestant.title} - {dataset.card.name}/{dataset.source}",
         path=path,
+        contours=mask,
     )
+
+
+def _outlined(
+    dataset: Dataset, rows: Tensor, interventions: Mapping[str, Tensor], answer: Tensor
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """(parts of the samples, of the answers, of the truth), (N, *sides) each; None where nobody knows them."""
+    segmenter = segmenters.load(dataset.card, dataset.source)
+    entry = dataset.card.roles.get("mask")
+    known = entry is not None and dataset.source in entry.sources
+    if not known and segmenter is None:
+        raise ConfigError(
+            f"--contours: {dataset.card.name}/{dataset.source} has no masks of parts, and its card pins no segmenter (train-segmenter makes one)."
+        )
+    mask = dataset.role("mask", SPLIT, rows) if known else None
+    if not isinstance(mask, Tensor):
+        mask = None if segmenter is None else segmenter.segment(dataset.split(SPLIT).take(rows)[dataset.card.image])
+    true = dataset.masks(SPLIT, rows, interventions) if dataset.knows_truth(interventions) else None
+    return mask, None if segmenter is None else segmenter.segment(answer), true
 
 
 def draw_dataset(dataset: Dataset, count: int, seed: int, path: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Variable
+from counterbench.pictures.outlines import draw_contours, plane_of
 from counterbench.storage.figures import own_style, save_figure
 from counterbench.storage.slices import picture_of
 
@@ -31,23 +32,38 @@ class InterventionColumns:
         captions: one per sample, e.g. the value that was set.
         answer: (N, C, H, W), of volumes (N, C, D, H, W), grey levels.
         truth: the same, or None.
+        contours: parts of the answers, then of the truth, (N, *sides) each, or None: what is outlined.
     """
 
     title: str
     captions: Sequence[str]
     answer: Tensor
     truth: Tensor | None
+    contours: tuple[Tensor | None, Tensor | None] = (None, None)
 
 
 def draw_grid(
-    factual: Samples, image: str, interventions: Sequence[InterventionColumns], *, title: str, path: Path
+    factual: Samples,
+    image: str,
+    interventions: Sequence[InterventionColumns],
+    *,
+    title: str,
+    path: Path,
+    contours: Tensor | None = None,
 ) -> None:
     """:func:`grid_figure` in a .png file."""
-    save_figure(grid_figure(factual, image, interventions, title=title), path)
+    save_figure(grid_figure(factual, image, interventions, title=title, contours=contours), path)
 
 
 @own_style()
-def grid_figure(factual: Samples, image: str, interventions: Sequence[InterventionColumns], *, title: str) -> Figure:
+def grid_figure(
+    factual: Samples,
+    image: str,
+    interventions: Sequence[InterventionColumns],
+    *,
+    title: str,
+    contours: Tensor | None = None,
+) -> Figure:
     """One row per sample; for each intervention the answer, the truth and the difference answer - factual; of volumes their central slices.
 
     Args:
@@ -55,15 +71,18 @@ def grid_figure(factual: Samples, image: str, interventions: Sequence[Interventi
         image: name of the image variable.
         interventions: what was asked, from left to right.
         title: above everything.
+        contours: parts of the samples, (N, *sides), to be outlined; None for none.
     """
     from matplotlib.figure import Figure
 
     before = picture_of(factual[image]).float()
     columns: list[tuple[str, Tensor | None, Sequence[str] | None, bool]] = [("factual", before, None, False)]
+    outlined: list[Tensor | None] = [contours]
     for intervention in interventions:
         columns.append((intervention.title, intervention.answer, intervention.captions, False))
         columns.append(("truth" if intervention.truth is not None else "no truth", intervention.truth, None, False))
         columns.append(("change", picture_of(intervention.answer).float() - before, None, True))
+        outlined += [*intervention.contours, None]
     rows, right, top = factual.count, len(columns) + _GAP * (len(columns) - 1), _HEAD
     figure = Figure(figsize=(_CELL * (right + 2 * _GAP), _CELL * (rows * (1 + _CAPTION) + top)))
     # One pair of axes in units of cells: a pair for each image would take longer than everything else.
@@ -79,6 +98,9 @@ def grid_figure(factual: Samples, image: str, interventions: Sequence[Interventi
             assert pixels is not None
             above = row * (1 + _CAPTION)
             show_image(axis, pixels[row], signed=signed, corner=(left, above))
+            parts = outlined[position]
+            if parts is not None:
+                draw_contours(axis, plane_of(parts)[row], corner=(left, above))
             if captions is not None:
                 axis.text(middle, above - 0.02, captions[row], fontsize=6, ha="center", va="bottom", color="#444")
     size = min(9.0, 72 * figure.get_figwidth() / (0.62 * len(title)))  # points, such that it fits

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from counterbench.mechanisms.base import Mechanism
     from counterbench.metrics.base import Metric
     from counterbench.models.model import Model
+    from counterbench.segmenters.base import Segmenter
     from counterbench.training.feeds.base import Feed
     from counterbench.training.objectives.base import MechanismObjective
     from counterbench.training.weightings.base import Weighting
@@ -218,7 +219,9 @@ mechanisms: Registry[type[Mechanism]] = Registry(
     renamed={"flow": "spline_flow"},
 )
 datasets: Registry[type[Dataset]] = Registry(
-    "dataset", "counterbench.datasets", besides={"cache", "dataset", "files", "loading", "matching", "source", "split"}
+    "dataset",
+    "counterbench.datasets",
+    besides={"cache", "dataset", "division", "files", "loading", "matching", "roles", "selection", "source", "split"},
 )
 metrics: Registry[type[Metric]] = Registry(
     "metric",
@@ -228,6 +231,7 @@ metrics: Registry[type[Metric]] = Registry(
 judges: Registry[type[Judge]] = Registry(
     "judge", "counterbench.judges", besides={"base", "loading", "network", "panel", "sensitivity"}
 )
+segmenters: Registry[type[Segmenter]] = Registry("segmenter", "counterbench.segmenters", besides={"base", "loading"})
 features: Registry[type[FeatureSpace]] = Registry(
     "feature", "counterbench.features", besides={"base", "downloads", "loading", "transformer_folder"}
 )
@@ -277,6 +281,7 @@ KINDS: dict[str, Registry[Any]] = {
         datasets,
         metrics,
         judges,
+        segmenters,
         features,
         recognisers,
         objectives,

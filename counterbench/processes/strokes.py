@@ -121,6 +121,36 @@ def distance(inside: Tensor, reach: int) -> Tensor:
     return best.to(torch.float32).sqrt_()
 
 
+def _ridge(depth: Tensor) -> Tensor:
+    """Where a distance map has no slope or hardly any: (N, H, W) -> (N, H - 2, W - 2), bool."""
+    centre = depth[:, 1:-1, 1:-1]
+    rise_y = depth[:, 2:, 1:-1] - depth[:, :-2, 1:-1]  # twice the slope
+    rise_x = depth[:, 1:-1, 2:] - depth[:, 1:-1, :-2]
+    flat = rise_y.square_().add_(rise_x.square_()) < (2 * _RIDGE_SLOPE) ** 2
+    found = flat & (centre > 1)
+    hairline = ~found.flatten(1).any(1)
+    if hairline.any():  # no cell deeper than one: the ridge is the whole line
+        found[hairline] = centre[hairline] > 0
+    return found
+
+
+def ridge(inside: Tensor, cells: int = COARSE) -> Tensor:
+    """The middle line of glyphs: the ridge of their distance maps.
+
+    Args:
+        inside: (N, 28 * cells, 28 * cells), bool, from :func:`shape`.
+        cells: grid cells per pixel.
+
+    Returns:
+        The same shape, bool; all False where the glyph is empty.
+    """
+    rows, columns = _around(inside, 1)
+    found = torch.zeros_like(inside)
+    depth = distance(inside[:, rows, columns], math.ceil(_MAX_HALF_WIDTH * cells))
+    found[:, rows, columns][:, 1:-1, 1:-1] = _ridge(depth)
+    return found
+
+
 def mean_thickness(inside: Tensor, cells: int = FINE) -> Tensor:
     """Mean stroke thickness: twice the mean distance to the edge over the ridge of the distance map.
 
@@ -133,16 +163,9 @@ def mean_thickness(inside: Tensor, cells: int = FINE) -> Tensor:
     """
     rows, columns = _around(inside, 1)
     depth = distance(inside[:, rows, columns], math.ceil(_MAX_HALF_WIDTH * cells))
-    centre = depth[:, 1:-1, 1:-1]
-    rise_y = depth[:, 2:, 1:-1] - depth[:, :-2, 1:-1]  # twice the slope
-    rise_x = depth[:, 1:-1, 2:] - depth[:, 1:-1, :-2]
-    flat = rise_y.square_().add_(rise_x.square_()) < (2 * _RIDGE_SLOPE) ** 2
-    ridge = flat & (centre > 1)
-    hairline = ~ridge.flatten(1).any(1)
-    if hairline.any():  # no cell deeper than one: the ridge is the whole line
-        ridge[hairline] = centre[hairline] > 0
-    total = (centre * ridge).sum((1, 2), dtype=torch.float64)
-    return 2 * total / ridge.sum((1, 2)) / cells
+    on_ridge = _ridge(depth)
+    total = (depth[:, 1:-1, 1:-1] * on_ridge).sum((1, 2), dtype=torch.float64)
+    return 2 * total / on_ridge.sum((1, 2)) / cells
 
 
 def _around(inside: Tensor, margin: int) -> tuple[slice, slice]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -20,7 +21,22 @@ from counterbench.processes.anatomy import MAPS, SHIFTS, Anatomy, anatomy, times
 from counterbench.processes.canvas import Traits, boxes_of
 from counterbench.processes.phantom import PARTS, SCANNERS
 
-__all__ = ["PARTS", "SCANNERS", "SHOT", "TRAITS", "clean", "lesion_boxes", "parts", "render", "volumes"]
+__all__ = [
+    "PARTS",
+    "PARTS_OF_HALVES",
+    "REGIONS",
+    "SCANNERS",
+    "SHOT",
+    "SIDES",
+    "TRAITS",
+    "LesionPlace",
+    "clean",
+    "columns",
+    "lesion_boxes",
+    "parts",
+    "render",
+    "volumes",
+]
 
 _LENGTHS = (130.0, 62.0, 38.0)
 _HEIGHTS = (2.6, 1.2, 0.5)
@@ -57,6 +73,51 @@ WHITE, GREY, FLUID, LESION = 0.92, 0.68, 0.27, 0.5
 """Signal of the tissues."""
 
 
+SIDES = ("left", "right")
+PARTS_OF_HALVES = ("background", *SIDES, "ventricles", "lesion")
+"""Parts of a picture where the hemispheres, which the middle of the template divides, are parts of their own."""
+REGIONS = ("frontal", "central", "posterior")
+_BORDERS = (11.0, -34.0)
+"""Between the regions, from the front, in mm."""
+_COLUMN = 0.8
+"""Share of the heights of slices at which a column must lie in white matter."""
+
+
+@dataclass(frozen=True)
+class LesionPlace:
+    """Where lesions lie that run through all slices.
+
+    Args:
+        points: (N, 2), y and x in the template, in mm.
+        radius: (N,), in mm.
+    """
+
+    points: Tensor
+    radius: Tensor
+
+    def take(self, rows: slice) -> LesionPlace:
+        """Those of some heads."""
+        return LesionPlace(self.points[rows], self.radius[rows])
+
+
+@cache
+def columns() -> dict[tuple[str, str], Tensor]:
+    """Where a lesion can run through all slices: (side, region) -> (M, 2), y and x in the template, in mm, in white matter at nearly all heights."""
+    grid = anatomy().whole
+    heights = LOWEST + APART * torch.arange(SLICES)
+    y, x = torch.arange(-86.0, 60.0, 2.0), torch.arange(-60.0, 61.0, 2.0)
+    points = torch.stack(torch.meshgrid(heights, y, x, indexing="ij"), -1)
+    white = grid.at(points[None])[0, MAPS.index("white")]
+    there = (white > 0.6).float().mean(0) >= _COLUMN
+    places = torch.stack(torch.meshgrid(y, x, indexing="ij"), -1)[there]
+    region = (places[:, :1] < torch.tensor(_BORDERS)).sum(1)
+    return {
+        (side, name): places[(region == number) & ((places[:, 1] < 0) == (side == "left"))]
+        for side in SIDES
+        for number, name in enumerate(REGIONS)
+    }
+
+
 def render(
     attributes: Mapping[str, Tensor],
     traits: Tensor,
@@ -64,6 +125,7 @@ def render(
     shot: Tensor,
     scanner: Tensor,
     lesion: Tensor,
+    place: LesionPlace | None = None,
     spatial: Sequence[int] = (64, 64),
 ) -> Tensor:
     """Take pictures: slices, or volumes.
@@ -74,6 +136,7 @@ def render(
         shot: (N, len(SHOT)), in [0, 1].
         scanner: (N,), number in :data:`SCANNERS`.
         lesion: (N,), 1 where there is one.
+        place: of the lesions; None for a ball where the traits say.
         spatial: (height, width) of slices, or (depth, height, width) of volumes, in pixels.
 
     Returns:
@@ -81,7 +144,14 @@ def render(
     """
     return torch.cat(
         [
-            _Head(_of(attributes, rows), traits[rows], shot[rows], lesion[rows], spatial).scan(scanner[rows])
+            _Head(
+                _of(attributes, rows),
+                traits[rows],
+                shot[rows],
+                lesion[rows],
+                spatial,
+                None if place is None else place.take(rows),
+            ).scan(scanner[rows])
             for rows in _blocks(len(traits), spatial)
         ]
     )
@@ -99,12 +169,26 @@ def clean(
 
 
 def parts(
-    attributes: Mapping[str, Tensor], traits: Tensor, *, shot: Tensor, lesion: Tensor, spatial: Sequence[int] = (64, 64)
+    attributes: Mapping[str, Tensor],
+    traits: Tensor,
+    *,
+    shot: Tensor,
+    lesion: Tensor,
+    place: LesionPlace | None = None,
+    spatial: Sequence[int] = (64, 64),
+    halves: bool = False,
 ) -> Tensor:
-    """Which part every pixel mostly shows: (N, *spatial), uint8, numbers of :data:`PARTS`."""
+    """Which part every pixel mostly shows: (N, *spatial), uint8, numbers of :data:`PARTS`, or with `halves` of :data:`PARTS_OF_HALVES`."""
     return torch.cat(
         [
-            _Head(_of(attributes, rows), traits[rows], shot[rows], lesion[rows], spatial).parts()
+            _Head(
+                _of(attributes, rows),
+                traits[rows],
+                shot[rows],
+                lesion[rows],
+                spatial,
+                None if place is None else place.take(rows),
+            ).parts(halves)
             for rows in _blocks(len(traits), spatial)
         ]
     )
@@ -194,11 +278,17 @@ class _Head:
     """One batch of heads; maps are (N, *spatial)."""
 
     def __init__(
-        self, attributes: Mapping[str, Tensor], traits: Tensor, shot: Tensor, lesion: Tensor, spatial: Sequence[int]
+        self,
+        attributes: Mapping[str, Tensor],
+        traits: Tensor,
+        shot: Tensor,
+        lesion: Tensor,
+        spatial: Sequence[int],
+        place: LesionPlace | None = None,
     ):
         self.spatial = tuple(spatial)
         self.trait, self.shot = Traits(TRAITS, traits), Traits(SHOT, shot)
-        self.lesion = lesion
+        self.lesion, self.place = lesion, place
         self.pixel = (FIELD if len(spatial) == 2 else CUBE) / spatial[-1]
         template = anatomy()
         self.deformation = deformation_of(
@@ -211,6 +301,8 @@ class _Head:
         seen = self._seen(attributes)
         there = torch.stack(self._sheared(self._placed(seen)), -1)
         there = template.deformed(there, self.deformation.time, self.deformation.shift)
+        self.across = there[..., 2]
+        """How far to the right every pixel lies in the template, in mm."""
         self.maps: dict[str, Tensor] = dict(zip(MAPS, template.maps(self.pixel).at(there).unbind(1), strict=True))
         self.in_lesion = self._lesion(there, template.sites)
 
@@ -275,12 +367,16 @@ class _Head:
         return [axis + middle for axis, middle in zip(points, CENTRE, strict=True)]
 
     def _lesion(self, points: Tensor, sites: Tensor) -> Tensor:
-        """How much of every pixel is lesion: a ball in white matter, in the template's millimetres."""
+        """How much of every pixel is lesion: a ball in white matter, in the template's millimetres, or a column of a place of its own."""
         if not self.lesion.any():
             return torch.zeros(len(points), *self.spatial)
-        site = sites[(self._flat("lesion_site") * len(sites)).long().clamp(max=len(sites) - 1)]
-        away = (points - site.reshape(-1, *[1] * len(self.spatial), 3)).norm(dim=-1)
-        ball = ((self.t("lesion_size", 4.0, 7.5) - away) / 3 + 0.5).clamp(0, 1)
+        if self.place is None:
+            centre = sites[(self._flat("lesion_site") * len(sites)).long().clamp(max=len(sites) - 1)]
+            radius = self.t("lesion_size", 4.0, 7.5)
+        else:
+            centre, points, radius = self.place.points, points[..., 1:], self._wide(self.place.radius.float())
+        away = (points - centre.reshape(-1, *[1] * len(self.spatial), centre.shape[1])).norm(dim=-1)
+        ball = ((radius - away) / 3 + 0.5).clamp(0, 1)
         tissue = (self.maps["white"] + self.maps["grey"]).clamp(0, 1)
         shown: Tensor = tissue * ball * self._wide(self.lesion.float())
         return shown
@@ -329,9 +425,11 @@ class _Head:
         )
         return field + self.s("bias_z") * deep[0][:, None, None] if deep else field
 
-    def parts(self) -> Tensor:
-        maps = self.maps
+    def parts(self, halves: bool) -> Tensor:
+        maps, names = self.maps, PARTS_OF_HALVES if halves else PARTS
         label = (maps["grey"] + maps["white"] + maps["fluid"] >= 0.5).to(torch.uint8)
-        label[self.in_lesion >= 0.5] = PARTS.index("lesion")
-        label[maps["ventricles"] >= 0.5] = PARTS.index("ventricles")
+        if halves:
+            label[(label > 0) & (self.across > 0)] = names.index("right")
+        label[self.in_lesion >= 0.5] = names.index("lesion")
+        label[maps["ventricles"] >= 0.5] = names.index("ventricles")
         return label

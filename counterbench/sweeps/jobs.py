@@ -424,7 +424,7 @@ def with_options(recipe: Recipe, chosen: Mapping[str, Any]) -> dict[str, Any]:
 def _require_buildable(content: dict[str, Any], dataset: str) -> None:
     """Fail now rather than in every training: the mechanisms take these options."""
     loaded = loading.load(dataset)
-    models.build(Recipe.model_validate(content), loaded.graph, loaded.variables)
+    models.build(Recipe.model_validate(content), loaded.graph, loaded.variables, grammar=loaded.card.grammar)
 
 
 def _inside(place: Any, step: str, path: str) -> Any:

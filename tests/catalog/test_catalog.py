@@ -33,7 +33,7 @@ def test_every_recipe_builds_with_all_its_stages():
 
     for (dataset, _), path in recipe_paths().items():
         card, recipe = datasets.card(dataset), read_recipe(path)
-        scm = models.build(recipe, card.graph, card.build_variables())
+        scm = models.build(recipe, card.graph, card.build_variables(), grammar=card.grammar)
         for name, entry in recipe.mechanisms.items():
             for stage in entry.training:
                 stages.build(stage, scm, name=name)

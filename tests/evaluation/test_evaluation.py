@@ -148,7 +148,7 @@ def test_baselines_move_with_nothing(tmp_path, monkeypatch):
     records = {}
     before = torch.get_num_threads()
     try:
-        for name, threads, size in (("cold", 1, None), ("warm", 1, None), ("small", 1, 1), ("threads", 2, 7)):
+        for name, threads, size in (("cold", 1, None), ("warm", 1, 1), ("threads", 2, 7)):
             if name != "warm":
                 monkeypatch.setenv("COUNTERBENCH_CACHE", str(tmp_path / name))
             torch.set_num_threads(threads)

@@ -17,6 +17,7 @@ from counterbench.causal.variables import Binary, Categorical, Continuous, Image
 from counterbench.judges import Reading
 from counterbench.metrics.answers import Answers, Batch, Instruments
 from counterbench.metrics.base import Setting
+from counterbench.metrics.localisation import random_map
 from counterbench.metrics.statistics.laws import halves
 from counterbench.plans.question import Question
 
@@ -70,7 +71,26 @@ def plain(answers):
         else None,
         **(of_sample(answers) if answers.kind == "sample" else {"draws": of_draws(answers)}),
         cost={name: np.full(len(unit), value) for name, value in answers.cost.items()},
+        **of_regions(answers),
     )
+
+
+def of_regions(answers):
+    """Parts, boxes and maps, where there are any."""
+    batch = answers.batch
+    if batch.regions.mask is None or answers.kind not in ("null", "single", "joint"):
+        return {}
+    found = {
+        "parts": batch.regions.mask,
+        "true_parts": answers.true_parts,
+        "found_parts": answers.view.parts,
+        "boxes": batch.regions.boxes.double(),
+        "random": random_map(answers.values["image"][:, 0], answers.index),
+    }
+    if batch.grounding is not None and answers.kind == "null":
+        found["heat"] = batch.grounding.trained(batch.regions.captions, {})
+        found["cold"] = batch.grounding.untrained(batch.regions.captions, {})
+    return {name: value.numpy() for name, value in found.items()}
 
 
 def of_sample(answers, tried=100):

@@ -37,6 +37,13 @@ class Asked:
     held_out: Array | None = None  # real images with the attributes of a sample
     tried: Array | None = None  # rows that stand for a training image whose extraction is tried: which one; -1 for none
     norm: Array | None = None  # the noise norm there
+    parts: Array | None = None  # of the observed images, (N, H, W)
+    true_parts: Array | None = None
+    found_parts: Array | None = None  # in the answers
+    boxes: Array | None = None  # (N, 4)
+    heat: Array | None = None  # where the caption is looked for, (N, H, W)
+    cold: Array | None = None  # the same before training
+    random: Array | None = None  # a random map
 
     @property
     def words(self) -> str:

@@ -13,6 +13,7 @@ from metrics import (  # tests/metrics, a folder beside tests/asked.py
     answered,
     recomputed,
     recomputed_judges,
+    recomputed_maps,
     recomputed_sets,
 )
 
@@ -96,6 +97,9 @@ CASES = {
         Case(recomputed.draws, ["bold"], options={"similarity": True}, known={"similarity": True}),
     ],
     "ms_ssim": [Case(recomputed.ms_ssim)],
+    "localisation": [Case(recomputed_maps.localisation)],
+    "parts": [Case(recomputed_maps.parts)],
+    "grounding": [Case(recomputed_maps.grounding)],
     "identifiability": [Case(recomputed.identifiability, [*TOY, "a unseen"])],
     # What a classifier finds in noise has no closed form.
     "abduction": [Case(recomputed.abduction, [*TOY, "a unseen"], without=("prior_test", "leak"))],
@@ -145,7 +149,7 @@ def test_numbers_are_those_of_the_definition(name, runs):
     assert compared >= 10
 
 
-@pytest.mark.parametrize("module", [recomputed, recomputed_judges, recomputed_sets])
+@pytest.mark.parametrize("module", [recomputed, recomputed_judges, recomputed_maps, recomputed_sets])
 def test_the_recomputation_imports_nothing_of_the_package(module):
     tree = ast.parse(Path(module.__file__).read_text())
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

@@ -39,7 +39,9 @@ def settings(toy, solid):
         yield asked.setting(toy.Toy()), asked.setting(solid)
 
 
-@pytest.fixture(scope="module", params=sorted({*NAMES} - {"cost", "identifiability"}))  # these two ask for a network
+@pytest.fixture(
+    scope="module", params=sorted({*NAMES} - {"cost", "identifiability", "grounding", "parts"})
+)  # these ask for a network, or for masks
 def case(request, solid, cache_of_module):
     suite = find_suite("quick").model_copy(update={"samples": True})
     exam = evaluation.prepare(solid, suite, metrics=[request.param], limit=COUNT, device="cpu")
@@ -54,10 +56,24 @@ def test_a_metric_keeps_its_promises_on_volumes(case, promise):
         pytest.skip(str(why))
 
 
-# Abduction reads noise; windows of structural similarity, and tiles, that reach into the depth see other means than flat ones.
-@pytest.mark.parametrize(
-    "name", sorted({*NAMES} - {"abduction", "extraction", "generation", "memorisation", "ms_ssim", "reidentification"})
-)
+# Abduction reads noise; windows of structural similarity, and tiles, that reach into the depth see other means than flat ones; a random map
+# of a volume is another one, and so are the columns that are parts.
+OF_PICTURES = {
+    *(
+        "abduction",
+        "extraction",
+        "generation",
+        "memorisation",
+        "ms_ssim",
+        "reidentification",
+        "localisation",
+        "parts",
+        "grounding",
+    )
+}
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - OF_PICTURES))
 def test_a_metric_says_of_volumes_what_it_says_of_pictures(name, toy, solid, settings, monkeypatch):
     monkeypatch.setattr(asked, "of_another_training", lambda values, number: asked.brighter(values, 3 * number))
     pictures, volumes = (

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from counterbench.catalog.sweeps import find_sweep
+from counterbench.cli import main
 from counterbench.sweeps import running, state, table
 from counterbench.sweeps.jobs import expand
 from counterbench.sweeps.warm import WarmCommand
@@ -152,15 +154,19 @@ def driven(file, folder):
 
 def test_a_driver_that_is_told_to_end_ends_its_commands(written, tmp_path):
     file, folder = written(), tmp_path / "sweep"
-    process = driven(file, folder)
-    time.sleep(0.6)
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=20)[0] == "stopped\n"
     jobs = expand(find_sweep(str(file)))
+    process = driven(file, folder)
+    for _ in range(600):
+        if "running" in states(jobs, folder):
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[0] == "stopped\n"
     assert set(states(jobs, folder)) <= {"done", "interrupted", "missing"}
     assert "interrupted" in states(jobs, folder)
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_killed_loses_only_what_is_in_flight(written, tmp_path):
     """Killed again and again at random moments, it comes to the end; no job that was done is done again."""
     file, folder = written(), tmp_path / "sweep"
@@ -260,15 +266,28 @@ def test_shares_are_collected_and_trainings_are_one_row(small, tmp_path):
     assert alone["numbers"] == same["numbers"]
 
 
-def test_mistakes_on_the_command_line(real, tmp_path):
-    file = str(real[0])
-    assert "the sweep has 4 jobs" in cli("run", file, "--job", "8", cwd=tmp_path).stderr
-    assert "choose from processes, warm, dask, ray" in cli("run", file, "--engine", "spark", cwd=tmp_path).stderr
-    assert "--address is that of a scheduler" in cli("run", file, "--address", "a:1", cwd=tmp_path).stderr
-    assert "not both" in cli("run", file, "--job", "1", "--every", "2", cwd=tmp_path).stderr
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--job", "8"], "the sweep has 4 jobs"),
+        (["--engine", "spark"], "choose from processes, warm, dask, ray"),
+        (["--address", "a:1"], "--address is that of a scheduler"),
+        (["--job", "1", "--every", "2"], "not both"),
+    ],
+)
+def test_mistakes_on_the_command_line(small, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "sweep.yaml"
+    file.write_text(yaml.safe_dump({**small, "models": ["affine"], "seeds": [0]}))
+    result = CliRunner().invoke(main, ["sweep", "run", str(file), *words])
+    assert result.exit_code != 0
+    assert said in result.stderr + str(result.exception)
 
 
-@pytest.mark.parametrize(("engine", "package"), [("warm", "sys"), ("dask", "distributed"), ("ray", "ray")])
+@pytest.mark.parametrize(
+    ("engine", "package"),
+    [("warm", "sys"), pytest.param("dask", "distributed", marks=pytest.mark.slow), ("ray", "ray")],
+)
 def test_engines_give_equal_records(real, tmp_path, engine, package):
     pytest.importorskip(package, reason=f"the extra {engine} is not there")
     file, folder, _ = real
@@ -301,6 +320,7 @@ def test_a_warm_job_writes_its_log_fails_with_its_status_and_is_told_to_end(writ
     assert "interrupted" in log.read_text()
 
 
+@pytest.mark.slow
 def test_a_worker_of_dask_that_is_killed_costs_what_it_worked_on(written, tmp_path):
     """A real scheduler with two workers, one of which is killed while it runs a job."""
     distributed = pytest.importorskip("distributed", reason="the extra dask is not there")

@@ -410,6 +410,7 @@ def test_a_budget_of_steps_is_the_same_for_any_number_of_samples(dataset, tmp_pa
     assert len(loop.run(job, circumstances).train) == epochs
 
 
+@pytest.mark.slow
 def test_two_devices_train_one_model(dataset, tmp_path):
     """Two processes on the CPU: the folder is claimed and written once."""
     folder = recipes.train(recipe(epochs=2), dataset, output=tmp_path / "two", hardware=Hardware("cpu", 2))
