@@ -56,6 +56,10 @@ class Spoilt:
         images = dataset.split("test").values[dataset.card.image]
         self.rows = {image.numpy().tobytes(): row for row, image in enumerate(images)}
 
+    def can_answer(self, intervened: Any) -> bool:
+        """Only questions whose true answer is known."""
+        return self.truth.can_answer(intervened)
+
     def counterfactual(self, factual: Any, interventions: Mapping[str, Tensor], generator: Any = None) -> Any:
         name = self.dataset.card.image
         pixels = factual[name].round().to(torch.uint8)

@@ -322,6 +322,9 @@ class Card(Declaration):
 
     def _require_parts(self) -> None:
         """What owns parts must be variables, and the parts must be those of the mask."""
+        for role, entry in self.roles.items():
+            if unknown := set(entry.by) - set(self.variables):
+                raise ValueError(f"role {role}: by {short(sorted(unknown)[0])}; there is {', '.join(self.variables)}.")
         mask = self.roles.get("mask", RoleEntry(description="", sources=()))
         for name, parts in mask.owned.items():
             if name not in self.variables:
@@ -382,13 +385,17 @@ class Card(Declaration):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what decides numbers: variables and graph, reader, groups; not of words."""
+        """SHA-256 of what decides numbers: variables and graph, reader, groups, grammar, what owns parts and acts in boxes; not of words."""
         # Keys that came later count only where they say something: cards without them stay what they were.
         variables = {
             name: entry.model_dump(mode="json", exclude={"description"} | ({"components"} - {*entry.model_fields_set}))
             for name, entry in self.variables.items()
         }
         decisive = {"name": self.name, "reader": self.reader, "group": self.group, "variables": variables}
+        for role, entry in self.roles.items():
+            said = entry.model_dump(mode="json", include={"grammar", "owned", "by"}, exclude_defaults=True)
+            if said:
+                decisive[f"role {role}"] = said
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     @property

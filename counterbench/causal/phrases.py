@@ -107,12 +107,19 @@ class Grammar:
                 missing = set(classes) - {wording.value for wording in listed}
                 if missing:
                     raise ConfigError(f"The grammar has no words for {name} = {sorted(missing)[0]}.")
+            elif not listed:
+                raise ConfigError(f"The grammar has no words for {name}.")
             elif [wording.to for wording in listed][-1] is not None:
                 raise ConfigError(f"The grammar has no words for large values of {name}; leave out `to` of the last.")
         for sentence in self.sentences:
             for name in (*sentence.when, *(slot for pattern in sentence.patterns for slot in _SLOT.findall(pattern))):
                 if name not in self.words:
                     raise ConfigError(f"A sentence names {short(name)}.{suggestion(name, self.words)}")
+            for name, wanted in sentence.when.items():
+                if wanted not in (said := [wording.value for wording in self.words[name]]):
+                    raise ConfigError(
+                        f"A sentence is said when {name} = {short(wanted)}.{suggestion(wanted, [one for one in said if one])}"
+                    )
         if not self.sentences or self.sentences[-1].when:
             raise ConfigError("The last sentence of the grammar must fit everybody: leave out its `when`.")
         for word in self._every_word():

@@ -196,6 +196,8 @@ def _modules(exam: Exam, contestant: Contestant | None) -> set[str]:
     """Where the code lies that decides a row: of asking, of what an exam is made of, and of the model. What they import is behind them."""
     parts: list[object] = [exam.dataset, *exam.spaces.loaded.values()]
     parts += [judge for panel in exam.panels.values() for judge in panel.members]
+    if exam.segmenter is not None:
+        parts += [exam.segmenter, *exam.segmenter.network.modules()]
     if contestant is not None:
         parts.append(contestant.model)
         parts += [part for network in modules_of(contestant.model) for part in network.modules()]

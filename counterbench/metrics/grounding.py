@@ -41,12 +41,11 @@ class Grounding(SampleMetric):
     asks = frozenset({"null"})
     null_cycles = 1
     needs_model = True
-    formula = (
-        r"$h = \frac{1}{|L| |W|} \sum_{l, w} \mathrm{minmax}\big(\overline{A_{l, w}(x_t, t)}_{t \in [.4, .6]}\big)$, $R$ the box: as $m$ in `localisation`"
-    )
+    formula = r"$h = \frac{1}{|L| |W|} \sum_{l, w} \mathrm{minmax}\big(\overline{A_{l, w}(x_t, t)}_{t \in [.4, .6]}\big)$, $R$ the box: as $m$ in `localisation`"
     definition = (
         "The image is inverted by the field that is told nothing; in a window of times the network is asked with the caption, and its cross-attention to the words "
-        "is averaged over time, scaled from 0 to 1 word by word, averaged over layers and words, smoothed and cut by Otsu's threshold. The map is held against the "
+        "(or, by the option `reads`, the norm of what attention adds at a place, which the suite `localisation` takes, or how the prediction changes without the caption) "
+        "is averaged over time, scaled from 0 to 1 word by word, averaged over layers and words, smoothed and cut by Otsu's threshold. Quantities that a caption speaks of are told by number as well. The map is held against the "
         "box as in `localisation`: area under the ROC curve, signed contrast to noise, overlap, pointing. Beside it the same of the network before its training, of the image's own intensity, and of a random map. "
         "Images without a box are left out, and models that read no captions have no number."
     )

@@ -51,7 +51,7 @@ class Parts(SampleMetric):
     )
     definition = (
         "The card says which parts of an image an intervention owns, its descendants' parts among them. Outside change: mean |x* - x| over pixels whose part "
-        "in neither the observed nor the true image is owned; outside share: how much of all change lies there (of answers that change anything). Per part, by the observed image's mask: "
+        "in neither the observed nor the true image (else the answer, as a segmenter sees it) is owned; outside share: how much of all change lies there (of answers that change anything). Per part, by the observed image's mask: "
         "mean |x* - x|, and how far it is from that of the truth. Equivariance: mean Dice between the parts of the answer, as a segmenter finds them, and the parts of the truth; where an "
         "intervention owns nothing, those of the observed image. Masks are the dataset's where it knows them, else the segmenter's; the true answer's own row says what the segmenter loses."
     )
@@ -69,9 +69,11 @@ class Parts(SampleMetric):
             )
             return []
         cells: list[Cell] = []
+        if not any(self.setting.owned.values()):
+            self.skipped[f"{self.name} (outside)"] = "the card does not say which parts an intervention owns"
         for cause in self.setting.causes:
             owned = self.setting.owned.get(cause, ())
-            if set(owned) != set(names):
+            if set(owned) != set(names) and any(self.setting.owned.values()):
                 cells += [_outside(cause), _share(cause)]
             cells += [_change(cause, part) for part in names]
             if cause in (*self.setting.with_truth, *self.setting.joint_with_truth):
@@ -95,8 +97,10 @@ class Parts(SampleMetric):
         owned = self.setting.owned.get(cause, ())
         if set(owned) != set(names):
             outside = ~_any_of(mask, owned, names)
-            if true_mask is not None:
-                outside &= ~_any_of(true_mask, owned, names)
+            # Where nobody knows the true image, what the answer made of an owned part is its own.
+            beside = answers.view.parts if true_mask is None else true_mask
+            if beside is not None:
+                outside &= ~_any_of(beside, owned, names)
             inside_out, everything = (moved * outside).flatten(1), moved.flatten(1)
             pixels = outside.flatten(1).sum(1).double()
             self._add(answers, _outside(cause), inside_out.sum(1) / torch.where(pixels > 0, pixels, torch.nan))

@@ -26,6 +26,8 @@ from counterbench.models.scm import StructuralCausalModel
 from counterbench.runtime.blocks import at_once
 
 Reading = Literal["weights", "heard", "prediction"]
+_SPREAD = 0.1
+"""Standard deviation of weights that are drawn anew and belong to no layer of torch's."""
 _LEVELS = 256
 """Of the histogram that Otsu's threshold is found in."""
 
@@ -96,10 +98,18 @@ class Rule:
     cut: bool = True
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.smoothing < 0 or not 0 <= self.window[0] < self.window[1] <= 1:
+        if self.steps < 1 or not 0 <= self.smoothing <= 64 or not 0 <= self.window[0] < self.window[1] <= 1:
             raise ConfigError(
                 f"Grounding with {self.steps} steps, the window {self.window} and a smoothing of {self.smoothing} is not possible: at least one "
-                "step, a window within 0 to 1, no negative smoothing."
+                "step, a window within 0 to 1, a smoothing from 0 to 64."
+            )
+        if self.words != "all" and self.reads != "weights":
+            raise ConfigError(
+                f"Only weights of attention belong to single words; leave out the words {self.words!r}, or read weights."
+            )
+        if self.layers and self.reads == "prediction":
+            raise ConfigError(
+                "A change of the prediction belongs to no layer; leave out the layers, or read weights or heard."
             )
 
 
@@ -163,13 +173,17 @@ def forgetful(scm: StructuralCausalModel, image: str) -> StructuralCausalModel:
         scm: a model.
         image: name of the image variable.
     """
-    fresh = copy.deepcopy(scm)
-    with torch.random.fork_rng(devices=[]):
+    device = scm.reference.device
+    fresh = copy.deepcopy(scm).cpu()
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         for part in fresh.mechanisms[image].modules():
             if isinstance(part, Resettable):
                 part.reset_parameters()
-    return fresh
+            else:  # what a layer draws by itself: places, words, projections of attention
+                for weight in part.parameters(recurse=False):
+                    weight.normal_(0, _SPREAD)
+    return fresh.to(device)
 
 
 @runtime_checkable
@@ -192,19 +206,19 @@ def _heat(mechanism: ReadsPhrases, encoded: Mapping[str, Tensor], words: Tensor,
         time = state.new_full((len(state),), at)
         if at <= rule.window[1]:
             for layer, maps in _read(mechanism, state, time, encoded, words, rule).items():
-                kept[layer] = kept[layer] + maps if layer in kept else maps
+                kept[layer] = kept[layer] + maps.cpu() if layer in kept else maps.cpu()
         state = state - mechanism.velocity(state, time, encoded, told=nothing) / rule.steps
     if not kept:
         raise ConfigError(f"No step of {rule.steps} lies in the window {rule.window}; take more steps.")
     sides = tuple(encoded[image].shape[2:])
-    weight = _weights(mechanism, words, rule).to(state.device)
-    total = torch.zeros(len(state), *sides, dtype=torch.float64, device=state.device)
+    weight = _weights(mechanism, words, rule)
+    total = torch.zeros(len(state), *sides, dtype=torch.float64)
     for maps in kept.values():
         by_word = _scaled(maps.double().flatten(2)).view_as(maps)
         mode = "bilinear" if len(sides) == 2 else "trilinear"
         large = functional.interpolate(by_word, sides, mode=mode, align_corners=False)
         total += (large * weight.reshape(*weight.shape, *[1] * len(sides))).sum(1) / len(kept)
-    return finished(total.cpu(), rule)
+    return finished(total, rule)
 
 
 def _read(

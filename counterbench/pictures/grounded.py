@@ -80,7 +80,7 @@ def ground_images(
         dataset.card.grammar.tokens([phrase])
     split = dataset.split(SPLIT)
     rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
-    rows = _fitting(dataset, rows, phrase)[:count]
+    rows = _fitting(dataset, rows, phrase, boxed="boxes" in carried)[:count]
     values = split.take(rows)
     captions = dataset.role("caption", SPLIT, rows)
     phrases = [str(caption) for caption in captions] if phrase is None else [phrase] * len(rows)
@@ -108,12 +108,12 @@ def ground_images(
     return Grounded(rows, phrases, scores if there.any() else {}, int(there.sum()))
 
 
-def _fitting(dataset: Dataset, rows: Tensor, phrase: str | None) -> Tensor:
+def _fitting(dataset: Dataset, rows: Tensor, phrase: str | None, *, boxed: bool) -> Tensor:
     """The same rows, those first whose captions name the same subject in the words of the phrase; of no phrase, those with a box."""
     grammar, some = dataset.card.grammar, rows[:500]
     assert grammar is not None
     if phrase is None:
-        boxes = dataset.role("boxes", SPLIT, some) if "boxes" in dataset.card.roles else torch.zeros(len(some), 4)
+        boxes = dataset.role("boxes", SPLIT, some) if boxed else torch.zeros(len(some), 4)
         assert isinstance(boxes, Tensor)
         there = ~boxes.isnan().any(1)
         return torch.cat([some[there], some[~there]])

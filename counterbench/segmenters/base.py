@@ -33,6 +33,8 @@ class Segmenter(ABC):
         ConfigError: without weights.
     """
 
+    settings: str = ""
+    """What beside the weights decides its maps, as text."""
     semi_supervised: ClassVar[bool] = False
     """Whether images without labels train it too."""
 
@@ -66,7 +68,9 @@ class Segmenter(ABC):
     @property
     def fingerprint(self) -> str:
         """What decides its maps, as text."""
-        return f"{type(self).__module__.rpartition('.')[2]} sha256={self.sha256}"
+        return " ".join(
+            filter(None, (type(self).__module__.rpartition(".")[2], self.settings, f"sha256={self.sha256}"))
+        )
 
     def probabilities(self, images: Tensor) -> Tensor:
         """How likely every part is at every pixel: (N, C, *sides), grey levels -> (N, parts, *sides), which sum to 1."""

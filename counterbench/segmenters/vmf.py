@@ -53,6 +53,7 @@ class VMFSegmenter(Segmenter):
         network = self.build(
             len(parts), channels=channels, dimensions=dimensions, widths=widths, size=size, kernels=kernels, kappa=kappa
         )
+        self.settings = f"kappa={kappa:g}"
         super().__init__(parts, network, weights=weights, sha256=sha256, device=device)
 
     @staticmethod

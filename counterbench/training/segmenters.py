@@ -212,7 +212,7 @@ def train_segmenter(
     Args:
         dataset: with the role `mask`.
         kind: of the segmenter, a name of the registry.
-        output: folder for `segmenter.safetensors` and `segmenters.json`.
+        output: folder for `KIND.safetensors` and `segmenters.json`.
         hardware: where.
         labels: images with labels, of each domain; of all together where there are no domains.
         without: domains of which no image is seen.
@@ -307,6 +307,10 @@ def _chosen(dataset: Dataset, labels: int, without: Sequence[str], seed: int) ->
     rng = np.random.default_rng([seed, labels])
     order = torch.from_numpy(rng.permutation(len(rows)))
     order = order[~torch.isin(domain[order], hidden)]
+    if not len(order):
+        raise ConfigError(
+            f"--without {', '.join(without)} leaves no image of {dataset.card.name} to learn from; name fewer domains."
+        )
     picked: list[int] = []
     taken: set[int] = set()
     for number in domain[order].unique().tolist():

@@ -137,6 +137,30 @@ def test_scores_at_the_edges():
         assert score(maps, region)[3].isnan()
 
 
+def test_a_constant_map_has_no_contrast_however_its_mean_is_rounded():
+    region = (torch.arange(64) % 5 == 0).expand(3, 64)
+    for value in (1 / 3, 0.1, 255 / 7):
+        assert contrast(torch.full((3, 64), value, dtype=torch.float64), region).tolist() == [0, 0, 0]
+
+
+def test_without_owners_nothing_is_outside_and_without_truth_an_answer_owns_what_it_made(dataset):
+    bare = registry.metrics.get("parts")(asked.setting(dataset, owned={}))
+    assert not [cell for cell in bare.cells if cell.quantity.startswith("outside")]
+    assert "does not say which parts" in bare.skipped["parts (outside)"]
+    found = []
+    for known in (True, False):
+        metric = registry.metrics.get("parts")(asked.setting(dataset))
+        for one in asked.answers(dataset, asked.true, [ROWS]):
+            if not known:
+                one.batch.regions.true_mask = lambda question: None
+                one = replace(one, truth=None)
+            metric.update(one)
+        found.append(
+            {c.cell.quantity: c.point() for c in metric.compute() if c.cell.intervened == "a"}["outside_change"]
+        )
+    assert found[1] == pytest.approx(found[0])  # the parts of a true answer are those of the truth
+
+
 def test_a_map_may_be_scaled_and_shifted(dataset):
     maps, region = torch.rand(5, 64, generator=torch.Generator().manual_seed(0)), torch.arange(64).expand(5, 64) < 20
     for score in (auc, contrast, overlap, pointing):

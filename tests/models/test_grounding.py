@@ -127,6 +127,10 @@ def test_a_rule_is_followed(reader, reads):
     if reads == "weights":
         one = ground(reader, values, phrases, image="image", rule=Rule(steps=10, layers=("down.0.attention",)))
         assert not torch.equal(one, whole)
+        with pytest.raises(ConfigError, match="Only weights of attention belong to single words"):
+            Rule(words="subject", reads="heard")
+        with pytest.raises(ConfigError, match="belongs to no layer"):
+            Rule(layers=("down.0.attention",), reads="prediction")
         named = ground(reader, values, phrases, image="image", rule=Rule(steps=10, words="subject"))
         assert not torch.equal(named[0], whole[0])  # `bar` is not the subject
         assert torch.equal(named[1], whole[1])
@@ -139,8 +143,9 @@ def test_untrained_means_other_weights_of_the_same_network(reader):
     assert reader_of(fresh, "image") is not None
     pairs = zip(reader.mechanisms["image"].named_parameters(), fresh.mechanisms["image"].parameters(), strict=True)
     changed = [name for (name, own), other in pairs if not torch.equal(own, other)]
-    assert any("query" in name for name in changed)
-    assert any("word" in name for name in changed)
+    # Offsets of normalisation begin at 0, and some of them have not moved; all else is drawn anew.
+    same = {name for name, _ in reader.mechanisms["image"].named_parameters()} - set(changed)
+    assert all("norm" in name for name in same), same
 
 
 def test_mistakes_are_told(reader):
@@ -166,3 +171,21 @@ def test_cutting_by_hand():
     ]
     two = torch.cat([0.1 + 0.02 * torch.rand(1, 50), 0.8 + 0.02 * torch.rand(1, 20)], 1)
     assert 0.12 <= float(otsu(two)) < 0.81
+
+
+def test_an_image_is_inverted_by_the_field_that_is_told_nothing(reader, monkeypatch):
+    mechanism, calls = reader.mechanisms["image"], []
+    velocity = type(mechanism).velocity
+
+    def watched(self, value, time, parents, *, told=None, phrase=None):
+        calls.append((told, phrase))
+        return velocity(self, value, time, parents, told=told, phrase=phrase)
+
+    monkeypatch.setattr(type(mechanism), "velocity", watched)
+    ground(reader, bars(2), ["left", "right"], image="image", rule=Rule(steps=10))
+    steps = [(one, phrase) for one, phrase in calls if phrase is None]
+    read = [phrase for _, phrase in calls if phrase is not None]
+    assert len(steps) == 7  # from 1 to 0.4
+    assert all(not one.any() for one, _ in steps)
+    assert len(read) == 3  # at 0.6, 0.5 and 0.4
+    assert all(phrase.tolist() == [[2, 0, 0], [3, 0, 0]] for phrase in read)

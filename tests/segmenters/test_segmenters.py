@@ -64,6 +64,8 @@ def test_what_cannot_be_trained_is_told(tmp_path):
         train_segmenter(Toy(), "unet", tmp_path, hardware=hardware)
     with pytest.raises(ConfigError, match="no domain 'od'"):
         train_segmenter(parted(), "unet", tmp_path, hardware=hardware, without=["od"])
+    with pytest.raises(ConfigError, match="leaves no image"):
+        train_segmenter(parted(), "unet", tmp_path, hardware=hardware, without=["odd", "even"])
     with pytest.raises(ConfigError, match="only 25 individuals"):
         train_segmenter(parted(), "unet", tmp_path, hardware=hardware, labels=30)
 
@@ -77,6 +79,19 @@ def test_a_card_whose_parts_nobody_has_named_is_told():
     card = Card.model_validate({**content, "segmenters": [{"segmenter": "unet"}]})
     with pytest.raises(ConfigError, match="declares no parts"):
         segmenters.load(card, "formula")
+
+
+def test_who_owns_a_part_decides_numbers_and_words_do_not():
+    mask = {"description": "patterns", "sources": ["formula"], "classes": PARTS}
+    cards = [
+        parted(roles={"mask": {**mask, **more}}).card
+        for more in ({}, {"owned": {"a": ["upper"]}}, {"owned": {"a": ["lower"]}})
+    ]
+    assert len({card.fingerprint for card in cards}) == 3
+    assert parted(roles={"mask": {**mask, "description": "other words"}}).card.fingerprint == cards[0].fingerprint
+    content = CARD.model_dump(mode="json", exclude_unset=True)
+    without = Card.model_validate({**content, "name": "parted"})
+    assert without.fingerprint == cards[0].fingerprint
 
 
 def test_hausdorff_and_loss_by_hand():

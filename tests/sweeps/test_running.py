@@ -126,8 +126,9 @@ def test_a_job_that_somebody_works_on_is_left_to_them(jobs, tmp_path, faked):
 
 
 DRIVER = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
 sys.path.insert(0, sys.argv[1])
 import test_running
 from counterbench.catalog.sweeps import find_sweep

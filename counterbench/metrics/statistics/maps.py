@@ -56,7 +56,8 @@ def contrast(maps: Tensor, inside: Tensor) -> Tensor:
     mean_out, variance_out = _moments(values, ~within)
     difference, noise = mean_in - mean_out, (variance_in + variance_out).sqrt()
     ratio = difference / noise.clamp(min=1e-300)
-    return torch.where(difference == 0, 0.0, ratio.clamp(-CONTRAST_LIMIT, CONTRAST_LIMIT)).where(
+    nothing = (difference == 0) | (values.amax(1) == values.amin(1))  # means of one number can differ by rounding
+    return torch.where(nothing, 0.0, ratio.clamp(-CONTRAST_LIMIT, CONTRAST_LIMIT)).where(
         ~(mean_in + mean_out).isnan(), torch.nan
     )
 
