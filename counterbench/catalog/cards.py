@@ -369,6 +369,10 @@ class Card(Declaration):
         caption = self.roles.get("caption")
         return caption.grammar.build(self.build_variables()) if caption and caption.grammar else None
 
+    def carried(self, source: str) -> dict[Role, RoleEntry]:
+        """The roles that the samples of a source carry."""
+        return {role: entry for role, entry in self.roles.items() if source in entry.sources}
+
     @property
     def parts(self) -> tuple[str, ...]:
         """Names of the parts of an image, the first one that of the background; none for a dataset without the role `mask`."""

@@ -13,8 +13,6 @@ from torch import Tensor
 from counterbench.causal.variables import Binary, Categorical, Variable
 from counterbench.errors import ConfigError, short, suggestion
 
-UNKNOWN = 0
-"""Number of the token that stands for no word."""
 _SLOT = re.compile(r"{(\w+)}")
 
 

@@ -124,8 +124,18 @@ def _has_one_of(dataset: Dataset, split: str, name: str, words: Words, attribute
 
 def numbered_roles(dataset: Dataset) -> dict[str, RoleEntry]:
     """Roles that give every sample of this source one whole number."""
-    roles = dataset.card.roles
-    return {role: roles[role] for role in _NUMBERED if role in roles and dataset.source in roles[role].sources}
+    carried = dataset.card.carried(dataset.source)
+    return {role: carried[role] for role in _NUMBERED if role in carried}
+
+
+def domains(dataset: Dataset, split: str) -> Tensor:
+    """(N,), long: the number of the domain of every sample of a split; 0 where the source tells none."""
+    rows = torch.arange(len(dataset.attributes(split)[dataset.card.attributes[0]]))
+    if "domain" not in dataset.card.carried(dataset.source):
+        return torch.zeros_like(rows)
+    told = dataset.role("domain", split, rows)
+    assert isinstance(told, Tensor)
+    return told
 
 
 def _matches(variable: Variable, words: Words, values: Tensor) -> Tensor:

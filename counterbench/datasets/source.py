@@ -113,7 +113,7 @@ class Source(ABC):
 
     def role(self, name: str, split: str, rows: Tensor) -> Tensor | list[str]:
         """See :meth:`counterbench.datasets.dataset.Dataset.role`."""
-        known = [role for role, entry in self.card.roles.items() if self.name in entry.sources]
+        known = self.card.carried(self.name)
         raise DataError(
             f"The samples of {self.card.name}/{self.name} carry no {name!r}; they carry: {', '.join(known) or 'nothing else'}."
         )

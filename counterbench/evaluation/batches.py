@@ -139,9 +139,7 @@ class SharedBatch:
         dataset = self.exam.dataset
 
         def carried(role: Role) -> Any:
-            entry = dataset.card.roles.get(role)
-            there = entry is not None and dataset.source in entry.sources
-            return dataset.role(role, SPLIT, self.rows) if there else None
+            return dataset.role(role, SPLIT, self.rows) if role in dataset.card.carried(dataset.source) else None
 
         def true_mask(question: Question) -> Tensor | None:
             if question.name not in self._true_masks:

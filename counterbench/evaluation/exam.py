@@ -227,8 +227,8 @@ class Exam:
 
     def _regions(self) -> dict[str, Any]:
         """What a metric may know of parts, boxes and captions of this source."""
-        card, source = self.dataset.card, self.dataset.source
-        there = {role: entry for role, entry in card.roles.items() if source in entry.sources}
+        card = self.dataset.card
+        there = card.carried(self.dataset.source)
         mask, boxes = there.get("mask"), there.get("boxes")
         return {
             "parts": card.parts if mask or self.segmenter else (),

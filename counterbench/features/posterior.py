@@ -13,7 +13,7 @@ from counterbench.features.base import FeatureSpace
 from counterbench.networks.autoencoder import Recogniser
 from counterbench.networks.normal import normal_divergence
 from counterbench.plugins.registry import features
-from counterbench.storage.weights import load_weights
+from counterbench.storage.weights import load_pinned
 
 
 @features.register()
@@ -49,8 +49,7 @@ class Posterior(FeatureSpace):
         if weights is None:
             raise UnavailableError(f"the dataset {card!r} pins no unconditional autoencoder")
         self.network = Recogniser(shape, latent, channels=channels, hidden=hidden)
-        self.sha256 = load_weights(self.network, weights, sha256=sha256)
-        self.network.to(device, torch.float32).eval().requires_grad_(False)
+        self.sha256 = load_pinned(self.network, weights, sha256=sha256, device=device)
         self.device = device
 
     @property

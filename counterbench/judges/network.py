@@ -15,7 +15,7 @@ from counterbench.errors import ConfigError, UnknownNameError
 from counterbench.judges.base import Judge
 from counterbench.networks.classifiers import ARCHITECTURES
 from counterbench.networks.spatial import BATCH_NORMS, CONVOLUTIONS, average_pool, channels_last, with_channels_last
-from counterbench.storage.weights import load_weights
+from counterbench.storage.weights import load_pinned
 
 
 def build(
@@ -149,8 +149,7 @@ class NetworkJudge(Judge):
         self.network = build(
             architecture, channels, sum(heads.values()), stride=stride, pool=pool, dimensions=dimensions
         )
-        self.sha256 = load_weights(self.network, weights, sha256=sha256)
-        self.network.to(device, torch.float32).eval().requires_grad_(False)
+        self.sha256 = load_pinned(self.network, weights, sha256=sha256, device=device)
         fold_normalisation(self.network)
         with_channels_last(self.network, dimensions)
         self.device = device

@@ -15,7 +15,7 @@ from counterbench.judges.base import Judge
 from counterbench.judges.network import normalised
 from counterbench.networks.segmentation import SegmentationUNet
 from counterbench.plugins.registry import judges
-from counterbench.storage.weights import load_weights
+from counterbench.storage.weights import load_pinned
 
 
 @judges.register()
@@ -70,8 +70,7 @@ class PartJudge(Judge):
             raise ConfigError(f"The judge of {variable.name!r} reads part {part} of {parts}; give 1 to {parts - 1}.")
         self.part, self.slope, self.intercept = part, slope, intercept
         self.network = SegmentationUNet(channels, parts, widths=widths, dimensions=dimensions)
-        self.sha256 = load_weights(self.network, weights, sha256=sha256)
-        self.network.to(device, torch.float32).eval().requires_grad_(False)
+        self.sha256 = load_pinned(self.network, weights, sha256=sha256, device=device)
         self.device = device
 
     @property

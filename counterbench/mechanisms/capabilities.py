@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from counterbench.causal.chance import Generator
+from counterbench.causal.phrases import Grammar
 from counterbench.mechanisms.base import Noise, Parents
 from counterbench.plugins import registry
 
@@ -179,6 +180,47 @@ class Attends(Protocol):
 
     def attention(self, value: Tensor, time: Tensor, parents: Parents) -> dict[str, Tensor]:
         """Where it looks for each token, at states (N, ...) and times (N,): layer -> (N, heads, tokens, *sides)."""
+        ...
+
+
+@runtime_checkable
+class ReadsPhrases(Protocol):
+    """A mechanism whose network attends to the words of a phrase."""
+
+    grammar: Grammar | None
+    """Of the phrases; None where it is told numbers alone."""
+
+    @property
+    def token_names(self) -> list[str]:
+        """What the tokens stand for, in their order; those of words come last."""
+        ...
+
+    def standardised(self, value: Tensor) -> Tensor:
+        """Encoded values as states of the field."""
+        ...
+
+    def velocity(
+        self, value: Tensor, time: Tensor, parents: Parents, *, told: Tensor | None = None, phrase: Tensor | None = None
+    ) -> Tensor:
+        """The field at states (N, ...) and times (N,)."""
+        ...
+
+    def attention(
+        self,
+        value: Tensor,
+        time: Tensor,
+        parents: Parents,
+        *,
+        told: Tensor | None = None,
+        phrase: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Where it looks for each token: layer -> (N, heads, tokens, *sides)."""
+        ...
+
+    def heard(
+        self, value: Tensor, time: Tensor, parents: Parents, *, phrase: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """How much it hears at every position: layer -> (N, *sides)."""
         ...
 
 

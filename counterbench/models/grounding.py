@@ -19,9 +19,8 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from counterbench.causal.phrases import Grammar
 from counterbench.errors import ConfigError, short, suggestion
-from counterbench.mechanisms.base import Parents
+from counterbench.mechanisms.capabilities import ReadsPhrases
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.runtime.blocks import at_once
 
@@ -30,47 +29,6 @@ _SPREAD = 0.1
 """Standard deviation of weights that are drawn anew and belong to no layer of torch's."""
 _LEVELS = 256
 """Of the histogram that Otsu's threshold is found in."""
-
-
-@runtime_checkable
-class ReadsPhrases(Protocol):
-    """A mechanism whose network attends to the words of a phrase."""
-
-    grammar: Grammar | None
-    """Of the phrases; None where it is told numbers alone."""
-
-    @property
-    def token_names(self) -> list[str]:
-        """What the tokens stand for, in their order; those of words come last."""
-        ...
-
-    def standardised(self, value: Tensor) -> Tensor:
-        """Encoded values as states of the field."""
-        ...
-
-    def velocity(
-        self, value: Tensor, time: Tensor, parents: Parents, *, told: Tensor | None = None, phrase: Tensor | None = None
-    ) -> Tensor:
-        """The field at states (N, ...) and times (N,)."""
-        ...
-
-    def attention(
-        self,
-        value: Tensor,
-        time: Tensor,
-        parents: Parents,
-        *,
-        told: Tensor | None = None,
-        phrase: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """Where it looks for each token: layer -> (N, heads, tokens, *sides)."""
-        ...
-
-    def heard(
-        self, value: Tensor, time: Tensor, parents: Parents, *, phrase: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """How much it hears at every position: layer -> (N, *sides)."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -131,8 +131,7 @@ def _outlined(
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """(parts of the samples, of the answers, of the truth), (N, *sides) each; None where nobody knows them."""
     segmenter = segmenters.load(dataset.card, dataset.source)
-    entry = dataset.card.roles.get("mask")
-    known = entry is not None and dataset.source in entry.sources
+    known = "mask" in dataset.card.carried(dataset.source)
     if not known and segmenter is None:
         raise ConfigError(
             f"--contours: {dataset.card.name}/{dataset.source} has no masks of parts, and its card pins no segmenter (train-segmenter makes one)."

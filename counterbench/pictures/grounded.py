@@ -71,7 +71,7 @@ def ground_images(
         raise ConfigError(
             f"{contestant.name} reads no phrases; a model whose image mechanism has `phrases: true` does."
         )
-    carried = {role for role, entry in dataset.card.roles.items() if dataset.source in entry.sources}
+    carried = dataset.card.carried(dataset.source)
     if dataset.card.grammar is None or "caption" not in carried:
         raise ConfigError(
             f"{dataset.card.name}/{dataset.source} has no captions with a grammar; morphomnist-lesions and adni-lesions have."

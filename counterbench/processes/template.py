@@ -142,30 +142,16 @@ def render(
     Returns:
         (N, 1, *spatial), uint8; up is the front, left is x below zero, and the first plane of a volume the lowest.
     """
-    return torch.cat(
-        [
-            _Head(
-                _of(attributes, rows),
-                traits[rows],
-                shot[rows],
-                lesion[rows],
-                spatial,
-                None if place is None else place.take(rows),
-            ).scan(scanner[rows])
-            for rows in _blocks(len(traits), spatial)
-        ]
-    )
+    heads = _heads(attributes, traits, shot=shot, lesion=lesion, place=place, spatial=spatial)
+    return torch.cat([head.scan(scanner[rows]) for rows, head in heads])
 
 
 def clean(
     attributes: Mapping[str, Tensor], traits: Tensor, *, shot: Tensor, lesion: Tensor, spatial: Sequence[int] = (64, 64)
 ) -> Tensor:
     """What a perfect scanner would see, (N, 1, *spatial), uint8: the tissues' signal, without a field and without noise."""
-    pictures = [
-        _Head(_of(attributes, rows), traits[rows], shot[rows], lesion[rows], spatial).signal()
-        for rows in _blocks(len(traits), spatial)
-    ]
-    return (240 * torch.cat(pictures)).round_().clamp_(0, 255).to(torch.uint8)[:, None]
+    heads = _heads(attributes, traits, shot=shot, lesion=lesion, spatial=spatial)
+    return (240 * torch.cat([head.signal() for _, head in heads])).round_().clamp_(0, 255).to(torch.uint8)[:, None]
 
 
 def parts(
@@ -179,19 +165,8 @@ def parts(
     halves: bool = False,
 ) -> Tensor:
     """Which part every pixel mostly shows: (N, *spatial), uint8, numbers of :data:`PARTS`, or with `halves` of :data:`PARTS_OF_HALVES`."""
-    return torch.cat(
-        [
-            _Head(
-                _of(attributes, rows),
-                traits[rows],
-                shot[rows],
-                lesion[rows],
-                spatial,
-                None if place is None else place.take(rows),
-            ).parts(halves)
-            for rows in _blocks(len(traits), spatial)
-        ]
-    )
+    heads = _heads(attributes, traits, shot=shot, lesion=lesion, place=place, spatial=spatial)
+    return torch.cat([head.parts(halves) for _, head in heads])
 
 
 def lesion_boxes(
@@ -204,11 +179,9 @@ def lesion_boxes(
 
 def volumes(attributes: Mapping[str, Tensor], traits: Tensor, *, shot: Tensor, side: int = 96) -> Tensor:
     """(N, 2): the volumes of brain and lateral ventricles, in mL, integrated over the tissue maps of a volume of side^3 voxels."""
-    spatial = (side,) * 3
-    found = []
-    for rows in _blocks(len(traits), spatial):
-        lesion = torch.zeros(len(traits[rows]), dtype=torch.long)
-        maps = _Head(_of(attributes, rows), traits[rows], shot[rows], lesion, spatial).maps
+    none, found = torch.zeros(len(traits), dtype=torch.long), []
+    for _, head in _heads(attributes, traits, shot=shot, lesion=none, spatial=(side,) * 3):
+        maps = head.maps
         voxel = (CUBE / side) ** 3 / 1000
         brain, ventricles = maps["grey"] + maps["white"], maps["ventricles"]
         found.append(torch.stack([part.double().flatten(1).sum(1) * voxel for part in (brain, ventricles)], 1))
@@ -272,6 +245,21 @@ def _blocks(count: int, spatial: Sequence[int]) -> Iterator[slice]:
     """Parts of a batch whose maps fit into little memory."""
     size = max(1, 2**17 // math.prod(spatial))
     yield from (slice(start, start + size) for start in range(0, max(count, 1), size))
+
+
+def _heads(
+    attributes: Mapping[str, Tensor],
+    traits: Tensor,
+    *,
+    shot: Tensor,
+    lesion: Tensor,
+    place: LesionPlace | None = None,
+    spatial: Sequence[int],
+) -> Iterator[tuple[slice, _Head]]:
+    """Batches of heads whose maps fit into little memory, with their rows."""
+    for rows in _blocks(len(traits), spatial):
+        of_rows = None if place is None else place.take(rows)
+        yield rows, _Head(_of(attributes, rows), traits[rows], shot[rows], lesion[rows], spatial, of_rows)
 
 
 class _Head:

@@ -12,7 +12,7 @@ from counterbench.errors import UnavailableError
 from counterbench.features.base import FeatureSpace
 from counterbench.judges.network import build, normalised
 from counterbench.plugins.registry import recognisers
-from counterbench.storage.weights import load_weights
+from counterbench.storage.weights import load_pinned
 
 
 @recognisers.register()
@@ -53,8 +53,7 @@ class Embedding(FeatureSpace):
         if weights is None:
             raise UnavailableError(f"the card {card!r} pins no {self.lacking}")
         self.network = build(architecture, shape[0], size, stride=stride, pool=pool, dimensions=len(shape) - 1)
-        self.sha256 = load_weights(self.network, weights, sha256=sha256)
-        self.network.to(device, torch.float32).eval().requires_grad_(False)
+        self.sha256 = load_pinned(self.network, weights, sha256=sha256, device=device)
         self.device = device
 
     @property

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from counterbench.errors import ConfigError
 from counterbench.judges.network import normalised
 from counterbench.runtime.blocks import in_blocks
-from counterbench.storage.weights import load_weights
+from counterbench.storage.weights import load_pinned
 
 
 class Segmenter(ABC):
@@ -50,8 +50,7 @@ class Segmenter(ABC):
         if weights is None:
             raise ConfigError("A segmenter is a trained network and needs the key 'weights'.")
         self.parts, self.network = tuple(parts), network
-        self.sha256 = load_weights(self.network, weights, sha256=sha256)
-        self.network.to(device, torch.float32).eval().requires_grad_(False)
+        self.sha256 = load_pinned(self.network, weights, sha256=sha256, device=device)
         self.device = device
 
     @staticmethod

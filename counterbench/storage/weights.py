@@ -93,6 +93,26 @@ def load_weights(module: nn.Module, path: Path, *, sha256: str | None = None) ->
     return digest
 
 
+def load_pinned(module: nn.Module, path: Path, *, sha256: str | None = None, device: str | torch.device = "cpu") -> str:
+    """Read the state of a network that only looks, and make it ready: in evaluation mode, without gradients, on its device.
+
+    Args:
+        module: of the architecture that the weights were saved from.
+        path: a safetensors file.
+        sha256: what the file's hash must be; None to accept any.
+        device: where it computes.
+
+    Returns:
+        The file's SHA-256.
+
+    Raises:
+        CheckpointError: if the file is missing, truncated, altered, or made for another architecture.
+    """
+    digest = load_weights(module, path, sha256=sha256)
+    module.to(device, torch.float32).eval().requires_grad_(False)
+    return digest
+
+
 def read_state(path: Path, *, sha256: str | None = None) -> tuple[dict[str, Tensor], str]:
     """(named tensors, the file's SHA-256).
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from counterbench.datasets.dataset import Dataset
+from counterbench.datasets.selection import domains
 from counterbench.judges.histogram import HistogramReader
 from counterbench.judges.sensitivity import blur, noise
 from counterbench.storage.weights import save_weights
@@ -33,12 +34,12 @@ def fit_histogram(datasets: Sequence[Dataset], label: str, output: Path) -> dict
     Returns:
         What the card should say: judge, options, weights, SHA-256, and for every source the error on real test images, of every scanner.
     """
-    contrasts = 1 + max(int(_contrast(dataset, "judge").max()) for dataset in datasets)
+    contrasts = 1 + max(int(domains(dataset, "judge").max()) for dataset in datasets)
     reader = HistogramReader(BINS, contrasts, MIDDLE)
     features, values, kinds = [], [], []
     for dataset in datasets:
         part = dataset.split("judge").values
-        contrast = _contrast(dataset, "judge")
+        contrast = domains(dataset, "judge")
         for (width, grain), times in SEEN_AS:
             features += [_features(reader, part[dataset.card.image], width, grain)] * times
             values += [part[label]] * times
@@ -64,21 +65,10 @@ def _features(reader: HistogramReader, images: Tensor, width: float, grain: floa
     return torch.cat(found)
 
 
-def _contrast(dataset: Dataset, split: str) -> Tensor:
-    """(N,), the number of the scanner where the source says it, else 0."""
-    rows = torch.arange(len(dataset.attributes(split)[dataset.card.attributes[0]]))
-    role = dataset.card.roles.get("domain")
-    if role is None or dataset.source not in role.sources:
-        return torch.zeros_like(rows)
-    domain = dataset.role("domain", split, rows)
-    assert isinstance(domain, Tensor)
-    return domain
-
-
 def _quality(reader: HistogramReader, dataset: Dataset, label: str) -> dict[str, float]:
     test = dataset.split("test").values
     error = (reader(_features(reader, test[dataset.card.image], 0.0, 0.0)) - test[label].double()).abs()
-    kinds = _contrast(dataset, "test")
+    kinds = domains(dataset, "test")
     return {
         "mean_absolute_error": float(f"{float(error.mean()):.4g}"),
         **{

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from counterbench.catalog.recipes import Fit
 from counterbench.datasets.dataset import UNSEEN, Dataset
+from counterbench.datasets.selection import domains
 from counterbench.errors import ConfigError, suggestion
 from counterbench.judges.network import normalised
 from counterbench.metrics.statistics.maps import dice
@@ -282,8 +283,8 @@ def train_segmenter(
 
 
 def _require_masks(dataset: Dataset) -> None:
-    entry = dataset.card.roles.get("mask")
-    if entry is None or dataset.source not in entry.sources or not entry.classes:
+    entry = dataset.card.carried(dataset.source).get("mask")
+    if entry is None or not entry.classes:
         raise ConfigError(
             f"{dataset.card.name}/{dataset.source} carries no masks of parts, so no segmenter can be trained; declare the role `mask` with its "
             "classes on the card."
@@ -293,19 +294,14 @@ def _require_masks(dataset: Dataset) -> None:
 def _chosen(dataset: Dataset, labels: int, without: Sequence[str], seed: int) -> tuple[Tensor, Tensor]:
     """(rows with labels, as many of each domain and each of another individual; rows without labels) of the judge split."""
     content = dataset.split(UNSEEN)
-    rows, names = torch.arange(len(content.group)), dataset.card.roles.get("domain")
-    domain = torch.zeros(len(rows), dtype=torch.long)
-    known: tuple[str, ...] = ()
-    if names is not None and dataset.source in names.sources:
-        told = dataset.role("domain", UNSEEN, rows)
-        assert isinstance(told, Tensor)
-        domain, known = told, names.classes
+    entry, domain = dataset.card.carried(dataset.source).get("domain"), domains(dataset, UNSEEN)
+    known = () if entry is None else entry.classes
     for name in without:
         if name not in known:
             raise ConfigError(f"{dataset.card.name} has no domain {name!r}.{suggestion(name, known)}")
     hidden = torch.tensor([known.index(name) for name in without], dtype=torch.long)
     rng = np.random.default_rng([seed, labels])
-    order = torch.from_numpy(rng.permutation(len(rows)))
+    order = torch.from_numpy(rng.permutation(len(domain)))
     order = order[~torch.isin(domain[order], hidden)]
     if not len(order):
         raise ConfigError(
@@ -357,8 +353,8 @@ def quality(network: nn.Module, dataset: Dataset) -> dict[str, float]:
     far = torch.stack([hausdorff(found == number, mask == number) for number in range(1, len(parts))], 1)
     figures = {"dice": scores.nanmean(), "hausdorff": far.nanmean()}
     figures |= {f"dice_{name}": scores[:, number].nanmean() for number, name in enumerate(parts[1:])}
-    entry = dataset.card.roles.get("domain")
-    if entry is not None and dataset.source in entry.sources:
-        domain = dataset.role("domain", "test", rows)
+    entry = dataset.card.carried(dataset.source).get("domain")
+    if entry is not None:
+        domain = domains(dataset, "test")[rows]
         figures |= {f"dice_{name}": scores[domain == number].nanmean() for number, name in enumerate(entry.classes)}
     return {name: round(float(value), 4) for name, value in figures.items()}
