@@ -109,7 +109,7 @@ class OpticalDigits(_Handwriting):
 
     def __init__(self, card: Card, name: str, data_dir: Path | None):
         super().__init__(card, name, data_dir)
-        self._strokes: dict[str, tuple[Tensor, Tensor]] = {}
+        self._strokes: dict[str, dict[int, Tensor]] = {}
 
     @cached_property
     def _optical(self) -> glyphs.Glyphs:
@@ -120,19 +120,21 @@ class OpticalDigits(_Handwriting):
 
     def outline(self, split: str, rows: Tensor) -> Tensor:
         draws = self.draws(split).take(rows)
-        bases, strokes = remembered(self._strokes, split, lambda: self._trace(split))
-        drawn = strokes[torch.searchsorted(bases, draws.hidden["base"])].double() / 255
+        traced = remembered(self._strokes, split, dict)
+        bases = draws.hidden["base"].tolist()
+        if missing := sorted(set(bases) - traced.keys()):  # few images need few tracings
+            traced.update(zip(missing, self._trace(split, torch.tensor(missing)), strict=True))
+        drawn = torch.stack([traced[base] for base in bases]).double() / 255
         return glyphs.posed(drawn, draws.hidden["pose"])
 
-    def _trace(self, split: str) -> tuple[Tensor, Tensor]:
-        """(base digits of the split, sorted; their traced strokes as uint8)."""
-        hidden = self.draws(split).hidden
-        bases = hidden["base"].unique()
+    def _trace(self, split: str, bases: Tensor) -> Tensor:
+        """Traced strokes of base digits of a split, uint8."""
         strokes = glyphs.trace(self._optical.images[bases])
+        hidden = self.draws(split).hidden
         if "bend" in hidden:
             first = (hidden["base"] == bases[:, None]).long().argmax(1)  # all drawings of a base are bent alike
             strokes = glyphs.bent(strokes, hidden["bend"][first])
-        return bases, (strokes * 255).round().to(torch.uint8)
+        return (strokes * 255).round().to(torch.uint8)
 
     def draw(self, split: str) -> Draws:
         total = len(self._optical.labels)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from counterbench.catalog.cards import RoleEntry
-from counterbench.catalog.recipes import RowsEntry
+from counterbench.catalog.recipes import Recipe, RowsEntry
 from counterbench.causal.variables import Binary, Categorical, Continuous, Ordinal, Variable
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, short, suggestion
@@ -37,6 +37,22 @@ def parsed(conditions: Sequence[str]) -> dict[str, tuple[str, ...]]:
             raise ConfigError(f"--where {name} is given twice; write its values in one, with commas between them.")
         where[name] = tuple(values.split(","))
     return where
+
+
+def rows_of(recipe: Recipe, dataset: Dataset, *, limit: int | None = None) -> dict[str, Tensor]:
+    """Which rows of the training and the validation split a recipe is trained on: split -> (N,), ascending.
+
+    Args:
+        recipe: says which.
+        dataset: what they are of.
+        limit: the first so many of them; None for what the recipe says.
+
+    Raises:
+        ConfigError: if there is no such row, or a name that nothing has.
+    """
+    rows = recipe.rows or RowsEntry()
+    rows = rows if limit is None else rows.model_copy(update={"limit": limit})
+    return {split: selected(dataset, split, rows) for split in ("train", "validation")}
 
 
 def selected(dataset: Dataset, split: str, rows: RowsEntry) -> Tensor:

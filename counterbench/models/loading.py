@@ -25,6 +25,11 @@ from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins import registry
 from counterbench.storage.weights import load_weights, read_state
 
+MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
+"""What every folder of a trained model holds, and what it holds unless an adapter was trained."""
+DIFFERENCE = "difference.safetensors"
+"""What training has changed of the weights that it started from, in a folder made by it."""
+
 
 def names(dataset: str) -> list[str]:
     """Every model that can be named for a dataset."""
@@ -113,7 +118,7 @@ def load(
             f"{path} names weights that are not there ({weights}). Train the recipe first: counterbench train --model {name} "
             f"--dataset {dataset.card.name} --source {dataset.source} --output FOLDER, then evaluate --model FOLDER."
         )
-    manifest = weights.parent / "manifest.json"
+    manifest = weights.parent / MANIFEST
     training = _provenance(_read_manifest(manifest)) if manifest.is_file() else {}
     return _contestant(recipe, dataset, weights, entry.sha256, device, training)
 
@@ -184,7 +189,7 @@ def recipe_of_folder(folder: Path) -> Recipe:
     Raises:
         CheckpointError: for a folder without a manifest, or one that is none.
     """
-    return Recipe.model_validate(_read_manifest(folder / "manifest.json")["recipe"])
+    return Recipe.model_validate(_read_manifest(folder / MANIFEST)["recipe"])
 
 
 def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -200,12 +205,12 @@ def _provenance(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_folder(folder: Path, dataset: Dataset, device: str | torch.device) -> Contestant:
-    if not (folder / "manifest.json").is_file():
+    if not (folder / MANIFEST).is_file():
         raise CheckpointError(
             f"The folder {folder} holds no finished model (no manifest.json). If a training was interrupted there, go on with "
             "counterbench train --resume."
         )
-    manifest = _read_manifest(folder / "manifest.json")
+    manifest = _read_manifest(folder / MANIFEST)
     if manifest["dataset"] != dataset.card.name:
         raise CheckpointError(
             f"{folder} holds a model of {manifest['dataset']!r}; it cannot answer questions about {dataset.card.name!r}."
@@ -215,11 +220,7 @@ def _from_folder(folder: Path, dataset: Dataset, device: str | torch.device) -> 
     if (folder / DIFFERENCE).is_file():
         scm, difference_hash = _adapted(recipe, dataset, folder / DIFFERENCE, sha256)
         return _contestant_of(recipe, dataset, scm, difference_hash, device, training)
-    return _contestant(recipe, dataset, folder / "weights.safetensors", sha256, device, training)
-
-
-DIFFERENCE = "difference.safetensors"
-"""What training has changed of the weights that it started from, in a folder made by it."""
+    return _contestant(recipe, dataset, folder / WEIGHTS, sha256, device, training)
 
 
 def _adapted(recipe: Recipe, dataset: Dataset, path: Path, sha256: str) -> tuple[StructuralCausalModel, str]:

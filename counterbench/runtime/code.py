@@ -10,6 +10,8 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parents[1]
 _PACKAGE = _FOLDER.name
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+"""Fields of a syntax tree that hold statements, or what holds statements."""
 
 
 def code_hash(modules: Iterable[str]) -> str:
@@ -61,17 +63,15 @@ def _imported(name: str) -> tuple[str, ...]:
 
 def _statements(node: ast.AST) -> Iterator[str]:
     """Names in the import statements under a node; `from a import b` gives `a` and `a.b`, of which the latter may be no module."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import):
-            yield from (alias.name for alias in child.names)
-        elif isinstance(child, ast.ImportFrom) and child.module and not child.level:
-            yield child.module
-            yield from (f"{child.module}.{alias.name}" for alias in child.names)
-        elif isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
-            for other in child.orelse:
-                yield from _statements(other)
-        else:
-            yield from _statements(child)
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    of_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    for block in _BLOCKS[of_types:]:  # an import is a statement, so expressions are not looked through
+        for statement in getattr(node, block, ()):
+            yield from _statements(statement)
 
 
 def _file(name: str) -> Path | None:

@@ -20,7 +20,7 @@ from counterbench.adapters.parts import blocks
 from counterbench.catalog.recipes import Recipe, RowsEntry
 from counterbench.catalog.studies import Study
 from counterbench.datasets.dataset import Dataset
-from counterbench.datasets.selection import ranges
+from counterbench.datasets.selection import ranges, rows_of
 from counterbench.errors import ConfigError, ModelError
 from counterbench.evaluation.exam import Exam
 from counterbench.mechanisms.base import Mechanism
@@ -88,7 +88,7 @@ class Laboratory:
     @cached_property
     def exam(self) -> Exam:
         """What every trial is asked."""
-        study, rows = self.study, recipes.rows_of(self.base, self.dataset)["train"]
+        study, rows = self.study, rows_of(self.base, self.dataset)["train"]
         # Of every trial, and of the model as it is, the copies that are looked for are of the same images.
         seen = {"which": ranges(rows), "where": dict(study.where)}
         return evaluation.prepare(self.dataset, study.suite, limit=study.asked, device=self.device, seen=seen)

@@ -16,16 +16,16 @@ from counterbench import models
 from counterbench.catalog.recipes import Recipe, RowsEntry, as_yaml
 from counterbench.catalog.sweeps import Sweep, SweepAdapt, SweepDistil, SweepJudges, SweepModel
 from counterbench.datasets import loading
+from counterbench.datasets.selection import rows_of
 from counterbench.errors import ConfigError
 from counterbench.models.adaptation import adapter_of, made
 from counterbench.models.baselines import BASELINES
-from counterbench.models.loading import find_recipe
+from counterbench.models.loading import MANIFEST, find_recipe
 from counterbench.plugins import registry
 from counterbench.plugins.factory import options_of
 from counterbench.storage.files import slug, write_text
 from counterbench.training.adaptation import adapted_recipe, parsed_adapter, start_recipe
 from counterbench.training.feeding import parsed_feed
-from counterbench.training.recipes import rows_of
 
 Kind = Literal["data", "baselines", "train", "judge", "student", "share", "evaluate"]
 KINDS: tuple[Kind, ...] = ("data", "baselines", "train", "judge", "student", "share", "evaluate")
@@ -311,7 +311,7 @@ def _variants(entry: SweepModel, dataset: str, folder: Path | None) -> Iterator[
         yield from _distilled(entry.model, entry.distil, dataset, folder)
         return
     listed = {path: value if isinstance(value, list) else [value] for path, value in entry.options.items()}
-    trained = (Path(entry.model) / "manifest.json").is_file()
+    trained = (Path(entry.model) / MANIFEST).is_file()
     if entry.model in (*BASELINES, *registry.models.names()) or trained:
         if listed:
             raise ConfigError(f"{entry.model} has no recipe, so it takes no options in a sweep.")
@@ -338,7 +338,7 @@ def _variants(entry: SweepModel, dataset: str, folder: Path | None) -> Iterator[
 def _adapted(model: str, adapt: SweepAdapt, dataset: str, folder: Path | None) -> Iterator[_Variant]:
     """The trained model as it is, then every way in which it is trained further."""
     loaded = loading.load(dataset)
-    init = str(Path(model).resolve()) if (Path(model) / "manifest.json").is_file() else _located(model)
+    init = str(Path(model).resolve()) if (Path(model) / MANIFEST).is_file() else _located(model)
     base = start_recipe(None, init, loaded)
     yield _Variant(slug(f"{base.name}-as-it-is"), init, False)
     for kind, limit, rate in itertools.product(adapt.kinds, adapt.limits or (None,), adapt.learning_rates or (None,)):

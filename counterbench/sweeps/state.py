@@ -13,6 +13,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from counterbench.judges.loading import JUDGES
+from counterbench.models.loading import MANIFEST
 from counterbench.records.record import RECORD
 from counterbench.storage.files import write_text
 from counterbench.sweeps.jobs import Job
@@ -113,7 +114,7 @@ def result_is_there(job: Job, folder: Path) -> bool:
     if job.kind == "judge":
         return (folder / job.output / JUDGES).is_file()
     if job.kind in ("train", "student"):
-        return (folder / job.output / "manifest.json").is_file()
+        return (folder / job.output / MANIFEST).is_file()
     return record_of(job, folder) is not None
 
 

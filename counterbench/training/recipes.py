@@ -21,14 +21,14 @@ from torch import Tensor
 
 from counterbench import models
 from counterbench.adapters.base import difference, opened, take_difference
-from counterbench.catalog.recipes import MechanismEntry, Recipe, RowsEntry, Stage, recipe_paths
+from counterbench.catalog.recipes import MechanismEntry, Recipe, Stage, recipe_paths
 from counterbench.datasets.dataset import Dataset
-from counterbench.datasets.selection import ranges, selected
+from counterbench.datasets.selection import ranges, rows_of
 from counterbench.errors import CheckpointError, ConfigError
 from counterbench.mechanisms.base import Mechanism
 from counterbench.models.adaptation import adapter_of, prefix
 from counterbench.models.behind import behind_of
-from counterbench.models.loading import DIFFERENCE
+from counterbench.models.loading import DIFFERENCE, MANIFEST, WEIGHTS
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.runtime import progress
 from counterbench.runtime.blocks import at_once
@@ -46,8 +46,6 @@ from counterbench.training.resuming import LATEST, damaged, read_notes
 from counterbench.training.subgroups import Subgrouped, subgrouped
 from counterbench.training.weightings.base import SUBGROUP
 
-MANIFEST = "manifest.json"
-WEIGHTS = "weights.safetensors"
 CURVE = "curve.json"
 _PREPARED = 1 << 28
 """Encoded numbers that a mechanism looks at before training: 1 GiB."""
@@ -192,22 +190,6 @@ def _at_the_start(recipe: Recipe, dataset: Dataset, seed: int) -> tuple[Recipe, 
                 if stage.adapt is not None:
                     adapter_of(stage, name).open(copy.deepcopy(scm.mechanisms[name]))
     return recipe, scm
-
-
-def rows_of(recipe: Recipe, dataset: Dataset, *, limit: int | None = None) -> dict[str, Tensor]:
-    """Which rows of the training and the validation split a recipe is trained on: split -> (N,), ascending.
-
-    Args:
-        recipe: says which.
-        dataset: what they are of.
-        limit: the first so many of them; None for what the recipe says.
-
-    Raises:
-        ConfigError: if there is no such row, or a name that nothing has.
-    """
-    rows = recipe.rows or RowsEntry()
-    rows = rows if limit is None else rows.model_copy(update={"limit": limit})
-    return {split: selected(dataset, split, rows) for split in ("train", "validation")}
 
 
 def _in_words(rows: Tensor) -> dict[str, Any]:
