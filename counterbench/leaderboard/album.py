@@ -6,6 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+OPAQUE = 50
+"""Grey levels of change that are drawn in the fullest colour."""
+LAYERS = {
+    "change": f"change against the factual image (fullest colour: {OPAQUE} grey levels and more)",
+    "parts": "outlines of parts",
+}
+"""What can be laid over a picture, in words."""
+
 
 @dataclass(frozen=True)
 class Extreme:
@@ -45,6 +53,8 @@ class Album:
         truth: intervened variable -> file.
         models: name -> its pictures.
         missing: name -> why there are none, in words that everybody may read.
+        layers: file -> what can be laid over it, one of :data:`LAYERS` -> file.
+        parts: name of a part -> the colour of its outline.
         slices: of volumes, the heights of which the viewer has a file each: `NAME.png` is the middle one, `NAME-slice-HEIGHT.png` every one.
     """
 
@@ -54,6 +64,14 @@ class Album:
     models: Mapping[str, Pictured]
     missing: Mapping[str, str]
     slices: tuple[int, ...] = ()
+    layers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def switches(self) -> dict[str, str]:
+        """The layers that can be switched on, with what they show in words."""
+        there = {layer for layers in self.layers.values() for layer in layers}
+        return {name: words for name, words in LAYERS.items() if name in there}
 
     def viewed(self) -> list[dict[str, Any]]:
         """What the viewer shows, intervention by intervention."""

@@ -224,7 +224,15 @@ def model(given: Board, row: Row, album: Album | None) -> dict[str, Any]:
         "curves": charts.training(pictured.curves) if pictured is not None and pictured.curves else "",
         "extremes": list(pictured.extremes) if pictured is not None else [],
         "missing": "" if pictured is not None else _why(row, album),
+        **_layers(album),
     }
+
+
+def _layers(album: Album | None) -> dict[str, Any]:
+    """What can be laid over the pictures of a page."""
+    if album is None:
+        return {"layers": {}, "switches": {}, "parts": {}}
+    return {"layers": dict(album.layers), "switches": album.switches, "parts": dict(album.parts)}
 
 
 def _why(row: Row, album: Album | None) -> str:
@@ -343,6 +351,7 @@ def viewer(given: Board, album: Album | None) -> dict[str, Any]:
         "title": title(given),
         "questions": [] if album is None else album.viewed(),
         "slices": [] if album is None else list(album.slices),
+        **_layers(album),
         "missing": {} if album is None else dict(album.missing),
         "there": album is not None,
     }

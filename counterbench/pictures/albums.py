@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from counterbench import datasets, models
+from counterbench import datasets, models, segmenters
 from counterbench.catalog.recipes import recipe_paths
 from counterbench.causal.chance import SampleNoise
 from counterbench.datasets.dataset import Dataset
@@ -24,11 +24,13 @@ from counterbench.metrics.answers import l1
 from counterbench.models.model import Contestant
 from counterbench.models.reachable import evaluation_mode
 from counterbench.pictures.grid import captions_of
+from counterbench.pictures.outlines import colour_of, contours_svg
+from counterbench.pictures.overlays import change_pixels
 from counterbench.pictures.sheet import tiled
 from counterbench.plans.question import ALONE, Question, words_of
 from counterbench.runtime.blocks import at_once
 from counterbench.runtime.progress import bar
-from counterbench.storage.files import read_bounded, slug, write_png
+from counterbench.storage.files import read_bounded, slug, write_png, write_text
 from counterbench.storage.slices import picture_of, spread_slices
 
 ASKED = 64
@@ -136,7 +138,14 @@ def _draw(board: Board, exam: Exam, folder: Path, trained: Mapping[str, Path], t
                 missing[row.name] = str(error) if isinstance(error, NotShownError) else _NOT_HERE
             advance(1)
     return Album(
-        session.factual_file(), session.wanted(), session.truth_files(), pictured, missing, slices=session.slices()
+        session.factual_file(),
+        session.wanted(),
+        session.truth_files(),
+        pictured,
+        missing,
+        slices=session.slices(),
+        layers=session.layers,
+        parts={name: colour_of(number) for number, name in enumerate(exam.dataset.card.parts) if number},
     )
 
 
@@ -160,6 +169,8 @@ class _Session:
             for name, question in self.questions.items()
             if exam.dataset.knows_truth(list(question.held))
         }
+        self.segmenter = segmenters.load(exam.dataset.card, exam.dataset.source)
+        self.layers: dict[str, dict[str, str]] = {}
 
     def ask(self, row: Row) -> Pictured:
         """One model's answers to all interventions.
@@ -185,7 +196,7 @@ class _Session:
             if not models.can_answer(contestant.model, list(question.held)):
                 continue
             answered = self._answer(contestant, question)
-            answers[name] = self._view(f"{row.name}-{name}", answered)
+            answers[name] = self._view(f"{row.name}-{name}", answered, masks=self._segmented(answered), changed=True)
             if name in self.truth:
                 extremes.append(self._extreme(row.name, name, answered))
         return Pictured(answers, tuple(extremes), _curves(folder or _shipped(row)))
@@ -204,18 +215,52 @@ class _Session:
         cases = []
         for word, place in (("best", 0), ("median", len(order) // 2), ("worst", -1)):
             i = int(order[place])
-            side = torch.stack([part[i] for part in (self.factual[self.image], answered, self.truth[name])])
+            parts = (self.factual[self.image], answered, self.truth[name])
+            side = torch.stack([part[i] for part in parts])
             description = (
                 f"test image {int(self.rows[i])}, do({name} {words[i]}), L1 to the truth {float(error[i]):.3g}"
             )
-            cases.append((word, description, self._store(f"{model}-{name}-{word}", side)))
+            masks = self._three_masks(name, i, answered)
+            given = self.factual[self.image][i].expand_as(side)
+            cases.append((word, description, self._store(f"{model}-{name}-{word}", side, masks=masks, given=given)))
         return Extreme(f"do({name})", tuple(cases))
 
+    def _three_masks(self, name: str, number: int, answered: Tensor) -> Tensor | None:
+        """Parts of one factual image, its answer and its truth, (3, *sides); None where one of them is not known."""
+        masks = [
+            self._known(slice(number, number + 1)),
+            self._segmented(answered[number : number + 1]),
+            self._true(name, slice(number, number + 1)),
+        ]
+        return None if any(mask is None for mask in masks) else torch.cat([mask for mask in masks if mask is not None])
+
+    def _segmented(self, images: Tensor) -> Tensor | None:
+        """Parts as the card's segmenter finds them."""
+        return None if self.segmenter is None else self.segmenter.segment(images).cpu()
+
+    def _known(self, some: slice) -> Tensor | None:
+        """Parts of factual images, as the dataset knows them or the segmenter finds them."""
+        data = self.exam.dataset
+        if "mask" in data.card.carried(data.source):
+            masks = data.role("mask", "test", self.rows[some])
+            if isinstance(masks, Tensor):
+                return masks
+        return self._segmented(self.factual[self.image][some])
+
+    def _true(self, name: str, some: slice) -> Tensor | None:
+        """Parts of true counterfactuals, likewise."""
+        held = {variable: values[some] for variable, values in self.questions[name].held.items()}
+        masks = self.exam.dataset.masks("test", self.rows[some], held)
+        return masks if masks is not None else self._segmented(self.truth[name][some])
+
     def factual_file(self) -> str:
-        return self._view("factual", self.factual[self.image])
+        return self._view("factual", self.factual[self.image], masks=self._known(slice(SHOWN)))
 
     def truth_files(self) -> dict[str, str]:
-        return {name: self._view(f"truth-{name}", images) for name, images in self.truth.items()}
+        return {
+            name: self._view(f"truth-{name}", images, masks=self._true(name, slice(SHOWN)), changed=True)
+            for name, images in self.truth.items()
+        }
 
     def wanted(self) -> dict[str, tuple[str, ...]]:
         return {
@@ -228,20 +273,53 @@ class _Session:
         images = self.factual[self.image]
         return spread_slices(images.shape[2]) if images.ndim == 5 else ()
 
-    def _view(self, name: str, images: Tensor) -> str:
+    def _view(self, name: str, images: Tensor, *, masks: Tensor | None, changed: bool = False) -> str:
         """The images that the viewer shows, of volumes every slice as a file of its own beside that of the middle one."""
         images = images[:SHOWN]
+        masks = None if masks is None else masks[:SHOWN]
+        given = self.factual[self.image][:SHOWN] if changed else None
         for height in self.slices():
-            self._store(name, picture_of(images, index=height), ending=f"-slice-{height}")
-        return self._store(name, images)
+            self._store(name, images, masks=masks, given=given, height=height)
+        return self._store(name, images, masks=masks, given=given)
 
-    def _store(self, name: str, images: Tensor, *, ending: str = "") -> str:
-        """Some images side by side as a PNG; its path for the page."""
-        pixels = tiled(images.float().cpu(), len(images)).round().clamp(0, 255).to(torch.uint8).numpy()
-        path = Path("pictures") / f"{slug(name)}{ending}.png"
+    def _store(
+        self,
+        name: str,
+        images: Tensor,
+        *,
+        masks: Tensor | None = None,
+        given: Tensor | None = None,
+        height: int | None = None,
+    ) -> str:
+        """Some images side by side as a PNG, and what can be laid over them; its path for the page.
+
+        Args:
+            name: of the files.
+            images: (N, C, *sides).
+            masks: (N, *sides), their parts.
+            given: (N, C, *sides), what they are changed from.
+            height: of the slice; None for the middle one.
+        """
+        ending = "" if height is None else f"-slice-{height}"
+        stem, across = f"pictures/{slug(name)}", len(images)
+
+        def sheet(maps: Tensor, ground: float) -> Tensor:
+            return tiled(picture_of(maps.float().cpu(), index=height), across, ground=ground)
+
         (self.folder / "pictures").mkdir(parents=True, exist_ok=True)
-        write_png(pixels, self.folder / path)
-        return path.as_posix()
+        pixels = sheet(images, 255.0).round().clamp(0, 255).to(torch.uint8).numpy()
+        write_png(pixels, self.folder / f"{stem}{ending}.png")
+        layers = {}
+        if given is not None:
+            change = (images.float() - given.float()).abs().mean(1, keepdim=True)
+            layers["change"] = f"{stem}-change.png"
+            write_png(change_pixels(sheet(change, 0.0)[0]), self.folder / f"{stem}-change{ending}.png")
+        if masks is not None:
+            layers["parts"] = f"{stem}-parts.svg"
+            write_text(self.folder / f"{stem}-parts{ending}.svg", contours_svg(sheet(masks[:, None], 0.0)[0].long()))
+        if height is None:
+            self.layers[f"{stem}.png"] = layers
+        return f"{stem}.png"
 
 
 def _shipped(row: Row) -> Path | None:

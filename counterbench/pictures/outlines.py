@@ -46,15 +46,45 @@ def draw_contours(axis: Any, mask: Tensor, *, corner: tuple[float, float] | None
     left, above = (-0.5, -0.5) if corner is None else corner
     if corner is not None:
         left, above = left + (1 - wide * scale) / 2, above + (1 - high * scale) / 2
+    for part, lines in edges_of(mask).items():
+        placed = [[(left + x * scale, above + y * scale) for x, y in line] for line in lines]
+        axis.add_collection(LineCollection(placed, colors=colour_of(part), linewidths=0.8), autolim=False)
+
+
+def edges_of(mask: Tensor) -> dict[int, list[list[tuple[int, int]]]]:
+    """The outlines of the parts of one image along the edges of its pixels: part -> lines between two corners (x, y); none of the background.
+
+    Args:
+        mask: (H, W), numbers of parts.
+
+    Examples:
+        >>> edges_of(torch.tensor([[0, 2]]))
+        {2: [[(1, 0), (2, 0)], [(1, 1), (2, 1)], [(1, 0), (1, 1)], [(2, 0), (2, 1)]]}
+    """
+    found = {}
     for part in mask.unique().tolist():
         if part == 0:
             continue
         inside = torch.nn.functional.pad((mask == part).int(), (1, 1, 1, 1))
-        lines = []
         # An edge lies wherever one of two neighbours belongs to the part and the other does not.
-        for row, column in (inside[1:, :] != inside[:-1, :]).nonzero().tolist():
-            lines.append([(column - 1, row), (column, row)])
-        for row, column in (inside[:, 1:] != inside[:, :-1]).nonzero().tolist():
-            lines.append([(column, row - 1), (column, row)])
-        placed = [[(left + x * scale, above + y * scale) for x, y in line] for line in lines]
-        axis.add_collection(LineCollection(placed, colors=colour_of(int(part)), linewidths=0.8), autolim=False)
+        across = [[(x - 1, y), (x, y)] for y, x in (inside[1:, :] != inside[:-1, :]).nonzero().tolist()]
+        down = [[(x, y - 1), (x, y)] for y, x in (inside[:, 1:] != inside[:, :-1]).nonzero().tolist()]
+        found[int(part)] = across + down
+    return found
+
+
+def contours_svg(mask: Tensor) -> str:
+    """:func:`edges_of` as an SVG picture of the size of the image, to be laid over it.
+
+    Args:
+        mask: (H, W), numbers of parts.
+    """
+    high, wide = mask.shape
+    paths = []
+    for part, lines in edges_of(mask).items():
+        steps = "".join(f"M{x} {y}{'v' if x == to else 'h'}1" for (x, y), (to, _) in lines)
+        paths.append(
+            f'<path d="{steps}" fill="none" stroke="{colour_of(part)}" stroke-width="1.5" vector-effect="non-scaling-stroke"/>'
+        )
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" width="{wide}" height="{high}" preserveAspectRatio="none">'
+    return head + "".join(paths) + "</svg>\n"

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor
 
+from counterbench.leaderboard.album import OPAQUE
 from counterbench.pictures.grid import show_image
 from counterbench.pictures.outlines import plane_of
 from counterbench.storage.figures import own_style, save_figure
@@ -27,6 +29,21 @@ def draw_heat(axis: Any, heat: Tensor) -> None:
     """
     shown = heat.float().clamp(0, 1).numpy()
     axis.imshow(shown, cmap="inferno", vmin=0, vmax=1, alpha=0.75 * shown, interpolation="nearest")
+
+
+def change_pixels(change: Tensor) -> np.ndarray:
+    """How much an image changed, as a picture to be laid over it: (4, H, W), uint8, transparent where nothing did.
+
+    Args:
+        change: (H, W), grey levels; from `OPAQUE` on the colour is fullest.
+    """
+    from matplotlib import colormaps
+
+    share = (change.float() / OPAQUE).clamp(0, 1).numpy()
+    coloured = colormaps["inferno"](0.25 + 0.75 * share)
+    coloured[..., 3] = 0.85 * share
+    pixels: np.ndarray = (255 * coloured).round().astype(np.uint8).transpose(2, 0, 1)
+    return pixels
 
 
 @own_style()

@@ -70,13 +70,13 @@ def draw_sheet(
     save_figure(figure, path)
 
 
-def tiled(samples: Tensor, across: int) -> Tensor:
-    """(N, C, *sides) -> one image (C, rows, columns), `across` samples wide, on white; of volumes their central slices."""
+def tiled(samples: Tensor, across: int, *, ground: float = 255.0) -> Tensor:
+    """(N, C, *sides) -> one image (C, rows, columns), `across` samples wide, on a ground of one value; of volumes their central slices."""
     samples = picture_of(samples)
     count, channels, height, width = samples.shape
     across = min(across, count)
     rows = -(-count // across)
-    sheet = torch.full((channels, rows * (height + _GAP) - _GAP, across * (width + _GAP) - _GAP), 255.0)
+    sheet = torch.full((channels, rows * (height + _GAP) - _GAP, across * (width + _GAP) - _GAP), ground)
     for number, sample in enumerate(samples):
         y, x = number // across * (height + _GAP), number % across * (width + _GAP)
         sheet[:, y : y + height, x : x + width] = sample

@@ -12,8 +12,12 @@ import pytest
 import torch
 
 import counterbench
+from counterbench import datasets
 from counterbench.leaderboard import board, website
+from counterbench.leaderboard.album import OPAQUE
 from counterbench.pictures.albums import draw_all
+from counterbench.pictures.outlines import contours_svg, edges_of
+from counterbench.pictures.sheet import tiled
 from counterbench.records.record import write_record
 from counterbench.storage.files import write_text
 
@@ -182,6 +186,14 @@ def test_pictures_show_the_models_answers(toy, tmp_path, monkeypatch):
         )
         assert (answered - truth).abs().max() <= 1
         assert Image.open(home / file).size[0] >= 8 * toy.SIDE
+        given, after, over = (
+            torch.tensor(np.asarray(Image.open(home / path)).astype(int))
+            for path in (album.factual, file, album.layers[file]["change"])
+        )
+        changed = (after - given).abs().clamp(max=OPAQUE) / OPAQUE
+        assert (over[..., 3] / 255 - 0.85 * changed).abs().max() < 0.03  # rounded to grey levels twice
+    assert list(album.switches) == ["change"]
+    assert not album.layers[album.factual]
     assert [case[0] for case in pictured.extremes[0].cases] == ["best", "median", "worst"]
     other = Contestant("exact", toy.ExactModel(), weights_sha256="other")
     monkeypatch.setattr(models, "load", lambda *given, **named: other)
@@ -415,6 +427,62 @@ def test_every_page_opens_without_an_error_in_light_dark_and_small(built):
         assert told["wide"], f"{path} is wider than a telephone"
 
 
+def test_outlines_of_parts_can_be_laid_over_pictures(tmp_path, monkeypatch):
+    from counterbench import models
+    from counterbench.models.baselines import TrueCounterfactual
+    from counterbench.models.model import Contestant
+
+    data = datasets.load("morphomnist-lesions")
+    truth = TrueCounterfactual(data)
+    metrics = ["composition"]
+    result = counterbench.evaluate(truth, data, suite="quick", limit=12, metrics=metrics, name="exact", device="cpu")
+    result.save(tmp_path / "records")
+    boards = board.build(board.find(tmp_path / "records"))
+    asked = Contestant("exact", truth, weights_sha256=result.record.inputs.weights_sha256)
+    monkeypatch.setattr(models, "load", lambda *given, **named: asked)
+    monkeypatch.setattr(models, "names", lambda dataset: ["exact"])
+    albums = draw_all(boards, tmp_path / "site", device="cpu")
+    album, home = albums[boards[0].name], tmp_path / "site" / boards[0].name
+    assert list(album.switches) == ["change", "parts"]
+    assert list(album.parts) == list(data.card.parts[1:])
+    drawn = (home / album.layers[album.factual]["parts"]).read_text()
+    mask = data.role("mask", "test", torch.arange(8))
+    sheet = tiled(mask[:, None].float(), 8, ground=0)[0].long()
+    assert drawn == contours_svg(sheet)
+    changed = (home / album.layers[album.truth["lesion"]]["parts"]).read_text()
+    assert changed != drawn
+    assert changed.count("<path") >= 2
+    website.build(boards, tmp_path / "site", albums=albums)
+    if BROWSER is None:
+        pytest.skip("the rest needs Chromium")
+    told = browse(
+        home / "viewer.html",
+        """
+        const hidden = (name) => [...document.querySelectorAll(`[data-layer="${name}"]`)].map((one) => one.hidden);
+        const before = hidden("parts");
+        const tick = document.querySelector('[data-switch="parts"]');
+        tick.click();
+        return { before, after: hidden("parts"), change: hidden("change"), legend: document.querySelector(".parts").hidden };
+        """,
+    )
+    assert all(told["before"])
+    assert not any(told["after"])
+    assert all(told["change"])
+    assert not told["legend"]
+
+
+def test_outlines_run_along_the_edges_of_pixels():
+    mask = torch.zeros(4, 5, dtype=torch.uint8)
+    mask[1:3, 2:4] = 3
+    (part, lines), *others = edges_of(mask).items()
+    assert part == 3
+    assert not others
+    assert len(lines) == 8
+    corners = {corner for line in lines for corner in line}
+    assert corners == {(2, 1), (3, 1), (4, 1), (2, 2), (4, 2), (2, 3), (3, 3), (4, 3)}
+    assert contours_svg(mask).count("M") == 8
+
+
 def test_the_viewer_of_volumes_has_a_slider_over_their_slices(toy, tmp_path, monkeypatch):
     from PIL import Image
 
@@ -441,6 +509,10 @@ def test_the_viewer_of_volumes_has_a_slider_over_their_slices(toy, tmp_path, mon
         assert slices[5].read_bytes() == middle
         assert len({path.read_bytes() for path in slices}) == 4  # each height of the toy is four slices
         assert Image.open(home / file).size[0] >= 8 * 16
+    for file in album.models["exact"].answers.values():
+        over = home / album.layers[file]["change"]
+        assert over.is_file()
+        assert all(over.with_name(over.name.replace(".png", f"-slice-{at}.png")).is_file() for at in album.slices)
     website.build(boards, tmp_path / "site", albums=albums)
     page = next(home.rglob("viewer.html")).read_text()
     assert '<input type="range" id="slice" min="0" max="10" value="5" data-slices="3 4 5 6 7 8 9 10 11 12 13">' in page

@@ -107,15 +107,28 @@
     choose();
   }
 
+  // --- layers over pictures: where something changed, outlines of parts
+  const layers = find("layer-form");
+  if (layers) {
+    layers.hidden = false;
+    layers.addEventListener("submit", (event) => event.preventDefault());
+    const lay = () => all("[data-switch]", layers).forEach((tick) => {
+      const name = tick.dataset.switch;
+      all(`[data-layer="${name}"], [data-legend="${name}"]`).forEach((over) => { over.hidden = !tick.checked; });
+    });
+    layers.addEventListener("input", lay);
+    lay();
+  }
+
   // --- the viewer of volumes: one slice at a time
   const slice = find("slice");
   if (slice) {
     find("slice-form").hidden = false;
     const heights = slice.dataset.slices.split(" "), pictures = all("table.viewer img");
-    const files = pictures.map((image) => image.getAttribute("src").replace(/\.png$/, ""));
+    const files = pictures.map((image) => image.getAttribute("src").match(/^(.*)(\.\w+)$/));
     const cut = () => {
       const height = heights[slice.value];
-      pictures.forEach((image, place) => { image.src = `${files[place]}-slice-${height}.png`; });
+      pictures.forEach((image, place) => { image.src = `${files[place][1]}-slice-${height}${files[place][2]}`; });
       find("slice-said").textContent = `slice ${height}`;
     };
     slice.addEventListener("input", cut);
