@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -33,12 +34,13 @@ from counterbench.plans.question import Cause, names_of
 from counterbench.plugins import registry
 from counterbench.plugins.factory import make
 from counterbench.records.record import Inputs
+from counterbench.runtime.blocks import at_once
 from counterbench.runtime.devices import choose_device
 from counterbench.segmenters import Segmenter
 
 SPLIT = "test"
-SAMPLES = 8
-"""Samples that are asked about again."""
+SAMPLES, _ROOM = 8, 1 << 22
+"""Samples that are asked about again, and how many numbers these may be together: 16 MiB."""
 REFERENCE_SCM = "(reference SCM)"
 """Among the judges of a record: no variable is called so."""
 SEGMENTER = "(segmenter)"
@@ -240,9 +242,11 @@ class Exam:
 
     @cached_property
     def sample(self) -> Tensor:
-        """Positions of the plan whose questions are asked again, (K,), ascending; drawn with the seed."""
+        """Positions of the plan whose questions are asked again, (K,), ascending; drawn with the seed. Of large volumes fewer, for all their answers
+        are held until then."""
+        few = at_once(math.prod(self.dataset.card.image_shape), SAMPLES, room=_ROOM)
         drawn = SampleNoise(self.seed, ["asked again"]).uniform(len(self.plan.index))[0]
-        return drawn.argsort()[:SAMPLES].sort().values
+        return drawn.argsort()[:few].sort().values
 
     @cached_property
     def _spread(self) -> dict[str, float]:
