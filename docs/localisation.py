@@ -158,12 +158,14 @@ def of(maps: Tensor, inside: Tensor) -> dict[str, float]:
 
 
 def segmented(at: Path) -> dict[str, Any]:
-    """`KIND-LABELS-UNLABELLED` -> figures of every seed."""
+    """`DATASET KIND-LABELS-UNLABELLED` -> figures of every seed; of folders called ...KIND-LABELS-UNLABELLED-SEED."""
     found: dict[str, Any] = {}
-    for report in sorted(at.glob("*-*-*-*/segmenters.json")):
-        kind, labels, unlabelled, _ = report.parent.name.split("-")
-        (entry,) = json.loads(report.read_text("utf-8"))["segmenters"]
-        found.setdefault(f"{kind}-{labels}-{unlabelled}", []).append(next(iter(entry["quality"].values())))
+    for path in sorted(at.glob("*-*-*-*/segmenters.json")):
+        kind, labels, unlabelled, _ = path.parent.name.split("-")[-4:]
+        report = json.loads(path.read_text("utf-8"))
+        (entry,) = report["segmenters"]
+        figures = next(iter(entry["quality"].values()))
+        found.setdefault(f"{report['dataset']} {kind}-{labels}-{unlabelled}", []).append(figures)
     return found
 
 
@@ -293,15 +295,19 @@ def claims(short: str, of_dataset: Mapping[str, Any]) -> Iterator[dict[str, str]
 def segmenter_table(stored: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """A line for every segmenter that was trained."""
     names = {"unet-0": "`unet`", "vmf-1": "`vmf`", "vmf-0": "`vmf`, labels alone"}
-    for key, figures in stored.items():
-        kind, labels, unlabelled = key.split("-")
+    for key, figures in sorted(
+        stored.items(), key=lambda item: (item[0].split(" ")[0], int(item[0].split("-")[-2]), item[0])
+    ):
+        dataset, _, how = key.partition(" ")
+        kind, labels, unlabelled = how.split("-")
         middle = {name: f"{median(one[name] for one in figures):.3f}" for name in figures[0]}
         yield {
+            "dataset": f"`{dataset}`",
             "name": names[f"{kind}-{unlabelled}"],
             "labels": labels,
             "dice": middle["dice"],
             "lesion": middle["dice_lesion"],
-            "unseen": middle["dice_noisy"],
+            "unseen": middle.get("dice_noisy", "-"),
             "far": f"{median(one['hausdorff'] for one in figures):.2f}",
             "seeds": len(figures),
         }

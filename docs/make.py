@@ -425,6 +425,15 @@ def release_page() -> str:
     return render("release", **privacy.shown(json.loads(privacy.RESULT.read_text("utf-8"))))
 
 
+def discover_page() -> dict[Path, str]:
+    """What methods of discovery find, and what a wrong graph costs."""
+    import discovery
+    import wrong_graphs
+
+    told = discovery.shown(json.loads(discovery.RESULT.read_text("utf-8")))
+    return {DOCS / "discover.md": render("discover", **told, graphs=wrong_graphs.shown())}
+
+
 def localisation_pages() -> dict[Path, str]:
     """Where images change, where models look for phrases, and the parts of images."""
     import localisation
@@ -498,6 +507,7 @@ def pages() -> dict[Path, str]:
         DOCS / "release.md": release_page(),
         DOCS / "fairness.md": fairness_page(),
         **localisation_pages(),
+        **discover_page(),
         DOCS / "intervals.md": render("intervals", it=json.loads((DOCS / "coverage.json").read_text("utf-8"))),
         DOCS / "results.md": render("results", model=SHOWN, record=record, table=as_text(record, True)),
         DOCS / "comparison.md": comparison(),

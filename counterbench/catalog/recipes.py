@@ -177,6 +177,8 @@ class Recipe(Declaration):
     """Which samples of the training and the validation split are used; null for all."""
     feed: FeedEntry | None = None
     """How training data is made; null for the real rows."""
+    graph: dict[VariableName, tuple[VariableName, ...]] | None = None
+    """The causes of every attribute where they are others than the card says; null for the card's. Arrows into the image stay."""
     mechanisms: dict[VariableName, MechanismEntry]
     answer: AnswerEntry | None = None
     """How predictions become answers; null for predictions as they are."""
@@ -201,7 +203,7 @@ class Recipe(Declaration):
     def content(self) -> dict[str, Any]:
         """Plain data that defines the model, without where its weights lie."""
         plain = self.model_dump(mode="json", exclude={"weights"})
-        for key in ("answer", "init", "rows", "feed"):
+        for key in ("answer", "init", "rows", "feed", "graph"):
             if plain[key] is None:
                 del plain[key]
         for entry in plain["mechanisms"].values():

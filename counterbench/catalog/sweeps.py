@@ -68,12 +68,16 @@ class SweepModel(Declaration):
     """How its trained weights are adapted; the model as it is has a row beside."""
     distil: SweepDistil | None = None
     """Who learns from what it makes; the teacher has a row beside."""
+    graphs: tuple[str, ...] = ()
+    """Graphs of the attributes that it is trained with: card, empty, reversed, full, discovered, or files; each makes a model."""
 
     @model_validator(mode="after")
     def _one_way(self) -> SweepModel:
-        if sum((bool(self.options), self.adapt is not None, self.distil is not None)) > 1:
+        if len(set(self.graphs)) < len(self.graphs):
+            raise ValueError("'graphs' names one twice")
+        if sum((bool(self.options), self.adapt is not None, self.distil is not None, bool(self.graphs))) > 1:
             raise ValueError(
-                "give one of 'options', which make new models, 'adapt', which trains one further, and 'distil', which trains others on what it makes"
+                "give one of 'options', which make new models, 'adapt', which trains one further, 'distil', which trains others on what it makes, and 'graphs', which rewires its attributes"
             )
         return self
 

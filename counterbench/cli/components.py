@@ -25,6 +25,7 @@ from counterbench.cli.base import data_options, main, put, quiet_option, say, sh
             "weightings",
             "feeds",
             "adapters",
+            "discoverers",
             "judges",
             "judge-recipes",
             "segmenters",

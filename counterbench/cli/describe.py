@@ -75,6 +75,7 @@ KINDS: dict[str, Callable[[], Lines]] = {
     "weightings": lambda: _components(registry.weightings),
     "feeds": lambda: _components(registry.feeds),
     "adapters": lambda: _components(registry.adapters),
+    "discoverers": lambda: _components(registry.discoverers),
     "judges": lambda: _components(registry.judges),
     "judge-recipes": lambda: [(name, find_judge_recipe(name).title) for name in judge_recipe_paths()],
     "segmenters": lambda: _components(registry.segmenters),
@@ -114,6 +115,7 @@ def describe(name: str) -> str:
         registry.weightings,
         registry.feeds,
         registry.adapters,
+        registry.discoverers,
         registry.judges,
         registry.segmenters,
         registry.features,
@@ -151,6 +153,7 @@ def _all_names() -> set[str]:
         *registry.weightings.names(),
         *registry.feeds.names(),
         *registry.adapters.names(),
+        *registry.discoverers.names(),
         *registry.judges.names(),
         *registry.segmenters.names(),
         *registry.features.names(),
@@ -244,6 +247,9 @@ def _describe_recipe(recipe: Recipe, dataset: str) -> str:
         lines.append(f"  {name:<12}{entry.family}{f' ({options})' if options else ''}")
         if entry.stages:
             lines.append(f"  {'':<12}trained by {', then '.join(stage.objective for stage in entry.stages)}")
+    if recipe.graph is not None:
+        arrows = [f"  {', '.join(parents)} -> {name}" for name, parents in recipe.graph.items() if parents]
+        lines += ["", "graph of its own, among attributes", *(arrows or ["  no arrows"])]
     shipped = ", ".join(recipe.weights) or "none"
     return "\n".join(
         [*lines, "", f"trained weights shipped for sources: {shipped}", "", "cite", f"  {recipe.citation.strip()}"]

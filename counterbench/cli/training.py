@@ -20,6 +20,12 @@ from counterbench.cli.base import SEED, data_options, keep, main, put, put_json,
     metavar="KIND[:OPTION=VALUE,...]",
     help="Open only a part of the image's mechanism, and keep all others; `list adapters` names the kinds. Needs --init.",
 )
+@click.option(
+    "--graph",
+    default=None,
+    metavar="FILE|card|empty|reversed|full|discovered",
+    help="Which attributes cause which, where it is not as the card says; `counterbench discover` writes such files.",
+)
 @data_options
 @click.option(
     "--where",
@@ -75,6 +81,7 @@ def train(
     model: str | None,
     init: str | None,
     adapt: str | None,
+    graph: str | None,
     dataset: str,
     source: str | None,
     data_dir: Path | None,
@@ -99,13 +106,15 @@ def train(
     from counterbench.errors import ConfigError
     from counterbench.pictures.curves import draw_trained
     from counterbench.runtime.devices import choose_device
-    from counterbench.training import adaptation, feeding, recipes
+    from counterbench.training import adaptation, feeding, graphs, recipes
     from counterbench.training.hardware import Hardware
 
     show_progress(quiet)
     place = str(choose_device(device))
     loaded = datasets.load(dataset, source, data_dir=data_dir)
     recipe = adaptation.start_recipe(model, init, loaded)
+    if graph is not None:
+        recipe = graphs.with_graph(recipe, graph, loaded, seed=recipe.seed if seed is None else seed)
     if feed is not None:
         recipe = recipe.model_copy(update={"feed": feeding.parsed_feed(feed, teacher)})
     elif teacher is not None:

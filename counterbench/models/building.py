@@ -12,7 +12,7 @@ from counterbench.catalog.recipes import MechanismEntry, Recipe
 from counterbench.causal.graph import CausalGraph
 from counterbench.causal.phrases import Grammar
 from counterbench.causal.variables import Variable
-from counterbench.errors import ConfigError, suggestion
+from counterbench.errors import ConfigError, GraphError, suggestion
 from counterbench.mechanisms.base import Mechanism
 from counterbench.models.answering import Answering
 from counterbench.models.scm import StructuralCausalModel
@@ -39,13 +39,14 @@ def build(
 
     Args:
         recipe: the mechanisms.
-        graph: of the dataset.
+        graph: of the dataset; the recipe may say another one of the attributes.
         variables: of the dataset, by name.
         grammar: of its captions, for mechanisms that are told in words.
 
     Raises:
         ConfigError: for a variable without mechanism, an unknown family or an option that the family does not have.
     """
+    graph = rewired(recipe, graph, variables)
     for name in recipe.mechanisms:
         if name not in graph:
             raise ConfigError(f"Recipe {recipe.name!r} has a mechanism for {name!r}.{suggestion(name, graph)}")
@@ -65,6 +66,39 @@ def build(
     if recipe.answer is not None:
         return Answering(graph, mechanisms, residual=recipe.answer.residual, local=recipe.answer.local)
     return StructuralCausalModel(graph, mechanisms)
+
+
+def rewired(recipe: Recipe, graph: CausalGraph, variables: Mapping[str, Variable]) -> CausalGraph:
+    """The graph of a model: a dataset's, with the arrows among attributes that the recipe says.
+
+    Args:
+        recipe: its `graph` lists the causes of every attribute, or is None.
+        graph: of the dataset.
+        variables: of the dataset; arrows into images stay.
+
+    Raises:
+        ConfigError: for names that do not fit, or a cycle.
+    """
+    if recipe.graph is None:
+        return graph
+    what, listed = f"Recipe {recipe.name!r}: 'graph'", recipe.graph
+    for name in {*listed, *(parent for parents in listed.values() for parent in parents)}:
+        if name not in graph:
+            raise ConfigError(f"{what} names {name!r}.{suggestion(name, graph)}")
+    images = {name for name in graph if variables[name].kind == "image"}
+    missing = [name for name in graph if name not in listed and name not in images]
+    if missing:
+        raise ConfigError(
+            f"{what} must list the causes of every attribute, an empty list for none; {', '.join(missing)} is not listed."
+        )
+    if images & {*listed, *(parent for parents in listed.values() for parent in parents)}:
+        raise ConfigError(
+            f"{what} names the image; it says who listens to whom among attributes, and arrows into the image stay."
+        )
+    try:
+        return CausalGraph({name: listed.get(name, graph.parents(name)) for name in graph})
+    except GraphError as error:
+        raise ConfigError(f"{what}: {error}") from None
 
 
 def reference_recipe(card: Card, mechanisms: Mapping[str, MechanismEntry]) -> Recipe:

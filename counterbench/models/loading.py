@@ -251,6 +251,12 @@ def start_from_init(scm: StructuralCausalModel, recipe: Recipe, dataset: Dataset
             f"init {recipe.init.model} has weights {base.weights_sha256[:12]}..., but {recipe.name!r} was made from "
             f"{str(recipe.init.sha256)[:12]}...: they were trained anew; fetch the ones that it was made from."
         )
+    for name in scm.graph:
+        if name not in base.model.graph or base.model.graph.parents(name) != scm.graph.parents(name):
+            raise CheckpointError(
+                f"init {recipe.init.model} was trained with another graph than the recipe {recipe.name!r}: {name!r} listens to others there. "
+                "Start from a model of the same graph."
+            )
     state, expected = base.model.state_dict(), scm.state_dict()
     shapes = [{name: value.shape for name, value in part.items()} for part in (state, expected)]
     if shapes[0] != shapes[1]:

@@ -196,7 +196,9 @@ class _Session:
             if not models.can_answer(contestant.model, list(question.held)):
                 continue
             answered = self._answer(contestant, question)
-            answers[name] = self._view(f"{row.name}-{name}", answered, masks=self._segmented(answered), changed=True)
+            answers[name] = self._view(
+                f"{row.name}-{name}", answered, masks=self._segmented(answered[:SHOWN]), changed=True
+            )
             if name in self.truth:
                 extremes.append(self._extreme(row.name, name, answered))
         return Pictured(answers, tuple(extremes), _curves(folder or _shipped(row)))

@@ -6,7 +6,12 @@ from importlib.util import find_spec
 
 from counterbench.errors import UnavailableError
 
-EXTRAS: dict[str, tuple[str, ...]] = {"monai": ("monai", "einops"), "peft": ("peft",), "tune": ("optuna",)}
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "discovery": ("causallearn", "castle"),
+    "monai": ("monai", "einops"),
+    "peft": ("peft",),
+    "tune": ("optuna",),
+}
 """Extra -> packages that components of it import when they are made."""
 
 

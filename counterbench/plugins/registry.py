@@ -29,6 +29,7 @@ from counterbench.runtime import progress
 if TYPE_CHECKING:
     from counterbench.adapters.base import Adapter
     from counterbench.datasets.dataset import Dataset
+    from counterbench.discovery.base import Discoverer
     from counterbench.features.base import FeatureSpace
     from counterbench.judges.base import Judge
     from counterbench.mechanisms.base import Mechanism
@@ -244,6 +245,11 @@ feeds: Registry[type[Feed]] = Registry("feed", "counterbench.training.feeds", be
 adapters: Registry[type[Adapter]] = Registry(
     "adapter", "counterbench.adapters", besides={"base", "changes", "from_peft", "parts"}
 )
+discoverers: Registry[type[Discoverer]] = Registry(
+    "discoverer",
+    "counterbench.discovery",
+    besides={"base", "comparison", "from_causal_learn", "hessian", "pruning", "storing", "table", "trying"},
+)
 models: Registry[Callable[[Dataset], Model]] = Registry("model")
 
 
@@ -288,6 +294,7 @@ KINDS: dict[str, Registry[Any]] = {
         weightings,
         feeds,
         adapters,
+        discoverers,
         models,
     )
 }

@@ -26,6 +26,7 @@ from counterbench.plugins.factory import options_of
 from counterbench.storage.files import slug, write_text
 from counterbench.training.adaptation import adapted_recipe, parsed_adapter, start_recipe
 from counterbench.training.feeding import parsed_feed
+from counterbench.training.graphs import with_graph
 
 Kind = Literal["data", "baselines", "train", "judge", "student", "share", "evaluate"]
 KINDS: tuple[Kind, ...] = ("data", "baselines", "train", "judge", "student", "share", "evaluate")
@@ -310,6 +311,9 @@ def _variants(entry: SweepModel, dataset: str, folder: Path | None) -> Iterator[
     if entry.distil is not None:
         yield from _distilled(entry.model, entry.distil, dataset, folder)
         return
+    if entry.graphs:
+        yield from _rewired(entry.model, entry.graphs, dataset, folder)
+        return
     listed = {path: value if isinstance(value, list) else [value] for path, value in entry.options.items()}
     trained = (Path(entry.model) / MANIFEST).is_file()
     if entry.model in (*BASELINES, *registry.models.names()) or trained:
@@ -355,6 +359,19 @@ def _adapted(model: str, adapt: SweepAdapt, dataset: str, folder: Path | None) -
         if folder is not None:
             _write_recipe(folder / word, {**recipe.content(), "name": name})
         yield _Variant(name, word, True)
+
+
+def _rewired(model: str, graphs: Sequence[str], dataset: str, folder: Path | None) -> Iterator[_Variant]:
+    """The same mechanisms under several graphs of the attributes."""
+    loaded = loading.load(dataset)
+    recipe, _ = find_recipe(model, loaded.card.name)
+    for graph in graphs:
+        other = with_graph(recipe, graph, loaded, seed=recipe.seed)
+        _require_buildable(other.content(), dataset)
+        word = f"recipes/{other.name}-{slug(Path(dataset).stem)}.yaml"
+        if folder is not None:
+            _write_recipe(folder / word, other.content())
+        yield _Variant(other.name, word, True)
 
 
 def _distilled(model: str, distil: SweepDistil, dataset: str, folder: Path | None) -> Iterator[_Variant]:

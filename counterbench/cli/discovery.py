@@ -1,0 +1,157 @@
+"""Commands about the graph itself: what the attributes suggest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from counterbench.cli.base import SEED, data_options, main, put, put_json, put_table, quiet_option, say, show_progress
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+    from counterbench.discovery import Discovery
+
+
+@main.command()
+@data_options
+@click.option(
+    "--csv",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Look at the columns of this file instead of a dataset.",
+)
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    default=("score",),
+    show_default=True,
+    metavar="NAME[:OPTION=VALUE,...]",
+    help="One or several; `list discoverers` names them.",
+)
+@click.option(
+    "--only", default=None, metavar="NAME,...", help="Look at these variables; default: all that are one number."
+)
+@click.option(
+    "--rows", type=click.IntRange(min=20), default=2000, show_default=True, help="How many samples, drawn at random."
+)
+@click.option(
+    "--resamples",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    help="How often it is looked for again on drawn samples.",
+)
+@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("discovery"),
+    show_default=True,
+    help="Folder for graphs, numbers and pictures.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@quiet_option
+def discover(
+    dataset: str,
+    source: str | None,
+    data_dir: Path | None,
+    file: Path | None,
+    methods: tuple[str, ...],
+    only: str | None,
+    rows: int,
+    resamples: int,
+    seed: int,
+    output: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Look for a causal graph in the attributes of a dataset, or in a CSV file, and compare it with the known one."""
+    import numpy as np
+
+    from counterbench import datasets
+    from counterbench.catalog.kinds import parsed_kind
+    from counterbench.discovery import discover as found_by
+    from counterbench.discovery.storing import report, store
+    from counterbench.discovery.table import of_dataset, read_csv
+    from counterbench.discovery.trying import readable
+    from counterbench.pictures.discovered import draw_discovery
+    from counterbench.storage.files import require_writable, slug
+
+    show_progress(quiet)
+    require_writable(output)
+    loaded = None if file is not None else datasets.load(dataset, source, data_dir=data_dir)
+    table = read_csv(file) if loaded is None and file is not None else of_dataset(loaded)  # type: ignore[arg-type]
+    table = table.only([] if only is None else [name.strip() for name in only.split(",")]).first(
+        rows, np.random.default_rng([seed])
+    )
+    reports = []
+    for words in methods:
+        kind, options = parsed_kind(words, "--method")
+        looked_at, left_out = (table, []) if only is not None else readable(kind, table)
+        if left_out:
+            say(f"{kind} cannot read {', '.join(left_out)} beside the others: left out.")
+        discovery = found_by(kind, looked_at, resamples=resamples, seed=seed, options=options)
+        folder = output / slug(words)
+        store(discovery, folder, dataset=loaded)
+        draw_discovery(discovery, folder / "graph.png")
+        reports.append(report(discovery))
+        if not as_json:
+            _put(discovery, words, folder)
+    if as_json:
+        put_json(json.dumps(reports, indent=1))
+
+
+def _put(discovery: Discovery, words: str, folder: Path) -> None:
+    """What a reader of the terminal wants to know."""
+    put_table(lambda width, unicode: _table(discovery, words, width, unicode), 78)
+    scores = discovery.comparison()
+    told = {
+        "hamming": "pairs joined otherwise than known",
+        "intervention": "effects that its parents would adjust wrongly",
+        "order_errors": "known arrows that point backwards in its order",
+    }
+    for name, meaning in told.items():
+        if name in scores and scores[name] == scores[name]:
+            put(f"{meaning}: {scores[name]:.2f}" if name == "order_errors" else f"{meaning}: {scores[name]:.0f}")
+    for warning in discovery.warnings():
+        say(f"Warning: {warning}")
+    if discovery.graph is None:
+        say(
+            "No graph.yaml: some pairs have no direction, or there is a cycle, so no model can be trained on it as it is."
+        )
+    put(str(folder))
+
+
+def _table(discovery: Discovery, words: str, width: int, unicode: bool) -> RichTable:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from counterbench.discovery.storing import rows
+
+    table = Table(
+        box=None,
+        pad_edge=False,
+        width=min(width, 78),
+        title=escape(f"{words} on {discovery.table.title}, {len(discovery.table.values)} samples"),
+        title_justify="left",
+    )
+    table.add_column("arrow", overflow="fold")
+    table.add_column("found", no_wrap=True)
+    if discovery.truth is not None:
+        table.add_column("known", no_wrap=True)
+    if discovery.resamples:
+        table.add_column("in resamples", justify="right", no_wrap=True)
+    for row in rows(discovery):
+        sign = {"undirected": "-"}.get(row["found"], "\u2192" if unicode else "->")
+        cells = [escape(f"{row['cause']} {sign} {row['effect']}"), row["found"]]
+        cells += [row["known"]] * (discovery.truth is not None)
+        if discovery.resamples:
+            cells.append(f"{row['frequency']:.0%}")
+        table.add_row(*cells)
+    return table
