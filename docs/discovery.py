@@ -116,7 +116,7 @@ def _model_tables(stored: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 "method": method,
                 **{
                     name: _in_words([run[name] for run in runs if name in run])
-                    for name in ("order_errors", "hamming", "intervention")
+                    for name in ("order_errors", "hamming", "intervention", "precision", "recall")
                 },
             }
             for method, runs in stored[title].items()
