@@ -369,6 +369,13 @@ class Card(Declaration):
         caption = self.roles.get("caption")
         return caption.grammar.build(self.build_variables()) if caption and caption.grammar else None
 
+    @property
+    def grammar_hash(self) -> str:
+        """SHA-256 of what the captions are made by; of nothing where they do not vary."""
+        caption = self.roles.get("caption")
+        said = caption.grammar.model_dump_json() if caption and caption.grammar else ""
+        return hashlib.sha256(said.encode()).hexdigest()
+
     def carried(self, source: str) -> dict[Role, RoleEntry]:
         """The roles that the samples of a source carry."""
         return {role: entry for role, entry in self.roles.items() if source in entry.sources}

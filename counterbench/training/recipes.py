@@ -110,6 +110,8 @@ def train(
         plan["made_by"] = list(source.made_by)
     if recipe.init is not None:
         plan["init_behind"] = asdict(behind_of(models.load(recipe.init.model, dataset).training))
+    if dataset.card.grammar is not None:
+        plan["grammar"] = dataset.card.grammar_hash
     with claimed(output):
         if resume and _finished(output, plan):
             return output

@@ -141,6 +141,9 @@ def test_resume_begins_where_there_is_nothing_and_ends_where_all_is_done(trained
         words = f"already holds a trained model, with another {option.replace('hardware', 'precision')}; give the same"
         with pytest.raises(CheckpointError, match=words):
             recipes.train(recipe(), dataset, output=begun, resume=True, **{"hardware": CPU, **change})
+    monkeypatch.setitem(dataset.card.__dict__, "grammar", "of other captions")
+    with pytest.raises(CheckpointError, match="another grammar"):
+        recipes.train(recipe(), dataset, output=begun, hardware=CPU, resume=True)
 
 
 @pytest.fixture(scope="module")
