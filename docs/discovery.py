@@ -46,6 +46,8 @@ METHODS = {
     "lingam": {},
     "notears": {},
 }
+COUNTS = ("hamming", "intervention")
+"""Figures that are counts; the others are shares."""
 REAL = (("morphomnist", "digits"), ("adni", "template"))
 
 
@@ -115,7 +117,7 @@ def _model_tables(stored: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             {
                 "method": method,
                 **{
-                    name: _in_words([run[name] for run in runs if name in run])
+                    name: _in_words([run[name] for run in runs if name in run], whole=name in COUNTS)
                     for name in ("order_errors", "hamming", "intervention", "precision", "recall")
                 },
             }
@@ -124,12 +126,13 @@ def _model_tables(stored: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"title": title, "rows": rows}
 
 
-def _in_words(values: list[float]) -> str:
-    """Mean and a 95 % interval of it, from the seeds' spread (Student's t of 4 degrees)."""
+def _in_words(values: list[float], *, whole: bool) -> str:
+    """Mean and a 95 % interval of it, from the seeds' spread (Student's t of 4 degrees); of counts, or of shares, which end at 1."""
     if len(values) < len(SEEDS):
         return "-"
     middle, half = mean(values), 2.776 * stdev(values) / len(values) ** 0.5
-    return f"{middle:.2f} [{max(0.0, middle - half):.2f}, {middle + half:.2f}]"
+    high = middle + half if whole else min(1.0, middle + half)
+    return f"{middle:.2f} [{max(0.0, middle - half):.2f}, {high:.2f}]"
 
 
 def _real_rows(stored: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from counterbench.discovery.base import Discoverer, Found, standardised
-from counterbench.discovery.from_causal_learn import of_endpoints
+from counterbench.discovery.libraries import contained, of_endpoints
 from counterbench.plugins.registry import discoverers
 
 
@@ -14,6 +14,7 @@ class GES(Discoverer):
     """GES of causal-learn (Chickering 2002), with the BIC of linear Gaussian models."""
 
     def find(self, values: np.ndarray, generator: np.random.Generator, *, discrete: bool) -> Found:
-        from causallearn.search.ScoreBased.GES import ges
+        with contained():
+            from causallearn.search.ScoreBased.GES import ges
 
-        return of_endpoints(ges(standardised(values), "local_score_BIC")["G"].graph)
+            return of_endpoints(ges(standardised(values), "local_score_BIC")["G"].graph)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 
 from counterbench.discovery.base import Discoverer, Found, standardised
+from counterbench.discovery.libraries import contained
 from counterbench.errors import ConfigError
 from counterbench.plugins.registry import discoverers
 
@@ -28,13 +27,10 @@ class NoTears(Discoverer):
             raise ConfigError(
                 "notears cannot direct a single pair: on standardised values both ways fit alike, and it finds neither."
             )
-        logging.disable(logging.INFO)  # it announces every step
-        try:
+        with contained():
             from castle.algorithms import Notears
 
             model = Notears(lambda1=self.penalty, w_threshold=self.threshold)
             model.learn(standardised(values))
-        finally:
-            logging.disable(logging.NOTSET)
         directed = np.asarray(model.causal_matrix) != 0
         return Found(directed, np.zeros_like(directed))

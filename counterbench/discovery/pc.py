@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from counterbench.discovery.base import Discoverer, Found, standardised
-from counterbench.discovery.from_causal_learn import of_endpoints
+from counterbench.discovery.libraries import contained, of_endpoints
 from counterbench.discovery.table import CLASSES, CONTINUOUS
 from counterbench.plugins.registry import discoverers
 
@@ -25,7 +25,8 @@ class PC(Discoverer):
         self.alpha = alpha
 
     def find(self, values: np.ndarray, generator: np.random.Generator, *, discrete: bool) -> Found:
-        from causallearn.search.ConstraintBased.PC import pc
+        with contained():
+            from causallearn.search.ConstraintBased.PC import pc
 
-        data, test = (values, "gsq") if discrete else (standardised(values), "fisherz")
-        return of_endpoints(pc(data, self.alpha, test, show_progress=False).G.graph)
+            data, test = (values, "gsq") if discrete else (standardised(values), "fisherz")
+            return of_endpoints(pc(data, self.alpha, test, show_progress=False).G.graph)

@@ -248,7 +248,7 @@ adapters: Registry[type[Adapter]] = Registry(
 discoverers: Registry[type[Discoverer]] = Registry(
     "discoverer",
     "counterbench.discovery",
-    besides={"base", "comparison", "from_causal_learn", "hessian", "pruning", "storing", "table", "trying"},
+    besides={"base", "comparison", "hessian", "libraries", "pruning", "storing", "table", "trying"},
 )
 models: Registry[Callable[[Dataset], Model]] = Registry("model")
 

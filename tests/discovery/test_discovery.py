@@ -1,9 +1,12 @@
 """Methods of discovery on models whose graph is known, on tables that cannot be read, and from the command line."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from counterbench import datasets
@@ -153,6 +156,20 @@ def test_libraries_find_what_their_theory_promises():
 
 
 @needs_libraries
+def test_libraries_leave_torch_and_logging_as_they_were():
+    code = (
+        "import logging, numpy as np, torch\n"
+        "from counterbench.discovery import Observations, discover\n"
+        "table = Observations(dict.fromkeys('abc', 'continuous'), np.random.default_rng(0).standard_normal((100, 3)))\n"
+        "for name in ('pc', 'ges', 'lingam', 'notears'):\n"
+        "    discover(name, table)\n"
+        "    print(torch.get_default_dtype(), logging.root.manager.disable)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout.split("\n")[:4] == ["torch.float32 0"] * 4
+
+
+@needs_libraries
 def test_notears_is_read_as_gcastle_writes_it(monkeypatch):
     import castle.algorithms
 
@@ -165,6 +182,7 @@ def test_notears_is_read_as_gcastle_writes_it(monkeypatch):
         def learn(self, values):
             assert values.std(0) == pytest.approx(1)
 
+    torch.set_default_dtype(torch.float32)  # gcastle's import has set another
     monkeypatch.setattr(castle.algorithms, "Notears", Fixed)
     table = Observations(dict.fromkeys("abc", "continuous"), 5 * np.random.default_rng(0).random((50, 3)))
     assert discover("notears", table, options={"penalty": 0.1}).graph.edges == [("a", "b"), ("b", "c")]

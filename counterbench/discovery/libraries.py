@@ -1,10 +1,27 @@
-"""What the library causal-learn gives, as this package's graphs."""
+"""Libraries of causal discovery: how they are called, and what they give as this package's graphs."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
+import torch
 
 from counterbench.discovery.base import Found
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Import and call a library inside of this: both set torch's default type to float64 on import, and gcastle announces every step."""
+    before, level = torch.get_default_dtype(), logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(level)
+        torch.set_default_dtype(before)
 
 
 def of_endpoints(ends: np.ndarray) -> Found:
