@@ -66,7 +66,12 @@ def test_hamming_counts_pairs():
     pair = np.zeros_like(truth)
     pair[0, 1] = pair[1, 0] = True
     nothing = np.zeros_like(truth)
-    cases = {1: [Found(extra, nothing), Found(turned, nothing), Found(undirected, pair)], 3: [Found(nothing, nothing)]}
+    strange = np.zeros_like(truth)
+    strange[0, 3] = strange[3, 0] = True  # joined by nothing in truth
+    cases = {
+        1: [Found(extra, nothing), Found(turned, nothing), Found(undirected, pair), Found(truth, strange)],
+        3: [Found(nothing, nothing)],
+    }
     for distance, graphs in cases.items():
         assert [hamming_distance(graph, truth) for graph in graphs] == [distance] * len(graphs)
 
