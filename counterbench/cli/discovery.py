@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -85,8 +85,12 @@ def discover(
 
     show_progress(quiet)
     require_writable(output)
-    loaded = None if file is not None else datasets.load(dataset, source, data_dir=data_dir)
-    table = read_csv(file) if loaded is None and file is not None else of_dataset(loaded)  # type: ignore[arg-type]
+    loaded = None
+    if file is not None:
+        table = read_csv(file)
+    else:
+        loaded = datasets.load(dataset, source, data_dir=data_dir)
+        table = of_dataset(loaded)
     table = table.only([] if only is None else [name.strip() for name in only.split(",")]).first(
         rows, np.random.default_rng([seed])
     )
@@ -102,24 +106,24 @@ def discover(
         draw_discovery(discovery, folder / "graph.png")
         reports.append(report(discovery))
         if not as_json:
-            _put(discovery, words, folder)
+            _put(discovery, reports[-1], words, folder)
     if as_json:
         put_json(json.dumps(reports, indent=1))
 
 
-def _put(discovery: Discovery, words: str, folder: Path) -> None:
+def _put(discovery: Discovery, told: dict[str, Any], words: str, folder: Path) -> None:
     """What a reader of the terminal wants to know."""
-    put_table(lambda width, unicode: _table(discovery, words, width, unicode), 78)
-    scores = discovery.comparison()
-    told = {
+    put_table(lambda width, unicode: _table(discovery, told["edges"], words, width, unicode), 78)
+    scores = told["comparison"]
+    meanings = {
         "hamming": "pairs joined otherwise than known",
         "intervention": "effects that its parents would adjust wrongly",
         "order_errors": "known arrows that point backwards in its order",
     }
-    for name, meaning in told.items():
-        if name in scores and scores[name] == scores[name]:
+    for name, meaning in meanings.items():
+        if scores.get(name) is not None:
             put(f"{meaning}: {scores[name]:.2f}" if name == "order_errors" else f"{meaning}: {scores[name]:.0f}")
-    for warning in discovery.warnings():
+    for warning in told["warnings"]:
         say(f"Warning: {warning}")
     if discovery.graph is None:
         say(
@@ -128,11 +132,9 @@ def _put(discovery: Discovery, words: str, folder: Path) -> None:
     put(str(folder))
 
 
-def _table(discovery: Discovery, words: str, width: int, unicode: bool) -> RichTable:
+def _table(discovery: Discovery, edges: list[dict[str, Any]], words: str, width: int, unicode: bool) -> RichTable:
     from rich.markup import escape
     from rich.table import Table
-
-    from counterbench.discovery.storing import rows
 
     table = Table(
         box=None,
@@ -147,7 +149,7 @@ def _table(discovery: Discovery, words: str, width: int, unicode: bool) -> RichT
         table.add_column("known", no_wrap=True)
     if discovery.resamples:
         table.add_column("in resamples", justify="right", no_wrap=True)
-    for row in rows(discovery):
+    for row in edges:
         sign = {"undirected": "-"}.get(row["found"], "\u2192" if unicode else "->")
         cells = [escape(f"{row['cause']} {sign} {row['effect']}"), row["found"]]
         cells += [row["known"]] * (discovery.truth is not None)

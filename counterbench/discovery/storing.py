@@ -70,7 +70,8 @@ def store(discovery: Discovery, folder: Path, *, dataset: Dataset | None = None)
         folder: is made.
         dataset: where the samples come from; None for a file. Arrows of its attributes that were not looked at are those of its card.
     """
-    written = {REPORT: json.dumps(report(discovery), indent=1) + "\n", EDGES: _as_csv(rows(discovery))}
+    told = report(discovery)
+    written = {REPORT: json.dumps(told, indent=1) + "\n", EDGES: _as_csv(told["edges"])}
     graph = discovery.graph
     parents = None if graph is None else {name: graph.parents(name) for name in graph}
     if graph is not None and dataset is not None:
@@ -96,7 +97,7 @@ def completed(found: CausalGraph, dataset: Dataset) -> dict[str, tuple[str, ...]
         found: over some attributes.
         dataset: whose.
     """
-    order = [name for name in dataset.graph.order if name != dataset.card.image]
+    order = dataset.card.attributes
 
     def causes(name: str) -> tuple[str, ...]:
         known = {one for one in dataset.graph.parents(name) if name not in found or one not in found}

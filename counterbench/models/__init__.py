@@ -1,6 +1,6 @@
 """A model answers *what if*: structural causal models, baselines, and anything else that is asked."""
 
-from counterbench.models.building import build
+from counterbench.models.building import build, build_for
 from counterbench.models.loading import find_recipe, foreign, load, names, start_from_init
 from counterbench.models.model import Contestant, HasNoise, Model, ask, can_answer, can_draw, draw
 
@@ -10,6 +10,7 @@ __all__ = [
     "Model",
     "ask",
     "build",
+    "build_for",
     "can_answer",
     "can_draw",
     "draw",

@@ -12,6 +12,7 @@ from counterbench.catalog.recipes import MechanismEntry, Recipe
 from counterbench.causal.graph import CausalGraph
 from counterbench.causal.phrases import Grammar
 from counterbench.causal.variables import Variable
+from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, GraphError, suggestion
 from counterbench.mechanisms.base import Mechanism
 from counterbench.models.answering import Answering
@@ -66,6 +67,16 @@ def build(
     if recipe.answer is not None:
         return Answering(graph, mechanisms, residual=recipe.answer.residual, local=recipe.answer.local)
     return StructuralCausalModel(graph, mechanisms)
+
+
+def build_for(recipe: Recipe, dataset: Dataset) -> StructuralCausalModel:
+    """An untrained model of a dataset, by recipe; see :func:`build`.
+
+    Args:
+        recipe: the mechanisms.
+        dataset: whose graph, variables and captions.
+    """
+    return build(recipe, dataset.graph, dataset.variables, grammar=dataset.card.grammar)
 
 
 def rewired(recipe: Recipe, graph: CausalGraph, variables: Mapping[str, Variable]) -> CausalGraph:

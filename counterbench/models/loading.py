@@ -18,7 +18,7 @@ from counterbench.mechanisms.capabilities import HasPixelTemperature
 from counterbench.models import baselines
 from counterbench.models.adaptation import put_on
 from counterbench.models.answering import Answering
-from counterbench.models.building import build
+from counterbench.models.building import build_for
 from counterbench.models.model import Contestant, DeclaresPixelNoise, Fingerprinted, Model
 from counterbench.models.reachable import modules_of, state_hash
 from counterbench.models.scm import StructuralCausalModel
@@ -225,7 +225,7 @@ def _from_folder(folder: Path, dataset: Dataset, device: str | torch.device) -> 
 
 def _adapted(recipe: Recipe, dataset: Dataset, path: Path, sha256: str) -> tuple[StructuralCausalModel, str]:
     """(the model that was made from another one, the hash of what it changed)."""
-    scm = build(recipe, dataset.graph, dataset.variables, grammar=dataset.card.grammar)
+    scm = build_for(recipe, dataset)
     start_from_init(scm, recipe, dataset)
     tensors, digest = read_state(path, sha256=sha256)
     put_on(scm, recipe, tensors, where=path)
@@ -272,7 +272,7 @@ def start_from_init(scm: StructuralCausalModel, recipe: Recipe, dataset: Dataset
 def _contestant(
     recipe: Recipe, dataset: Dataset, weights: Path, sha256: str, device: str | torch.device, training: dict[str, Any]
 ) -> Contestant:
-    scm = build(recipe, dataset.graph, dataset.variables, grammar=dataset.card.grammar)
+    scm = build_for(recipe, dataset)
     weights_hash = load_weights(scm, weights, sha256=sha256)
     return _contestant_of(recipe, dataset, scm, weights_hash, device, training)
 

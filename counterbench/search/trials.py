@@ -110,7 +110,7 @@ class Laboratory:
     @cached_property
     def mechanism(self) -> Mechanism:
         """What is adapted, without its weights."""
-        scm = models.build(self.base, self.dataset.graph, self.dataset.variables, grammar=self.dataset.card.grammar)
+        scm = models.build_for(self.base, self.dataset)
         return scm.mechanisms[self.variable]
 
     @cached_property

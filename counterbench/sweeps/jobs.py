@@ -332,11 +332,8 @@ def _variants(entry: SweepModel, dataset: str, folder: Path | None) -> Iterator[
         content = with_options(recipe, chosen)
         named = "-".join(f"{option.rpartition('.')[2]}-{value}" for option, value in chosen.items())
         name = slug(f"{recipe.name}-{named}")
-        word = f"recipes/{name}-{slug(Path(dataset).stem)}.yaml"
         _require_buildable(content, dataset)
-        if folder is not None:
-            _write_recipe(folder / word, {**content, "name": name})
-        yield _Variant(name, word, True)
+        yield _Variant(name, _recipe_file({**content, "name": name}, dataset, folder), True)
 
 
 def _adapted(model: str, adapt: SweepAdapt, dataset: str, folder: Path | None) -> Iterator[_Variant]:
@@ -353,12 +350,9 @@ def _adapted(model: str, adapt: SweepAdapt, dataset: str, folder: Path | None) -
             recipe, loaded.card.image or "", opened, learning_rate=rate, steps=adapt.steps, keep=adapt.keep
         )
         name = _called(base.name, kind, limit, rate)
-        word = f"recipes/{name}-{slug(Path(dataset).stem)}.yaml"
         rows_of(recipe, loaded)  # fail now rather than in every training
         adapter_of(recipe.mechanisms[loaded.card.image or ""].training[0], name)
-        if folder is not None:
-            _write_recipe(folder / word, {**recipe.content(), "name": name})
-        yield _Variant(name, word, True)
+        yield _Variant(name, _recipe_file({**recipe.content(), "name": name}, dataset, folder), True)
 
 
 def _rewired(model: str, graphs: Sequence[str], dataset: str, folder: Path | None) -> Iterator[_Variant]:
@@ -368,10 +362,7 @@ def _rewired(model: str, graphs: Sequence[str], dataset: str, folder: Path | Non
     for graph in graphs:
         other = with_graph(recipe, graph, loaded, seed=recipe.seed)
         _require_buildable(other.content(), dataset)
-        word = f"recipes/{other.name}-{slug(Path(dataset).stem)}.yaml"
-        if folder is not None:
-            _write_recipe(folder / word, other.content())
-        yield _Variant(other.name, word, True)
+        yield _Variant(other.name, _recipe_file(other.content(), dataset, folder), True)
 
 
 def _distilled(model: str, distil: SweepDistil, dataset: str, folder: Path | None) -> Iterator[_Variant]:
@@ -384,10 +375,12 @@ def _distilled(model: str, distil: SweepDistil, dataset: str, folder: Path | Non
     if distil.feed is not None:
         recipe = recipe.model_copy(update={"feed": parsed_feed(distil.feed, None)})
     teacher = slug(f"{recipe.name}-teacher")
-    word = f"recipes/{teacher}-{slug(Path(dataset).stem)}.yaml"
-    if folder is not None:
-        _write_recipe(folder / word, {**recipe.content(), "name": teacher})
-    yield _Variant(teacher, word, True, chosen=distil.limit is not None)
+    yield _Variant(
+        teacher,
+        _recipe_file({**recipe.content(), "name": teacher}, dataset, folder),
+        True,
+        chosen=distil.limit is not None,
+    )
     student, _ = find_recipe(distil.student or model, loaded.card.name)
     for feed in distil.students:
         entry = parsed_feed(feed, None)
@@ -399,10 +392,7 @@ def _distilled(model: str, distil: SweepDistil, dataset: str, folder: Path | Non
         if unknown := [option for option in entry.options if option not in options_of(family, 1)]:
             raise ConfigError(f"The feed {entry.kind!r} has no option {unknown[0]!r}.")
         name = _called(student.name, feed, None, None)
-        word = f"recipes/{name}-{slug(Path(dataset).stem)}.yaml"
-        if folder is not None:
-            _write_recipe(folder / word, {**student.content(), "name": name})
-        yield _Variant(name, word, True, feed, teacher)
+        yield _Variant(name, _recipe_file({**student.content(), "name": name}, dataset, folder), True, feed, teacher)
 
 
 def with_options(recipe: Recipe, chosen: Mapping[str, Any]) -> dict[str, Any]:
@@ -441,7 +431,7 @@ def with_options(recipe: Recipe, chosen: Mapping[str, Any]) -> dict[str, Any]:
 def _require_buildable(content: dict[str, Any], dataset: str) -> None:
     """Fail now rather than in every training: the mechanisms take these options."""
     loaded = loading.load(dataset)
-    models.build(Recipe.model_validate(content), loaded.graph, loaded.variables, grammar=loaded.card.grammar)
+    models.build_for(Recipe.model_validate(content), loaded)
 
 
 def _inside(place: Any, step: str, path: str) -> Any:
@@ -459,8 +449,12 @@ def _nowhere(path: str, place: Any) -> ConfigError:
     )
 
 
-def _write_recipe(path: Path, content: dict[str, Any]) -> None:
-    text = as_yaml(content)
-    if not path.exists() or path.read_text("utf-8") != text:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
+def _recipe_file(content: dict[str, Any], dataset: str, folder: Path | None) -> str:
+    """Where the recipe of a variant lies, relative to the sweep's folder; it is written there unless it is there or there is no folder."""
+    word = f"recipes/{content['name']}-{slug(Path(dataset).stem)}.yaml"
+    if folder is not None:
+        path, text = folder / word, as_yaml(content)
+        if not path.exists() or path.read_text("utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, text)
+    return word

@@ -208,9 +208,7 @@ def opened_by_adapters(recipe: Recipe, dataset: Dataset) -> tuple[int, dict[str,
     Returns:
         (all numbers of the mechanism; adapter -> how many of them, or why none; block -> how many it has).
     """
-    mechanism = models.build(recipe, dataset.graph, dataset.variables, grammar=dataset.card.grammar).mechanisms[
-        dataset.card.image or ""
-    ]
+    mechanism = models.build_for(recipe, dataset).mechanisms[dataset.card.image or ""]
     numbers: dict[str, int | str] = {}
     for name in registry.adapters.names():
         opening = copy.deepcopy(mechanism)

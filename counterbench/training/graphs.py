@@ -61,7 +61,7 @@ def _fitting(name: str) -> str:
 def parents_of(word: str, dataset: Dataset, *, seed: int = 0) -> dict[str, tuple[str, ...]]:
     """The causes of every attribute in a graph that has a name, or in a file; see :func:`with_graph`."""
     card = dataset.card
-    graph, attributes = dataset.graph, [name for name in dataset.graph.order if name != card.image]
+    graph, attributes = dataset.graph, card.attributes
     if any(card.image in graph.parents(name) for name in attributes):
         raise ConfigError(
             f"{card.name}: an attribute is caused by the image, so the graph of the attributes has no other form."

@@ -173,7 +173,7 @@ def _at_the_start(recipe: Recipe, dataset: Dataset, seed: int) -> tuple[Recipe, 
     too, so that a slip in a recipe costs no time and no folder."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # the initial weights; everything later has its own generator
-        scm = models.build(recipe, dataset.graph, dataset.variables, grammar=dataset.card.grammar)
+        scm = models.build_for(recipe, dataset)
     if recipe.init is not None:
         sha256 = models.start_from_init(scm, recipe, dataset)
         place = Path(recipe.init.model)
