@@ -98,7 +98,7 @@ def main(wanted: Sequence[str]) -> None:
         names = [
             name
             for name in models.names(dataset)
-            if name in MODELS and SOURCES[dataset] in models.find_recipe(name, dataset)[0].weights
+            if name in MODELS and SOURCES[dataset] in models.find_recipe(name, datasets.card(dataset))[0].weights
         ]
         known[dataset] = measured(dataset, names, known.get(dataset, {}))
         write_text(RESULT, json.dumps({name: known[name] for name in SOURCES if name in known}, indent=1) + "\n")

@@ -50,7 +50,7 @@ def trained(folder: Path, recipe: str, seed: int) -> Path:
     """The folder of a training, which is made if it is not there."""
     output = folder / f"{recipe}-{seed}"
     if not (output / "manifest.json").exists():
-        known = models.find_recipe(recipe, "ellipse-point")[0]
+        known = models.find_recipe(recipe, datasets.card("ellipse-point"))[0]
         recipes.train(
             known, datasets.load("ellipse-point"), output=output, hardware=Hardware("cpu"), seed=seed, resume=True
         )

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from counterbench.catalog import declarations, section
 from counterbench.catalog.names import ClassName, Name, Unit, VariableName
 from counterbench.catalog.reading import Declaration, read
-from counterbench.catalog.recipes import MechanismEntry
+from counterbench.catalog.recipes import Kind, MechanismEntry
 from counterbench.causal.graph import CausalGraph
 from counterbench.causal.variables import Binary, Categorical, Continuous, Image, Ordinal, Variable, Vector
 from counterbench.errors import ConfigError, CounterbenchError, UnknownNameError, short
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class VariableEntry(Declaration):
     """One variable of a card."""
 
-    kind: Literal["continuous", "binary", "categorical", "ordinal", "vector", "image"]
+    kind: Kind
     parents: tuple[str, ...] = ()
     description: str = ""
     unit: Unit = ""
@@ -114,6 +114,10 @@ class SourceEntry(Declaration):
     embedded: bool
     sizes: dict[str, int] = Field(default_factory=dict)
     table: TableEntry | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What the reader needs to know about this source."""
+    hidden: dict[VariableName, tuple[VariableName, ...]] = Field(default_factory=dict)
+    """Common cause that is in no table -> the variables that it acts on. No model is shown it, and the truth knows it."""
 
 
 class Instrument(Declaration):
@@ -313,12 +317,24 @@ class Card(Declaration):
         said |= {f"segmenter {entry.segmenter}": entry.sources for entry in self.segmenters}
         said |= {f"role {name}": entry.sources for name, entry in self.roles.items()}
         self._require_parts()
+        self._require_hidden()
         said |= {"reference SCM": tuple(self.reference_scm), "typical_change": tuple(self.typical_change)}
         for what, sources in said.items():
             if unknown := set(sources) - set(self.sources):
                 raise ValueError(
                     f"{what}: no source {short(sorted(unknown)[0])} here; there is {', '.join(self.sources)}."
                 )
+
+    def _require_hidden(self) -> None:
+        """A hidden cause has a name of its own, and acts on variables."""
+        for source, entry in self.sources.items():
+            for cause, moved in entry.hidden.items():
+                if cause in self.variables:
+                    raise ValueError(f"source {source}: hidden {short(cause)} is a variable, so it is not hidden.")
+                if unknown := set(moved) - set(self.variables):
+                    raise ValueError(
+                        f"source {source}: hidden {cause} acts on {short(sorted(unknown)[0])}; there is {', '.join(self.variables)}."
+                    )
 
     def _require_parts(self) -> None:
         """What owns parts must be variables, and the parts must be those of the mask."""
@@ -407,6 +423,7 @@ class Card(Declaration):
             said = entry.model_dump(mode="json", include={"grammar", "owned", "by"}, exclude_defaults=True)
             if said:
                 decisive[f"role {role}"] = said
+        decisive |= {f"source {name}": source.options for name, source in self.sources.items() if source.options}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -13,6 +13,7 @@ from counterbench.catalog.names import Name, VariableName, require_name
 from counterbench.catalog.reading import Declaration, read
 
 Keep = Literal["best", "last"]
+Kind = Literal["continuous", "binary", "categorical", "ordinal", "vector", "image"]
 
 
 class Fit(Declaration):
@@ -158,6 +159,10 @@ class FeedEntry(Declaration):
         return {"kind": given} if isinstance(given, str) else given
 
 
+ANY = "any"
+"""What stands for the dataset in recipes that fit several: they say mechanisms by kind of variable."""
+
+
 class Recipe(Declaration):
     """A model: one YAML file, `models/<dataset>/<name>.yaml`.
 
@@ -179,11 +184,21 @@ class Recipe(Declaration):
     """How training data is made; null for the real rows."""
     graph: dict[VariableName, tuple[VariableName, ...]] | None = None
     """The causes of every attribute where they are others than the card says; null for the card's. Arrows into the image stay."""
-    mechanisms: dict[VariableName, MechanismEntry]
+    mechanisms: dict[VariableName, MechanismEntry] = Field(default_factory=dict)
+    every: dict[Kind, MechanismEntry] | None = None
+    """Kind of a variable -> the mechanism of all of this kind that are not listed. A recipe that is used has none left."""
     answer: AnswerEntry | None = None
     """How predictions become answers; null for predictions as they are."""
     weights: dict[Name, WeightsEntry] = Field(default_factory=dict)
     """source -> weights; paths are relative to the recipe."""
+
+    @model_validator(mode="after")
+    def _some_mechanism(self) -> Recipe:
+        if not self.mechanisms and not self.every:
+            raise ValueError("there is no mechanism; give 'mechanisms', by variable, or 'every', by kind of variable")
+        if self.dataset == ANY and not self.every:
+            raise ValueError(f"a recipe for the dataset {ANY!r} says its mechanisms by kind of variable; give 'every'")
+        return self
 
     @model_validator(mode="after")
     def _from_something(self) -> Recipe:
@@ -203,7 +218,7 @@ class Recipe(Declaration):
     def content(self) -> dict[str, Any]:
         """Plain data that defines the model, without where its weights lie."""
         plain = self.model_dump(mode="json", exclude={"weights"})
-        for key in ("answer", "init", "rows", "feed", "graph"):
+        for key in ("answer", "init", "rows", "feed", "graph", "every"):
             if plain[key] is None:
                 del plain[key]
         for entry in plain["mechanisms"].values():
@@ -220,6 +235,21 @@ class Recipe(Declaration):
                 if fit is not None and fit["keep"] == "best":
                     del fit["keep"]
         return plain
+
+
+def fitted_to(recipe: Recipe, dataset: str, kinds: Mapping[str, str]) -> Recipe:
+    """A recipe with a mechanism for each variable of one dataset: those of `every` take the place of what is not listed.
+
+    Args:
+        recipe: as it stands in its file.
+        dataset: name of it.
+        kinds: variable -> its kind.
+    """
+    if recipe.every is None:
+        return recipe
+    filled = {name: entry for kind, entry in recipe.every.items() for name, found in kinds.items() if found == kind}
+    mechanisms = {**filled, **recipe.mechanisms}
+    return recipe.model_copy(update={"dataset": dataset, "mechanisms": mechanisms, "every": None})
 
 
 def as_yaml(content: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterbench import datasets
 from counterbench.catalog.cards import Card, Instrument, JudgeEntry, SourceEntry
+from counterbench.catalog.generated import FAMILY, generated
 from counterbench.catalog.judge_recipes import JudgeRecipe, find_judge_recipe, judge_recipe_paths
 from counterbench.catalog.reading import declared_in
 from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
@@ -43,7 +44,8 @@ def _weights(recipe: Recipe) -> str:
 
 def _datasets() -> Lines:
     cards = [datasets.card(name) for name in datasets.names()]
-    return [(card.name, f"{card.title} (sources: {', '.join(card.sources)})") for card in cards]
+    listed = [(card.name, f"{card.title} (sources: {', '.join(card.sources)})") for card in cards]
+    return [*listed, (f"{FAMILY}-KIND-N-ARROWS-SEED", "Random causal models without images, such as scm-anm-5-8-0")]
 
 
 def _sweeps() -> Lines:
@@ -98,7 +100,7 @@ def describe(name: str) -> str:
     if name.endswith((".yaml", ".yml")):
         return _describe_file(Path(name))
     descriptions = []
-    if name in datasets.names():
+    if name in datasets.names() or generated(name) is not None:
         descriptions.append(_describe_dataset(name))
     for (dataset, recipe_name), path in recipe_paths().items():
         if recipe_name == name:
@@ -183,7 +185,7 @@ def _describe_dataset(name: str) -> str:
     ]
     wide = max(len(key) for key in variables) + 2
     lines += [
-        f"  {key:<{wide}}{variable.describe()}; {card.variables[key].description}"
+        f"  {key:<{wide}}{variable.describe()}; {card.variables[key].description}".rstrip("; ")
         for key, variable in variables.items()
     ]
     for source, entry in card.sources.items():
@@ -220,7 +222,10 @@ def _describe_source(card: Card, source: str, entry: SourceEntry) -> list[str]:
     mark = " (default)" if source == card.default_source else ""
     download = "needs no download" if entry.embedded else "needs published data"
     sizes = ", ".join(f"{size:,} {split}" for split, size in entry.sizes.items())
-    facts = [entry.description.strip(), sizes, f"licence: {entry.licence}", entry.citation]
+    hidden = [
+        f"hidden cause {cause} of {' and '.join(moved)}, shown to no model" for cause, moved in entry.hidden.items()
+    ]
+    facts = [entry.description.strip(), sizes, *hidden, f"licence: {entry.licence}", entry.citation]
     return [f"source {source}{mark}: {download}", *(f"  {line}" for line in facts if line)]
 
 
@@ -316,7 +321,7 @@ def describe_adapters(name: str, dataset: str) -> str:
     from counterbench.training.adaptation import opened_by_adapters
 
     loaded = datasets.load(dataset)
-    recipe, _ = models.find_recipe(name, loaded.card.name)
+    recipe, _ = models.find_recipe(name, loaded.card)
     everything, numbers, blocks = opened_by_adapters(recipe, loaded)
     lines = [
         f"{recipe.title}  ({recipe.name}, for {dataset})",

@@ -104,6 +104,7 @@ def train(
     """Train every mechanism of a recipe, or a trained one further; the result is a folder that `evaluate --model FOLDER` takes."""
     from counterbench import datasets
     from counterbench.errors import ConfigError
+    from counterbench.models import names
     from counterbench.pictures.curves import draw_trained
     from counterbench.runtime.devices import choose_device
     from counterbench.training import adaptation, feeding, graphs, recipes
@@ -144,8 +145,11 @@ def train(
     put(str(folder))
     if (folder / feeding.MADE).is_file():
         say(feeding.NO_GUARANTEE)
+    named = (
+        f"./{folder}" if str(folder) in names(loaded.card.name) else str(folder)
+    )  # a recipe's name comes before a folder
     say(
-        f"Trained. Evaluate it with: counterbench evaluate --model {folder} --dataset {dataset} --source {loaded.source}"
+        f"Trained. Evaluate it with: counterbench evaluate --model {named} --dataset {dataset} --source {loaded.source}"
     )
 
 

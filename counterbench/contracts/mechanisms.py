@@ -82,7 +82,7 @@ def check(name: str, dataset: Dataset) -> Iterator[Finding]:
 
 def check_recipe(path: Path, dataset: Dataset) -> Iterator[Finding]:
     """Check every mechanism of a recipe, with the recipe's options, untrained."""
-    recipe, _ = models.find_recipe(str(path), dataset.card.name)
+    recipe, _ = models.find_recipe(str(path), dataset.card)
     scm = models.build_for(recipe, dataset)
     for name in dataset.graph.order:
         yield from run(CHECKS, make_case(scm.mechanisms[name], dataset), name)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from counterbench.catalog.cards import Card, card_paths, read_card
+from counterbench.catalog.generated import PATTERN, generated
 from counterbench.errors import DataError, UnknownNameError
 from counterbench.plugins import registry
 
@@ -33,7 +34,7 @@ def _plugged_cards() -> dict[str, Card]:
 
 
 def card(name: str) -> Card:
-    """The card called `name`, or in the file `name` if it ends with .yaml.
+    """The card called `name`, or in the file `name` if it ends with .yaml, or made from a name such as `scm-anm-5-8-0`.
 
     Raises:
         UnknownNameError: with the closest match and the list.
@@ -46,7 +47,10 @@ def card(name: str) -> Card:
     plugged = _plugged_cards()
     if name in plugged:
         return plugged[name]
-    raise UnknownNameError("dataset", name, [*paths, *plugged])
+    made = generated(name)
+    if made is not None:
+        return made
+    raise UnknownNameError("dataset", name, [*paths, *plugged, PATTERN])
 
 
 def load(

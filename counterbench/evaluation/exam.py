@@ -39,8 +39,8 @@ from counterbench.runtime.devices import choose_device
 from counterbench.segmenters import Segmenter
 
 SPLIT = "test"
-SAMPLES, _ROOM = 8, 1 << 22
-"""Samples that are asked about again, and how many numbers these may be together: 16 MiB."""
+SAMPLES, _ROOM = 8, 1 << 21
+"""Samples that are asked about again, and how many numbers these may be together: 8 MiB."""
 REFERENCE_SCM = "(reference SCM)"
 """Among the judges of a record: no variable is called so."""
 SEGMENTER = "(segmenter)"

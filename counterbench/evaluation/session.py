@@ -26,7 +26,7 @@ from counterbench.runtime.progress import bar
 from counterbench.storage.tensors import read_tensors, write_tensors
 
 _CHUNK = 96
-_ROOM = 1 << 24
+_ROOM = 1 << 23
 """Voxels of a chunk of volumes."""
 _SECONDS = "seconds"
 """Beside the tensors of a chunk of the first contestant: how long it took."""

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import pyro
 import torch
 from pyro import distributions as dist
-from pyro.nn import DenseNN
 from torch import Tensor, nn
 
 from counterbench.causal.chance import Generator, uniform
 from counterbench.causal.variables import Variable
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
+from counterbench.networks.dense import dense
 from counterbench.plugins.registry import mechanisms
 
 
@@ -23,7 +23,7 @@ class Bernoulli(Mechanism):
     Abduction draws e from the logistic truncated to the half-line that the observation selects, by its inverse CDF.
 
     Args:
-        hidden: widths of the network that reads the parents; without parents the logit is a free parameter.
+        hidden: widths of the network that reads the parents, none for a linear map; without parents the logit is a free parameter.
 
     Examples:
         >>> from counterbench.causal.variables import Binary
@@ -40,7 +40,7 @@ class Bernoulli(Mechanism):
     def __init__(self, variable: Variable, parents: Sequence[Variable], *, hidden: Sequence[int] = (32, 32)):
         super().__init__(variable, parents)
         size = self.context_size
-        self.network = DenseNN(size, list(hidden), param_dims=[1], nonlinearity=nn.GELU()) if size else None
+        self.network = dense(size, hidden, [1]) if size else None
         if self.network is None:
             self.free_logit = nn.Parameter(torch.zeros(1))
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import pyro
 import torch
 from pyro import distributions as dist
-from pyro.nn import DenseNN
 from torch import Tensor, nn
 
 from counterbench.causal.chance import Generator, gumbel
 from counterbench.causal.variables import Categorical, Variable
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
+from counterbench.networks.dense import dense
 from counterbench.plugins.registry import mechanisms
 
 
@@ -57,7 +57,7 @@ class CategoricalMechanism(Mechanism):
     """x = argmax_k (logit_k(parents) + g_k), g_k ~ Gumbel(0, 1).
 
     Args:
-        hidden: widths of the network that reads the parents; without parents the logits are free parameters.
+        hidden: widths of the network that reads the parents, none for a linear map; without parents the logits are free parameters.
 
     Examples:
         >>> mechanism = CategoricalMechanism(Categorical("hair", ("bald", "short", "long")), [])
@@ -76,9 +76,7 @@ class CategoricalMechanism(Mechanism):
         self.classes = variable
         size = self.context_size
         if size:
-            self.network: nn.Module | None = DenseNN(
-                size, list(hidden), param_dims=[variable.cardinality], nonlinearity=nn.GELU()
-            )
+            self.network: nn.Module | None = dense(size, hidden, [variable.cardinality])
         else:
             self.network = None
             self.free_logits = nn.Parameter(torch.zeros(variable.cardinality))

@@ -10,7 +10,6 @@ import torch
 from pyro import distributions as dist
 from pyro.distributions.conditional import ConditionalTransformModule
 from pyro.distributions.transforms import AffineTransform, ConditionalSpline, Spline
-from pyro.nn import DenseNN
 from torch import Tensor, nn
 from torch.distributions import Transform, constraints
 from torch.distributions.transforms import ReshapeTransform, TanhTransform
@@ -18,6 +17,7 @@ from torch.distributions.transforms import ReshapeTransform, TanhTransform
 from counterbench.causal.chance import Generator, normal
 from counterbench.causal.variables import Continuous, Variable
 from counterbench.mechanisms.base import Mechanism, Noise, Parents
+from counterbench.networks.dense import dense
 from counterbench.plugins.registry import mechanisms
 
 _IDENTITY = (0.0, 0.0, 0.5413, 0.0)
@@ -48,7 +48,7 @@ class ConditionalAffine(ConditionalTransformModule):  # type: ignore[misc]  # py
 
     def __init__(self, context_size: int, hidden: Sequence[int]):
         super().__init__()
-        self.network = DenseNN(context_size, list(hidden), param_dims=[1, 1], nonlinearity=nn.GELU())
+        self.network = dense(context_size, hidden, [1, 1])
 
     def condition(self, context: Tensor) -> Transform:
         shift, log_scale = self.network(context)
@@ -84,7 +84,7 @@ class SplineFlow(Mechanism):
     Args:
         bins: pieces of the spline; 0 leaves it out.
         spline_context: let the spline's shape depend on the parents as well (ignored without parents).
-        hidden: widths of the networks that read the parents.
+        hidden: widths of the networks that read the parents; none for linear maps.
         bounded: whether the range of the variable is a hard limit.
 
     Examples:
@@ -115,7 +115,7 @@ class SplineFlow(Mechanism):
         self.spline: nn.Module | None = None
         if bins and size and spline_context:
             shapes = [bins, bins, bins - 1, bins]
-            network = DenseNN(size, list(hidden), param_dims=shapes, nonlinearity=nn.GELU())
+            network = dense(size, hidden, shapes)
             self.spline = ConditionalSpline(network, input_dim=1, count_bins=bins, bound=4.0, order="linear")
             with torch.no_grad():
                 network.layers[-1].weight.mul_(0.1)

@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
-from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
+from counterbench.catalog.cards import Card
+from counterbench.catalog.generated import generated
+from counterbench.catalog.recipes import ANY, Recipe, fitted_to, read_recipe, recipe_paths
 from counterbench.datasets.dataset import REFERENCES, Dataset
 from counterbench.errors import CheckpointError, ConfigError, UnknownNameError, short
 from counterbench.mechanisms.base import Mechanism
@@ -32,34 +34,44 @@ DIFFERENCE = "difference.safetensors"
 
 
 def names(dataset: str) -> list[str]:
-    """Every model that can be named for a dataset."""
-    return sorted({*(name for _, name in recipe_paths(dataset)), *baselines.BASELINES, *registry.models.names()})
+    """Every model that can be named for a dataset; recipes for any dataset are among them where its name makes it."""
+    general = recipe_paths(ANY) if generated(dataset) is not None else {}
+    recipes = (name for _, name in (*recipe_paths(dataset), *general))
+    return sorted({*recipes, *baselines.BASELINES, *registry.models.names()})
 
 
 RENAMED = {("ellipse", "flow"): "spline"}
 """What recipes were once called: (dataset, old name) -> name."""
 
 
-def find_recipe(name: str, dataset: str) -> tuple[Recipe, Path]:
-    """The recipe `name` of the catalogue for this dataset, or the one in the file `name`.
+def find_recipe(name: str, card: Card) -> tuple[Recipe, Path]:
+    """The recipe `name` of the catalogue for this dataset or for any, or the one in the file `name`.
+
+    Args:
+        name: of the recipe.
+        card: of the dataset; variables that the recipe does not list have the mechanism that it says for their kind.
 
     Raises:
-        UnknownNameError: with the closest match and the list.
+        UnknownNameError: with the closest match and the list. ConfigError: for a recipe of another dataset.
     """
+    recipe, path = _found_recipe(name, card.name)
+    if recipe.dataset not in (card.name, ANY):
+        raise ConfigError(f"{path} is a recipe for the dataset {recipe.dataset!r}, not for {card.name!r}.")
+    return fitted_to(recipe, card.name, {name: entry.kind for name, entry in card.variables.items()}), path
+
+
+def _found_recipe(name: str, dataset: str) -> tuple[Recipe, Path]:
     if name.endswith((".yaml", ".yml")):
-        path = Path(name)
-        recipe = read_recipe(path)
-        if recipe.dataset != dataset:
-            raise ConfigError(f"{path} is a recipe for the dataset {recipe.dataset!r}, not for {dataset!r}.")
-        return recipe, path
+        return read_recipe(Path(name)), Path(name)
     known = recipe_paths(dataset)
     if (dataset, name) not in known and (dataset, name) in RENAMED:
         name = registry.new_name("model", name, RENAMED[dataset, name])
     if (dataset, name) not in known and name in (*baselines.BASELINES, *registry.models.names()):
         raise ConfigError(f"{name} has no recipe, so there is nothing to train; evaluate it as it is.")
-    if (dataset, name) not in known:
-        raise UnknownNameError(f"model for {dataset}", name, names(dataset))
-    path = known[dataset, name]
+    general = recipe_paths(ANY)
+    path = known.get((dataset, name)) or general.get((ANY, name))
+    if path is None:
+        raise UnknownNameError(f"model for {dataset}", name, {*names(dataset), *(other for _, other in general)})
     return read_recipe(path), path
 
 
@@ -104,7 +116,7 @@ def load(
         return foreign(name, model)
     if (dataset.card.name, name) not in recipe_paths() and Path(name).is_dir():
         return _from_folder(Path(name), dataset, device)
-    recipe, path = find_recipe(name, dataset.card.name)
+    recipe, path = find_recipe(name, dataset.card)
     entry = recipe.weights.get(dataset.source)
     if entry is None:
         raise CheckpointError(

@@ -323,7 +323,7 @@ def _variants(entry: SweepModel, dataset: str, folder: Path | None) -> Iterator[
             slug(Path(entry.model).name), str(Path(entry.model).resolve()) if trained else entry.model, False
         )
         return
-    recipe, _ = find_recipe(entry.model, loading.card(dataset).name)
+    recipe, _ = find_recipe(entry.model, loading.card(dataset))
     if not listed:
         yield _Variant(slug(recipe.name), _located(entry.model), True)
         return
@@ -358,7 +358,7 @@ def _adapted(model: str, adapt: SweepAdapt, dataset: str, folder: Path | None) -
 def _rewired(model: str, graphs: Sequence[str], dataset: str, folder: Path | None) -> Iterator[_Variant]:
     """The same mechanisms under several graphs of the attributes."""
     loaded = loading.load(dataset)
-    recipe, _ = find_recipe(model, loaded.card.name)
+    recipe, _ = find_recipe(model, loaded.card)
     for graph in graphs:
         other = with_graph(recipe, graph, loaded, seed=recipe.seed)
         _require_buildable(other.content(), dataset)
@@ -368,7 +368,7 @@ def _rewired(model: str, graphs: Sequence[str], dataset: str, folder: Path | Non
 def _distilled(model: str, distil: SweepDistil, dataset: str, folder: Path | None) -> Iterator[_Variant]:
     """The teacher, then a student for every feed."""
     loaded = loading.load(dataset)
-    recipe, _ = find_recipe(model, loaded.card.name)
+    recipe, _ = find_recipe(model, loaded.card)
     rows = RowsEntry(where=distil.where, limit=distil.limit)
     recipe = recipe if rows == RowsEntry() else recipe.model_copy(update={"rows": rows})
     rows_of(recipe, loaded)  # fail now rather than in every training
@@ -381,7 +381,7 @@ def _distilled(model: str, distil: SweepDistil, dataset: str, folder: Path | Non
         True,
         chosen=distil.limit is not None,
     )
-    student, _ = find_recipe(distil.student or model, loaded.card.name)
+    student, _ = find_recipe(distil.student or model, loaded.card)
     for feed in distil.students:
         entry = parsed_feed(feed, None)
         family = registry.feeds.get(entry.kind)

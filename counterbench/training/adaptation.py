@@ -55,12 +55,12 @@ def start_recipe(model: str | None, init: str | None, dataset: Dataset) -> Recip
         ConfigError: if neither is given.
     """
     if model is not None:
-        recipe, _ = models.find_recipe(model, dataset.card.name)
+        recipe, _ = models.find_recipe(model, dataset.card)
     elif init is None:
         raise ConfigError("Name a recipe with --model, or a trained model to start from with --init.")
     else:
         folder = Path(init)
-        recipe = recipe_of_folder(folder) if folder.is_dir() else models.find_recipe(init, dataset.card.name)[0]
+        recipe = recipe_of_folder(folder) if folder.is_dir() else models.find_recipe(init, dataset.card)[0]
         recipe = recipe.model_copy(update={"rows": None, "feed": None, "mechanisms": _plainly(recipe.mechanisms)})
     return recipe if init is None else recipe.model_copy(update={"init": InitEntry(model=init)})
 

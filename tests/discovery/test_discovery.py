@@ -367,7 +367,7 @@ def test_a_graph_with_a_cycle_is_no_graph_to_train_on(tmp_path):
 def recipe_of(dataset):
     from counterbench.models import find_recipe
 
-    return find_recipe("vae", dataset)[0]
+    return find_recipe("vae", datasets.card(dataset))[0]
 
 
 def test_a_recipe_may_say_another_graph(tmp_path):

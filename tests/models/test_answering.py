@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from counterbench import models
+from counterbench import datasets, models
 from counterbench.catalog.recipes import Recipe
 from counterbench.errors import ConfigError
 from counterbench.models.answering import Answering, local
@@ -128,4 +128,4 @@ def test_mistakes_in_a_recipe_are_named(tmp_path, answer):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({**RECIPE, "answer": answer}))
     with pytest.raises(ConfigError, match=rf"answer\.{next(iter(answer))}"):
-        models.find_recipe(str(path), "toy")
+        models.find_recipe(str(path), datasets.card("morphomnist"))

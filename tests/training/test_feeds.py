@@ -34,7 +34,7 @@ def context(digits):
 
 def bare_recipe(name="tiny", feed=None):
     """A recipe that trains in a second."""
-    recipe, _ = models.find_recipe("vae", "morphomnist")
+    recipe, _ = models.find_recipe("vae", datasets.card("morphomnist"))
     content = recipe.content()
     small = {"latent": 2, "encoder_channels": [4, 4], "decoder_channels": [4, 4], "hidden": 8}
     content["mechanisms"]["image"]["options"] |= small
