@@ -73,6 +73,7 @@ READ = {
     "there and back.",
     "abduction": "Left: noise that is too narrow or too wide is told from the prior; 1 is right. Right: how much of a parent the "
     "noise holds, against how much can be read off it.",
+    "latents": "Left: latents that are the attributes in another order, with noise: the coefficient falls from 1. Right: two latents that hang on each other more and more.",
     "draws": "The middle of the draws is off by chance. Left: the energy score is lowest where draws are as wide as that error (dotted). Right: there the "
     "truth lies among them as often as it should, 1; narrow draws miss it.",
     "identifiability": "Three trainings, each the truth of do(a) under an error of its own: the farther they are apart, relative to the change, the less the data "

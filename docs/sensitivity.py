@@ -20,6 +20,7 @@ from counterbench.causal.variables import Continuous
 from counterbench.metrics.abduction import readable, two_sample_test
 from counterbench.metrics.answers import Drawing
 from counterbench.metrics.statistics.dose_bins import BINS, quantity_of
+from counterbench.metrics.statistics.latents import matched_correlation, rank_dependence
 from counterbench.models.cost import counted_passes
 from counterbench.models.model import Contestant
 from counterbench.plugins import registry
@@ -367,6 +368,23 @@ def grounding() -> list[Panel]:
     return [Panel("noise in the map, relative to the box", "area under the curve", sizes, found)]
 
 
+def latents() -> list[Panel]:
+    """Latents that are attributes with noise, and two latents that hang on each other more and more."""
+    draw = torch.Generator().manual_seed(0)
+    attributes, noise = (torch.randn(600, 2, generator=draw, dtype=torch.float64) for _ in range(2))
+    sizes, shares = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0), (0.0, 0.25, 0.5, 0.75, 1.0)
+    held = [float(matched_correlation(attributes.flip(1) + size * noise, attributes).mean()) for size in sizes]
+
+    def pair(share: float) -> torch.Tensor:
+        return torch.stack([noise[:, 0], share * noise[:, 0] + (1 - share**2) ** 0.5 * attributes[:, 0]], 1)
+
+    hang = [float(rank_dependence(pair(share)).mean()) for share in shares]
+    return [
+        Panel("noise in latents that are attributes, standard deviations", "mcc", sizes, held),
+        Panel("correlation of two latents", "dependence", shares, hang),
+    ]
+
+
 def extraction() -> list[Panel]:
     """Of 50 draws, some are the training image, and the others some training image or other."""
     import toy
@@ -429,7 +447,7 @@ OTHERS = {
     for one in (
         *(composition, off_target, dose_response, percentage_error),
         *(localisation, parts, grounding),
-        *(abduction, draws, memorisation, reidentification, generation, extraction, identifiability, cost),
+        *(latents, abduction, draws, memorisation, reidentification, generation, extraction, identifiability, cost),
     )
 }
 

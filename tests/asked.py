@@ -91,7 +91,7 @@ def setting(dataset: Toy, **changes) -> Setting:
         "spaces": SPACES,
         "references": References(dataset),
         "typical_change": dataset.card.typical_change["formula"],
-        "noise": {"a.e": 1, "image.e": 64},
+        "noise": {"a.e": 1, "image.e": 64, "image.latent": 4},
         "parts": PARTS,
         "owned": OWNED,
         "segmented": True,
@@ -107,6 +107,13 @@ def of_another_training(values, number):
     image[..., :number, :] -= 5.0 * number
     image[..., :3] += 2.0
     return {**values, "image": image}
+
+
+def noise_of(sampled, factual):
+    """The noise of a and of the image; what is called a latent holds a, b and a sum of both, and something of the image's noise."""
+    found = {f"{name}.e": sampled[name]["e"].flatten(1) for name in ("a", "image")}
+    own, a, b = found["image.e"][:, 0].double(), factual["a"].double(), factual["b"].double()
+    return {**found, "image.latent": torch.stack([own, b + 0.5 * own, -a, a * b + own], 1)}
 
 
 def answers(dataset: Toy, answer, order, noise: bool = True, joint=(), shake=None):
@@ -142,9 +149,7 @@ def answers(dataset: Toy, answer, order, noise: bool = True, joint=(), shake=Non
         def sampled(rows=rows, factual=factual):
             abducted = scm.abduct(factual)
             prior = scm.sample_noise(len(rows), SampleNoise(0, rows.tolist()))
-            return NoiseSample(
-                *({f"{name}.e": part[name]["e"].flatten(1) for name in ("a", "image")} for part in (abducted, prior))
-            )
+            return NoiseSample(noise_of(abducted, factual), noise_of(prior, factual))
 
         batch = Batch(
             factual,

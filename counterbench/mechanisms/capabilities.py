@@ -78,6 +78,15 @@ class Explains(Protocol):
 
 
 @runtime_checkable
+class OrdersLatents(Protocol):
+    """Has latents that can be pressed to follow an order."""
+
+    def ordered_loss(self, value: Tensor, parents: Parents, generator: Generator = None) -> tuple[Tensor, Tensor]:
+        """(loss per sample (N,), how far the latents of these samples are from following their order ())."""
+        ...
+
+
+@runtime_checkable
 class HasLevels(Protocol):
     """A hierarchy whose latents can be trained from the coarsest level on."""
 

@@ -112,9 +112,13 @@ class LikelihoodImage(Mechanism):
         latent = normal((count, self.latent_size), generator, self.reference)
         return {"latent": latent, "pixel": normal((count, *self.image.shape), generator, self.reference)}
 
-    def pyro_sample(self, name: str, parents: Parents, count: int) -> Tensor:
+    def latent_distribution(self, count: int) -> dist.Distribution:
+        """The prior of so many latents, for Pyro."""
         zeros = self.reference.new_zeros(count, self.latent_size)
-        latent = pyro.sample(f"{name}_latent", dist.Normal(zeros, torch.ones_like(zeros)).to_event(1))
+        return dist.Normal(zeros, torch.ones_like(zeros)).to_event(1)
+
+    def pyro_sample(self, name: str, parents: Parents, count: int) -> Tensor:
+        latent = pyro.sample(f"{name}_latent", self.latent_distribution(count))
         mean, log_scale = self.pixels({"latent": latent}, parents)
         scale = (self.pixel_temperature * log_scale.exp()).clamp(min=1e-6)
         # In grey levels, as every site of the program is in natural units.

@@ -499,7 +499,7 @@ def test_sizes_follow_the_image():
     assert session.chunk_size(1024) == 1024
     # Of volumes less is held.
     assert session.default_batch(cpu, 96**3) == 2
-    assert session.chunk_size(2, pixels=96**3) == 18
+    assert session.chunk_size(2, pixels=96**3) == 8
 
 
 _RUN = """

@@ -13,6 +13,7 @@ from counterbench.plugins import registry
 
 SMALL = {
     "vae": {"latent": 2, "encoder_channels": [4], "decoder_channels": [4], "hidden": 8},
+    "latent_anm": {"latent": 2, "encoder_channels": [4], "decoder_channels": [4], "hidden": 8},
     "hvae": {"levels": [[1, 1, 4], [4, 1, 4]]},
     "gan": {"latent": 2, "encoder_channels": [4], "decoder_channels": [4], "hidden": 8},
 }
@@ -25,9 +26,10 @@ ROOM = Path(counterbench.__file__).parent
         (capabilities.Reconstructs, ["gan"]),
         (capabilities.Adversarial, ["gan"]),
         (capabilities.Cycles, ["gan"]),
-        (capabilities.Explains, ["hvae", "vae"]),
+        (capabilities.Explains, ["hvae", "latent_anm", "vae"]),
         (capabilities.HasLevels, ["hvae"]),
-        (capabilities.HasPixelTemperature, ["hvae", "vae"]),
+        (capabilities.OrdersLatents, ["latent_anm"]),
+        (capabilities.HasPixelTemperature, ["hvae", "latent_anm", "vae"]),
     ],
 )
 def test_image_families_have_these_capabilities(capability, families):
@@ -39,7 +41,7 @@ def test_image_families_have_these_capabilities(capability, families):
 def test_a_capability_names_its_methods_and_the_families_that_have_it():
     assert methods_of(capabilities.Explains) == ["explain"]
     assert methods_of(capabilities.Adversarial) == ["context", "decode", "encode", "make_discriminator"]
-    assert families_with(capabilities.Explains) == ["hvae", "vae"]
+    assert families_with(capabilities.Explains) == ["hvae", "latent_anm", "vae"]
     assert families_with(capabilities.Adversarial) == ["gan"]
 
 

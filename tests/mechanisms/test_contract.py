@@ -31,6 +31,7 @@ MONAI_AUTOENCODER = {
 SMALL = {
     "vae": {"latent": 3, "encoder_channels": [4, 8], "decoder_channels": [8, 4], "hidden": 16},
     "hvae": LEVELS,
+    "latent_anm": {"latent": 3, "components": 4, "encoder_channels": [4, 8], "decoder_channels": [8, 4], "hidden": 16},
     "gan": {"latent": 3, "encoder_channels": [4, 8], "decoder_channels": [8, 4], "hidden": 16},
     "flow_matching": FIELD,
     "diffusion": FIELD,
@@ -50,6 +51,9 @@ EXTRA = {
         {"levels": [[2, 1, 8], [4, 1, 8]], "latent": 2},  # patches of 4 x 4 pixels
     ],
     "monai_bundle": [{"asks": "autoencoder"}],
+    "latent_anm": [
+        {"latent": 3, "conditional": False, "encoder_channels": [4, 8], "decoder_channels": [8, 4], "hidden": 16}
+    ],
     "spline_flow": [{"bounded": True}, {"bins": 0}, {"spline_context": False}],
 }
 COUNT = 6

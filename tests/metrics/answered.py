@@ -70,6 +70,7 @@ def plain(answers):
         if answers.others
         else None,
         **(of_sample(answers) if answers.kind == "sample" else {"draws": of_draws(answers)}),
+        latents=None if batch.noise is None else batch.noise.abducted["image.latent"].numpy(),
         cost={name: np.full(len(unit), value) for name, value in answers.cost.items()},
         **of_regions(answers),
     )

@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 
 import numpy as np
 from numpy import ndarray as Array
+from scipy.stats import spearmanr
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold
 
 Key = tuple[str, str, str, int, str]
 """Quantity, what is set, what is measured, cycles, space."""
@@ -44,6 +48,7 @@ class Asked:
     heat: Array | None = None  # where the caption is looked for, (N, H, W)
     cold: Array | None = None  # the same before training
     random: Array | None = None  # a random map
+    latents: Array | None = None  # what the model takes the latents of the observed images to be, (N, K)
 
     @property
     def words(self) -> str:
@@ -369,6 +374,30 @@ def abduction(asked: Sequence[Asked], world: World) -> Numbers:
         for name in world.kinds
         for word, value in [claim_error(name, once.answer[name], once.factual[name], world)]
     }
+
+
+def latents(asked: Sequence[Asked], world: World) -> Numbers:
+    """All matchings are tried, and pairs are gone through one by one; whose arrows point backwards has no closed form."""
+    (once,) = (one for one in of_kind(asked, "null") if one.cycle == 1)
+    found = once.latents
+    assert found is not None
+    told = {name: once.factual[name].astype(float) for name, kind in world.kinds.items() if kind != "class"}
+    width = found.shape[1]
+    rho = np.array([[abs(np.corrcoef(found[:, i], value)[0, 1]) for value in told.values()] for i in range(width)])
+    best = max(
+        sum(rho[latent, at] for at, latent in enumerate(chosen)) for chosen in permutations(range(width), len(told))
+    )
+    pairs = [abs(spearmanr(found[:, i], found[:, j]).statistic) for i in range(width) for j in range(i)]
+    numbers: Numbers = {("mcc", "", "", 0, ""): best / len(told), ("dependence", "", "", 0, ""): float(np.mean(pairs))}
+    scaled = (found - found.mean(0)) / found.std(0)
+    for name, value in told.items():
+        error = blind = 0.0
+        for train, test in KFold(5, shuffle=True, random_state=0).split(scaled):
+            fitted = Ridge(1e-3).fit(scaled[train], value[train])
+            error += float(((fitted.predict(scaled[test]) - value[test]) ** 2).sum())
+            blind += float(((value[train].mean() - value[test]) ** 2).sum())
+        numbers["linear_r2", "", name, 0, ""] = 1 - error / blind
+    return numbers
 
 
 def cost(asked: Sequence[Asked], world: World) -> Numbers:

@@ -69,6 +69,7 @@ OF_PICTURES = {
         "localisation",
         "parts",
         "grounding",
+        "latents",
     )
 }
 

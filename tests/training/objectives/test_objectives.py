@@ -60,7 +60,13 @@ def test_every_option_has_a_default_and_is_documented(name):
 @pytest.mark.parametrize("name", registry.objectives.builtins())
 def test_whatever_an_objective_computes_with_is_among_its_parts(toy, name):
     """What is not would stay on the CPU, and be missing in checkpoints."""
-    families = {"adversarial": "gan", "encoder": "gan", "matching": "flow_matching", "autoencoding": "monai_vqvae"}
+    families = {
+        "adversarial": "gan",
+        "encoder": "gan",
+        "matching": "flow_matching",
+        "autoencoding": "monai_vqvae",
+        "order": "latent_anm",
+    }
     family = families.get(name, "vae")
     if missing := registry.mechanisms.lacks(family):
         pytest.skip(missing)
@@ -117,7 +123,7 @@ def test_a_slip_in_a_stage_is_found_before_anything_is_written(toy, tmp_path, im
         (
             "gan",
             "counterfactual",
-            "no method 'explain', so it lacks the capability Explains. Families that have it: hvae, vae.",
+            "no method 'explain', so it lacks the capability Explains. Families that have it: hvae, latent_anm, vae.",
         ),
     ],
 )
