@@ -13,7 +13,8 @@ from counterbench.cli.base import SEED, data_options, main, put, put_json, put_t
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-    from counterbench.discovery import Discovery
+    from counterbench.causal.graph import CausalGraph
+    from counterbench.discovery import Discovery, Observations
 
 
 @main.command()
@@ -156,4 +157,132 @@ def _table(discovery: Discovery, edges: list[dict[str, Any]], words: str, width:
         if discovery.resamples:
             cells.append(f"{row['frequency']:.0%}")
         table.add_row(*cells)
+    return table
+
+
+@main.command()
+@data_options
+@click.option(
+    "--csv",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Test a graph against the columns of this file instead of a dataset; needs --graph.",
+)
+@click.option(
+    "--graph",
+    default=None,
+    metavar="FILE|card|empty|reversed|full|discovered",
+    help="Which graph; default: that of the card.",
+)
+@click.option(
+    "--only", default=None, metavar="NAME,...", help="Look at these variables; default: all that are one number."
+)
+@click.option(
+    "--rows", type=click.IntRange(min=50), default=2000, show_default=True, help="How many samples, drawn at random."
+)
+@click.option(
+    "--permutations",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="How many graphs with shuffled names it is held against.",
+)
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.05,
+    show_default=True,
+    help="Level of the tests.",
+)
+@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("refutation"),
+    show_default=True,
+    help="Folder for numbers and picture.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@quiet_option
+def refute(
+    dataset: str,
+    source: str | None,
+    data_dir: Path | None,
+    file: Path | None,
+    graph: str | None,
+    only: str | None,
+    rows: int,
+    permutations: int,
+    alpha: float,
+    seed: int,
+    output: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Test whether the data refutes a graph: the independences that it implies, and the arrows that it draws."""
+    import numpy as np
+
+    from counterbench.discovery.refuting import among, report, sentences
+    from counterbench.discovery.refuting import refute as refuted
+    from counterbench.pictures.refuted import draw_refutation
+    from counterbench.storage.files import require_writable, write_text
+
+    show_progress(quiet)
+    require_writable(output)
+    table, tested = _table_and_graph(dataset, source, data_dir, file, graph, seed)
+    names = [] if only is None else [name.strip() for name in only.split(",")]
+    table = table.only(names).first(rows, np.random.default_rng([seed]))
+    found = refuted(table, among(tested, table), permutations=permutations, alpha=alpha, seed=seed)
+    told = report(found)
+    write_text(output / "refutation.json", json.dumps(told, indent=1) + "\n")
+    draw_refutation(found, output / "refutation.png")
+    if as_json:
+        put_json(json.dumps(told, indent=1))
+        return
+    put_table(lambda width, unicode: _claims(told, width, unicode), 78)
+    for sentence in sentences(found):
+        put(sentence)
+    put(str(output))
+
+
+def _table_and_graph(
+    dataset: str, source: str | None, data_dir: Path | None, file: Path | None, word: str | None, seed: int
+) -> tuple[Observations, CausalGraph]:
+    """The samples, and the graph that is tested on them."""
+    from counterbench import datasets
+    from counterbench.causal.graph import CausalGraph
+    from counterbench.discovery.storing import read_graph
+    from counterbench.discovery.table import of_dataset, read_csv
+    from counterbench.errors import ConfigError
+    from counterbench.training.graphs import parents_of
+
+    if file is not None:
+        if word is None:
+            raise ConfigError("--csv has no card, so say which graph is tested: --graph FILE.")
+        return read_csv(file), CausalGraph(read_graph(Path(word)))
+    loaded = datasets.load(dataset, source, data_dir=data_dir)
+    given = loaded.graph if word in (None, "card") else CausalGraph(parents_of(str(word), loaded, seed=seed))
+    return of_dataset(loaded), given
+
+
+def _claims(told: dict[str, Any], width: int, unicode: bool) -> RichTable:
+    """Every claim of a graph, with its test."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, width=min(width, 78), title=escape(told["title"]), title_justify="left")
+    table.add_column("claim", overflow="fold")
+    table.add_column("p", justify="right", no_wrap=True)
+    table.add_column("correlation", justify="right", no_wrap=True)
+    table.add_column("holds", no_wrap=True)
+    signs = ("\u2192", "\u2aeb") if unicode else ("->", "indep. of")
+    for claim in told["claims"]:
+        given = f" | {', '.join(claim['given'])}" if claim["given"] else ""
+        sign = signs[0] if claim["kind"] == "arrow" else signs[1]
+        low, high = claim["interval"]
+        cells = [f"{claim['correlation']:+.2f} [{low:+.2f}, {high:+.2f}]", "yes" if claim["holds"] else "NO"]
+        table.add_row(
+            escape(f"{claim['first']} {sign} {claim['second']}{given}"), f"{claim['p']:.2g}", *map(escape, cells)
+        )
     return table

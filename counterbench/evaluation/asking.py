@@ -364,7 +364,7 @@ class Asking:
         return NoiseSample(_flat(abducted), _flat(prior))
 
     def _show(self, answers: Answers) -> None:
-        if self.taking.contestant is None or not self.shared.image:
+        if self.taking.contestant is None or self.taking.optional or not self.shared.image:
             return
         name = words_of(answers.intervened)
         few, image = slice(0, max(0, SHOWN - int(self.shared.positions[0]))), self.shared.image
