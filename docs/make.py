@@ -429,10 +429,13 @@ def release_page() -> str:
 def discover_page() -> dict[Path, str]:
     """What methods of discovery find, and what a wrong graph costs."""
     import discovery
+    import latents
+    import random_scms
     import wrong_graphs
 
     told = discovery.shown(json.loads(discovery.RESULT.read_text("utf-8")))
-    return {DOCS / "discover.md": render("discover", **told, graphs=wrong_graphs.shown())}
+    shown = {"graphs": wrong_graphs.shown(), "scms": random_scms.shown(), "latents": latents.shown()}
+    return {DOCS / "discover.md": render("discover", **told, **shown)}
 
 
 def localisation_pages() -> dict[Path, str]:

@@ -17,7 +17,7 @@ _CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Dependence:
     """What a test says.
 
     Args:
@@ -49,7 +49,7 @@ class Independence:
         >>> both = np.sin(cause) + 0.5 * rng.standard_normal((500, 2))
         >>> table = Observations(dict.fromkeys("abc", "continuous"), np.concatenate([cause, both], 1))
         >>> independence = Independence(table)
-        >>> independence.test("b", "c").p < 1e-6, independence.test("b", "c", ["a"]).p > 0.05
+        >>> independence.test("b", "c").p < 1e-6, independence.test("b", "c", given=["a"]).p > 0.05
         (True, True)
     """
 
@@ -58,9 +58,9 @@ class Independence:
         self._seen = {name: _seen(table, name) for name in table.names}
         self._left: dict[tuple[str, tuple[str, ...]], np.ndarray] = {}
         self._designs: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]] = {}
-        self._verdicts: dict[tuple[str, str, tuple[str, ...]], Verdict] = {}
+        self._verdicts: dict[tuple[str, str, tuple[str, ...]], Dependence] = {}
 
-    def test(self, first: str, second: str, given: Sequence[str] = ()) -> Verdict:
+    def test(self, first: str, second: str, *, given: Sequence[str] = ()) -> Dependence:
         """Whether two variables are independent.
 
         Args:
@@ -128,7 +128,7 @@ def _regressed(targets: np.ndarray, left: np.ndarray, squares: np.ndarray) -> np
     return chosen
 
 
-def _verdict(first: np.ndarray, second: np.ndarray) -> Verdict:
+def _verdict(first: np.ndarray, second: np.ndarray) -> Dependence:
     """Wald's test that all products of residuals are 0 on average."""
     count = len(first)
     products = (first[:, :, None] * second[:, None, :]).reshape(count, -1)
@@ -142,4 +142,4 @@ def _verdict(first: np.ndarray, second: np.ndarray) -> Verdict:
     # The largest of several: all of them lie in their intervals at once (Bonferroni).
     half = stats.norm.ppf(1 - (1 - _CONFIDENCE) / 2 / len(correlations)) / np.sqrt(max(1, count - 3))
     low, high = np.tanh(np.arctanh(largest) + np.array([-half, half]))
-    return Verdict(float(stats.chi2.sf(statistic, rank)), largest, float(low), float(high))
+    return Dependence(float(stats.chi2.sf(statistic, rank)), largest, float(low), float(high))

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from counterbench.causal.graph import CausalGraph
-from counterbench.discovery.independence import Independence, Verdict
+from counterbench.discovery.independence import Dependence, Independence
 from counterbench.discovery.table import Observations, marginal
 from counterbench.errors import ConfigError
 from counterbench.runtime.progress import bar
@@ -37,7 +37,7 @@ class Claim:
     second: str
     given: tuple[str, ...]
     arrow: bool
-    verdict: Verdict
+    verdict: Dependence
     violated: bool
 
 
@@ -117,9 +117,9 @@ def refute(
             f"The graph is over {', '.join(graph)}, the samples of {table.title or 'the table'} over {', '.join(table.names)}; they must be the same."
         )
     independence = Independence(table, seed=seed)
-    said = [(pair, independence.test(*pair)) for pair in implied(graph)]
+    said = [(pair, _tested(independence, pair)) for pair in implied(graph)]
     needed = [((cause, name, _others(graph, cause, name)), cause) for cause, name in graph.edges]
-    arrows = [(claim, independence.test(*claim)) for claim, _ in needed]
+    arrows = [(claim, _tested(independence, claim)) for claim, _ in needed]
     claims = [
         *_claims(said, _holm([verdict.p for _, verdict in said], alpha), arrow=False),
         *_claims(arrows, [verdict.p >= alpha for _, verdict in arrows], arrow=True),
@@ -154,11 +154,16 @@ def implied(graph: CausalGraph) -> list[Statement]:
     return list(found.values())
 
 
+def _tested(independence: Independence, statement: Statement) -> Dependence:
+    first, second, given = statement
+    return independence.test(first, second, given=given)
+
+
 def _others(graph: CausalGraph, cause: str, name: str) -> tuple[str, ...]:
     return tuple(parent for parent in graph.parents(name) if parent != cause)
 
 
-def _claims(said: Sequence[tuple[Statement, Verdict]], violated: Sequence[bool], *, arrow: bool) -> list[Claim]:
+def _claims(said: Sequence[tuple[Statement, Dependence]], violated: Sequence[bool], *, arrow: bool) -> list[Claim]:
     return [
         Claim(first, second, given, arrow, verdict, bool(failed))
         for ((first, second, given), verdict), failed in zip(said, violated, strict=True)
@@ -178,7 +183,7 @@ def _holm(p_values: Sequence[float], alpha: float) -> list[bool]:
 def _failing(independence: Independence, graph: CausalGraph, alpha: float) -> float:
     """Share of the implied independences that fail, each at its own level."""
     said = implied(graph)
-    return float(np.mean([independence.test(*claim).p < alpha for claim in said])) if said else math.nan
+    return float(np.mean([_tested(independence, claim).p < alpha for claim in said])) if said else math.nan
 
 
 def _shuffles(names: list[str], count: int, seed: int) -> Iterator[dict[str, str]]:

@@ -8,6 +8,7 @@ from counterbench.errors import UnavailableError
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "discovery": ("causallearn", "castle"),
+    "dowhy": ("dowhy",),
     "monai": ("monai", "einops"),
     "peft": ("peft",),
     "tune": ("optuna",),
