@@ -150,6 +150,17 @@ def test_recipes_for_any_dataset_fit_each():
         models.build_for(models.find_recipe("linear", dataset.card)[0], dataset)
 
 
+def test_what_a_recipe_lists_comes_before_what_it_says_of_a_kind(tmp_path):
+    path = tmp_path / "mixed.yaml"
+    path.write_text(
+        "name: mixed\ntitle: Mixed\ndataset: any\nevery: {continuous: {family: spline_flow}}\n"
+        "mechanisms: {x1: {family: spline_flow, options: {bins: 3}}}\n"
+    )
+    recipe, _ = models.find_recipe(str(path), datasets.card("scm-anm-3-2-0"))
+    assert recipe.mechanisms["x1"].options == {"bins": 3}
+    assert recipe.mechanisms["x2"].options == {}
+
+
 def test_a_recipe_says_mechanisms():
     with pytest.raises(ValueError, match="there is no mechanism"):
         Recipe(name="none", title="", dataset="toy")

@@ -35,7 +35,7 @@ def chain_table(count=1500, seed=0):
     return Observations(dict.fromkeys("abc", "continuous"), np.stack([a, b, c], 1), CHAIN, "chain")
 
 
-def tested(independence, claim):
+def told_of(independence, claim):
     first, second, given = claim
     return independence.test(first, second, given=given)
 
@@ -46,7 +46,7 @@ def test_true_independences_fail_as_seldom_as_the_level_says(kind):
     for seed in range(8):
         table = table_of(kind, seed=seed)
         independence = Independence(table)
-        found += [tested(independence, claim).p < 0.05 for claim in implied(table.truth)]
+        found += [told_of(independence, claim).p < 0.05 for claim in implied(table.truth)]
     assert len(found) > 30
     assert np.mean(found) < 0.15
 
