@@ -20,7 +20,7 @@ from counterbench.evaluation.evaluation import Evaluation
 from counterbench.evaluation.kept_answers import Keeping
 from counterbench.models.model import Contestant, Model
 from counterbench.pictures import gallery
-from counterbench.records import table as tables
+from counterbench.records import summary
 from counterbench.records.record import Record
 
 if TYPE_CHECKING:
@@ -29,29 +29,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that shows itself: as text where it is printed, in colour in a notebook.
+    """What a record comes to, which shows itself: as text where it is printed, in colour in a notebook.
 
     Args:
         record: whose numbers.
-        detail: all of them, not only the headline ones.
+        detail: all of them before the summary.
 
     Examples:
         >>> table = evaluate("identity", "ellipse", suite="mechanisms", limit=10).table()
         >>> str(table).splitlines()[0]
-        'baseline `identity`'
+        'baseline `identity`  ellipse/formula, mechanisms, 10 of 5000 samples'
     """
 
     record: Record
     detail: bool = False
 
     def __str__(self) -> str:
-        return tables.as_text(self.record, self.detail)
+        return summary.as_text(self.record, self.detail)
 
     def __repr__(self) -> str:
         return str(self)
 
     def _repr_html_(self) -> str:
-        return tables.as_html(self.record, self.detail)
+        return summary.as_html(self.record, self.detail)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Result:
         return self.evaluation.record
 
     def table(self, detail: bool = False) -> Table:
-        """The numbers between floors and ceiling, as the command line prints them."""
+        """The summary, with `detail` all numbers between floors and ceiling before it, as the command line prints them."""
         return Table(self.record, detail)
 
     def rows(self) -> list[dict[str, Any]]:

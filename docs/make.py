@@ -21,8 +21,9 @@ from counterbench.catalog.agreement import measured_agreement
 from counterbench.leaderboard import board, formats
 from counterbench.leaderboard.pages import BETTER
 from counterbench.plugins import registry
+from counterbench.records import summary
 from counterbench.records.record import FLOORS, read_record
-from counterbench.records.table import as_text, beaten_by, heading, interval, label, show
+from counterbench.records.table import beaten_by, heading, interval, label, show
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -299,7 +300,7 @@ def dataset_page() -> str:
 def readme(record: Any) -> str:
     """The README with the table of a shipped model."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    text = between(text, BEGIN, END, f"```\n{as_text(record, False)}\n```")
+    text = between(text, BEGIN, END, f"```\n{summary.as_text(record)}\n```")
     return between(text, SKILLS, SKILLS_END, skills())
 
 
@@ -513,7 +514,7 @@ def pages() -> dict[Path, str]:
         **localisation_pages(),
         **discover_page(),
         DOCS / "intervals.md": render("intervals", it=json.loads((DOCS / "coverage.json").read_text("utf-8"))),
-        DOCS / "results.md": render("results", model=SHOWN, record=record, table=as_text(record, True)),
+        DOCS / "results.md": render("results", model=SHOWN, record=record, table=summary.as_text(record, True)),
         DOCS / "comparison.md": comparison(),
         ROOT / "README.md": readme(record),
     }

@@ -26,11 +26,11 @@ def test_a_function_gets_the_numbers_of_the_object_that_has_it(toy, result):
 
 def test_a_result_shows_itself(result):
     text = str(result.table())
-    assert "12 of 120 test images" in text
+    assert "12 of 120 samples" in text
     assert repr(result) == text
     page = result._repr_html_()
     assert page.startswith("<pre")
-    assert "composition" in page
+    assert "row skill" in page
     assert len(str(result.table(detail=True)).splitlines()) > len(text.splitlines())
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from counterbench.catalog.cards import Card
 from counterbench.catalog.names import require_name
-from counterbench.processes.scms import CLASSES, KINDS, RandomSCM
+
+if TYPE_CHECKING:
+    from counterbench.processes.scms import RandomSCM
 
 FAMILY = "scm"
 READER = "random_scm"
-PATTERN = f"{FAMILY}-({'|'.join(KINDS)})-VARIABLES-ARROWS-SEED"
+PATTERN = f"{FAMILY}-KIND-VARIABLES-ARROWS-SEED"
 """How these names look, in words."""
 SIZES = {"train": 10_000, "validation": 2_000, "judge": 2_000, "test": 2_000}
-_NAME = re.compile(rf"{FAMILY}-({'|'.join(KINDS)})-(\d{{1,3}})-(\d{{1,4}})-(\d{{1,9}})")
+_NAME = re.compile(rf"{FAMILY}-([a-z]+)-(\d{{1,3}})-(\d{{1,4}})-(\d{{1,9}})")
 _LOOKED_AT, _RANGE = 4096, (0.001, 0.999)
 _MECHANISMS = {
     "linear": "Every variable is a weighted sum of its causes and Gaussian noise.",
@@ -46,7 +46,7 @@ def generated(name: str) -> Card | None:
         name: such as `scm-anm-5-8-0`: additive noise, 5 variables, 8 arrows on average, seed 0.
 
     Raises:
-        ConfigError: for a model that there is not, such as one of a single variable.
+        ConfigError: for a model that there is not, such as one of a single variable or of an unknown kind.
 
     Examples:
         >>> generated("scm-linear-3-2-0").attributes, generated("morphomnist")
@@ -62,6 +62,8 @@ def generated(name: str) -> Card | None:
 
 def _content(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """A card as it would stand in a file."""
+    from counterbench.processes.scms import RandomSCM  # brings numpy, which whoever lists names can do without
+
     confounded = RandomSCM(**options, hidden=1)
     hidden = {
         f"hidden{number + 1}": [confounded.names[end] for end in ends]
@@ -96,6 +98,10 @@ def _content(name: str, options: dict[str, Any]) -> dict[str, Any]:
 
 def _variables(scm: RandomSCM) -> dict[str, Any]:
     """Kinds, ranges and causes; ranges leave out 1 in 500 samples."""
+    import numpy as np
+
+    from counterbench.processes.scms import CLASSES
+
     looked_at = scm.values(scm.draw_noise(_LOOKED_AT, np.random.default_rng(0)))
     listed: dict[str, Any] = {}
     for node, name in enumerate(scm.names):

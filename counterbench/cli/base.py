@@ -304,17 +304,22 @@ def by_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def print_record(record: Any, as_json: bool, detail: bool) -> None:
-    """A record to stdout, as tables or as JSON."""
+    """A record to stdout: its summary, with `detail` all its numbers before that, or as JSON."""
     from counterbench.records.record import to_json
 
     if as_json:
         put_json(to_json(record))
         return
-    from counterbench.records import table
+    from counterbench.records import summary, table
 
-    put_table(lambda width, symbols: table.build(record, detail, width=width, symbols=symbols), table.WIDTH)
+    if detail:
+        put_table(lambda width, symbols: table.build(record, True, width=width, symbols=symbols), table.WIDTH)
+        put("")
+    put_table(lambda width, symbols: summary.build(record, width=width, symbols=symbols), summary.WIDTH)
     for divided in record.subgroups:
         print_subgroups(record, divided, detail)
+    if not detail:
+        say(f"All {len(record.numbers)} numbers, with intervals and baselines: --detail")
 
 
 def print_subgroups(record: Any, divided: Any, detail: bool) -> None:

@@ -79,7 +79,7 @@ from counterbench.errors import RecordError
 )
 @by_option
 @click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
-@click.option("--detail", is_flag=True, help="Print every number, not only the headline ones.")
+@click.option("--detail", is_flag=True, help="Print all numbers, with intervals and baselines, before the summary.")
 @quiet_option
 def evaluate(
     model: str,
@@ -210,7 +210,7 @@ def _store_share(
 )
 @workers_options
 @click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
-@click.option("--detail", is_flag=True, help="Print every number, not only the headline ones.")
+@click.option("--detail", is_flag=True, help="Print all numbers, with intervals and baselines, before the summary.")
 @quiet_option
 def rejudge(
     record: Path,
@@ -358,7 +358,7 @@ def plan_export(
 @click.option("--device", default="auto", show_default=True, help="Of the judges.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
-@click.option("--detail", is_flag=True, help="Every number, not only the headline ones.")
+@click.option("--detail", is_flag=True, help="Print all numbers, with intervals and baselines, before the summary.")
 @quiet_option
 def score(
     folder: Path,

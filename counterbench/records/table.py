@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -91,21 +90,15 @@ def beaten(number: Number) -> list[str]:
     return [name for name in FLOORS if beaten_by(number, name)]
 
 
-def as_text(record: Record, detail: bool = False) -> str:
-    """The table as plain text, as wide as it needs."""
-    return "\n".join(line.rstrip() for line in _recorded(record, detail).export_text().splitlines())
-
-
-def as_html(record: Record, detail: bool = False) -> str:
-    """The table as HTML with its colours, for notebooks."""
-    style = "font-family: monospace; line-height: 1.25; overflow-x: auto"
-    return _recorded(record, detail).export_html(inline_styles=True, code_format=f'<pre style="{style}">{{code}}</pre>')
-
-
-def _recorded(record: Record, detail: bool) -> Console:
-    console = Console(width=WIDTH, file=io.StringIO(), record=True, highlight=False)
-    console.print(build(record, detail))
-    return console
+def says_nothing(number: Number) -> bool:
+    """Whether a number is the same for every row, from doing nothing to the truth, or an error of 0 with nothing beside it; none of a judge
+    that the model was trained against."""
+    if number.leaked:
+        return False
+    ends = [estimate.value for estimate in number.references.values()]
+    if ends:
+        return all(end == number.value for end in ends)
+    return number.role == "diagnosis" and number.direction == "lower" and number.value == 0 == number.high
 
 
 def floors_of(record: Record) -> tuple[str, ...]:
@@ -128,9 +121,9 @@ def build(record: Record, detail: bool = False, *, width: int = WIDTH, symbols: 
         width: characters there are; where they are few, baselines are left out first, then the interval, then the unit.
         symbols: whether arrows can be shown; else they are spelt in ASCII.
     """
-    numbers = shown_numbers(record, detail)
     arrows = ARROWS if symbols else ASCII_ARROWS
     disputed = {number.key for number in record.disputed}
+    numbers = [number for number in shown_numbers(record, detail) if not says_nothing(number) or number.key in disputed]
     layout = Layout.of(numbers, floors_of(record), width, arrows, disputed=disputed)
     parts: list[Text | Table] = [layout.table(header=True)]
     above = ""
@@ -323,6 +316,9 @@ def footnotes(record: Record, detail: bool = False) -> Sequence[str]:
     worst = record.worst_cell
     if worst is not None:
         notes.append(f"worst cell: {worst.measured} under do({worst.intervened}), skill {show(worst.value)}")
+    silent = sum(says_nothing(number) for number in shown_numbers(record, detail))
+    if silent:
+        notes.append(f"{silent} numbers are left out: the same in every row, or an error of 0")
     if not detail and len(shown_numbers(record)) < len(record.numbers):
         notes.append(f"{len(record.numbers) - len(shown_numbers(record))} more numbers with --detail")
     notes += [f"{name}: {reason}" for name, reason in record.skipped.items() if name != "row skill"]

@@ -52,14 +52,16 @@ def test_a_name_makes_the_card_of_its_model(kind):
     assert card.fingerprint != datasets.card(f"scm-{kind}-5-6-4").fingerprint
 
 
-@pytest.mark.parametrize("name", ["scm-anm-5-6", "scm-anm-5-6-3-1", "scm-cubic-5-6-3", "scm", "scm-anm-5-6-x"])
+@pytest.mark.parametrize("name", ["scm-anm-5-6", "scm-anm-5-6-3-1", "scm", "scm-anm-5-6-x"])
 def test_other_names_are_no_models(name):
     assert generated(name) is None
     with pytest.raises(UnknownNameError, match="scm-"):
         datasets.card(name)
 
 
-def test_a_model_of_one_variable_is_refused():
+def test_a_model_of_one_variable_or_of_no_kind_is_refused():
+    with pytest.raises(ConfigError, match="no kind 'cubic' of random models; give linear, anm"):
+        datasets.card("scm-cubic-5-6-3")
     with pytest.raises(ConfigError, match="two variables at least"):
         datasets.card("scm-anm-1-0-0")
 
