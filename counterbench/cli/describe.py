@@ -12,7 +12,7 @@ from counterbench.catalog.cards import Card, Instrument, JudgeEntry, SourceEntry
 from counterbench.catalog.generated import FAMILY, generated
 from counterbench.catalog.judge_recipes import JudgeRecipe, find_judge_recipe, judge_recipe_paths
 from counterbench.catalog.reading import declared_in
-from counterbench.catalog.recipes import Recipe, read_recipe, recipe_paths
+from counterbench.catalog.recipes import ANY, Recipe, read_recipe, recipe_paths
 from counterbench.catalog.suites import Suite, find_suite, suite_paths
 from counterbench.catalog.sweeps import find_sweep, sweep_paths
 from counterbench.errors import UnknownNameError
@@ -246,12 +246,16 @@ def _describe_judge(judge: JudgeEntry) -> str:
 
 
 def _describe_recipe(recipe: Recipe, dataset: str) -> str:
-    lines = [f"{recipe.title}  ({recipe.name}, for {dataset})", "", recipe.description.strip(), "", "mechanisms"]
-    for name, entry in recipe.mechanisms.items():
+    fits = "any dataset of attributes alone" if dataset == ANY else dataset
+    lines = [f"{recipe.title}  ({recipe.name}, for {fits})", "", recipe.description.strip(), "", "mechanisms"]
+    by_kind = {f"every {kind}": entry for kind, entry in (recipe.every or {}).items()}
+    listed = {**by_kind, **recipe.mechanisms}
+    wide = max(12, *(len(name) + 2 for name in listed))
+    for name, entry in listed.items():
         options = ", ".join(f"{key}={value}" for key, value in entry.options.items())
-        lines.append(f"  {name:<12}{entry.family}{f' ({options})' if options else ''}")
+        lines.append(f"  {name:<{wide}}{entry.family}{f' ({options})' if options else ''}")
         if entry.stages:
-            lines.append(f"  {'':<12}trained by {', then '.join(stage.objective for stage in entry.stages)}")
+            lines.append(f"  {'':<{wide}}trained by {', then '.join(stage.objective for stage in entry.stages)}")
     if recipe.graph is not None:
         arrows = [f"  {', '.join(parents)} -> {name}" for name, parents in recipe.graph.items() if parents]
         lines += ["", "graph of its own, among attributes", *(arrows or ["  no arrows"])]

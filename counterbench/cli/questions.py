@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,16 @@ from counterbench.cli.base import (
     show_progress,
     workers_options,
 )
-from counterbench.errors import RecordError
+from counterbench.errors import ConfigError, CounterbenchError, RecordError
 
 
 @main.command()
 @click.option(
-    "--model", required=True, help="A baseline, a recipe, a trained folder, or a plug-in's model; see `list models`."
+    "--model",
+    "model_names",
+    required=True,
+    multiple=True,
+    help="A baseline, a recipe, a trained folder, or a plug-in's model; see `list models`. Several are asked one after the other.",
 )
 @data_options
 @click.option("--suite", default="standard", show_default=True, help="Name of a suite, or a suite file.")
@@ -82,7 +86,7 @@ from counterbench.errors import RecordError
 @click.option("--detail", is_flag=True, help="Print all numbers, with intervals and baselines, before the summary.")
 @quiet_option
 def evaluate(
-    model: str,
+    model_names: tuple[str, ...],
     dataset: str,
     source: str | None,
     data_dir: Path | None,
@@ -106,7 +110,7 @@ def evaluate(
     detail: bool,
     quiet: bool,
 ) -> None:
-    """Ask a model all questions of a suite and print a table with intervals, floors and ceilings."""
+    """Ask a model all questions of a suite and print what it comes to; several models, or datasets with commas between, one after the other."""
     from counterbench import evaluation, models
     from counterbench.datasets.division import divide
     from counterbench.evaluation import results_folder, subgroups
@@ -114,52 +118,104 @@ def evaluate(
 
     show_progress(quiet)
     names = [name.strip() for name in metrics.split(",") if name.strip()] if metrics is not None else None
-    exam = evaluation.prepare(
-        dataset,
-        suite,
-        source=source,
-        data_dir=data_dir,
-        metrics=names,
-        seed=seed,
-        limit=limit,
-        device=device,
-        plan=plan,
-        exam_seed=exam_seed,
-        draws=draws,
-    )
-    for one in by:
-        divide(exam.dataset, evaluation.SPLIT, one)  # a mistake is told before hours of work
-    contestant = models.load(model, exam.dataset, device=exam.device, references=exam.suite.references)
-    exam = exam.knowing(contestant)
-    inputs = exam.inputs(contestant)
-    folder = results_folder.folder_of(inputs, output)
-    record = None if overwrite == "always" else results_folder.stored(folder, inputs)
-    if record is not None and overwrite == "never":
-        raise RecordError(
-            f"This evaluation was made before: {folder}. Use --overwrite missing to show it, or always to make it again."
+    pairs = _pairs(model_names, dataset)
+    if len(pairs) > 1 and as_json:
+        raise ConfigError(
+            f"--json prints one record, and these are {len(pairs)} evaluations; their records lie in {output}."
         )
-    if record is not None and keep_answers and not is_kept(folder, record.kept_answers):
-        say("This evaluation was made before, without its answers; it is made again to keep them.")
-        record = None
-    if share is not None and record is None:
-        _store_share(share, folder, contestant, exam, batch_size=batch_size, keep_answers=keep_answers, threads=threads)
-        return
-    if record is None:
-        record = evaluate_into(
-            folder,
-            contestant,
-            exam,
-            batch_size=batch_size,
-            afresh=overwrite == "always",
-            keep_answers=keep_answers,
-            workers=workers,
-            threads=threads,
+
+    def one(model: str, dataset: str) -> Any:
+        exam = evaluation.prepare(
+            dataset,
+            suite,
+            source=source,
+            data_dir=data_dir,
+            metrics=names,
+            seed=seed,
+            limit=limit,
+            device=device,
+            plan=plan,
+            exam_seed=exam_seed,
+            draws=draws,
         )
+        for words in by:
+            divide(exam.dataset, evaluation.SPLIT, words)  # a mistake is told before hours of work
+        contestant = models.load(model, exam.dataset, device=exam.device, references=exam.suite.references)
+        exam = exam.knowing(contestant)
+        inputs = exam.inputs(contestant)
+        folder = results_folder.folder_of(inputs, output)
+        record = None if overwrite == "always" else results_folder.stored(folder, inputs)
+        if record is not None and overwrite == "never":
+            raise RecordError(
+                f"This evaluation was made before: {folder}. Use --overwrite missing to show it, or always to make it again."
+            )
+        if record is not None and keep_answers and not is_kept(folder, record.kept_answers):
+            say("This evaluation was made before, without its answers; it is made again to keep them.")
+            record = None
+        if share is not None and record is None:
+            _store_share(
+                share, folder, contestant, exam, batch_size=batch_size, keep_answers=keep_answers, threads=threads
+            )
+            return None
+        if record is None:
+            record = evaluate_into(
+                folder,
+                contestant,
+                exam,
+                batch_size=batch_size,
+                afresh=overwrite == "always",
+                keep_answers=keep_answers,
+                workers=workers,
+                threads=threads,
+            )
+        else:
+            say("This evaluation was made before; showing it (--overwrite always makes it again).")
+        if by:
+            record = subgroups.add(record, folder, exam, by)
+        _tell(record, folder, as_json, detail)
+        return record
+
+    if len(pairs) == 1:
+        one(*pairs[0])
     else:
-        say("This evaluation was made before; showing it (--overwrite always makes it again).")
-    if by:
-        record = subgroups.add(record, folder, exam, by)
-    _tell(record, folder, as_json, detail)
+        _one_by_one(pairs, one)
+
+
+def _pairs(model_names: Sequence[str], dataset_names: str) -> list[tuple[str, str]]:
+    """Who is asked about what, each pair once; a name that nothing has is told before the first of them is asked."""
+    from counterbench import datasets, models
+
+    listed = list(dict.fromkeys(name.strip() for name in dataset_names.split(",") if name.strip()))
+    if not listed:
+        raise ConfigError("--dataset names none; give one, or several with commas between.")
+    pairs = [(model, dataset) for dataset in listed for model in dict.fromkeys(model_names)]
+    if len(pairs) > 1:
+        for model, dataset in pairs:
+            card = datasets.card(dataset)
+            if not Path(model).is_dir() and model not in models.names(card.name):
+                models.find_recipe(model, card)
+    return pairs
+
+
+def _one_by_one(pairs: Sequence[tuple[str, str]], one: Callable[[str, str], Any]) -> None:
+    """Evaluate every pair; one that fails stops no other, and all that failed are told at the end."""
+    failed, made = [], []
+    for number, (model, dataset) in enumerate(pairs, 1):
+        put(f"{number} of {len(pairs)}: {model} on {dataset}", bold=True)
+        try:
+            made.append((model, dataset, one(model, dataset)))
+        except CounterbenchError as error:
+            failed.append(f"{model} on {dataset}")
+            say(f"{model} on {dataset}: {error}")
+        put("")
+    for model, dataset, record in made:
+        if record is not None and record.row_skill is not None:
+            skill = record.row_skill
+            put(f"{model:<24} {dataset:<20} row skill {skill.value:6.3f}")
+    if failed:
+        raise ConfigError(
+            f"{len(failed)} of {len(pairs)} evaluations could not be made: {', '.join(failed)}. The others are stored."
+        )
 
 
 def _store_share(

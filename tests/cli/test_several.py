@@ -1,0 +1,61 @@
+"""Several models, or datasets, in one command."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from counterbench.cli import main
+
+REST = ("--suite", "mechanisms", "--limit", "20", "--device", "cpu", "-q", "--output", "out")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: CliRunner().invoke(main, list(words))
+
+
+def records(folder):
+    return sorted(
+        (told["inputs"]["model"], told["inputs"]["dataset"])
+        for told in (json.loads(path.read_text()) for path in folder.rglob("record.json"))
+    )
+
+
+def test_every_model_is_asked_about_every_dataset(run, tmp_path):
+    words = ("evaluate", "--model", "spline", "--model", "identity", "--model", "spline")
+    done = run(*words, "--dataset", "ellipse, ellipse", *REST)
+    assert done.exit_code == 0, done.output
+    assert records(tmp_path / "out") == [("identity", "ellipse"), ("spline", "ellipse")]  # each once
+    assert "1 of 2: spline on ellipse" in done.stdout
+    last = done.stdout.strip().splitlines()[-2:]
+    assert [line.split()[0] for line in last] == ["spline", "identity"]
+    assert all("row skill" in line for line in last)
+    done = run("evaluate", "--model", "identity", "--dataset", "ellipse,scm-linear-3-2-0", *REST)
+    assert done.exit_code == 0, done.output
+    assert ("identity", "scm-linear-3-2-0") in records(tmp_path / "out")
+
+
+def test_one_that_fails_stops_no_other_and_is_told_at_the_end(run, tmp_path):
+    done = run("evaluate", "--model", "linear", "--model", "identity", "--dataset", "scm-linear-3-2-0", *REST)
+    assert done.exit_code == 1
+    assert records(tmp_path / "out") == [("identity", "scm-linear-3-2-0")]
+    assert "no trained weights" in done.stderr
+    assert "1 of 2 evaluations could not be made: linear on scm-linear-3-2-0" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--model", "identity", "--model", "splin", "--dataset", "ellipse"), "Did you mean 'spline'"),
+        (("--model", "identity", "--dataset", "ellipse,elipse"), "Did you mean 'ellipse'"),
+        (("--model", "identity", "--dataset", " , "), "--dataset names none"),
+        (("--model", "identity", "--model", "truth", "--dataset", "ellipse", "--json"), "prints one record"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_asked(run, tmp_path, words, said):
+    done = run("evaluate", *words, *REST)
+    assert done.exit_code in (1, 2)  # 2: a name that there is not
+    assert said in done.stderr
+    assert not records(tmp_path)
