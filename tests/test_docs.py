@@ -156,6 +156,7 @@ def commands() -> list[tuple[Path, list[str]]]:
 def test_every_command_of_every_page_is_one_and_names_what_there_is():
     """Each is parsed as the command line would, and what it names is looked up; none is run."""
     from counterbench import datasets, models
+    from counterbench.catalog.generated import generated
     from counterbench.catalog.suites import suite_paths
     from counterbench.cli import main
 
@@ -168,12 +169,13 @@ def test_every_command_of_every_page_is_one_and_names_what_there_is():
             assert command.get_command(None, rest[0]) is not None, where
             command, rest = command.get_command(None, rest[0]), rest[1:]
         given = command.make_context("counterbench", rest).params
-        dataset = given.get("dataset") or "morphomnist"
-        if not dataset.endswith(".yaml") and "my-" not in dataset:
-            assert dataset in datasets.names(), where
-            model = given.get("model") or "identity"
-            own = "/" in model or model.endswith(".yaml") or model.startswith(("my-", "mine"))
-            assert own or model in models.names(dataset), where
+        for dataset in (given.get("dataset") or "morphomnist").split(","):
+            if dataset.endswith(".yaml") or "my-" in dataset:
+                continue
+            assert dataset in datasets.names() or generated(dataset) is not None, where
+            for model in given.get("model_names") or [given.get("model") or "identity"]:
+                own = "/" in model or model.endswith(".yaml") or model.startswith(("my-", "mine"))
+                assert own or model in models.names(dataset), where
         suite = given.get("suite") or "standard"
         assert suite in suite_paths() or suite.endswith(".yaml"), where
 
