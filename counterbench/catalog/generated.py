@@ -17,7 +17,7 @@ READER = "random_scm"
 PATTERN = f"{FAMILY}-KIND-VARIABLES-ARROWS-SEED"
 """How these names look, in words."""
 SIZES = {"train": 10_000, "validation": 2_000, "judge": 2_000, "test": 2_000}
-_NAME = re.compile(rf"{FAMILY}-([a-z]+)-(\d{{1,3}})-(\d{{1,4}})-(\d{{1,9}})")
+_NAME = re.compile(rf"{FAMILY}-([a-z]+)-([1-9][0-9]{{0,2}})-(0|[1-9][0-9]{{0,3}})-(0|[1-9][0-9]{{0,8}})")
 _LOOKED_AT, _RANGE = 4096, (0.001, 0.999)
 _MECHANISMS = {
     "linear": "Every variable is a weighted sum of its causes and Gaussian noise.",

@@ -203,7 +203,7 @@ class Recipe(Declaration):
     @model_validator(mode="after")
     def _from_something(self) -> Recipe:
         if self.init is None:
-            for name, entry in self.mechanisms.items():
+            for name, entry in (*self.mechanisms.items(), *(self.every or {}).items()):
                 if entry.frozen or any(stage.adapt for stage in entry.training):
                     raise ValueError(
                         f"the mechanism of {name!r} is frozen or adapted, so the recipe needs 'init', the trained model to start from"
@@ -278,6 +278,9 @@ def read_recipe(path: Path) -> Recipe:
     if recipe.feed is not None and isinstance(teacher, str) and (place := path.parent / teacher).is_dir():
         options = {**recipe.feed.options, "model": str(place.resolve())}
         recipe = recipe.model_copy(update={"feed": recipe.feed.model_copy(update={"options": options})})
+    if recipe.every is not None:
+        by_kind = {kind: _located(entry, path.parent) for kind, entry in recipe.every.items()}
+        recipe = recipe.model_copy(update={"every": by_kind})
     located = {name: _located(entry, path.parent) for name, entry in recipe.mechanisms.items()}
     return recipe if located == recipe.mechanisms else recipe.model_copy(update={"mechanisms": located})
 

@@ -315,11 +315,11 @@ def print_record(record: Any, as_json: bool, detail: bool) -> None:
     if detail:
         put_table(lambda width, symbols: table.build(record, True, width=width, symbols=symbols), table.WIDTH)
         put("")
-    put_table(lambda width, symbols: summary.build(record, width=width, symbols=symbols), summary.WIDTH)
+    put_table(lambda width, symbols: summary.build(record, width=width, symbols=symbols, detail=detail), summary.WIDTH)
     for divided in record.subgroups:
         print_subgroups(record, divided, detail)
     if not detail:
-        say(f"All {len(record.numbers)} numbers, with intervals and baselines: --detail")
+        say("All numbers, with intervals and baselines: --detail")
 
 
 def print_subgroups(record: Any, divided: Any, detail: bool) -> None:

@@ -173,7 +173,7 @@ def _table(discovery: Discovery, edges: list[dict[str, Any]], words: str, width:
     "--graph",
     default=None,
     metavar="FILE|card|empty|reversed|full|discovered",
-    help="Which graph; default: that of the card.",
+    help="Which graph; default: that of the card. With --csv a file, or empty.",
 )
 @click.option(
     "--only", default=None, metavar="NAME,...", help="Look at these variables; default: all that are one number."
@@ -223,8 +223,8 @@ def refute(
     """Test whether the data refutes a graph: the independences that it implies, and the arrows that it draws."""
     import numpy as np
 
-    from counterbench.discovery.refuting import among, report, sentences
     from counterbench.discovery.refuting import refute as refuted
+    from counterbench.discovery.refuting import report, sentences
     from counterbench.pictures.refuted import draw_refutation
     from counterbench.storage.files import require_writable, write_text
 
@@ -233,7 +233,7 @@ def refute(
     table, tested = _table_and_graph(dataset, source, data_dir, file, graph, seed)
     names = [] if only is None else [name.strip() for name in only.split(",")]
     table = table.only(names).first(rows, np.random.default_rng([seed]))
-    found = refuted(table, among(tested, table), permutations=permutations, alpha=alpha, seed=seed)
+    found = refuted(table, tested, permutations=permutations, alpha=alpha, seed=seed)
     told = report(found)
     write_text(output / "refutation.json", json.dumps(told, indent=1) + "\n")
     draw_refutation(found, output / "refutation.png")
@@ -260,7 +260,12 @@ def _table_and_graph(
     if file is not None:
         if word is None:
             raise ConfigError("--csv has no card, so say which graph is tested: --graph FILE.")
-        return read_csv(file), CausalGraph(read_graph(Path(word)))
+        table = read_csv(file)
+        if word == "empty":
+            return table, CausalGraph(dict.fromkeys(table.names, ()))
+        if not Path(word).is_file():
+            raise ConfigError(f"--graph {word}: with --csv give a graph file that there is, or empty.")
+        return table, CausalGraph(read_graph(Path(word)))
     loaded = datasets.load(dataset, source, data_dir=data_dir)
     given = loaded.graph if word in (None, "card") else CausalGraph(parents_of(str(word), loaded, seed=seed))
     return of_dataset(loaded), given

@@ -83,7 +83,11 @@ from counterbench.errors import ConfigError, CounterbenchError, RecordError
 )
 @by_option
 @click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
-@click.option("--detail", is_flag=True, help="Print all numbers, with intervals and baselines, before the summary.")
+@click.option(
+    "--detail",
+    is_flag=True,
+    help="Print all numbers, but for those that are the same in every row, before the summary.",
+)
 @quiet_option
 def evaluate(
     model_names: tuple[str, ...],
@@ -266,7 +270,11 @@ def _store_share(
 )
 @workers_options
 @click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
-@click.option("--detail", is_flag=True, help="Print all numbers, with intervals and baselines, before the summary.")
+@click.option(
+    "--detail",
+    is_flag=True,
+    help="Print all numbers, but for those that are the same in every row, before the summary.",
+)
 @quiet_option
 def rejudge(
     record: Path,
@@ -414,7 +422,11 @@ def plan_export(
 @click.option("--device", default="auto", show_default=True, help="Of the judges.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
-@click.option("--detail", is_flag=True, help="Print all numbers, with intervals and baselines, before the summary.")
+@click.option(
+    "--detail",
+    is_flag=True,
+    help="Print all numbers, but for those that are the same in every row, before the summary.",
+)
 @quiet_option
 def score(
     folder: Path,

@@ -134,12 +134,21 @@ def _verdict(first: np.ndarray, second: np.ndarray) -> Dependence:
     products = (first[:, :, None] * second[:, None, :]).reshape(count, -1)
     mean = products.mean(0)
     covariance = np.atleast_2d(np.cov(products, rowvar=False))
-    statistic = count * mean @ np.linalg.pinv(covariance, hermitian=True) @ mean
-    rank = max(1, int(np.linalg.matrix_rank(covariance, hermitian=True)))
+    # Under independence the covariance of products is the product of covariances. With rare classes the empirical one is far too small
+    # somewhere, with numbers whose spread varies the other one may be, so the more careful of both counts.
+    under_independence = np.kron(first.T @ first, second.T @ second) / count**2
+    p = max(_wald(mean, one, count) for one in (covariance, under_independence))
     sizes = np.sqrt((first**2).mean(0)[:, None] * (second**2).mean(0)[None]).ravel().clip(min=1e-12)
     correlations = np.clip(mean / sizes, -0.999999, 0.999999)
     largest = float(correlations[np.abs(correlations).argmax()])
     # The largest of several: all of them lie in their intervals at once (Bonferroni).
     half = stats.norm.ppf(1 - (1 - _CONFIDENCE) / 2 / len(correlations)) / np.sqrt(max(1, count - 3))
     low, high = np.tanh(np.arctanh(largest) + np.array([-half, half]))
-    return Dependence(float(stats.chi2.sf(statistic, rank)), largest, float(low), float(high))
+    return Dependence(p, largest, float(low), float(high))
+
+
+def _wald(mean: np.ndarray, covariance: np.ndarray, count: int) -> float:
+    """How often a mean of so many products would be as far from 0."""
+    rank = max(1, int(np.linalg.matrix_rank(covariance, hermitian=True)))
+    statistic = count * mean @ np.linalg.pinv(covariance, hermitian=True) @ mean
+    return float(stats.chi2.sf(statistic, rank))

@@ -50,8 +50,9 @@ class Refutation:
         table: the samples.
         claims: every independence that it implies, then every arrow.
         share: of the independences, those that fail one by one, at the level alpha; NaN where it implies none.
-        shuffled: the same shares of the graphs with shuffled names.
+        shuffled: the same shares of the graphs with shuffled names; those that imply the same are left out.
         alpha: level of the tests.
+        exhaustive: whether these are all that there are.
     """
 
     graph: CausalGraph
@@ -60,6 +61,7 @@ class Refutation:
     share: float
     shuffled: tuple[float, ...]
     alpha: float
+    exhaustive: bool = False
 
     @property
     def independences(self) -> tuple[Claim, ...]:
@@ -72,10 +74,13 @@ class Refutation:
         return tuple(claim for claim in self.claims if claim.arrow)
 
     def as_good(self) -> tuple[float, float, float]:
-        """Share of the graphs with shuffled names that fail as seldom, and its 95 % interval (Wilson); NaN where there is none."""
+        """Share of the graphs with shuffled names that fail as seldom, and its 95 % interval (Wilson; where all were tried, the share
+        itself); NaN where there is none."""
         if not self.shuffled or math.isnan(self.share):
             return math.nan, math.nan, math.nan
         hits = sum(other <= self.share + 1e-12 for other in self.shuffled)
+        if self.exhaustive:
+            return hits / len(self.shuffled), hits / len(self.shuffled), hits / len(self.shuffled)
         interval = binomtest(hits, len(self.shuffled)).proportion_ci(method="wilson")
         return hits / len(self.shuffled), float(interval.low), float(interval.high)
 
@@ -90,7 +95,7 @@ def refute(
 
     Args:
         table: the samples.
-        graph: over the same names.
+        graph: over these names, or more: what depends on variables that the table lacks is not held against it.
         permutations: how many graphs with shuffled names; all of them where there are no more.
         alpha: level of the tests.
         seed: of shuffles and tests.
@@ -99,7 +104,7 @@ def refute(
         Claims with p values, correlations and intervals, and the share of shuffled graphs that fail as seldom.
 
     Raises:
-        ConfigError: for a graph over other names.
+        ConfigError: for a graph that lacks a variable of the table, or a variable that is the same in all samples.
 
     Examples:
         >>> rng = np.random.default_rng(0)
@@ -112,27 +117,31 @@ def refute(
         >>> right.share, wrong.share
         (0.0, 1.0)
     """
-    if set(graph) != set(table.names):
-        raise ConfigError(
-            f"The graph is over {', '.join(graph)}, the samples of {table.title or 'the table'} over {', '.join(table.names)}; they must be the same."
-        )
+    whole, graph = graph, among(graph, table)
+    for name, column in zip(table.names, table.values.T, strict=True):
+        if (column == column[0]).all():
+            raise ConfigError(
+                f"{name} is the same in all {len(column)} samples, so nothing can depend on it; take more rows, or leave it out with --only."
+            )
     independence = Independence(table, seed=seed)
-    said = [(pair, _tested(independence, pair)) for pair in implied(graph)]
-    needed = [((cause, name, _others(graph, cause, name)), cause) for cause, name in graph.edges]
-    arrows = [(claim, _tested(independence, claim)) for claim, _ in needed]
+    said = [(pair, _tested(independence, pair)) for pair in _statements(whole, table)]
+    needed = [(cause, name, _others(graph, cause, name)) for cause, name in graph.edges]
+    arrows = [(claim, _tested(independence, claim)) for claim in needed]
     claims = [
         *_claims(said, _holm([verdict.p for _, verdict in said], alpha), arrow=False),
         *_claims(arrows, [verdict.p >= alpha for _, verdict in arrows], arrow=True),
     ]
-    share = _failing(independence, graph, alpha)
+    share = _failing(independence, [claim for claim, _ in said], alpha)
     shuffled = []
-    if said:
-        mappings = list(_shuffles(list(table.names), permutations, seed))
-        with bar(len(mappings), "Testing graphs with shuffled names") as advance:
-            for mapping in mappings:
-                shuffled.append(_failing(independence, _renamed(graph, mapping), alpha))
-                advance(1)
-    return Refutation(graph, table, tuple(claims), share, tuple(shuffled), alpha)
+    mappings = list(_shuffles(list(table.names), permutations, seed)) if said else []
+    with bar(len(mappings), "Testing graphs with shuffled names") as advance:
+        for mapping in mappings:
+            others = _statements(_renamed(whole, mapping), table)
+            if _meaning(others) != _meaning([claim for claim, _ in said]):  # else it is no other graph, for these tests
+                shuffled.append(_failing(independence, others, alpha))
+            advance(1)
+    exhaustive = len(mappings) == math.factorial(min(len(table.names), 10)) - 1
+    return Refutation(graph, table, tuple(claims), share, tuple(shuffled), alpha, exhaustive)
 
 
 Statement = tuple[str, str, tuple[str, ...]]
@@ -180,9 +189,51 @@ def _holm(p_values: Sequence[float], alpha: float) -> list[bool]:
     return rejected
 
 
-def _failing(independence: Independence, graph: CausalGraph, alpha: float) -> float:
-    """Share of the implied independences that fail, each at its own level."""
-    said = implied(graph)
+def _statements(graph: CausalGraph, table: Observations) -> list[Statement]:
+    """What a graph implies of the variables of a table: without those statements that a cause which is not in the table breaks."""
+    said = implied(among(graph, table))
+    if len(graph) == len(table.names):
+        return said
+    return [(first, second, given) for first, second, given in said if separated(graph, first, second, given)]
+
+
+def separated(graph: CausalGraph, first: str, second: str, given: Sequence[str]) -> bool:
+    """Whether a graph implies that two variables are independent, given others (d-separation, by the moral graph of their ancestors).
+
+    Examples:
+        >>> fork = CausalGraph({"c": [], "a": ["c"], "b": ["c"]})
+        >>> separated(fork, "a", "b", ["c"]), separated(fork, "a", "b", [])
+        (True, False)
+    """
+    kept: set[str] = set()
+    waiting = [first, second, *given]
+    while waiting:
+        name = waiting.pop()
+        if name not in kept:
+            kept.add(name)
+            waiting += graph.parents(name)
+    beside: dict[str, set[str]] = {name: set() for name in kept}
+    for name in kept:
+        family = (name, *graph.parents(name))
+        for one, other in itertools.permutations(family, 2):
+            beside[one].add(other)
+    reached, waiting = {*given}, [first]
+    while waiting:
+        name = waiting.pop()
+        if name == second:
+            return False
+        if name not in reached:
+            reached.add(name)
+            waiting += beside[name]
+    return True
+
+
+def _meaning(said: Sequence[Statement]) -> set[tuple[frozenset[str], frozenset[str]]]:
+    return {(frozenset((first, second)), frozenset(given)) for first, second, given in said}
+
+
+def _failing(independence: Independence, said: Sequence[Statement], alpha: float) -> float:
+    """Share of independences that fail, each at its own level."""
     return float(np.mean([_tested(independence, claim).p < alpha for claim in said])) if said else math.nan
 
 
@@ -202,7 +253,10 @@ def _shuffles(names: list[str], count: int, seed: int) -> Iterator[dict[str, str
 
 
 def _renamed(graph: CausalGraph, mapping: dict[str, str]) -> CausalGraph:
-    return CausalGraph({mapping[name]: [mapping[parent] for parent in graph.parents(name)] for name in graph})
+    def called(name: str) -> str:
+        return mapping.get(name, name)
+
+    return CausalGraph({called(name): [called(parent) for parent in graph.parents(name)] for name in graph})
 
 
 def among(graph: CausalGraph, table: Observations) -> CausalGraph:
@@ -259,10 +313,18 @@ def sentences(refutation: Refutation) -> list[str]:
         if wrong
         else f"None of the {len(said)} independences that the graph implies is refuted (Holm, level {refutation.alpha:g}; one by one {refutation.share:.0%} fail)."
     ]
+    if not refutation.shuffled and refutation.exhaustive:
+        found.append(
+            "No shuffling of its names makes a graph that implies something else, so there is nothing to hold it against."
+        )
     if refutation.shuffled:
         share, low, high = refutation.as_good()
+        among_them = "" if refutation.exhaustive else f" [{low:.0%}, {high:.0%}]"
+        which = "the" if refutation.exhaustive else ""
         found.append(
-            f"Of {len(refutation.shuffled)} graphs with shuffled names {share:.0%} [{low:.0%}, {high:.0%}] fail as seldom"
+            f"Of {which} {len(refutation.shuffled)} graphs with shuffled names {share:.0%}{among_them} fail as seldom".replace(
+                "  ", " "
+            )
             + (
                 ": the test tells the graph from chance."
                 if high <= _CHANCE

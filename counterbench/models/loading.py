@@ -14,7 +14,7 @@ from counterbench.catalog.cards import Card
 from counterbench.catalog.generated import generated
 from counterbench.catalog.recipes import ANY, Recipe, fitted_to, read_recipe, recipe_paths
 from counterbench.datasets.dataset import REFERENCES, Dataset
-from counterbench.errors import CheckpointError, ConfigError, UnknownNameError, short
+from counterbench.errors import CheckpointError, ConfigError, UnknownNameError, short, suggestion
 from counterbench.mechanisms.base import Mechanism
 from counterbench.mechanisms.capabilities import HasPixelTemperature
 from counterbench.models import baselines
@@ -57,7 +57,13 @@ def find_recipe(name: str, card: Card) -> tuple[Recipe, Path]:
     recipe, path = _found_recipe(name, card.name)
     if recipe.dataset not in (card.name, ANY):
         raise ConfigError(f"{path} is a recipe for the dataset {recipe.dataset!r}, not for {card.name!r}.")
-    return fitted_to(recipe, card.name, {name: entry.kind for name, entry in card.variables.items()}), path
+    fitted = fitted_to(recipe, card.name, {name: entry.kind for name, entry in card.variables.items()})
+    if recipe.every is not None and (left := [other for other in card.variables if other not in fitted.mechanisms]):
+        raise ConfigError(
+            f"The recipe {name!r} says nothing of a variable that is {card.variables[left[0]].kind}, such as {left[0]!r} of {card.name}."
+            f"{suggestion(name, names(card.name))}"
+        )
+    return fitted, path
 
 
 def _found_recipe(name: str, dataset: str) -> tuple[Recipe, Path]:
@@ -176,7 +182,8 @@ def _pixel_noise(name: str, model: object) -> dict[str, Any]:
 
 
 def _reject_collisions(dataset: str) -> None:
-    taken = {*baselines.BASELINES, *(name for _, name in recipe_paths(dataset))}
+    general = recipe_paths(ANY) if generated(dataset) is not None else {}
+    taken = {*baselines.BASELINES, *(name for _, name in (*recipe_paths(dataset), *general))}
     for name in registry.models.names():
         if name in taken:
             raise ConfigError(f"The plug-in's model {name!r} collides with an existing one; choose another name.")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _HOLDS, _FAILS, _SHUFFLED = "#1b7f4d", "#c4452d", "#9aa4ab"
 _MOST = 30
-"""Claims that are drawn; of more, those with the largest correlations and all that fail."""
+"""Claims that are drawn; of more, those that fail come first, then those with the largest correlations."""
 
 
 @own_style()
@@ -73,7 +73,9 @@ def _draw_shuffled(axis: Any, refutation: Refutation) -> None:
         )
         return
     axis.hist(refutation.shuffled, bins=[k / 20 for k in range(22)], color=_SHUFFLED)
-    axis.axvline(refutation.share, color=_FAILS if refutation.share > refutation.alpha else _HOLDS, lw=2)
+    axis.axvline(
+        refutation.share, color=_FAILS if any(claim.violated for claim in refutation.independences) else _HOLDS, lw=2
+    )
     axis.set(xlim=(-0.02, 1.05))
     axis.set_xlabel("independences that fail, share", fontsize=8)
     axis.tick_params(labelsize=7)

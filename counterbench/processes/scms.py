@@ -57,6 +57,8 @@ class RandomSCM:
                 f"A random model of {self.nodes} variables, {self.edges:g} arrows, {self.hidden} hidden causes and seed {self.seed}: give two "
                 "variables at least, no negative numbers, and a seed below 2^32."
             )
+        if self.edges > (most := self.nodes * (self.nodes - 1) // 2):
+            raise ConfigError(f"{self.nodes} variables have {most} arrows at most, and {self.edges:g} are asked for.")
 
     def _rng(self, *words: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, KINDS.index(self.kind), self.nodes, *words])

@@ -88,15 +88,16 @@ def bar(share: float, width: int, *, symbols: bool = True) -> str:
     return full * filled + empty * (width - filled)
 
 
-def build(record: Record, *, width: int = WIDTH, symbols: bool = True) -> Group:
+def build(record: Record, *, width: int = WIDTH, symbols: bool = True, detail: bool = False) -> Group:
     """The summary.
 
     Args:
         record: what to show.
         width: characters there are, 40 at least.
         symbols: whether other than ASCII characters can be shown.
+        detail: every remark, not only the first ones.
     """
-    lines = [*_head(record, width, symbols), *_questions(record, width, symbols), *_remarks(record, width)]
+    lines = [*_head(record, width, symbols), *_questions(record, width, symbols), *_remarks(record, width, detail)]
     return Group(*lines)
 
 
@@ -115,7 +116,7 @@ def _recorded(record: Record, detail: bool) -> Console:
     console = Console(width=table.WIDTH if detail else WIDTH, file=io.StringIO(), record=True, highlight=False)
     if detail:
         console.print(Group(table.build(record, True), Text()))
-    console.print(build(record))
+    console.print(build(record, detail=detail))
     return console
 
 
@@ -152,7 +153,7 @@ def _questions(record: Record, width: int, symbols: bool) -> list[Text]:
     room = (width - label - 1) // len(columns) - 1
     cells = _BAR if room >= _BAR + 7 else _SHORT_BAR if room >= _SHORT_BAR + 6 else 0
     wide = max(len("realism"), cells + 5)
-    label = min(label, width - len(columns) * (wide + 1))
+    label = max(1, min(label, width - len(columns) * (wide + 1)))
     heads = " ".join(["".ljust(label), *(column.title.ljust(wide) for column in columns)])
     lines = [Text(heads.rstrip(), style="dim")]
     for name in asked[:_QUESTIONS]:
@@ -196,7 +197,7 @@ def _cell(number: Number | None, column: Column, cells: int, symbols: bool) -> s
     return f"{bar(share, cells, symbols=symbols)}{percent:>4}" if cells else f"{percent:>4}"
 
 
-def _remarks(record: Record, width: int) -> list[Text]:
+def _remarks(record: Record, width: int, detail: bool) -> list[Text]:
     """What makes the numbers doubtful, the worst first."""
     remarks = []
     if record.leaked:
@@ -213,8 +214,11 @@ def _remarks(record: Record, width: int) -> list[Text]:
         )
     if record.seeds and not record.group:
         remarks.append(f"{record.trainings_in_words}: what another would score is not in the intervals")
-    more = len(remarks) - _REMARKS
-    lines = [Text(_short(f"! {printable(remark)}", width), style="yellow") for remark in remarks[:_REMARKS]]
+    more = 0 if detail else len(remarks) - _REMARKS
+    lines = [
+        Text(_short(f"! {printable(remark)}", width), style="yellow")
+        for remark in remarks[: None if detail else _REMARKS]
+    ]
     return [*lines, *([Text(f"{more} more remarks with --detail", style="dim")] if more > 0 else [])]
 
 

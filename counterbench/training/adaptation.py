@@ -122,6 +122,8 @@ def adapted_recipe(
     """
     if recipe.init is None:
         raise ConfigError("--adapt opens a part of a trained model; name it with --init.")
+    if not variable:
+        raise ConfigError(f"--adapt opens a part of the mechanism of an image, and {recipe.dataset} has none.")
     if variable not in recipe.mechanisms:
         raise ConfigError(f"The recipe {recipe.name!r} has no mechanism for {variable!r}.")
     last = {stage.objective: stage for stage in recipe.mechanisms[variable].training}
@@ -207,8 +209,13 @@ def opened_by_adapters(recipe: Recipe, dataset: Dataset) -> tuple[int, dict[str,
 
     Returns:
         (all numbers of the mechanism; adapter -> how many of them, or why none; block -> how many it has).
+
+    Raises:
+        ConfigError: for a dataset without images.
     """
-    mechanism = models.build_for(recipe, dataset).mechanisms[dataset.card.image or ""]
+    if not dataset.card.image:
+        raise ConfigError(f"Adapters open a part of the mechanism of an image, and {dataset.card.name} has none.")
+    mechanism = models.build_for(recipe, dataset).mechanisms[dataset.card.image]
     numbers: dict[str, int | str] = {}
     for name in registry.adapters.names():
         opening = copy.deepcopy(mechanism)

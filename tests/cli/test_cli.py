@@ -39,7 +39,7 @@ def test_evaluate_prints_a_table_and_writes_record_scores_and_picture(run, tmp_p
     for word in ("row skill", "beaten by doing nothing", "effect", "target", "do(a)", "do(b)"):
         assert word in result.stdout
     assert len(result.stdout.splitlines()) < 20
-    assert "numbers, with intervals and baselines: --detail" in result.stderr
+    assert "All numbers, with intervals and baselines: --detail" in result.stderr
     long = run(*EVALUATE, "--detail").stdout
     for word in (
         "composition",

@@ -52,7 +52,9 @@ def test_a_name_makes_the_card_of_its_model(kind):
     assert card.fingerprint != datasets.card(f"scm-{kind}-5-6-4").fingerprint
 
 
-@pytest.mark.parametrize("name", ["scm-anm-5-6", "scm-anm-5-6-3-1", "scm", "scm-anm-5-6-x"])
+@pytest.mark.parametrize(
+    "name", ["scm-anm-5-6", "scm-anm-5-6-3-1", "scm", "scm-anm-5-6-x", "scm-anm-05-6-0", "scm-anm-\uff15-6-0"]
+)
 def test_other_names_are_no_models(name):
     assert generated(name) is None
     with pytest.raises(UnknownNameError, match="scm-"):
@@ -60,6 +62,8 @@ def test_other_names_are_no_models(name):
 
 
 def test_a_model_of_one_variable_or_of_no_kind_is_refused():
+    with pytest.raises(ConfigError, match="5 variables have 10 arrows at most"):
+        datasets.card("scm-anm-5-11-0")
     with pytest.raises(ConfigError, match="no kind 'cubic' of random models; give linear, anm"):
         datasets.card("scm-cubic-5-6-3")
     with pytest.raises(ConfigError, match="two variables at least"):
@@ -147,9 +151,9 @@ def test_recipes_for_any_dataset_fit_each():
             assert Recipe.model_validate(recipe.content()).content() == recipe.content()
     _, path = models.find_recipe("spline", datasets.card("ellipse"))
     assert path.parent.name == "ellipse"  # a dataset's own recipe comes first
-    with pytest.raises(ConfigError, match="no mechanism for 'point'"):
-        dataset = datasets.load("ellipse-point")
-        models.build_for(models.find_recipe("linear", dataset.card)[0], dataset)
+    for dataset, variable in (("ellipse-point", "vector, such as 'point'"), ("morphomnist", "image, such as 'image'")):
+        with pytest.raises(ConfigError, match=f"says nothing of a variable that is {variable}"):
+            models.find_recipe("linear", datasets.card(dataset))
 
 
 def test_what_a_recipe_lists_comes_before_what_it_says_of_a_kind(tmp_path):
@@ -166,6 +170,8 @@ def test_what_a_recipe_lists_comes_before_what_it_says_of_a_kind(tmp_path):
 def test_a_recipe_says_mechanisms():
     with pytest.raises(ValueError, match="there is no mechanism"):
         Recipe(name="none", title="", dataset="toy")
+    with pytest.raises(ValueError, match="needs 'init'"):
+        Recipe(name="none", title="", dataset="any", every={"continuous": {"family": "spline_flow", "frozen": True}})
     with pytest.raises(ValueError, match="by kind of variable"):
         Recipe(name="none", title="", dataset="any", mechanisms={"x": {"family": "spline_flow"}})
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from counterbench.causal.graph import CausalGraph
 from counterbench.cli import main
 from counterbench.discovery.independence import Independence
-from counterbench.discovery.refuting import among, implied, refute, report, sentences
+from counterbench.discovery.refuting import among, implied, refute, report, sentences, separated
 from counterbench.discovery.table import Observations
 from counterbench.errors import ConfigError
 from counterbench.pictures.refuted import refutation_figure
@@ -87,6 +87,56 @@ def test_the_interval_of_a_correlation_holds_it():
     assert hits >= 95
 
 
+@pytest.mark.parametrize("count", [200, 2000])
+def test_rare_classes_do_not_look_dependent(count):
+    shares = np.array([0.7, 0.1, 0.05, 0.04, 0.03, 0.03, 0.02, 0.01, 0.01, 0.01])
+    failing = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        columns = [rng.choice(10, count, p=shares / shares.sum()) for _ in range(2)]
+        table = Observations(
+            {"a": "ordinal", "b": "ordinal", "x": "continuous"}, np.stack([*columns, rng.standard_normal(count)], 1)
+        )
+        independence = Independence(table)
+        failing += [independence.test("a", "b").p < 0.05, independence.test("a", "x").p < 0.05]
+    assert np.mean(failing) < 0.15
+
+
+def test_a_common_cause_that_the_table_lacks_refutes_nothing():
+    rng = np.random.default_rng(0)
+    cause = rng.standard_normal(1500)
+    a, b = (cause + 0.5 * rng.standard_normal(1500) for _ in range(2))
+    d = b + 0.5 * rng.standard_normal(1500)
+    table = Observations(dict.fromkeys("abd", "continuous"), np.stack([a, b, d], 1))
+    whole = CausalGraph({"c": [], "a": ["c"], "b": ["c"], "d": ["b"]})
+    found = refute(table, whole)
+    assert [{claim.first, claim.second} for claim in found.independences] == [{"a", "d"}]
+    assert not any(claim.violated for claim in found.claims)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "given", "expected"),
+    [
+        ("a", "c", [], False),
+        ("a", "c", ["b"], True),
+        ("a", "d", ["b"], True),
+        ("e", "a", [], True),
+        ("e", "a", ["d"], False),
+        ("e", "b", ["c"], True),
+    ],
+)
+def test_d_separation(first, second, given, expected):
+    graph = CausalGraph({"a": [], "b": ["a"], "c": ["b"], "e": [], "d": ["c", "e"]})
+    assert separated(graph, first, second, given) is expected
+    assert separated(graph, second, first, given) is expected
+
+
+def test_a_variable_that_never_changes_is_told():
+    table = Observations(dict.fromkeys("ab", "continuous"), np.stack([np.zeros(60), np.arange(60.0)], 1), None, "t")
+    with pytest.raises(ConfigError, match="a is the same in all 60 samples"):
+        refute(table, CausalGraph({"a": [], "b": ["a"]}))
+
+
 def test_what_a_graph_implies_is_the_local_markov_condition():
     assert implied(CausalGraph({"a": [], "b": ["a"], "c": ["a", "b"]})) == []
     fork = implied(CausalGraph({"a": [], "b": ["a"], "c": ["a"]}))
@@ -119,7 +169,11 @@ def test_shuffled_names_are_the_yardstick(seed):
     assert share <= 0.2
     assert len(found.shuffled) == 60
     assert refute(table, table.truth, permutations=60, seed=seed).shuffled == found.shuffled
-    assert len(refute(chain_table(), CHAIN).shuffled) == 5  # all others that there are
+    all_others = refute(chain_table(), CHAIN)
+    assert len(all_others.shuffled) == 4  # of the five others that there are, the chain turned round implies the same
+    assert all_others.exhaustive
+    assert all_others.as_good() == (0, 0, 0)
+    assert "tells the graph from chance" in " ".join(sentences(all_others))
 
 
 def test_a_hidden_cause_refutes_a_graph_that_does_not_know_it():
@@ -136,7 +190,7 @@ def test_a_hidden_cause_refutes_a_graph_that_does_not_know_it():
 
 
 def test_a_graph_over_other_names_is_refused():
-    with pytest.raises(ConfigError, match="must be the same"):
+    with pytest.raises(ConfigError, match="says nothing of 'c'"):
         refute(chain_table(), CausalGraph({"a": [], "b": ["a"]}))
     with pytest.raises(ConfigError, match="says nothing of 'c'"):
         among(CausalGraph({"a": [], "b": ["a"]}), chain_table())
@@ -158,6 +212,7 @@ def test_the_command_tests_a_card_and_a_file(tmp_path):
     (tmp_path / "g.yaml").write_text("graph: {a: [], b: [a], c: [b]}\n")
     words = ["refute", "--csv", str(tmp_path / "t.csv"), "--output", str(tmp_path / "b"), "--quiet", "--json"]
     assert run(main, words).exit_code != 0
+    assert "give a graph file that there is, or empty" in run(main, [*words, "--graph", "full"]).stderr
     second = run(main, [*words, "--graph", str(tmp_path / "g.yaml")])
     assert json.loads(second.stdout)["share_failing"] == 0
 
