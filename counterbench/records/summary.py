@@ -25,7 +25,7 @@ SCALE, SHORT_SCALE = "0 doing nothing, 1 the truth", "0 nothing, 1 truth"
 
 
 @dataclass(frozen=True)
-class Column:
+class Aspect:
     """A kind of number that every question has.
 
     Args:
@@ -40,18 +40,18 @@ class Column:
 
 
 COLUMNS = (
-    Column("effect", lambda n: n.quantity in ("effect_error", "estimated_skill")),
-    Column("target", lambda n: n.quantity == "skill" and n.measured == n.intervened),
-    Column("rest", lambda n: n.quantity == "mean_change" and n.preserves),
-    Column("realism", lambda n: n.quantity == "frechet_distance" and n.statistic != "mean" and not n.given, "noise"),
+    Aspect("effect", lambda n: n.quantity in ("effect_error", "estimated_skill")),
+    Aspect("target", lambda n: n.quantity == "skill" and n.measured == n.intervened),
+    Aspect("rest", lambda n: n.quantity == "mean_change" and n.preserves),
+    Aspect("real", lambda n: n.quantity == "frechet_distance" and n.statistic != "mean" and not n.given, "noise"),
 )
-WITHOUT_IMAGES = (Column("truth", lambda n: n.quantity == "truth_skill"),)
+WITHOUT_IMAGES = (Aspect("near truth", lambda n: n.quantity == "truth_skill"),)
 MEANING = {
     "effect": "share of the true change that is made right",
     "target": "what judges read of the value asked for",
     "rest": "what must stay, stays",
-    "realism": "as real as true answers; 0: noise",
-    "truth": "distance to the true answer",
+    "real": "as real as true answers; 0: noise",
+    "near truth": "distance to the true answer",
 }
 
 
@@ -152,7 +152,7 @@ def _questions(record: Record, width: int, symbols: bool) -> list[Text]:
     label = max(_LEAST_LABEL, *(len(f"do({name})") for name in asked))
     room = (width - label - 1) // len(columns) - 1
     cells = _BAR if room >= _BAR + 7 else _SHORT_BAR if room >= _SHORT_BAR + 6 else 0
-    wide = max(len("realism"), cells + 5)
+    wide = max(7, *(len(column.title) for column in columns), cells + 5)
     label = max(1, min(label, width - len(columns) * (wide + 1)))
     heads = " ".join(["".ljust(label), *(column.title.ljust(wide) for column in columns)])
     lines = [Text(heads.rstrip(), style="dim")]
@@ -169,11 +169,11 @@ def _questions(record: Record, width: int, symbols: bool) -> list[Text]:
     return [*lines, Text(f"In % of the way. {words[0].upper()}{words[1:]}.", style="dim")]
 
 
-def _truth_column(record: Record) -> Sequence[Column]:
+def _truth_column(record: Record) -> Sequence[Aspect]:
     return () if any(column.chosen(n) for n in record.numbers for column in COLUMNS) else WITHOUT_IMAGES
 
 
-def _of(record: Record, column: Column) -> list[Number]:
+def _of(record: Record, column: Aspect) -> list[Number]:
     return [
         number
         for number in record.numbers
@@ -185,11 +185,11 @@ def _of(record: Record, column: Column) -> list[Number]:
     ]
 
 
-def _first(record: Record, column: Column, name: str) -> Number | None:
+def _first(record: Record, column: Aspect, name: str) -> Number | None:
     return next((number for number in _of(record, column) if number.intervened == name), None)
 
 
-def _cell(number: Number | None, column: Column, cells: int, symbols: bool) -> str:
+def _cell(number: Number | None, column: Aspect, cells: int, symbols: bool) -> str:
     share = None if number is None else position(number, column.start)
     if share is None:
         return "-".rjust(cells + 4 if cells else 4)
