@@ -203,7 +203,7 @@ def _remarks(record: Record, width: int, detail: bool) -> list[Text]:
     if record.leaked:
         remarks.append("it was trained against a judge: those numbers are no evidence")
     if record.disputed_in_words:
-        remarks.append(f"judges disagree on {record.disputed_in_words}; look at the answers")
+        remarks.append(_short(f"judges disagree on {record.disputed_in_words}", width - 24) + "; look at the answers")
     worst = record.worst_cell
     if worst is not None and worst.value < 0:
         remarks.append(f"worst: {worst.measured} under do({worst.intervened}), farther off than doing nothing")
@@ -215,10 +215,7 @@ def _remarks(record: Record, width: int, detail: bool) -> list[Text]:
     if record.seeds and not record.group:
         remarks.append(f"{record.trainings_in_words}: what another would score is not in the intervals")
     more = 0 if detail else len(remarks) - _REMARKS
-    lines = [
-        Text(_short(f"! {printable(remark)}", width), style="yellow")
-        for remark in remarks[: None if detail else _REMARKS]
-    ]
+    lines = [Text(f"! {printable(remark)}", style="yellow") for remark in remarks[: None if detail else _REMARKS]]
     return [*lines, *([Text(f"{more} more remarks with --detail", style="dim")] if more > 0 else [])]
 
 
