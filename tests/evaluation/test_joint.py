@@ -76,11 +76,14 @@ def test_values_are_those_of_the_single_questions_and_no_chance_is_drawn(toy, da
 
 
 def test_a_plan_without_them_keeps_its_hash(toy):
-    """Written down before there were joint questions."""
-    assert plans.draw(toy.Toy(), find_suite("quick"), 0).hash == HASH
+    """Written down before there were joint questions, on two kinds of processor, whose normal draws differ in their last bits."""
+    assert plans.draw(toy.Toy(), find_suite("quick"), 0).hash in HASHES
 
 
-HASH = "71695820363b12c3f381c39c56e0a33d142fa5db9f7d58cc05e70bba0a51702b"
+HASHES = (
+    "71695820363b12c3f381c39c56e0a33d142fa5db9f7d58cc05e70bba0a51702b",
+    "9173b2c35e2245b5ff07e799c2dcfdc67996303a88bab05476377972baab6a5a",
+)
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv", "json"])
