@@ -9,10 +9,10 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
+from wrong_graphs import in_words
 
 from counterbench import datasets, models
 from counterbench.catalog.recipes import Recipe
@@ -81,14 +81,10 @@ def shown() -> dict[str, Any]:
     """What the page shows: medians over seeds, and their range."""
     stored: Mapping[str, Mapping[str, Mapping[str, float]]] = json.loads(RESULT.read_text("utf-8"))
     rows = [
-        {"weight": weight, "cells": [_in_words([one[key] for one in seeds.values()]) for key in COLUMNS.values()]}
+        {"weight": weight, "cells": [in_words([one[key] for one in seeds.values()]) for key in COLUMNS.values()]}
         for weight, seeds in stored.items()
     ]
     return {"columns": list(COLUMNS), "rows": rows}
-
-
-def _in_words(values: Sequence[float]) -> str:
-    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def main(folder: Path, seeds: Sequence[int]) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from statistics import median
 from typing import Any
+
+from wrong_graphs import in_words
 
 from counterbench import datasets
 from counterbench.records.record import read_record
@@ -50,7 +51,7 @@ def shown() -> dict[str, Any]:
     stored = json.loads(RESULT.read_text("utf-8"))
     models = sorted({model for entry in stored.values() for model in entry})
     rows = [
-        {"dataset": what, "cells": [_in_words(entry[model]["row skill"]) for model in models]}
+        {"dataset": what, "cells": [in_words(entry[model]["row skill"]) for model in models]}
         for what, entry in sorted(stored.items(), key=lambda item: item[0].replace("formula", "a"))
     ]
     gaps = []
@@ -63,15 +64,11 @@ def shown() -> dict[str, Any]:
                         "dataset": what.partition("/")[0],
                         "model": model,
                         "arrow": " -> ".join(ends),
-                        "without": _in_words(plain[model][cause]),
-                        "with": _in_words(stored[what][model][cause]),
+                        "without": in_words(plain[model][cause]),
+                        "with": in_words(stored[what][model][cause]),
                     }
                 )
     return {"models": models, "rows": rows, "gaps": gaps}
-
-
-def _in_words(values: list[float]) -> str:
-    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -65,14 +65,15 @@ def shown() -> dict[str, Any]:
     """What the page shows: medians over seeds, and their range."""
     stored: Mapping[str, Mapping[str, list[float]]] = json.loads(RESULT.read_text("utf-8"))
     rows = [
-        {"graph": words, "cells": [_in_words(stored[graph][name]) for name in NUMBERS]}
+        {"graph": words, "cells": [in_words(stored[graph][name]) for name in NUMBERS]}
         for graph, words in GRAPHS.items()
         if graph in stored
     ]
     return {"columns": list(NUMBERS), "rows": rows}
 
 
-def _in_words(values: list[float]) -> str:
+def in_words(values: Sequence[float]) -> str:
+    """Their median and range."""
     return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 

@@ -156,7 +156,7 @@ def commands() -> list[tuple[Path, list[str]]]:
 def test_every_command_of_every_page_is_one_and_names_what_there_is():
     """Each is parsed as the command line would, and what it names is looked up; none is run."""
     from counterbench import datasets, models
-    from counterbench.catalog.generated import generated
+    from counterbench.catalog.generated import is_generated
     from counterbench.catalog.suites import suite_paths
     from counterbench.cli import main
 
@@ -172,7 +172,7 @@ def test_every_command_of_every_page_is_one_and_names_what_there_is():
         for dataset in (given.get("dataset") or "morphomnist").split(","):
             if dataset.endswith(".yaml") or "my-" in dataset:
                 continue
-            assert dataset in datasets.names() or generated(dataset) is not None, where
+            assert dataset in datasets.names() or is_generated(dataset), where
             for model in given.get("model_names") or [given.get("model") or "identity"]:
                 own = "/" in model or model.endswith(".yaml") or model.startswith(("my-", "mine"))
                 assert own or model in models.names(dataset), where

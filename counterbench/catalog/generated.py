@@ -1,4 +1,4 @@
-"""Datasets that are made from their name: `scm-KIND-VARIABLES-ARROWS-SEED`, random causal models without images."""
+"""Datasets that are made from their name: `scm-KIND-N-ARROWS-SEED`, random causal models without images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FAMILY = "scm"
 READER = "random_scm"
-PATTERN = f"{FAMILY}-KIND-VARIABLES-ARROWS-SEED"
+PATTERN = f"{FAMILY}-KIND-N-ARROWS-SEED"
 """How these names look, in words."""
 SIZES = {"train": 10_000, "validation": 2_000, "judge": 2_000, "test": 2_000}
 _NAME = re.compile(rf"{FAMILY}-([a-z]+)-([1-9][0-9]{{0,2}})-(0|[1-9][0-9]{{0,3}})-(0|[1-9][0-9]{{0,8}})")
@@ -37,6 +37,16 @@ _LIMITS = (
         "observed tells which is right.",
     ),
 )
+
+
+def is_generated(name: str) -> bool:
+    """Whether a name stands for such a dataset; nothing is made of it.
+
+    Examples:
+        >>> is_generated("scm-anm-5-8-0"), is_generated("morphomnist")
+        (True, False)
+    """
+    return _NAME.fullmatch(name) is not None
 
 
 def generated(name: str) -> Card | None:

@@ -83,6 +83,19 @@ class CausalGraph:
             effects |= networkx.descendants(self._digraph, self._known(name))
         return frozenset(effects - set(causes))
 
+    def separates(self, first: str, second: str, *, given: Iterable[str] = ()) -> bool:
+        """Whether two variables are independent in every model of this graph, given others (d-separation).
+
+        Examples:
+            >>> fork = CausalGraph({"c": [], "a": ["c"], "b": ["c"]})
+            >>> fork.separates("a", "b", given=["c"]), fork.separates("a", "b")
+            (True, False)
+        """
+        import networkx
+
+        held = {self._known(name) for name in given}
+        return bool(networkx.is_d_separator(self._digraph, {self._known(first)}, {self._known(second)}, held))
+
     def _known(self, name: str) -> str:
         if name not in self._parents:
             raise GraphError(f"Unknown variable {short(name)}.{suggestion(name, self._parents)}")

@@ -303,6 +303,15 @@ def by_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def detail_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--detail` of commands that show a record."""
+    return click.option(
+        "--detail",
+        is_flag=True,
+        help="Print all numbers, but for those that are the same in every row, before the summary.",
+    )(command)
+
+
 def print_record(record: Any, as_json: bool, detail: bool) -> None:
     """A record to stdout: its summary, with `detail` all its numbers before that, or as JSON."""
     from counterbench.records.record import to_json

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterbench import datasets
 from counterbench.catalog.cards import Card, Instrument, JudgeEntry, SourceEntry
-from counterbench.catalog.generated import FAMILY, generated
+from counterbench.catalog.generated import PATTERN, is_generated
 from counterbench.catalog.judge_recipes import JudgeRecipe, find_judge_recipe, judge_recipe_paths
 from counterbench.catalog.reading import declared_in
 from counterbench.catalog.recipes import ANY, Recipe, read_recipe, recipe_paths
@@ -45,7 +45,7 @@ def _weights(recipe: Recipe) -> str:
 def _datasets() -> Lines:
     cards = [datasets.card(name) for name in datasets.names()]
     listed = [(card.name, f"{card.title} (sources: {', '.join(card.sources)})") for card in cards]
-    return [*listed, (f"{FAMILY}-KIND-N-ARROWS-SEED", "Random causal models without images, such as scm-anm-5-8-0")]
+    return [*listed, (PATTERN, "Random causal models without images, such as scm-anm-5-8-0")]
 
 
 def _sweeps() -> Lines:
@@ -100,7 +100,7 @@ def describe(name: str) -> str:
     if name.endswith((".yaml", ".yml")):
         return _describe_file(Path(name))
     descriptions = []
-    if name in datasets.names() or generated(name) is not None:
+    if name in datasets.names() or is_generated(name):
         descriptions.append(_describe_dataset(name))
     for (dataset, recipe_name), path in recipe_paths().items():
         if recipe_name == name:

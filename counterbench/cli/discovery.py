@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from counterbench.discovery import Discovery, Observations
 
 
+_WIDEST = 78
+"""Characters of a table."""
+only_option = click.option(
+    "--only", default=None, metavar="NAME,...", help="Look at these variables; default: all that are one number."
+)
+
+
 @main.command()
 @data_options
 @click.option(
@@ -35,9 +42,7 @@ if TYPE_CHECKING:
     metavar="NAME[:OPTION=VALUE,...]",
     help="One or several; `list discoverers` names them.",
 )
-@click.option(
-    "--only", default=None, metavar="NAME,...", help="Look at these variables; default: all that are one number."
-)
+@only_option
 @click.option(
     "--rows", type=click.IntRange(min=20), default=2000, show_default=True, help="How many samples, drawn at random."
 )
@@ -73,8 +78,6 @@ def discover(
     quiet: bool,
 ) -> None:
     """Look for a causal graph in the attributes of a dataset, or in a CSV file, and compare it with the known one."""
-    import numpy as np
-
     from counterbench import datasets
     from counterbench.catalog.kinds import parsed_kind
     from counterbench.discovery import discover as found_by
@@ -92,9 +95,7 @@ def discover(
     else:
         loaded = datasets.load(dataset, source, data_dir=data_dir)
         table = of_dataset(loaded)
-    table = table.only([] if only is None else [name.strip() for name in only.split(",")]).first(
-        rows, np.random.default_rng([seed])
-    )
+    table = _looked_at(table, only, rows, seed)
     reports = []
     for words in methods:
         kind, options = parsed_kind(words, "--method")
@@ -112,9 +113,17 @@ def discover(
         put_json(json.dumps(reports, indent=1))
 
 
+def _looked_at(table: Observations, only: str | None, rows: int, seed: int) -> Observations:
+    """Some variables of a table, and so many of its rows."""
+    import numpy as np
+
+    names = [] if only is None else [name.strip() for name in only.split(",")]
+    return table.only(names).first(rows, np.random.default_rng([seed]))
+
+
 def _put(discovery: Discovery, told: dict[str, Any], words: str, folder: Path) -> None:
     """What a reader of the terminal wants to know."""
-    put_table(lambda width, unicode: _table(discovery, told["edges"], words, width, unicode), 78)
+    put_table(lambda width, unicode: _table(discovery, told["edges"], words, width, unicode), _WIDEST)
     scores = told["comparison"]
     meanings = {
         "hamming": "pairs joined otherwise than known",
@@ -133,17 +142,18 @@ def _put(discovery: Discovery, told: dict[str, Any], words: str, folder: Path) -
     put(str(folder))
 
 
-def _table(discovery: Discovery, edges: list[dict[str, Any]], words: str, width: int, unicode: bool) -> RichTable:
+def _titled(title: str, width: int) -> RichTable:
+    """An empty table without lines."""
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(
-        box=None,
-        pad_edge=False,
-        width=min(width, 78),
-        title=escape(f"{words} on {discovery.table.title}, {len(discovery.table.values)} samples"),
-        title_justify="left",
-    )
+    return Table(box=None, pad_edge=False, width=min(width, _WIDEST), title=escape(title), title_justify="left")
+
+
+def _table(discovery: Discovery, edges: list[dict[str, Any]], words: str, width: int, unicode: bool) -> RichTable:
+    from rich.markup import escape
+
+    table = _titled(f"{words} on {discovery.table.title}, {len(discovery.table.values)} samples", width)
     table.add_column("arrow", overflow="fold")
     table.add_column("found", no_wrap=True)
     if discovery.truth is not None:
@@ -175,9 +185,7 @@ def _table(discovery: Discovery, edges: list[dict[str, Any]], words: str, width:
     metavar="FILE|card|empty|reversed|full|discovered",
     help="Which graph; default: that of the card. With --csv a file, or empty.",
 )
-@click.option(
-    "--only", default=None, metavar="NAME,...", help="Look at these variables; default: all that are one number."
-)
+@only_option
 @click.option(
     "--rows", type=click.IntRange(min=50), default=2000, show_default=True, help="How many samples, drawn at random."
 )
@@ -221,18 +229,15 @@ def refute(
     quiet: bool,
 ) -> None:
     """Test whether the data refutes a graph: the independences that it implies, and the arrows that it draws."""
-    import numpy as np
-
     from counterbench.discovery.refuting import refute as refuted
-    from counterbench.discovery.refuting import report, sentences
+    from counterbench.discovery.refuting import report
     from counterbench.pictures.refuted import draw_refutation
     from counterbench.storage.files import require_writable, write_text
 
     show_progress(quiet)
     require_writable(output)
     table, tested = _table_and_graph(dataset, source, data_dir, file, graph, seed)
-    names = [] if only is None else [name.strip() for name in only.split(",")]
-    table = table.only(names).first(rows, np.random.default_rng([seed]))
+    table = _looked_at(table, only, rows, seed)
     found = refuted(table, tested, permutations=permutations, alpha=alpha, seed=seed)
     told = report(found)
     write_text(output / "refutation.json", json.dumps(told, indent=1) + "\n")
@@ -240,8 +245,8 @@ def refute(
     if as_json:
         put_json(json.dumps(told, indent=1))
         return
-    put_table(lambda width, unicode: _claims(told, width, unicode), 78)
-    for sentence in sentences(found):
+    put_table(lambda width, unicode: _claims(told, width, unicode), _WIDEST)
+    for sentence in told["sentences"]:
         put(sentence)
     put(str(output))
 
@@ -274,9 +279,8 @@ def _table_and_graph(
 def _claims(told: dict[str, Any], width: int, unicode: bool) -> RichTable:
     """Every claim of a graph, with its test."""
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, width=min(width, 78), title=escape(told["title"]), title_justify="left")
+    table = _titled(told["title"], width)
     table.add_column("claim", overflow="fold")
     table.add_column("p", justify="right", no_wrap=True)
     table.add_column("correlation", justify="right", no_wrap=True)

@@ -13,6 +13,7 @@ from counterbench.cli.base import (
     SharePart,
     by_option,
     data_options,
+    detail_option,
     evaluate_into,
     exam_seed_option,
     keep,
@@ -83,11 +84,7 @@ from counterbench.errors import ConfigError, CounterbenchError, RecordError
 )
 @by_option
 @click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
-@click.option(
-    "--detail",
-    is_flag=True,
-    help="Print all numbers, but for those that are the same in every row, before the summary.",
-)
+@detail_option
 @quiet_option
 def evaluate(
     model_names: tuple[str, ...],
@@ -270,11 +267,7 @@ def _store_share(
 )
 @workers_options
 @click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
-@click.option(
-    "--detail",
-    is_flag=True,
-    help="Print all numbers, but for those that are the same in every row, before the summary.",
-)
+@detail_option
 @quiet_option
 def rejudge(
     record: Path,
@@ -422,11 +415,7 @@ def plan_export(
 @click.option("--device", default="auto", show_default=True, help="Of the judges.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
-@click.option(
-    "--detail",
-    is_flag=True,
-    help="Print all numbers, but for those that are the same in every row, before the summary.",
-)
+@detail_option
 @quiet_option
 def score(
     folder: Path,

@@ -8,6 +8,7 @@ import click
 
 from counterbench.cli.base import (
     by_option,
+    detail_option,
     main,
     print_record,
     print_subgroups,
@@ -59,11 +60,7 @@ def compare(records: tuple[Path, ...], picture: Path, detail: bool, as_json: boo
 @click.option("--suite", default=None, help="Its suite, if that is not in the catalogue.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--detail",
-    is_flag=True,
-    help="Print all numbers, but for those that are the same in every row, before the summary.",
-)
+@detail_option
 def view(
     record: Path,
     by: tuple[str, ...],
@@ -99,11 +96,7 @@ def view(
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the record alone, as JSON.")
-@click.option(
-    "--detail",
-    is_flag=True,
-    help="Print all numbers, but for those that are the same in every row, before the summary.",
-)
+@detail_option
 @quiet_option
 def group(
     records: tuple[Path, ...],

@@ -145,9 +145,8 @@ def train(
     put(str(folder))
     if (folder / feeding.MADE).is_file():
         say(feeding.NO_GUARANTEE)
-    named = (
-        f"./{folder}" if str(folder) in names(loaded.card.name) else str(folder)
-    )  # a recipe's name comes before a folder
+    # A recipe's name comes before a folder.
+    named = f"./{folder}" if str(folder) in names(loaded.card.name) else str(folder)
     say(
         f"Trained. Evaluate it with: counterbench evaluate --model {named} --dataset {dataset} --source {loaded.source}"
     )

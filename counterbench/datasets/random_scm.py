@@ -68,7 +68,6 @@ class RandomModel(RenderedSource):
 
 @datasets.register()
 class RandomModels(Dataset):
-    """Reader of the cards `scm-KIND-VARIABLES-ARROWS-SEED`, which are made from their name."""
+    """Reader of the cards `scm-KIND-N-ARROWS-SEED`, which are made from their name."""
 
-    sources: ClassVar[Mapping[str, type[Source]]] = {"formula": RandomModel, "confounded": RandomModel}
     any_source: ClassVar[type[Source]] = RandomModel

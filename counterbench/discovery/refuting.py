@@ -79,10 +79,11 @@ class Refutation:
         if not self.shuffled or math.isnan(self.share):
             return math.nan, math.nan, math.nan
         hits = sum(other <= self.share + 1e-12 for other in self.shuffled)
+        share = hits / len(self.shuffled)
         if self.exhaustive:
-            return hits / len(self.shuffled), hits / len(self.shuffled), hits / len(self.shuffled)
+            return share, share, share
         interval = binomtest(hits, len(self.shuffled)).proportion_ci(method="wilson")
-        return hits / len(self.shuffled), float(interval.low), float(interval.high)
+        return share, float(interval.low), float(interval.high)
 
 
 def refute(
@@ -131,16 +132,16 @@ def refute(
         *_claims(said, _holm([verdict.p for _, verdict in said], alpha), arrow=False),
         *_claims(arrows, [verdict.p >= alpha for _, verdict in arrows], arrow=True),
     ]
-    share = _failing(independence, [claim for claim, _ in said], alpha)
-    shuffled = []
+    statements = [statement for statement, _ in said]
+    share, meaning, shuffled = _failing(independence, statements, alpha), _meaning(statements), []
     mappings = list(_shuffles(list(table.names), permutations, seed)) if said else []
     with bar(len(mappings), "Testing graphs with shuffled names") as advance:
         for mapping in mappings:
             others = _statements(_renamed(whole, mapping), table)
-            if _meaning(others) != _meaning([claim for claim, _ in said]):  # else it is no other graph, for these tests
+            if _meaning(others) != meaning:  # else it is no other graph, for these tests
                 shuffled.append(_failing(independence, others, alpha))
             advance(1)
-    exhaustive = len(mappings) == math.factorial(min(len(table.names), 10)) - 1
+    exhaustive = len(mappings) == _arrangements(table.names)
     return Refutation(graph, table, tuple(claims), share, tuple(shuffled), alpha, exhaustive)
 
 
@@ -194,38 +195,7 @@ def _statements(graph: CausalGraph, table: Observations) -> list[Statement]:
     said = implied(among(graph, table))
     if len(graph) == len(table.names):
         return said
-    return [(first, second, given) for first, second, given in said if separated(graph, first, second, given)]
-
-
-def separated(graph: CausalGraph, first: str, second: str, given: Sequence[str]) -> bool:
-    """Whether a graph implies that two variables are independent, given others (d-separation, by the moral graph of their ancestors).
-
-    Examples:
-        >>> fork = CausalGraph({"c": [], "a": ["c"], "b": ["c"]})
-        >>> separated(fork, "a", "b", ["c"]), separated(fork, "a", "b", [])
-        (True, False)
-    """
-    kept: set[str] = set()
-    waiting = [first, second, *given]
-    while waiting:
-        name = waiting.pop()
-        if name not in kept:
-            kept.add(name)
-            waiting += graph.parents(name)
-    beside: dict[str, set[str]] = {name: set() for name in kept}
-    for name in kept:
-        family = (name, *graph.parents(name))
-        for one, other in itertools.permutations(family, 2):
-            beside[one].add(other)
-    reached, waiting = {*given}, [first]
-    while waiting:
-        name = waiting.pop()
-        if name == second:
-            return False
-        if name not in reached:
-            reached.add(name)
-            waiting += beside[name]
-    return True
+    return [(first, second, given) for first, second, given in said if graph.separates(first, second, given=given)]
 
 
 def _meaning(said: Sequence[Statement]) -> set[tuple[frozenset[str], frozenset[str]]]:
@@ -239,7 +209,7 @@ def _failing(independence: Independence, said: Sequence[Statement], alpha: float
 
 def _shuffles(names: list[str], count: int, seed: int) -> Iterator[dict[str, str]]:
     """Ways to shuffle names, each once where there are few, and never the one that changes nothing."""
-    if math.factorial(min(len(names), 10)) - 1 <= count:
+    if _arrangements(names) <= count:
         for order in itertools.islice(itertools.permutations(names), 1, None):
             yield dict(zip(names, order, strict=True))
         return
@@ -250,6 +220,11 @@ def _shuffles(names: list[str], count: int, seed: int) -> Iterator[dict[str, str
         if list(order) != names:
             drawn += 1
             yield dict(zip(names, order, strict=True))
+
+
+def _arrangements(names: Sequence[str]) -> int:
+    """In how many other ways names can be shuffled; more than ever are, of many names."""
+    return math.factorial(min(len(names), 10)) - 1
 
 
 def _renamed(graph: CausalGraph, mapping: dict[str, str]) -> CausalGraph:
@@ -319,17 +294,11 @@ def sentences(refutation: Refutation) -> list[str]:
         )
     if refutation.shuffled:
         share, low, high = refutation.as_good()
-        among_them = "" if refutation.exhaustive else f" [{low:.0%}, {high:.0%}]"
-        which = "the" if refutation.exhaustive else ""
+        count = len(refutation.shuffled)
+        which, interval = (f"the {count}", "") if refutation.exhaustive else (f"{count}", f" [{low:.0%}, {high:.0%}]")
+        tells = "tells" if high <= _CHANCE else "hardly tells"
         found.append(
-            f"Of {which} {len(refutation.shuffled)} graphs with shuffled names {share:.0%}{among_them} fail as seldom".replace(
-                "  ", " "
-            )
-            + (
-                ": the test tells the graph from chance."
-                if high <= _CHANCE
-                else ": the test hardly tells the graph from chance."
-            )
+            f"Of {which} graphs with shuffled names {share:.0%}{interval} fail as seldom: the test {tells} the graph from chance."
         )
     return [*found, _of_arrows(idle, len(arrows))]
 

@@ -39,14 +39,13 @@ def to_gcm(scm: StructuralCausalModel) -> Any:
         from dowhy import gcm
         from dowhy.graph import get_ordered_predecessors
 
-        from counterbench.exchange.gcm_mechanisms import OfMechanism, OfRoot, require_invertible
+        from counterbench.exchange.gcm_mechanisms import OfMechanism, OfRoot
     kept = [name for name, mechanism in scm.mechanisms.items() if isinstance(mechanism.variable, Continuous)]
     for name in kept:
         if others := [parent for parent in scm.graph.parents(name) if parent not in kept]:
             raise ConfigError(
                 f"{name} is caused by {others[0]}, which is no quantity; dowhy's model would not know it."
             )
-        require_invertible(scm.mechanisms[name])
     graph = networkx.DiGraph()
     graph.add_nodes_from(kept)
     graph.add_edges_from((parent, name) for name in kept for parent in scm.graph.parents(name))

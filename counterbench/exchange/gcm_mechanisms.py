@@ -69,10 +69,14 @@ class OfRoot(gcm.causal_mechanisms.StochasticModel):  # type: ignore[misc]  # do
     """A fitted mechanism without parents as dowhy's distribution of a root.
 
     Args:
-        mechanism: of a continuous variable without parents.
+        mechanism: of a continuous variable without parents, invertible, with one number of noise.
+
+    Raises:
+        ConfigError: for another kind of mechanism.
     """
 
     def __init__(self, mechanism: Mechanism):
+        require_invertible(mechanism)
         self.mechanism = mechanism
 
     def fit(self, X: np.ndarray) -> None:  # noqa: N803 - dowhy's names

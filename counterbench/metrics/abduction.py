@@ -9,7 +9,17 @@ import torch
 from torch import Tensor
 
 from counterbench.metrics.answers import Answers
-from counterbench.metrics.base import NOT_NEGATIVE, SHARE, Cell, Column, Metric, Setting, error_cell, joined
+from counterbench.metrics.base import (
+    NOT_NEGATIVE,
+    SHARE,
+    Cell,
+    Column,
+    Metric,
+    Setting,
+    error_cell,
+    first_samples,
+    joined,
+)
 from counterbench.metrics.statistics.reading import FOLDS, readable, two_sample_test
 from counterbench.metrics.truth import rounded
 from counterbench.plugins.registry import metrics
@@ -142,11 +152,8 @@ class Abduction(Metric):
         return ["null/1"]
 
     def update(self, answers: Answers) -> None:
-        if answers.kind != "null" or answers.cycles != 1 or not self.cells:
-            return
-        rows = self.setting.rows
-        few = answers.index < self.samples if rows is None else torch.isin(answers.index, rows[: self.samples])
-        noise = answers.batch.noise if few.any() else None
+        few = first_samples(answers, self.setting, self.samples)
+        noise = answers.batch.noise if self.cells and few.any() else None
         if noise is None:
             return
         self.row.append(answers.index[few])

@@ -172,6 +172,31 @@ class Column:
         return f"Column({self.metric}, {self.cell}, n={len(self.index)})"
 
 
+def first_samples(answers: Answers, setting: Setting, count: int) -> Tensor:
+    """Which samples of a batch are among the first ones that are asked about, (N,), bool; none of other answers than those to one null
+    intervention.
+
+    Args:
+        answers: of a batch.
+        setting: what is asked.
+        count: how many samples are looked at.
+
+    Examples:
+        >>> from counterbench.causal.samples import Samples
+        >>> from counterbench.metrics.answers import Batch
+        >>> from counterbench.plans.question import Question
+        >>> given = Samples({"width": torch.zeros(3)}, torch.tensor([0, 1, 2]))
+        >>> setting = Setting(CausalGraph({"width": []}), {}, "", (), (), cycles=1, with_truth=())
+        >>> null = Answers(Batch(given, ""), Question("null", given.index, cycle=1), given)
+        >>> first_samples(null, setting, 2).tolist()
+        [True, True, False]
+    """
+    if answers.kind != "null" or answers.cycles != 1:
+        return torch.zeros_like(answers.index, dtype=torch.bool)
+    rows = setting.rows
+    return answers.index < count if rows is None else torch.isin(answers.index, rows[:count])
+
+
 class Metric(ABC):
     """Base of all metrics: `update` takes one batch of answers, `compute` gives all columns, `reset` forgets, as metrics of torchmetrics do.
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from counterbench.causal.variables import Binary, Continuous, Ordinal
 from counterbench.metrics.answers import Answers
-from counterbench.metrics.base import SHARE, Cell, Column, Metric, Setting, joined
+from counterbench.metrics.base import SHARE, Cell, Column, Metric, Setting, first_samples, joined
 from counterbench.metrics.statistics.latents import (
     linear_errors,
     matched_correlation,
@@ -102,11 +102,8 @@ class Latents(Metric):
         return ["null/1"]
 
     def update(self, answers: Answers) -> None:
-        if answers.kind != "null" or answers.cycles != 1 or not self.cells:
-            return
-        rows = self.setting.rows
-        few = answers.index < self.samples if rows is None else torch.isin(answers.index, rows[: self.samples])
-        noise = answers.batch.noise if few.any() else None
+        few = first_samples(answers, self.setting, self.samples)
+        noise = answers.batch.noise if self.cells and few.any() else None
         if noise is None:
             return
         self.row.append(answers.index[few])

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from counterbench.catalog.cards import Card
-from counterbench.catalog.generated import generated
+from counterbench.catalog.generated import is_generated
 from counterbench.catalog.recipes import ANY, Recipe, fitted_to, read_recipe, recipe_paths
 from counterbench.datasets.dataset import REFERENCES, Dataset
 from counterbench.errors import CheckpointError, ConfigError, UnknownNameError, short, suggestion
@@ -35,9 +35,12 @@ DIFFERENCE = "difference.safetensors"
 
 def names(dataset: str) -> list[str]:
     """Every model that can be named for a dataset; recipes for any dataset are among them where its name makes it."""
-    general = recipe_paths(ANY) if generated(dataset) is not None else {}
-    recipes = (name for _, name in (*recipe_paths(dataset), *general))
-    return sorted({*recipes, *baselines.BASELINES, *registry.models.names()})
+    return sorted({*_recipes_and_baselines(dataset), *registry.models.names()})
+
+
+def _recipes_and_baselines(dataset: str) -> set[str]:
+    general = recipe_paths(ANY) if is_generated(dataset) else {}
+    return {*baselines.BASELINES, *(name for _, name in (*recipe_paths(dataset), *general))}
 
 
 RENAMED = {("ellipse", "flow"): "spline"}
@@ -182,8 +185,7 @@ def _pixel_noise(name: str, model: object) -> dict[str, Any]:
 
 
 def _reject_collisions(dataset: str) -> None:
-    general = recipe_paths(ANY) if generated(dataset) is not None else {}
-    taken = {*baselines.BASELINES, *(name for _, name in (*recipe_paths(dataset), *general))}
+    taken = _recipes_and_baselines(dataset)
     for name in registry.models.names():
         if name in taken:
             raise ConfigError(f"The plug-in's model {name!r} collides with an existing one; choose another name.")

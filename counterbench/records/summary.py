@@ -67,11 +67,12 @@ def position(number: Number, start: str = "identity") -> float | None:
         None where an end is not known, or both are the same.
     """
     ends = number.references
+    best: float | None
     if number.preserves:
         worst, best = ends.get("resample"), 0.0 if number.direction == "lower" else 1.0
     else:
-        worst, best = ends.get(start), number.ceiling.value if number.ceiling is not None else float("nan")
-    if worst is None or best != best or abs(best - worst.value) < 1e-12:
+        worst, best = ends.get(start), None if number.ceiling is None else number.ceiling.value
+    if worst is None or best is None or abs(best - worst.value) < 1e-12:
         return None
     return (number.value - worst.value) / (best - worst.value)
 
@@ -145,10 +146,11 @@ def _head(record: Record, width: int, symbols: bool) -> list[Text]:
 
 def _questions(record: Record, width: int, symbols: bool) -> list[Text]:
     """A line for every variable that is set alone, and one for the null intervention."""
-    columns = [column for column in (*COLUMNS, *_truth_column(record)) if _of(record, column)]
+    found = {column: shares for column in _columns(record) if (shares := _shares(record, column))}
+    columns = list(found)
     if not columns:
         return []
-    asked = list(dict.fromkeys(n.intervened for column in columns for n in _of(record, column)))
+    asked = list(dict.fromkeys(name for shares in found.values() for name in shares))
     label = max(_LEAST_LABEL, *(len(f"do({name})") for name in asked))
     room = (width - label - 1) // len(columns) - 1
     cells = _BAR if room >= _BAR + 7 else _SHORT_BAR if room >= _SHORT_BAR + 6 else 0
@@ -157,40 +159,37 @@ def _questions(record: Record, width: int, symbols: bool) -> list[Text]:
     heads = " ".join(["".ljust(label), *(column.title.ljust(wide) for column in columns)])
     lines = [Text(heads.rstrip(), style="dim")]
     for name in asked[:_QUESTIONS]:
-        found = [_cell(_first(record, column, name), column, cells, symbols).ljust(wide) for column in columns]
-        lines.append(Text(" ".join([f"do({name})"[:label].ljust(label), *found]).rstrip()))
+        drawn = [_cell(shares.get(name), cells, symbols).ljust(wide) for shares in found.values()]
+        lines.append(Text(" ".join([f"do({name})"[:label].ljust(label), *drawn]).rstrip()))
     if len(asked) > _QUESTIONS:
         lines.append(Text(f"and {len(asked) - _QUESTIONS} more questions", style="dim"))
-    null = next((n for n in record.numbers if n.cycles == 1 and n.preserves and position(n) is not None), None)
+    null = next(
+        (share for n in record.numbers if n.cycles == 1 and n.preserves and (share := position(n)) is not None), None
+    )
     if null is not None:
-        kept = _cell(null, COLUMNS[0], cells, symbols)
+        kept = _cell(null, cells, symbols)
         lines.append(Text(f"{'nothing set'[:label].ljust(label)} {kept.strip()}  kept, where nothing is asked"))
     words = "; ".join(f"{column.title}: {MEANING[column.title]}" for column in columns)
     return [*lines, Text(f"In % of the way. {words[0].upper()}{words[1:]}.", style="dim")]
 
 
-def _truth_column(record: Record) -> Sequence[Aspect]:
-    return () if any(column.chosen(n) for n in record.numbers for column in COLUMNS) else WITHOUT_IMAGES
+def _columns(record: Record) -> Sequence[Aspect]:
+    has_any = any(column.chosen(number) for number in record.numbers for column in COLUMNS)
+    return COLUMNS if has_any else WITHOUT_IMAGES
 
 
-def _of(record: Record, column: Aspect) -> list[Number]:
-    return [
-        number
-        for number in record.numbers
-        if column.chosen(number)
-        and number.intervenes
-        and number.intervened
-        and " + " not in number.intervened
-        and position(number, column.start) is not None
-    ]
+def _shares(record: Record, column: Aspect) -> dict[str, float]:
+    """What is set, one variable alone -> the position of the first number that says this of it."""
+    found: dict[str, float] = {}
+    for number in record.numbers:
+        single = number.intervenes and number.intervened and " + " not in number.intervened
+        share = position(number, column.start) if single and column.chosen(number) else None
+        if share is not None:
+            found.setdefault(number.intervened, share)
+    return found
 
 
-def _first(record: Record, column: Aspect, name: str) -> Number | None:
-    return next((number for number in _of(record, column) if number.intervened == name), None)
-
-
-def _cell(number: Number | None, column: Aspect, cells: int, symbols: bool) -> str:
-    share = None if number is None else position(number, column.start)
+def _cell(share: float | None, cells: int, symbols: bool) -> str:
     if share is None:
         return "-".rjust(cells + 4 if cells else 4)
     percent = "<0" if share < -0.005 else ">100" if share > 1.005 else f"{100 * abs(share):.0f}"

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from counterbench.causal.graph import CausalGraph
 from counterbench.cli import main
 from counterbench.discovery.independence import Independence
-from counterbench.discovery.refuting import among, implied, refute, report, sentences, separated
+from counterbench.discovery.refuting import among, implied, refute, report, sentences
 from counterbench.discovery.table import Observations
 from counterbench.errors import ConfigError
 from counterbench.pictures.refuted import refutation_figure
@@ -127,8 +127,8 @@ def test_a_common_cause_that_the_table_lacks_refutes_nothing():
 )
 def test_d_separation(first, second, given, expected):
     graph = CausalGraph({"a": [], "b": ["a"], "c": ["b"], "e": [], "d": ["c", "e"]})
-    assert separated(graph, first, second, given) is expected
-    assert separated(graph, second, first, given) is expected
+    assert graph.separates(first, second, given=given) is expected
+    assert graph.separates(second, first, given=given) is expected
 
 
 def test_a_variable_that_never_changes_is_told():
