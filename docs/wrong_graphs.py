@@ -1,6 +1,6 @@
 """What a wrong graph of the attributes costs: the same mechanisms trained under several graphs, asked the same questions.
 
-python docs/wrong_graphs.py SWEEP  # the folder of a finished sweep with the key `graphs`; writes docs/wrong_graphs.json
+python docs/wrong_graphs.py SWEEP [SWEEP ...]  # folders of finished sweeps with the key `graphs`; writes docs/wrong_graphs.json
 """
 
 from __future__ import annotations
@@ -16,21 +16,46 @@ from counterbench.records.record import Record, read_record
 from counterbench.storage.files import write_text
 
 RESULT = Path(__file__).with_suffix(".json")
-GRAPHS = {
-    "card": "card: thickness -> intensity",
-    "empty": "empty",
-    "reversed": "reversed: intensity -> thickness",
-    "full": "full",
+GRAPHS = ("card", "empty", "reversed", "full")
+Wanted = tuple[str, str, str, str]
+"""Metric, quantity, what is set, what is measured."""
+
+
+def truth(cause: str) -> Wanted:
+    """How near the answers to setting this variable come to the truth."""
+    return "truth", "truth_skill", cause, ""
+
+
+def judged(cause: str, measured: str) -> Wanted:
+    """What judges read in the image once the first variable is set."""
+    return "effectiveness", "skill", cause, measured
+
+
+COLUMNS: Mapping[str, Mapping[str, Wanted]] = {
+    "morphomnist": {
+        "do(thickness): thickness as asked": judged("thickness", "thickness"),
+        "do(thickness): intensity follows": judged("thickness", "intensity"),
+        "do(thickness): truth skill": truth("thickness"),
+        "do(intensity): intensity as asked": judged("intensity", "intensity"),
+        "do(intensity): truth skill": truth("intensity"),
+    },
+    "celeba-complex": {
+        "do(male): male as asked": judged("male", "male"),
+        "do(male): no_beard follows": judged("male", "no_beard"),
+        "do(male): truth skill": truth("male"),
+        "do(no_beard): no_beard as asked": judged("no_beard", "no_beard"),
+        "do(no_beard): truth skill": truth("no_beard"),
+    },
+    "adni": {
+        "do(age): ventricles follow": judged("age", "ventricular_volume"),
+        "do(age): truth skill": truth("age"),
+        "do(brain_volume): as asked": judged("brain_volume", "brain_volume"),
+        "do(brain_volume): truth skill": truth("brain_volume"),
+        "do(ventricular_volume): as asked": judged("ventricular_volume", "ventricular_volume"),
+        "do(ventricular_volume): truth skill": truth("ventricular_volume"),
+    },
 }
-NUMBERS = {
-    "row skill": None,
-    "do(thickness): thickness as asked": ("effectiveness", "skill", "thickness", "thickness"),
-    "do(thickness): intensity follows": ("effectiveness", "skill", "thickness", "intensity"),
-    "do(thickness): truth skill": ("truth", "truth_skill", "thickness", ""),
-    "do(intensity): intensity as asked": ("effectiveness", "skill", "intensity", "intensity"),
-    "do(intensity): truth skill": ("truth", "truth_skill", "intensity", ""),
-}
-"""Column -> (metric, quantity, what is set, what is measured)."""
+"""Dataset -> column -> number, besides the row skill."""
 
 
 def graph_of(record: Record) -> str:
@@ -38,38 +63,40 @@ def graph_of(record: Record) -> str:
     return str((record.inputs.recipe or {}).get("name", "")).partition("-graph-")[2] or "card"
 
 
-def collected(folder: Path) -> dict[str, Any]:
-    """Graph -> column -> values of all seeds."""
+def collected(folders: Sequence[Path]) -> dict[str, Any]:
+    """Dataset -> graph -> column -> values of all seeds."""
     found: dict[str, Any] = {}
-    for path in sorted(folder.glob("records/*/*/*/*/record.json")):
+    for path in sorted(path for folder in folders for path in folder.glob("records/*/*/*/*/record.json")):
         record = read_record(path)
         if record.is_baseline:
             continue
-        columns = found.setdefault(graph_of(record), {name: [] for name in NUMBERS})
-        for name, wanted in NUMBERS.items():
-            columns[name].append(round(_value(record, wanted), 4))
+        columns = found.setdefault(record.inputs.dataset, {}).setdefault(graph_of(record), {})
+        for name, value in _values(record).items():
+            columns.setdefault(name, []).append(round(value, 4))
     return found
 
 
-def _value(record: Record, wanted: tuple[str, str, str, str] | None) -> float:
-    if wanted is None:
-        assert record.row_skill is not None
-        return record.row_skill.value
-    (value,) = [
-        one.value for one in record.numbers if (one.metric, one.quantity, one.intervened, one.measured) == wanted
-    ]
-    return value
+def _values(record: Record) -> dict[str, float]:
+    assert record.row_skill is not None
+    known = {(one.metric, one.quantity, one.intervened, one.measured): one.value for one in record.numbers}
+    wanted = COLUMNS[record.inputs.dataset]
+    return {"row skill": record.row_skill.value, **{name: known[number] for name, number in wanted.items()}}
 
 
-def shown() -> dict[str, Any]:
-    """What the page shows: medians over seeds, and their range."""
-    stored: Mapping[str, Mapping[str, list[float]]] = json.loads(RESULT.read_text("utf-8"))
+def shown() -> list[dict[str, Any]]:
+    """What the page shows of every dataset: medians over seeds, and their range."""
+    stored: Mapping[str, Mapping[str, Mapping[str, list[float]]]] = json.loads(RESULT.read_text("utf-8"))
+    return [_table(dataset, stored[dataset]) for dataset in COLUMNS if dataset in stored]
+
+
+def _table(dataset: str, stored: Mapping[str, Mapping[str, list[float]]]) -> dict[str, Any]:
+    columns = ["row skill", *COLUMNS[dataset]]
     rows = [
-        {"graph": words, "cells": [in_words(stored[graph][name]) for name in NUMBERS]}
-        for graph, words in GRAPHS.items()
+        {"graph": graph, "cells": [in_words(stored[graph][name]) for name in columns]}
+        for graph in GRAPHS
         if graph in stored
     ]
-    return {"columns": list(NUMBERS), "rows": rows}
+    return {"dataset": dataset, "columns": columns, "rows": rows}
 
 
 def in_words(values: Sequence[float]) -> str:
@@ -78,4 +105,8 @@ def in_words(values: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    write_text(RESULT, json.dumps(collected(Path(sys.argv[1])), indent=1, sort_keys=True) + "\n")
+    stored = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
+    write_text(
+        RESULT,
+        json.dumps({**stored, **collected([Path(name) for name in sys.argv[1:]])}, indent=1, sort_keys=True) + "\n",
+    )

@@ -71,11 +71,11 @@ def find(name: str, kind: type[Declared], what: str, *, known: Mapping[str, Path
 
 def _extended(path: Path, kind: type[Declaration]) -> dict[str, Any]:
     """What a file says, over what the files say that it extends one after the other."""
-    files, layers = [path], [_load_mapping(path)]
+    files, layers = [path], [load_mapping(path)]
     while "extends" in layers[-1]:
         name = layers[-1].pop("extends")
         files.append(_base(name, files, kind, _combined(layers)))
-        layers.append(_load_mapping(files[-1]))
+        layers.append(load_mapping(files[-1]))
     return _combined(layers)
 
 
@@ -122,7 +122,8 @@ def _base(given: Any, files: list[Path], kind: type[Declaration], content: dict[
     return base
 
 
-def _load_mapping(path: Path) -> dict[str, Any]:
+def load_mapping(path: Path) -> dict[str, Any]:
+    """Plain YAML data with keys and values."""
     content = load_yaml(path)
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected keys and values, got {type(content).__name__}.")

@@ -151,6 +151,50 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--config`: a YAML file of this command's options; what the command line says goes before it."""
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        default=None,
+        is_eager=True,
+        expose_value=False,
+        callback=_settled_by,
+        metavar="FILE",
+        help="YAML of these options (dataset: adni, limit: 100, model: [a, b]); what the command line says goes before it.",
+    )(command)
+
+
+def _settled_by(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    from counterbench.catalog.reading import load_mapping
+
+    options = {
+        word.removeprefix("--"): one
+        for one in context.command.params
+        if isinstance(one, click.Option) and one.name != "config"
+        for word in one.opts
+        if word.startswith("--")
+    }
+    settled = {}
+    for key, value in load_mapping(path).items():
+        option = options.get(str(key).replace("_", "-"))
+        if option is None or option.name is None:
+            raise UnknownNameError(f"option in {path}", str(key), list(options))
+        settled[option.name] = _as_given(option, value)
+    context.default_map = {**(context.default_map or {}), **settled}
+
+
+def _as_given(option: click.Option, value: Any) -> Any:
+    """A value as click expects it: lists for what may be repeated, else text with commas."""
+    if option.multiple:
+        return [str(one) for one in value] if isinstance(value, list) else [str(value)]
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return value if option.is_flag or value is None else str(value)
+
+
 def exam_seed_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--exam-seed`."""
     return click.option(

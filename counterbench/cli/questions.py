@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from counterbench.cli.base import (
     SEED,
     SharePart,
     by_option,
+    config_option,
     data_options,
     detail_option,
     evaluate_into,
@@ -25,10 +27,11 @@ from counterbench.cli.base import (
     show_progress,
     workers_options,
 )
-from counterbench.errors import ConfigError, CounterbenchError, RecordError
+from counterbench.errors import ConfigError, CounterbenchError, RecordError, short
 
 
 @main.command()
+@config_option
 @click.option(
     "--model",
     "model_names",
@@ -37,6 +40,9 @@ from counterbench.errors import ConfigError, CounterbenchError, RecordError
     help="A baseline, a recipe, a trained folder, or a plug-in's model; see `list models`. Several are asked one after the other.",
 )
 @data_options
+@click.option(
+    "--name", default=None, help="What tables and boards call the model; default: its own name, or its folder's."
+)
 @click.option("--suite", default="standard", show_default=True, help="Name of a suite, or a suite file.")
 @click.option("--metrics", default=None, metavar="A,B", help="Only these metrics; default: the suite's.")
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="Ask about the first N test images only.")
@@ -91,6 +97,7 @@ def evaluate(
     dataset: str,
     source: str | None,
     data_dir: Path | None,
+    name: str | None,
     suite: str,
     metrics: str | None,
     limit: int | None,
@@ -116,6 +123,7 @@ def evaluate(
     from counterbench.datasets.division import divide
     from counterbench.evaluation import results_folder, subgroups
     from counterbench.evaluation.kept_answers import is_kept
+    from counterbench.records.record import require_name
 
     show_progress(quiet)
     names = [name.strip() for name in metrics.split(",") if name.strip()] if metrics is not None else None
@@ -124,6 +132,8 @@ def evaluate(
         raise ConfigError(
             f"--json prints one record, and these are {len(pairs)} evaluations; their records lie in {output}."
         )
+    if name is not None and (count := len({model for model, _ in pairs})) > 1:
+        raise ConfigError(f"--name {short(name)} is one name, and these are {count} models; name them one by one.")
 
     def one(model: str, dataset: str) -> Any:
         exam = evaluation.prepare(
@@ -142,6 +152,7 @@ def evaluate(
         for words in by:
             divide(exam.dataset, evaluation.SPLIT, words)  # a mistake is told before hours of work
         contestant = models.load(model, exam.dataset, device=exam.device, references=exam.suite.references)
+        contestant = replace(contestant, called=contestant.called if name is None else require_name(name))
         exam = exam.knowing(contestant)
         inputs = exam.inputs(contestant)
         folder = results_folder.folder_of(inputs, output)
@@ -170,6 +181,7 @@ def evaluate(
                 threads=threads,
             )
         else:
+            record = results_folder.renamed(record, name or record.name or contestant.called, folder)
             say("This evaluation was made before; showing it (--overwrite always makes it again).")
         if by:
             record = subgroups.add(record, folder, exam, by)

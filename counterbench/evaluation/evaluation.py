@@ -330,6 +330,7 @@ def _record(
     notes = [*exam.dataset.notes, *_notes(exam, contestant), *_oddities(taking, switched)]
     return Record(
         title=contestant.title,
+        name=contestant.called,
         origin="kept" if contestant.kept else "model" if contestant.coverage is None else "answers",
         kept_answers=contestant.kept or None,
         coverage=None if contestant.coverage is None else Answered(**contestant.coverage),

@@ -135,6 +135,7 @@ def _contestant(record: Record, answers: KeptAnswers, manifest: Manifest) -> Con
         pixel_noise=record.pixel_noise,
         exact=record.exact,
         training=record.training,
+        called=record.name,
         notes=(*manifest.notes, _NOTE),
         kept=manifest.hash,
     )

@@ -48,6 +48,21 @@ def stored(folder: Path, inputs: Inputs) -> Record | None:
     return record
 
 
+def renamed(record: Record, name: str | None, folder: Path) -> Record:
+    """The record under another name, stored; a name changes no number, so nothing is made again.
+
+    Args:
+        record: stored in `folder`.
+        name: what tables are to call its model; None for the name of the recipe, baseline or plug-in.
+        folder: of the evaluation.
+    """
+    if record.name == name:
+        return record
+    record = record.model_copy(update={"name": name})
+    write_record(record, folder / RECORD)
+    return record
+
+
 def save(evaluation: Evaluation, folder: Path, *, pictures: Mapping[str, Figure] | None = None) -> None:
     """Write the scores, the questions, the pictures and the answers, then the record: where there is a record, everything else is there too.
 

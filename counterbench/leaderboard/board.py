@@ -6,7 +6,6 @@ comparisons (:mod:`counterbench.leaderboard.ranking`).
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 
 from counterbench.errors import RecordError, RecordWarning
 from counterbench.leaderboard.comparison import RESAMPLES
+from counterbench.leaderboard.gathering import gather
 from counterbench.leaderboard.order import Place
 from counterbench.leaderboard.ranking import NamedRecord, Ranking, rank
 from counterbench.records.estimate import Estimate
@@ -216,14 +216,14 @@ def _plausible(path: Path) -> Record:
 def _board(
     dataset: str, source: str, suite: str, exam: int, given: Sequence[tuple[Path, Record]], resamples: int
 ) -> Board:
-    given, notes = _once(given)
+    gathered, notes = gather(given)
     exam_seed = None if exam == _PUBLIC else exam
     if exam_seed is not None:
         notes.append(
             f"the test individuals are in no public split: the exam seed {exam_seed} draws them (evaluate --exam-seed {exam_seed})"
         )
-    names = _names([record for _, record in given])
-    every = [NamedRecord(name, record, path) for name, (path, record) in zip(names, given, strict=True)]
+    names = _names([one.record for one in gathered])
+    every = [NamedRecord(name, one.record, one.path, one.parts) for name, one in zip(names, gathered, strict=True)]
     every, others = _of_one_meaning(every)
     notes += others
     ranking = rank(every, resamples)
@@ -233,9 +233,9 @@ def _board(
     # What those say who are ranked goes before what others say: only they certainly took the same exam.
     first = sorted(records, key=lambda one: one.name not in ranking.ranks)
     leading = [one for one in first if one.name in ranking.ranks] or first
-    columns = _columns(first or [NamedRecord(path.stem, record, path) for path, record in given])
+    columns = _columns(first or [NamedRecord(one.path.stem, one.record, one.path) for one in gathered])
     ends, more = _ends(
-        [(one.name, one.record) for one in leading] or [(path.stem, record) for path, record in given], columns
+        [(one.name, one.record) for one in leading] or [(one.path.stem, one.record) for one in gathered], columns
     )
     alone = [one.name for one in records if one.record.seeds and not one.record.group]
     if alone:
@@ -260,25 +260,6 @@ def _lines(rows: Sequence[Row], baselines: Sequence[NamedRecord], ranking: Ranki
     lines += [Standing(name, skill, None, None) for name, skill in told.items() if name not in there]
     aside = {line.name for line in lines if line.row and line.place is None and ranking.order.places}
     return tuple(sorted(lines, key=lambda line: (line.name in aside, _from_the_top(line.skill), line.name)))
-
-
-def _once(given: Sequence[tuple[Path, Record]]) -> tuple[list[tuple[Path, Record]], list[str]]:
-    """(every record once, notes on copies)."""
-    first_of: dict[str, tuple[Path, Record]] = {}
-    notes = []
-    inside = {training.record for _, record in given for training in record.group}
-    if inside:
-        given = [(path, record) for path, record in given if record.inputs.hash not in inside]
-        notes.append(
-            "trainings of one recipe are one row, whose intervals hold their chance; their own records are left out"
-        )
-    for path, record in given:
-        earlier = first_of.setdefault(record.inputs.hash, (path, record))
-        if earlier[0] != path:
-            folder = os.path.commonpath([path, earlier[0]])
-            one, other = (os.path.relpath(place, folder) for place in (path, earlier[0]))
-            notes.append(f"{one} is left out: it is the same evaluation as {other}")
-    return list(first_of.values()), notes
 
 
 def _of_one_meaning(records: Sequence[NamedRecord]) -> tuple[list[NamedRecord], list[str]]:
@@ -330,10 +311,16 @@ def _columns(records: Sequence[NamedRecord]) -> dict[Key, Number]:
 
 
 def _names(records: Sequence[Record]) -> list[str]:
+    """Unique ones: what tables call the model; where several are called alike, the seed of its training tells them apart, or the hash."""
     names = [called(record) for record in records]
-    return [
-        name if names.count(name) == 1 else f"{name}-{record.inputs.hash[:6]}"
+    seeded = [
+        f"{name}-seed{record.seeds[0]}" if len(record.seeds) == 1 else name
         for name, record in zip(names, records, strict=True)
+    ]
+    told = [own if names.count(name) > 1 else name for name, own in zip(names, seeded, strict=True)]
+    return [
+        name if told.count(name) == 1 else f"{called(record)}-{record.inputs.hash[:6]}"
+        for name, record in zip(told, records, strict=True)
     ]
 
 

@@ -70,6 +70,7 @@ def group(
     skipped |= {" ".join(str(part) for part in key if part): "not every training has it" for key in lacking}
     record = first.model_copy(
         update={
+            "name": None,
             "inputs": _inputs(records, name, compared[0]),
             "group": [_training(one) for one in records],
             "training": {key: value for key, value in first.training.items() if key not in ("seed", "seconds")},

@@ -17,9 +17,10 @@ from counterbench.leaderboard.paired import Difference
 from counterbench.leaderboard.scored import ScoredRecord
 from counterbench.records import totals
 from counterbench.records.estimate import Estimate
+from counterbench.records.intervals import Ratios
 from counterbench.records.record import NOT_SHOWN, UNSTEADY, Number, Record
 from counterbench.records.row_skill import CHANGE_SKILL, ESTIMATED_SKILL
-from counterbench.records.totals import Key
+from counterbench.records.totals import Key, Totals
 
 EXACT = 1.0
 """The pixel-noise temperature at which a null intervention returns its input, whatever the model has learned."""
@@ -33,11 +34,18 @@ class NamedRecord:
         name: unique on the board.
         record: its numbers.
         path: where it was read; its scores lie beside it.
+        parts: the records that it was put together from, with their files; itself alone where there are none.
     """
 
     name: str
     record: Record
     path: Path
+    parts: tuple[tuple[Path, Record], ...] = ()
+
+    @property
+    def files(self) -> tuple[tuple[Path, Record], ...]:
+        """Every file with the record in it, the one that counts most first."""
+        return self.parts or ((self.path, self.record),)
 
 
 @dataclass(frozen=True)
@@ -132,18 +140,21 @@ def _scored(comparable: Sequence[NamedRecord]) -> tuple[list[ScoredRecord], list
     for one in comparable:
         try:
             scored.require_comparable(comparable[0].record, one.record, comparable[0].path, one.path)
-            scored.require_own(
-                one.path, ScoredRecord(one.name, one.record, dict(totals.read(one.path, merge=True).numbers))
-            )
+            for path, record in one.files:
+                scored.require_own(path, ScoredRecord(one.name, record, dict(totals.read(path, merge=True).numbers)))
             own.append(one)
         except RecordError as error:
             notes.append(f"{one.name} has no rank: {error}")
     try:
-        scores = scored.totals_of([one.path for one in own]) if own else []
+        scores = iter(scored.totals_of([path for one in own for path, _ in one.files]) if own else [])
     except RecordError as error:
         return [], [*notes, f"no ranks: {error}"]
-    rows = [ScoredRecord(one.name, one.record, dict(units.numbers)) for one, units in zip(own, scores, strict=True)]
-    return rows, notes
+    return [ScoredRecord(one.name, one.record, _ratios([next(scores) for _ in one.files])) for one in own], notes
+
+
+def _ratios(scores: Sequence[Totals]) -> dict[Key, Ratios]:
+    """Totals of all parts of a record; of what two of them have, those of the first."""
+    return {key: ratios for part in reversed(scores) for key, ratios in part.numbers.items()}
 
 
 def _unsteady(record: Record) -> str:

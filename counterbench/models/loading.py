@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -240,8 +241,10 @@ def _from_folder(folder: Path, dataset: Dataset, device: str | torch.device) -> 
     sha256, training = manifest["weights_sha256"], _provenance(manifest)
     if (folder / DIFFERENCE).is_file():
         scm, difference_hash = _adapted(recipe, dataset, folder / DIFFERENCE, sha256)
-        return _contestant_of(recipe, dataset, scm, difference_hash, device, training)
-    return _contestant(recipe, dataset, folder / WEIGHTS, sha256, device, training)
+        contestant = _contestant_of(recipe, dataset, scm, difference_hash, device, training)
+    else:
+        contestant = _contestant(recipe, dataset, folder / WEIGHTS, sha256, device, training)
+    return replace(contestant, called=folder.resolve().name)
 
 
 def _adapted(recipe: Recipe, dataset: Dataset, path: Path, sha256: str) -> tuple[StructuralCausalModel, str]:

@@ -212,6 +212,8 @@ class Contestant:
     """What was given, where `model` wraps it."""
     kept: str = ""
     """SHA-256 of the kept answers that it is; empty where it is none."""
+    called: str | None = None
+    """What tables and boards call it, where that is not `name`."""
 
     @property
     def looked_up(self) -> bool:

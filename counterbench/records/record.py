@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError
 
-from counterbench.errors import RecordError
+from counterbench.errors import ConfigError, RecordError, short
 from counterbench.records.estimate import TARGETS, Direction, Estimate, Part, regret
 from counterbench.records.subgroups import Subgroups
 from counterbench.runtime.terminal import one_line
@@ -288,6 +288,10 @@ class Record(Part):
 
     schema_version: Literal[5] = SCHEMA_VERSION
     title: str
+    name: str | None = Field(
+        None,
+        description="what tables and boards call the model: as given with --name, else that of its folder; null for the name of the recipe, baseline or plug-in",
+    )
     origin: Literal["model", "answers", "kept"] = Field(
         description="whether a model was asked, answers from files were judged, or a model's kept answers were judged again"
     )
@@ -418,8 +422,28 @@ class Record(Part):
 
 
 def called(record: Record) -> str:
-    """A record's model as tables call it: the last part of its name, never empty."""
-    return one_line(Path(record.inputs.model).name) or "(no name)"
+    """A record's model as tables call it: the name that it was given, else the last part of what was asked for; never empty."""
+    return one_line(record.name or Path(record.inputs.model).name) or "(no name)"
+
+
+LONGEST_NAME = 60
+"""Characters of a name that tables have room for."""
+
+
+def require_name(name: str) -> str:
+    """The name that a model is to be called by, without spaces around it.
+
+    Raises:
+        ConfigError: for one that no table could show.
+
+    Examples:
+        >>> require_name(" vae, 20 epochs ")
+        'vae, 20 epochs'
+    """
+    name = name.strip()
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise ConfigError(f"{short(name)} is no name; give 1 to {LONGEST_NAME} characters on one line.")
+    return name
 
 
 def to_json(record: Record) -> str:

@@ -126,7 +126,8 @@ def _head(record: Record, width: int, symbols: bool) -> list[Text]:
     count = f"{record.images} of {record.test_images}" if record.images != record.test_images else f"{record.images}"
     exam = "" if inputs.exam_seed is None else f", exam seed {inputs.exam_seed}"
     where = f"{inputs.dataset}/{inputs.source}, {inputs.suite}, {count} samples{exam}"
-    title = _short(printable(record.title), max(_LEAST_LABEL, width - len(where) - 2))
+    words = f"{record.name}: {record.title}" if record.name else record.title
+    title = _short(printable(words), max(_LEAST_LABEL, width - len(where) - 2))
     lines = [Text.assemble((title, "bold"), f"  {where}")]
     skill = record.row_skill
     if skill is None:

@@ -59,3 +59,66 @@ def test_a_mistake_is_told_before_anything_is_asked(run, tmp_path, words, said):
     assert done.exit_code in (1, 2)  # 2: a name that there is not
     assert said in done.stderr
     assert not records(tmp_path)
+
+
+def test_a_trained_folder_is_called_after_itself_and_name_goes_before(run, tmp_path):
+    done = run(
+        "train",
+        "--model",
+        "linear",
+        "--dataset",
+        "ellipse",
+        "--epochs",
+        "1",
+        "--limit",
+        "100",
+        "--output",
+        "tonight",
+        "--device",
+        "cpu",
+        "-q",
+    )
+    assert done.exit_code == 0, done.output
+    ask = ("evaluate", "--model", "tonight", "--dataset", "ellipse", *REST)
+    assert run(*ask).stdout.startswith("tonight: ")
+    assert run(*ask, "--name", "ours").stdout.startswith("ours: ")
+    assert run(*ask).stdout.startswith("ours: ")  # a name stays, and makes nothing again
+    assert len(records(tmp_path / "out")) == 1
+    done = run(*ask, "--model", "identity", "--name", "ours")
+    assert done.exit_code == 1
+    assert "--name 'ours' is one name, and these are 2 models" in done.stderr
+    done = run(*ask, "--name", " ")
+    assert "is no name; give 1 to 60 characters" in done.stderr
+
+
+def test_a_file_gives_options_and_the_command_line_goes_before_it(run, tmp_path):
+    (tmp_path / "evening.yaml").write_text(
+        "model: [identity, spline]\ndataset: [ellipse]\nsuite: mechanisms\nlimit: 30\nmetrics: [truth]\nquiet: true\noutput: out\n"
+    )
+    done = run("evaluate", "--config", "evening.yaml", "--limit", "20")
+    assert done.exit_code == 0, done.output
+    told = [json.loads(path.read_text()) for path in tmp_path.rglob("record.json")]
+    assert sorted(one["inputs"]["model"] for one in told) == ["identity", "spline"]
+    assert {one["inputs"]["limit"] for one in told} == {20}
+    assert {tuple(one["inputs"]["metrics"]) for one in told} == {("truth",)}
+    (tmp_path / "json.yaml").write_text("model: identity\ndataset: ellipse\njson: true\n")
+    done = run("evaluate", "--config", "json.yaml", "--metrics", "truth", *REST)
+    assert json.loads(done.stdout)["inputs"]["model"] == "identity"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("limt: 3", "Unknown option in evening.yaml 'limt'. Did you mean 'limit'?"),
+        ("config: a.yaml", "Unknown option in evening.yaml 'config'"),
+        ("[1, 2]", "expected keys and values"),
+        ("limit: many", "'many' is not a valid integer"),
+        (None, "Cannot read evening.yaml"),
+    ],
+)
+def test_a_file_that_says_something_else_is_refused(run, tmp_path, text, said):
+    if text is not None:
+        (tmp_path / "evening.yaml").write_text(text)
+    done = run("evaluate", "--config", "evening.yaml", "--model", "identity")
+    assert done.exit_code in (1, 2)
+    assert said in done.stderr
