@@ -153,8 +153,10 @@ def commands() -> list[tuple[Path, list[str]]]:
     return found
 
 
-def test_every_command_of_every_page_is_one_and_names_what_there_is():
+def test_every_command_of_every_page_is_one_and_names_what_there_is(tmp_path, monkeypatch):
     """Each is parsed as the command line would, and what it names is looked up; none is run."""
+    monkeypatch.chdir(tmp_path)
+    Path("evening.yaml").write_text("model: vae\ndataset: morphomnist\n")
     from counterbench import datasets, models
     from counterbench.catalog.generated import is_generated
     from counterbench.catalog.suites import suite_paths
