@@ -6,9 +6,12 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_LAZY = {"evaluate": "counterbench.api", "load_dataset": "counterbench.api", "load_model": "counterbench.api"}
+_LAZY = {
+    **dict.fromkeys(("evaluate", "load_dataset", "load_model", "numbers_of"), "counterbench.api"),
+    "ImageOnly": "counterbench.models.image_only",
+}
 
-__all__ = ["__version__", "evaluate", "load_dataset", "load_model", "registry"]
+__all__ = ["ImageOnly", "__version__", "evaluate", "load_dataset", "load_model", "numbers_of", "registry"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from counterbench import datasets, evaluation, models
@@ -18,6 +19,8 @@ from counterbench.errors import ConfigError, RecordError
 from counterbench.evaluation import results_folder
 from counterbench.evaluation.evaluation import Evaluation
 from counterbench.evaluation.kept_answers import Keeping
+from counterbench.evaluation.numbers import numbers as evaluated_numbers
+from counterbench.metrics.on_tensors import OnTensors
 from counterbench.models.model import Contestant, Model
 from counterbench.pictures import gallery
 from counterbench.records import summary
@@ -239,6 +242,37 @@ def evaluate(
     keeping = Keeping(image=exam.dataset.card.image) if keep_answers else None
     evaluated = evaluation.evaluate(contestant, exam, batch_size=batch_size, keeping=keeping, workers=workers)
     return Result(evaluated, exam.dataset)
+
+
+def numbers_of(
+    *metrics: OnTensors, group: Tensor | None = None, resamples: int = 1000, seed: int = 0
+) -> list[dict[str, Any]]:
+    """The numbers of metrics on tensors with 95 % intervals, as plain rows, e.g. for `pandas.DataFrame(numbers_of(...))`.
+
+    Args:
+        metrics: each with the answers that it took.
+        group: (N,), the independent unit of each row (a patient with several scans); None where every row is one.
+        resamples: behind each interval.
+        seed: of the resampling.
+
+    Examples:
+        >>> import torch
+        >>> from counterbench.causal.variables import Image
+        >>> from counterbench.metrics import Composition
+        >>> metric = Composition.on([Image("image", 1, 4, 4)], {})
+        >>> images = torch.full((90, 1, 4, 4), 100.0)
+        >>> metric.update({"image": images}, {"image": images + torch.arange(90.0).view(-1, 1, 1, 1)}, {})
+        >>> [row] = numbers_of(metric)
+        >>> row["quantity"], row["value"], row["n"], row["low"] < 44.5 < row["high"]
+        ('l1', 44.5, 90, True)
+    """
+    columns = [column for metric in metrics for column in metric.columns()]
+    if not columns:
+        return []
+    rows = torch.cat([column.index for column in columns]).unique()
+    units = rows if group is None else group[rows]
+    found, _ = evaluated_numbers({"model": columns}, rows, units, resamples=resamples, seed=seed)
+    return [number.model_dump(exclude={"references"}) for number in found]
 
 
 def _values(record: Record) -> list[tuple[Any, float]]:

@@ -9,6 +9,7 @@ is drawn here: see docs/sensitivity.py, docs/coverage.py and docs/figures.py.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -487,6 +488,28 @@ def effects() -> list[list[str]]:
     return rows
 
 
+NOTEBOOKS = {"start": "notebook.md", "own-model": "own-model.md"}
+"""Notebook -> the page that it is."""
+
+
+def notebook(page: Path) -> str:
+    """A page as a notebook: its Python blocks are cells of code, everything between them is text."""
+    cells = []
+    for number, part in enumerate(
+        re.split(r"^(```python\n.*?^```)$", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    ):
+        code = part.startswith("```python")
+        text = part.removeprefix("```python").removesuffix("```").strip("\n") if code else part.strip()
+        if not text:
+            continue
+        cell: dict[str, Any] = {"cell_type": "code" if code else "markdown", "id": f"cell-{number}", "metadata": {}}
+        cell |= {"execution_count": None, "outputs": []} if code else {}
+        cells.append({**cell, "source": text.splitlines(keepends=True)})
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    told = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(told, indent=1, sort_keys=True) + "\n"
+
+
 def pages() -> dict[Path, str]:
     """Every generated page: file -> text."""
     import asked
@@ -516,6 +539,7 @@ def pages() -> dict[Path, str]:
         DOCS / "intervals.md": render("intervals", it=json.loads((DOCS / "coverage.json").read_text("utf-8"))),
         DOCS / "results.md": render("results", model=SHOWN, record=record, table=summary.as_text(record, True)),
         DOCS / "comparison.md": comparison(),
+        **{ROOT / "examples" / f"{name}.ipynb": notebook(DOCS / page) for name, page in NOTEBOOKS.items()},
         ROOT / "README.md": readme(record),
     }
 

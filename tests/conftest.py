@@ -42,8 +42,8 @@ def cache_of_module(tmp_path_factory):
 def unshaken(cache_of_module):
     """The toy's patterns are read off exactly: here a perturbed answer is the answer itself, and baselines have a cache of their own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("counterbench.evaluation.batches.SHAKE_LEVELS", 0.0)
-        patch.setattr("counterbench.evaluation.batches.SHAKE_PIXELS", 0.0)
+        patch.setattr("counterbench.metrics.perturbation.LEVELS", 0.0)
+        patch.setattr("counterbench.metrics.perturbation.PIXELS", 0.0)
         yield
 
 

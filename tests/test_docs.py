@@ -182,8 +182,20 @@ def test_every_command_of_every_page_is_one_and_names_what_there_is(tmp_path, mo
         assert suite in suite_paths() or suite.endswith(".yaml"), where
 
 
+def programs() -> list[tuple[Path, str]]:
+    """The Python of all pages: block by block, or, of those that are notebooks, from top to bottom."""
+    apart, whole = [], {}
+    for page, body in blocks("python"):
+        if "a notebook too: `examples/" in page.read_text(encoding="utf-8"):
+            whole.setdefault(page, []).append(body)
+        else:
+            apart.append((page, body))
+    assert len(whole) == 2
+    return apart + [(page, "\n".join(bodies)) for page, bodies in whole.items()]
+
+
 @pytest.mark.parametrize(
-    ("page", "body"), [pytest.param(*one, id=f"{one[0].name}-{i}") for i, one in enumerate(blocks("python"))]
+    ("page", "body"), [pytest.param(*one, id=f"{one[0].name}-{i}") for i, one in enumerate(programs())]
 )
 def test_every_python_block_runs(page, body, tmp_path):
     if page.name == "bring-your-own.md":

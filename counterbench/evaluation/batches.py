@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from counterbench.catalog.cards import Role
 from counterbench.causal.chance import SampleNoise
@@ -22,12 +21,9 @@ from counterbench.datasets.matching import Matcher
 from counterbench.evaluation.exam import SPLIT, Exam
 from counterbench.judges import Reading, measure_all
 from counterbench.metrics.answers import Instruments, Regions, View, picture
+from counterbench.metrics.perturbation import Perturbation
 from counterbench.models.baselines import Identity
 from counterbench.plans.question import Question, words_of
-
-SHAKE_LEVELS, SHAKE_PIXELS = 3.0, 0.5
-"""Standard deviation of the noise in grey levels, and how far an image is moved at most in each direction, in pixels: what no reading
-of what an image shows hangs on, and most attacks on networks do."""
 
 
 @dataclass
@@ -155,23 +151,10 @@ class SharedBatch:
             true_mask=true_mask,
         )
 
-    def shake(self, images: Tensor) -> Tensor:
-        """The images, one of each row, with a little noise and moved by a part of a pixel: the same for whoever answers."""
-        noise, shift = self._perturbation
-        moved = functional.grid_sample(images.float(), shift, padding_mode="border", align_corners=False)
-        return (moved + noise).round().clamp(0, 255)
-
     @cached_property
-    def _perturbation(self) -> tuple[Tensor, Tensor]:
-        """(noise in grey levels, (N, C, *sides); where each pixel comes from, (N, *sides, axes))."""
-        shape = self.view.images.shape
-        drawn = SampleNoise(self.exam.seed, [f"shake/{row}" for row in self.rows.tolist()])
-        noise = SHAKE_LEVELS * drawn.normal(*shape[1:]).float()
-        axes = len(shape) - 2
-        pixel = torch.tensor([2 / side for side in reversed(shape[2:])])  # grids are told x first
-        step = SHAKE_PIXELS * (2 * drawn.uniform(axes).float() - 1) * pixel
-        matrix = torch.cat([torch.eye(axes).expand(len(step), axes, axes), step[:, :, None]], 2)
-        return noise, functional.affine_grid(matrix, list(shape), align_corners=False)
+    def shake(self) -> Perturbation:
+        """Images, one of each row -> the same with a little noise, moved by a part of a pixel: the same for whoever answers."""
+        return Perturbation(self.rows, self.view.images.shape[1:], seed=self.exam.seed)
 
     def real(self, question: Question) -> Samples:
         """Real images, one of each row, with the attributes that a single or joint intervention leads to, and their own attributes."""

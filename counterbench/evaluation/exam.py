@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,13 +16,13 @@ import counterbench
 from counterbench import datasets, features, judges, plans, segmenters
 from counterbench.catalog.suites import Suite, find_suite
 from counterbench.causal.chance import SampleNoise
-from counterbench.causal.variables import Continuous, Variable, Vector
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, UnavailableError, UnknownNameError
 from counterbench.features.base import FeatureSpace
 from counterbench.judges import Panel
 from counterbench.metrics.base import Metric, Setting
 from counterbench.metrics.references import References
+from counterbench.metrics.scales import scale, spread
 from counterbench.metrics.trained_on import FILTERED_BY
 from counterbench.models.behind import behind_of
 from counterbench.models.building import load_reference, reference_fingerprint
@@ -251,12 +250,12 @@ class Exam:
     @cached_property
     def _spread(self) -> dict[str, float]:
         train = self.dataset.attributes("train")
-        return {name: _spread(value, self.dataset.variables[name]) for name, value in train.items()}
+        return {name: spread(value, self.dataset.variables[name]) for name, value in train.items()}
 
     @cached_property
     def _scale(self) -> dict[str, float]:
         train = self.dataset.attributes("train")
-        return {name: _scale(value, self.dataset.variables[name]) for name, value in train.items()}
+        return {name: scale(value, self.dataset.variables[name]) for name, value in train.items()}
 
     def make_metrics(self, contestant: Contestant | None = None) -> list[Metric]:
         """Fresh metrics, empty.
@@ -283,28 +282,6 @@ def _make(name: str, setting: Setting, options: Mapping[str, Any]) -> Metric:
     metric: Metric = make(f"The metric {name!r}", registry.metrics.get(name), (setting,), options)
     metric.name = name
     return metric
-
-
-def _spread(values: Tensor, variable: Variable) -> float:
-    """Standard deviation; of a class, sqrt((1 - sum p^2) / 2), which is the standard deviation of a binary one; of a vector, the root of
-    the mean variance of its numbers, scaled by their ranges. 0 for a constant."""
-    if isinstance(variable, Vector):
-        return float(variable.encode(values, torch.float64).var(0).mean().sqrt())
-    if isinstance(variable, Continuous):
-        return float(values.double().std()) if len(values.unique()) > 1 else 0.0
-    shares = values.long().bincount().double() / len(values)
-    return float(((1 - shares.square().sum()) / 2).clamp(min=0).sqrt())
-
-
-def _scale(values: Tensor, variable: Variable) -> float:
-    """Interquartile range / 1.349, the standard deviation of a normal law with that range; of a vector, the mean over its numbers, in
-    shares of their ranges; 1 for classes."""
-    if isinstance(variable, Vector):
-        values = variable.encode(values, torch.float64) / 2
-    elif not isinstance(variable, Continuous):
-        return 1.0
-    quarter, three_quarters = np.quantile(values.double().numpy(), [0.25, 0.75], axis=0)
-    return float(np.mean(three_quarters - quarter)) / 1.349
 
 
 def _drawn_noise(contestant: Contestant | None) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ from counterbench.metrics.answers import L1, Answers
 from counterbench.metrics.cells import GREY, NOT_NEGATIVE, SHARE, Bounds, Cell, distance_cell, error_cell, width
 from counterbench.metrics.references import References
 from counterbench.plans.question import Cause, names_of
+
+if TYPE_CHECKING:
+    from counterbench.metrics.on_tensors import OnTensors
 
 __all__ = [
     "GREY",
@@ -260,6 +263,20 @@ class Metric(ABC):
         else:
             self.cells = self.make_cells()
         self.reset()
+
+    @classmethod
+    def on(cls, variables: Sequence[Variable], graph: Mapping[str, Sequence[str]], **given: Any) -> OnTensors:
+        """This metric on tensors, without dataset, plan or card.
+
+        Args:
+            variables: attributes and image.
+            graph: variable -> its causes.
+            given: judges, spaces, real, cycles, truth, seed, and the options of the metric; see
+                :class:`counterbench.metrics.on_tensors.OnTensors`.
+        """
+        from counterbench.metrics.on_tensors import OnTensors
+
+        return OnTensors(cls, variables, graph, **given)
 
     def reset(self) -> None:
         """Forget every answer."""

@@ -67,7 +67,7 @@ class DoseResponse(SampleMetric):
         for name in names:
             variable = self.setting.variables[name]
             assert isinstance(variable, Continuous)
-            self.edges[name] = size_edges(variable, references.dataset.attributes("train")[name], BINS)
+            self.edges[name] = size_edges(variable, references.training(name), BINS)
             self.support[name] = Support(references, name, self.setting.graph.parents(name))
         return [
             cell

@@ -16,6 +16,7 @@ from counterbench.causal.variables import Continuous, Variable
 from counterbench.datasets.cache import remembered
 from counterbench.datasets.dataset import REFERENCES, Dataset
 from counterbench.datasets.split import Split
+from counterbench.errors import ConfigError
 from counterbench.features.base import FeatureSpace
 from counterbench.metrics.statistics.recognition import first_of_each
 from counterbench.metrics.trained_on import TrainedOn
@@ -76,6 +77,10 @@ class References:
         self._galleries: dict[FeatureSpace, tuple[Tensor, Tensor]] = {}
         self._trained_on: dict[str, TrainedOn] = {}
 
+    def training(self, variable: str) -> Tensor:
+        """Natural values of one attribute in the whole training split, (M,)."""
+        return self.dataset.attributes("train")[variable]
+
     @cached_property
     def attributes(self) -> dict[str, Tensor]:
         """Natural values of all attributes, (M,) each."""
@@ -86,7 +91,7 @@ class References:
         """Which values of a variable count as the same."""
 
         def of_training() -> Grouping:
-            return Grouping.of(self.dataset.variables[variable], self.dataset.attributes("train")[variable])
+            return Grouping.of(self.dataset.variables[variable], self.training(variable))
 
         return remembered(self._groupings, variable, of_training)
 
@@ -121,3 +126,44 @@ class References:
     def _extract(self, space: FeatureSpace, whole: bool) -> Tensor:
         split = self.dataset.split("train") if whole else self.dataset.reference(self.count)
         return vectors_of(split, self.dataset.card.image, space)
+
+
+class GivenReferences(References):
+    """Real samples that somebody gives as tensors: they are the references, and the whole training split.
+
+    Args:
+        variables: by name.
+        image: name of the image; empty where there is none.
+        real: natural values, (M, ...) each.
+
+    Examples:
+        >>> width = Continuous("width", 0, 8)
+        >>> given = GivenReferences({"width": width}, "", {"width": torch.tensor([1.0, 2.0])})
+        >>> given.training("width").tolist(), sorted(given.attributes)
+        ([1.0, 2.0], ['width'])
+    """
+
+    def __init__(self, variables: Mapping[str, Variable], image: str, real: Mapping[str, Tensor]):
+        self.variables, self.image, self.real = variables, image, real
+        self._groupings, self._features = {}, {}
+
+    def training(self, variable: str) -> Tensor:
+        return self.real[variable]
+
+    @cached_property
+    def attributes(self) -> dict[str, Tensor]:
+        return {name: value for name, value in self.real.items() if name != self.image}
+
+    def grouping(self, variable: str) -> Grouping:
+        return remembered(self._groupings, variable, lambda: Grouping.of(self.variables[variable], self.real[variable]))
+
+    def _extract(self, space: FeatureSpace, whole: bool) -> Tensor:
+        return torch.cat([space.extract(part) for part in self.real[self.image].split(500)])
+
+    def gallery(self, space: FeatureSpace) -> tuple[Tensor, Tensor]:
+        raise ConfigError("Who an image shows is known of a dataset alone; use counterbench.evaluate(model, dataset).")
+
+    def trained_on(self, seen: Mapping[str, Any] | None) -> TrainedOn:
+        raise ConfigError(
+            "What a model was trained on is known of a dataset alone; use counterbench.evaluate(model, dataset)."
+        )

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from counterbench.errors import UnavailableError
 
 EXTRAS: dict[str, tuple[str, ...]] = {
+    "diffusers": ("diffusers", "transformers"),
     "discovery": ("causallearn", "castle"),
     "dowhy": ("dowhy",),
     "monai": ("monai", "einops"),

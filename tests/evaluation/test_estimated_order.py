@@ -7,11 +7,12 @@ from toy import Toy
 from counterbench import evaluation
 from counterbench.catalog.agreement import Agreement
 from counterbench.evaluation import results_folder
-from counterbench.evaluation.batches import SHAKE_LEVELS, Shared, SharedBatch
+from counterbench.evaluation.batches import Shared, SharedBatch
 from counterbench.evaluation.typical_change import typical_change
 from counterbench.leaderboard import board, formats
 from counterbench.leaderboard.order import order
 from counterbench.leaderboard.scored import ScoredRecord
+from counterbench.metrics.perturbation import LEVELS
 from counterbench.models.model import Contestant
 from counterbench.records.intervals import Ratios
 from counterbench.records.plausibility import problems
@@ -143,7 +144,7 @@ def test_the_perturbation_is_that_of_the_row_whoever_answers_and_in_whatever_bat
     assert not torch.equal(shaken, images)
     flat = torch.full_like(images, 100.0)
     noise = whole.shake(flat) - flat
-    assert float(noise.std()) == pytest.approx(SHAKE_LEVELS, rel=0.1)
+    assert float(noise.std()) == pytest.approx(LEVELS, rel=0.1)
     assert float(noise.mean()) == pytest.approx(0, abs=0.3)
 
 

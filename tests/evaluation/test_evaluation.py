@@ -143,6 +143,7 @@ def own_and_references(made):
 METRICS = ["composition", "reversibility", "effectiveness", "truth", "minimality", "realism", "off_target"]
 
 
+@pytest.mark.slow
 def test_baselines_move_with_nothing(tmp_path, monkeypatch):
     """Batch size, threads and what the cache held before are no part of the question: not a bit of a baseline's score changes."""
     records = {}

@@ -469,15 +469,15 @@ def test_passes_count_by_the_share_of_the_batch(toy):
 
 def test_the_spread_of_a_class_is_that_of_a_binary_one():
     from counterbench.causal.variables import Binary, Continuous, Vector
-    from counterbench.evaluation.exam import _spread
+    from counterbench.metrics.scales import spread
 
     yes, width = Binary("yes"), Continuous("width", 0, 4)
-    assert _spread(torch.tensor([0, 1] * 50), yes) == pytest.approx(0.5)
-    assert _spread(torch.tensor([0] * 9 + [1]), yes) == pytest.approx(0.3)
-    assert _spread(torch.tensor([0.0, 2.0, 4.0]), width) == pytest.approx(2)
+    assert spread(torch.tensor([0, 1] * 50), yes) == pytest.approx(0.5)
+    assert spread(torch.tensor([0] * 9 + [1]), yes) == pytest.approx(0.3)
+    assert spread(torch.tensor([0.0, 2.0, 4.0]), width) == pytest.approx(2)
     # Of a vector, in units of half its ranges: 2 of 2 and 0 of 5, whose variances are 1 and 0 in the mean.
     point = Vector("point", (width, Continuous("height", 0, 10)))
-    assert _spread(torch.tensor([[0.0, 9.0], [2.0, 9.0], [4.0, 9.0]]), point) == pytest.approx(0.5**0.5)
+    assert spread(torch.tensor([[0.0, 9.0], [2.0, 9.0], [4.0, 9.0]]), point) == pytest.approx(0.5**0.5)
 
 
 def test_one_cluster_has_no_interval():

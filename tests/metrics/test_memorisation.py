@@ -98,7 +98,7 @@ def audited(digits):
         count = len(factual["image"])
         return {**factual, **interventions, "image": train[torch.arange(count) % 200]}
 
-    return counterbench.evaluate(replay, digits, suite="audit", metrics=["memorisation"], limit=60, workers=1).record
+    return counterbench.evaluate(replay, digits, suite="audit", metrics=["memorisation"], limit=30, workers=1).record
 
 
 def test_the_floors_and_the_replay(audited):

@@ -244,6 +244,7 @@ def test_one_job_after_the_other_gives_equal_records(real, tmp_path):
     assert records(folder) == records(tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_shares_are_collected_and_trainings_are_one_row(small, tmp_path):
     """Two jobs share the images of one evaluation; two trainings become one record; the numbers are those of one process."""
     file = tmp_path / "sweep.yaml"

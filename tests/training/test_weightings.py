@@ -127,9 +127,9 @@ def shortcut(count, seed, aligned):
 
 def accuracy(kind, seed, folder, **options):
     """Accuracy in the minority and in the majority on new samples."""
-    train, test = shortcut(2000, seed, 0.97), shortcut(4000, 100 + seed, 0.5)
+    train, test = shortcut(1000, seed, 0.97), shortcut(4000, 100 + seed, 0.5)
     torch.manual_seed(seed)
-    objective = Shortcut(torch.nn.Linear(2, 2), Fit(epochs=25, batch_size=100, learning_rate=0.05, warmup_steps=0))
+    objective = Shortcut(torch.nn.Linear(2, 2), Fit(epochs=15, batch_size=100, learning_rate=0.1, warmup_steps=0))
     divided = Subgrouped(("against", "with"), train[SUBGROUP], train[SUBGROUP])
     divided.weigh(objective, WeightingEntry(kind=kind, by="agrees", options=options))
     loop.run(objective, Circumstances(train=train, validation=train, folder=folder, hardware=CPU, seed=seed))

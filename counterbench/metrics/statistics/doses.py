@@ -80,7 +80,7 @@ class Support:
         Returns:
             (N,), bool.
         """
-        train = self.references.dataset.attributes("train")
+        train = {name: self.references.training(name) for name in (self.variable, *self.parents)}
         own = train[self.variable].double()
         alike = self._groups(train)
         wanted = self._groups(given).expand(len(values))
