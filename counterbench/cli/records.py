@@ -32,7 +32,9 @@ from counterbench.runtime.terminal import one_line
     show_default=True,
     help="Where the picture goes.",
 )
-@click.option("--detail", is_flag=True, help="Compare every number, not only the headline ones.")
+@click.option(
+    "--detail", is_flag=True, help="Compare every number, not only the headline ones, and print all before the summary."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print every pair's differences as JSON; draw nothing.")
 def compare(records: tuple[Path, ...], picture: Path, detail: bool, as_json: bool) -> None:
     """Compare two or more RECORDS (folders of `evaluate`) that answer the same questions."""
@@ -46,9 +48,16 @@ def compare(records: tuple[Path, ...], picture: Path, detail: bool, as_json: boo
     if as_json:
         put_json(json.dumps(compared.to_json(), indent=1))
         return
-    from counterbench.leaderboard import comparison_report
+    from counterbench.leaderboard import comparison_report, comparison_summary
 
-    put_table(lambda room, symbols: comparison_report.build(compared, room, symbols=symbols), comparison_report.WIDTH)
+    if detail:
+        put_table(
+            lambda room, symbols: comparison_report.build(compared, room, symbols=symbols), comparison_report.WIDTH
+        )
+        put("")
+    put_table(lambda room, symbols: comparison_summary.build(compared, room, symbols=symbols), comparison_summary.WIDTH)
+    if not detail:
+        say("Every number with its interval and tests: --detail")
     comparison_report.draw(compared, picture)
     say(f"drawn: {picture}")
 

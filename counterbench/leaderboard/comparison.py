@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from counterbench.errors import RecordError
+from counterbench.leaderboard.order import Order, order
 from counterbench.leaderboard.paired import Difference, differences
 from counterbench.leaderboard.scored import ScoredRecord
 from counterbench.records.intervals import holm
@@ -32,6 +33,8 @@ class Comparison:
         differences: every number and pair.
         clusters: independent units behind the intervals.
         notes: what a reader must know.
+        order: the models by row skill.
+        records: of the models.
     """
 
     names: tuple[str, ...]
@@ -40,6 +43,8 @@ class Comparison:
     differences: list[Difference]
     clusters: int
     notes: tuple[str, ...] = ()
+    order: Order = field(default_factory=Order)
+    records: tuple[Record, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -95,7 +100,10 @@ def compare(
     beaten = Counter((one.key, one.second if one.better == one.first else one.first) for one in adjusted if one.better)
     ranks = {key: [1 + beaten[key, name] for name in names] for key in numbers}
     clusters = next(iter(entries[0].ratios.values())).clusters
-    return Comparison(names, numbers, ranks, adjusted, clusters, tuple(notes))
+    records = tuple(entry.record for entry in entries)
+    return Comparison(
+        names, numbers, ranks, adjusted, clusters, tuple(notes), order(entries, resamples, seed=seed), records
+    )
 
 
 def _shared(entries: Sequence[ScoredRecord], detail: bool) -> tuple[dict[Key, list[Number]], list[str]]:

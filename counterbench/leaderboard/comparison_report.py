@@ -76,6 +76,7 @@ def _columns(comparison: Comparison) -> dict[str, list[Text]]:
     if len(comparison.names) == 2:
         by_key = {one.key: one for one in comparison.differences}
         tests = [_tests(by_key[key]) for key in comparison.numbers]
+        columns["better"] = [Text(printable(by_key[key].better or "-")) for key in comparison.numbers]
         headings = ("difference", _INTERVAL, "p bootstrap", "p Wilcoxon")
         columns |= {name: [Text(row[place]) for row in tests] for place, name in enumerate(headings)}
     columns["best baseline"] = [Text(_best_floor(numbers[0])) for numbers in comparison.numbers.values()]
@@ -113,7 +114,7 @@ def _p(value: float) -> str:
 
 def _notes(comparison: Comparison) -> list[str]:
     notes = [
-        f"difference: first - second, t intervals and tests over {comparison.clusters} independent units, corrected for skewness by a bootstrap; p-values after Holm's "
+        f"better: beyond chance and by more than 1 % of the number's scale; difference: {comparison.names[0]} - {comparison.names[1]}, t intervals and tests over {comparison.clusters} independent units, corrected for skewness by a bootstrap; p-values after Holm's "
         "correction over all rows",
         "best baseline: the best of doing nothing, noise, and real images with the wanted attributes",
         f"ranks are tied where chance could have separated two models (p >= {LEVEL})",

@@ -147,7 +147,11 @@ def _head(record: Record, width: int, symbols: bool) -> list[Text]:
 
 def _questions(record: Record, width: int, symbols: bool) -> list[Text]:
     """A line for every variable that is set alone, and one for the null intervention."""
-    found = {column: shares for column in _columns(record) if (shares := _shares(record, column))}
+    found = {
+        column: {name: share for name, (_, share) in told.items()}
+        for column in columns_of(record)
+        if (told := by_question(record, column))
+    }
     columns = list(found)
     if not columns:
         return []
@@ -164,37 +168,56 @@ def _questions(record: Record, width: int, symbols: bool) -> list[Text]:
         lines.append(Text(" ".join([f"do({name})"[:label].ljust(label), *drawn]).rstrip()))
     if len(asked) > _QUESTIONS:
         lines.append(Text(f"and {len(asked) - _QUESTIONS} more questions", style="dim"))
-    null = next(
-        (share for n in record.numbers if n.cycles == 1 and n.preserves and (share := position(n)) is not None), None
-    )
+    null = kept(record)
     if null is not None:
-        kept = _cell(null, cells, symbols)
-        lines.append(Text(f"{'nothing set'[:label].ljust(label)} {kept.strip()}  kept, where nothing is asked"))
+        drawn_null = _cell(null[1], cells, symbols).strip()
+        lines.append(Text(f"{'nothing set'[:label].ljust(label)} {drawn_null}  kept, where nothing is asked"))
     words = "; ".join(f"{column.title}: {MEANING[column.title]}" for column in columns)
     return [*lines, Text(f"In % of the way. {words[0].upper()}{words[1:]}.", style="dim")]
 
 
-def _columns(record: Record) -> Sequence[Aspect]:
+def columns_of(record: Record) -> Sequence[Aspect]:
+    """The kinds of number that say something of this record."""
     has_any = any(column.chosen(number) for number in record.numbers for column in COLUMNS)
     return COLUMNS if has_any else WITHOUT_IMAGES
 
 
-def _shares(record: Record, column: Aspect) -> dict[str, float]:
-    """What is set, one variable alone -> the position of the first number that says this of it."""
-    found: dict[str, float] = {}
+def by_question(record: Record, column: Aspect) -> dict[str, tuple[Number, float]]:
+    """What is set, one variable alone -> the first number that says this of it, and its position.
+
+    Args:
+        record: whose numbers.
+        column: which kind of number.
+    """
+    found: dict[str, tuple[Number, float]] = {}
     for number in record.numbers:
         single = number.intervenes and number.intervened and " + " not in number.intervened
         share = position(number, column.start) if single and column.chosen(number) else None
         if share is not None:
-            found.setdefault(number.intervened, share)
+            found.setdefault(number.intervened, (number, share))
     return found
+
+
+def kept(record: Record) -> tuple[Number, float] | None:
+    """How well an image stays as it is where nothing is asked, and its position; None where nobody asked."""
+    told = ((n, position(n)) for n in record.numbers if n.cycles == 1 and n.preserves)
+    return next(((number, share) for number, share in told if share is not None), None)
+
+
+def percent(share: float) -> str:
+    """A position in percent, cut at both ends.
+
+    Examples:
+        >>> percent(0.42), percent(-3.0), percent(1.2)
+        ('42', '<0', '>100')
+    """
+    return "<0" if share < -0.005 else ">100" if share > 1.005 else f"{100 * abs(share):.0f}"
 
 
 def _cell(share: float | None, cells: int, symbols: bool) -> str:
     if share is None:
         return "-".rjust(cells + 4 if cells else 4)
-    percent = "<0" if share < -0.005 else ">100" if share > 1.005 else f"{100 * abs(share):.0f}"
-    return f"{bar(share, cells, symbols=symbols)}{percent:>4}" if cells else f"{percent:>4}"
+    return f"{bar(share, cells, symbols=symbols)}{percent(share):>4}" if cells else f"{percent(share):>4}"
 
 
 def _remarks(record: Record, width: int, detail: bool) -> list[Text]:

@@ -20,6 +20,10 @@ ASCII_ARROWS = {"lower": "v", "higher": "^", "one": "->1", "zero": "->0", "half"
 WIDTH = 136
 """Characters that a table needs, where it is not shown on a terminal."""
 CEILING = "ceiling"
+_GREY = "grey "
+"""What a unit may be shortened by."""
+_SCREEN = 20
+"""Lines after which a section has the heads of the columns again."""
 _LABEL, _LABEL_BESIDE_REFERENCES, _LEAST_LABEL = 40, 24, 16
 """Characters of a row's label: at most, before a reference gets a column, and before the unit and the interval do."""
 
@@ -126,15 +130,17 @@ def build(record: Record, detail: bool = False, *, width: int = WIDTH, symbols: 
     numbers = [number for number in shown_numbers(record, detail) if not says_nothing(number) or number.key in disputed]
     layout = Layout.of(numbers, floors_of(record), width, arrows, disputed=disputed)
     parts: list[Text | Table] = [layout.table(header=True)]
-    above = ""
+    above, since = "", 0
     for number in numbers:
         if section(number) != above:
             # A table of its own for each section: a heading may be wider than the column below it.
-            parts += [Text(("\n" if above else "") + section(number), style="cyan"), layout.table()]
-            above = section(number)
+            parts.append(Text(("\n" if above else "") + section(number), style="cyan"))
+            parts.append(layout.table(header=since > _SCREEN))
+            above, since = section(number), 0 if since > _SCREEN else since + 2
         table = parts[-1]
         assert isinstance(table, Table)
         table.add_row(*layout.row(number))
+        since += 1
     notes = Text("\n".join([*footnotes(record, detail), *layout.hidden_note(numbers)]), style="dim")
     return Group(_heading(record), Text(), *parts, Text(), notes)
 
@@ -204,9 +210,9 @@ class Layout:
         label_width = min(max(map(len, named), default=20), _LABEL)
         references, units = [*floors, CEILING], {number.unit for number in numbers}
         facts = {
-            _VALUE: max([9, *(len(show(number.value)) for number in numbers)]),
+            _VALUE: max([len(_VALUE) + 1, *(len(show(number.value)) + 1 for number in numbers)]),
             _UNIT: max((len(word) for unit in units for word in unit.split()), default=0),
-            _INTERVAL: max([20, *(len(interval(number)) for number in numbers)]),
+            _INTERVAL: max([len(_INTERVAL), *(len(interval(number)) for number in numbers)]),
         }
         fitting = fit(facts, room - min(label_width, _LEAST_LABEL)) or [_VALUE]
         left = room - sum(facts[name] + 1 for name in fitting)
@@ -218,7 +224,7 @@ class Layout:
         label_width = max(1, min(label_width, left))
         # What the label leaves is for units of several words.
         wanted[_UNIT] = min(max(map(len, units), default=0), wanted[_UNIT] + max(0, left - label_width))
-        order = [name for name in (_VALUE, _INTERVAL, *references, _UNIT) if name in fitting]
+        order = [name for name in (_VALUE, _UNIT, _INTERVAL, *references) if name in fitting]
         widths = {"": label_width, **{name: wanted[name] for name in order}}
         return cls(widths, [name for name in references if name not in fitting], arrows, disputed)
 
@@ -240,10 +246,10 @@ class Layout:
         """The cells of a number."""
         cells: dict[str, str | Text] = {
             "": _named(number, self.arrows, number.key in self.disputed),
-            _VALUE: Text(show(number.value), style="bold"),
+            _VALUE: Text.assemble((show(number.value), "bold"), ("*", "yellow") if beaten(number) else " "),
             _INTERVAL: interval(number),
             CEILING: show(number.ceiling.value) if number.ceiling else "-",
-            _UNIT: number.unit,
+            _UNIT: number.unit if len(number.unit) <= self.widths.get(_UNIT, 0) else number.unit.removeprefix(_GREY),
         }
         return [cells[name] if name in cells else _floor_cell(number, name) for name in self.widths]
 
@@ -256,6 +262,8 @@ class Layout:
         beaten_rows = sum(any(beaten_by(number, name) for name in self.hidden) for number in numbers)
         if beaten_rows:
             notes.append(f"hidden baselines do at least as well as the model in {beaten_rows} of {len(numbers)} rows")
+        if any(number.unit.startswith(_GREY) and len(number.unit) > self.widths.get(_UNIT, 99) for number in numbers):
+            notes.append("levels: grey levels, 0 to 255")
         if _INTERVAL not in self.widths:
             notes.append("intervals hidden for want of room")
         return notes
@@ -299,7 +307,9 @@ def footnotes(record: Record, detail: bool = False) -> Sequence[str]:
     if not _has_images(record):
         notes = ["identity: nothing changed but what is set; ceiling: the true counterfactual"]
     if any(beaten(number) for number in shown_numbers(record, detail)):
-        notes.append("*: this baseline does at least as well as the model, so the number alone proves nothing")
+        notes.append(
+            "*: a baseline without an answer does at least as well as the model, so the number alone proves nothing"
+        )
     if any(number.given for number in shown_numbers(record, detail)) and _has_images(record):
         notes.append("attribute errors have no star: baselines are told the true attributes")
     if record.leaked:

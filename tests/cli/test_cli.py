@@ -439,7 +439,9 @@ def test_compare_prints_a_table_draws_a_picture_and_refuses_other_questions(run,
     exact, identity, elsewhere = folders["toy-exact", 0], folders["identity", 0], folders["toy-exact", 1]
     result = run("compare", exact, identity)
     assert result.exit_code == 0, result.output
-    assert "toy-exact (rank)" in result.stdout
+    assert "toy-exact is better than identity" in result.stdout
+    assert "toy-exact (rank)" not in result.stdout
+    assert "toy-exact (rank)" in run("compare", exact, identity, "--detail").stdout
     assert (tmp_path / "comparison.png").read_bytes()[:4] == b"\x89PNG"
     compared = json.loads(run("compare", exact, f"{identity}/record.json", "--json").stdout)
     assert compared["models"] == ["toy-exact", "identity"]

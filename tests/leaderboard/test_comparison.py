@@ -500,7 +500,39 @@ def test_table_and_picture(compared, tmp_path):
     assert "good (rank)" in text
     assert "(1)" in text
     rows = [" ".join(line.split()) for line in text.splitlines()]
-    assert any(row.startswith("l1 after 1 cycle") and "< 0.001 < 0.001 0 (identity)" in row for row in rows)
+    assert any(
+        row.startswith("l1 after 1 cycle") and "good" in row and "< 0.001 < 0.001 0 (identity)" in row for row in rows
+    )
     assert any(row.startswith("c: accuracy") and "0 [0, 0] 1.000 - 1 (identity)" in row for row in rows)
+    assert any(row.startswith("c: accuracy") and "1 (1) 1 (1) - 0 [0, 0]" in row for row in rows)  # nobody is better
     comparison_report.draw(compared, tmp_path / "c.png")
     assert (tmp_path / "c.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("room", [60, 80, 120])
+def test_the_summary_names_who_is_better(folders, compared, room):
+    from rich.console import Console
+
+    from counterbench.leaderboard import comparison_summary
+
+    def told(made):
+        console = Console(width=room, record=True, file=io.StringIO())
+        console.print(comparison_summary.build(made, room))
+        return console.export_text()
+
+    text = told(compared)
+    assert all(len(line) <= room for line in text.splitlines())
+    assert "good is better than bad" in " ".join(text.split())
+    (line,) = (line for line in text.splitlines() if line.startswith("do(a) near truth"))
+    good, bad, better = line.removeprefix("do(a) near truth").split()
+    assert better == "good"
+    assert int(good) > int(bad)
+    equal = comparison.compare(scored.load([folders["good"], folders["twin"]]), resamples=500)
+    text = told(equal)
+    assert "good and twin are as good as each other" in " ".join(text.split())
+    (line,) = (line for line in text.splitlines() if line.startswith("do(a) near truth"))
+    assert line.split()[-1] == "-"
+    three = told(comparison.compare(scored.load([folders[n] for n in ("good", "bad", "identity")]), resamples=500))
+    (line,) = (line for line in three.splitlines() if line.startswith("do(a) near truth"))
+    assert line.split()[-1] == "good"
+    assert "3 models" in three

@@ -1,5 +1,6 @@
 import io
 import re
+from itertools import pairwise
 
 import pytest
 import torch
@@ -129,7 +130,7 @@ def test_a_narrow_terminal_cuts_no_value(record, width):
     for number in table.shown_numbers(record):
         if table.says_nothing(number):
             continue
-        assert any(re.search(rf"(^|\s){re.escape(table.show(number.value))}(\s|$)", row) for row in rows)
+        assert any(re.search(rf"(^|\s){re.escape(table.show(number.value))}[* ]?(\s|$)", row) for row in rows)
         if width >= 60:
             assert table.interval(number) in text
 
@@ -138,7 +139,7 @@ def test_hidden_baselines_that_win_are_counted(record):
     number = next(n for n in record.numbers if n.metric == "composition")
     won = number.model_copy(update={"value": 3.0})
     lost = number.model_copy(update={"value": -1.0, "cycles": 2})
-    text = " ".join(rendered(record.model_copy(update={"numbers": [won, lost]}), 60).split())
+    text = " ".join(rendered(record.model_copy(update={"numbers": [won, lost]}), 44).split())
     assert "hidden baselines do at least as well as the model in 1 of 2 rows" in text
     assert "hidden" not in rendered(record)
 
@@ -300,3 +301,26 @@ def test_a_users_matplotlibrc_changes_no_picture_and_dollars_are_no_formulas(tmp
     assert len(plain) == 5
     assert strange == plain
     assert not matplotlib.rcParams["text.usetex"]
+
+
+def test_the_star_stands_at_the_models_value_with_its_unit_beside(record):
+    number = next(n for n in record.numbers if n.metric == "composition")
+    ends = {name: end.model_copy(update={"value": 0.0}) for name, end in number.references.items()}
+    lost = number.model_copy(update={"value": 3.0, "low": 2.0, "high": 4.0, "references": ends})
+    won = number.model_copy(update={"value": 0.0, "low": 0.0, "high": 0.0, "cycles": 7})
+    text = rendered(record.model_copy(update={"numbers": [lost, won]}), 80)
+    (line,) = (row for row in text.splitlines() if "after 1 cycle" in row)
+    assert re.search(r" 3\* grey levels +\[2, 4\]", line)
+
+
+def test_the_heads_of_the_columns_come_back(record):
+    listed = [
+        number.model_copy(update={"cycles": cycle, "intervened": name, "value": 1.0 + cycle})
+        for name in ("a", "b", "c")
+        for number in record.numbers[:1]
+        for cycle in range(1, 30)
+    ]
+    lines = rendered(record.model_copy(update={"numbers": listed}), 120).splitlines()
+    heads = [place for place, line in enumerate(lines) if "95 % interval" in line]
+    assert len(heads) == 3
+    assert all(second - first < 35 for first, second in pairwise(heads))
