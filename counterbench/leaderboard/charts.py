@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from counterbench.leaderboard.dose_figure import dose_figure
+from counterbench.records.estimate import Estimate
 from counterbench.records.record import Record
 from counterbench.storage.figures import own_style
 
@@ -27,11 +28,41 @@ def cycles(record: Record) -> str:
                 lines.setdefault(name, []).append((number.cycles, number.references[name].value))
     if len(lines.get("model", ())) < 2:
         return ""
+    from matplotlib.ticker import MaxNLocator
+
     figure, axis = _figure()
     for name, points in lines.items():
         axis.plot(*zip(*points, strict=True), marker="o", markersize=3, color=_COLOURS[name], label=name)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(xlabel="null interventions composed", ylabel=f"L1, {numbers[0].unit}", ylim=(0, None))
     axis.legend(frameon=False, labelcolor=_INK)
+    return _svg(figure)
+
+
+@own_style()
+def skills(rows: Sequence[tuple[str, Estimate, bool]]) -> str:
+    """The row skills of a board with their intervals, best first; empty for a single row.
+
+    Args:
+        rows: name, row skill, and whether it is a baseline.
+    """
+    if len(rows) < 2:
+        return ""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 0.7 + 0.26 * len(rows)), layout="constrained")
+    axis = figure.subplots()
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    _ink(axis)
+    for place, (_, skill, baseline) in enumerate(rows):
+        colour = _COLOURS["identity" if baseline else "model"]
+        if skill.low is not None and skill.high is not None:
+            axis.plot([skill.low, skill.high], [place, place], color=colour, linewidth=2)
+        axis.plot(skill.value, place, "D" if baseline else "o", color=colour, markersize=5)
+    axis.axvline(0, color=_INK, linewidth=0.6)
+    axis.set_yticks(range(len(rows)), [name if len(name) < 30 else f"{name[:27]}..." for name, _, _ in rows])
+    axis.set(ylim=(len(rows) - 0.5, -0.5), xlabel="row skill: 0 doing nothing, 1 the truth")
+    axis.tick_params(axis="y", length=0)
     return _svg(figure)
 
 
@@ -60,6 +91,8 @@ def training(curves: Mapping[str, Mapping[str, Any]]) -> str:
     }
     if not stages:
         return ""
+    from matplotlib.ticker import MaxNLocator
+
     figure, axis = _figure()
     done = 0
     for name, curve in stages.items():
@@ -67,6 +100,7 @@ def training(curves: Mapping[str, Mapping[str, Any]]) -> str:
         axis.plot(epochs, curve["validation"], color=_COLOURS["model"], label=f"{name}, held out")
         axis.plot(epochs, curve["train"], color=_COLOURS["identity"], label=f"{name}, training", linestyle=":")
         done += len(curve["train"])
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(xlabel="epoch", ylabel="loss, nats per image")
     axis.legend(frameon=False, labelcolor=_INK, fontsize=7)
     return _svg(figure)

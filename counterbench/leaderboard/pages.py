@@ -12,6 +12,7 @@ from counterbench.leaderboard.board import Board, Row, Standing
 from counterbench.leaderboard.formats import about_order, show_place
 from counterbench.records.estimate import Estimate, regret
 from counterbench.records.record import CEILINGS, FLOORS, Number, Record
+from counterbench.records.summary import MEANING, WITHOUT_IMAGES, by_question, columns_of, kept, percent
 from counterbench.records.table import (
     ARROWS,
     beaten,
@@ -75,6 +76,7 @@ def board(given: Board) -> dict[str, Any]:
         "title": title(given),
         "notes": list(given.notes),
         "order": about_order(given),
+        "skills": charts.skills([(line.name, line.skill, line.row is None) for line in given.lines if line.skill]),
         "summary": [_summary(line) for line in given.lines],
         "worst": worst.of_board(given),
         "tables": [_table(given, metric) for metric in given.metrics],
@@ -212,6 +214,7 @@ def model(given: Board, row: Row, album: Album | None) -> dict[str, Any]:
         "name": row.name,
         "title": record.title,
         "marks": list(row.marks),
+        "short": _short(record),
         "notes": [*record.notes, *(f"{what}: {why}" for what, why in record.skipped.items())],
         "facts": _facts(record),
         "recipe": yaml.safe_dump(record.inputs.recipe, sort_keys=False, width=110) if record.inputs.recipe else "",
@@ -279,6 +282,26 @@ def _numbers(record: Record, row: Row) -> list[dict[str, Any]]:
         }
         for number in shown_numbers(record, detail=True)
     ]
+
+
+def _short(record: Record) -> dict[str, Any]:
+    """The record in short: of every question, where it lies between doing nothing and the truth."""
+    columns = [(column, by_question(record, column)) for column in (*WITHOUT_IMAGES, *columns_of(record))]
+    columns = [(column, told) for column, told in dict(columns).items() if told]
+    asked = list(dict.fromkeys(name for _, told in columns for name in told))
+    null = kept(record)
+    return {
+        "skill": "" if record.row_skill is None else f"{show(record.row_skill.value)} {interval(record.row_skill)}",
+        "columns": [{"title": column.title, "words": MEANING[column.title]} for column, _ in columns],
+        "rows": [{"name": name, "cells": [_position(told.get(name)) for _, told in columns]} for name in asked],
+        "kept": "" if null is None else percent(null[1]),
+    }
+
+
+def _position(told: tuple[Number, float] | None) -> dict[str, Any]:
+    if told is None:
+        return {"shown": "-", "share": None}
+    return {"shown": percent(told[1]), "share": round(min(1.0, max(0.0, told[1])), 3)}
 
 
 def _heat(record: Record) -> dict[str, Any]:

@@ -227,7 +227,18 @@ datasets: Registry[type[Dataset]] = Registry(
 metrics: Registry[type[Metric]] = Registry(
     "metric",
     "counterbench.metrics",
-    besides={"answers", "base", "cells", "references", "statistics", "trained_on", "vectors"},
+    besides={
+        "answers",
+        "base",
+        "cells",
+        "on_tensors",
+        "perturbation",
+        "references",
+        "scales",
+        "statistics",
+        "trained_on",
+        "vectors",
+    },
 )
 judges: Registry[type[Judge]] = Registry(
     "judge", "counterbench.judges", besides={"base", "loading", "network", "panel", "sensitivity"}
