@@ -175,7 +175,7 @@ def evaluate(
     model: str | Model | Contestant | Callable[..., Mapping[str, Tensor]],
     dataset: str | Dataset = "morphomnist",
     *,
-    suite: str = "standard",
+    suite: str | None = None,
     source: str | None = None,
     data_dir: Path | None = None,
     metrics: Sequence[str] | None = None,
@@ -194,7 +194,7 @@ def evaluate(
     Args:
         model: a name; an object with a method `counterfactual(factual, interventions, generator)`; or that function itself.
         dataset: a name, or a loaded dataset.
-        suite: the exam.
+        suite: the exam; None for `standard`, or `mechanisms` where there are no images.
         source: where the pixels come from; None for the card's default.
         data_dir: folder of published data; None for $COUNTERBENCH_DATA.
         metrics: None for the suite's.
@@ -220,6 +220,9 @@ def evaluate(
     """
     if isinstance(metrics, str):
         raise ConfigError(f"metrics is {metrics!r}; give a list of names, e.g. [{metrics!r}].")
+    if suite is None:
+        card = datasets.card(dataset) if isinstance(dataset, str) else dataset.card
+        suite = "standard" if card.image else "mechanisms"
     exam = evaluation.prepare(
         dataset,
         suite,

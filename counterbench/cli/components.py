@@ -62,14 +62,15 @@ def list_(kind: str | None) -> None:
     metavar="DATASET",
     help="Of a model for this dataset: how many numbers each adapter opens in its image's mechanism.",
 )
-def show(name: str, picture: Path | None, of_dataset: str | None) -> None:
+@click.option("--dataset", default=None, help="Of a recipe's name: the one for this dataset.")
+def show(name: str, picture: Path | None, of_dataset: str | None, dataset: str | None) -> None:
     """Show a dataset, model, suite, metric, mechanism or judge by name; or a recipe, card or suite in a file."""
     from counterbench.cli import describe
     from counterbench.storage.files import require_picture
 
     if picture is not None:
         require_picture(picture)
-    put(describe.describe_adapters(name, of_dataset) if of_dataset else describe.describe(name))
+    put(describe.describe_adapters(name, of_dataset) if of_dataset else describe.describe(name, dataset))
     if picture is not None:
         describe.draw(name, picture)
         say(f"drawn: {picture}")

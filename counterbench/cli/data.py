@@ -48,7 +48,9 @@ def prepare(
 @click.option("--count", default=64, show_default=True, help="How many test images.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Which ones.")
 @exam_seed_option
-@click.option("--out", type=click.Path(path_type=Path), default=Path("samples.png"), show_default=True)
+@click.option(
+    "--output", "--out", "out", type=click.Path(path_type=Path), default=Path("samples.png"), show_default=True
+)
 @quiet_option
 def draw(
     dataset: str,
@@ -86,7 +88,7 @@ def draw(
 @click.option("--count", default=8, show_default=True, help="How many test images.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Which test images, and the noise.")
 @click.option("--device", default="auto", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("grid.png"), show_default=True)
+@click.option("--output", "--out", "out", type=click.Path(path_type=Path), default=Path("grid.png"), show_default=True)
 @click.option(
     "--contours", is_flag=True, help="Outline the parts of the images, where they are known or a segmenter is pinned."
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from counterbench.catalog.reading import declared_in
 from counterbench.catalog.recipes import ANY, Recipe, read_recipe, recipe_paths
 from counterbench.catalog.suites import Suite, find_suite, suite_paths
 from counterbench.catalog.sweeps import find_sweep, sweep_paths
+from counterbench.cli.known import metrics_called
 from counterbench.errors import UnknownNameError
 from counterbench.plugins import extras, registry, summaries
 
@@ -25,8 +27,14 @@ Lines = list[tuple[str, str]]
 
 
 def _models() -> Lines:
-    recipes = [(name, dataset, read_recipe(path)) for (dataset, name), path in recipe_paths().items()]
-    lines = [(name, f"{dataset}: {recipe.title}{_weights(recipe)}") for name, dataset, recipe in recipes]
+    """Recipes by name: what they are, then the datasets that have one."""
+    grouped: dict[str, list[tuple[str, Recipe]]] = {}
+    for (dataset, name), path in recipe_paths().items():
+        grouped.setdefault(name, []).append((dataset, read_recipe(path)))
+    lines = []
+    for name, of in sorted(grouped.items()):
+        lines.append((name, of[0][1].title))
+        lines += [("", f"  {dataset}{_weights(recipe)}") for dataset, recipe in of]
     return [*lines, *_baselines(), *((name, "plug-in") for name in registry.models.names())]
 
 
@@ -91,20 +99,27 @@ _OPTIONS = "Args:\n"
 """Where a docstring begins to tell of options."""
 
 
-def describe(name: str) -> str:
+def describe(name: str, dataset: str | None = None) -> str:
     """Everything about the thing called `name`, or declared in the file `name`; about each of them if several kinds have it.
+
+    Args:
+        name: of a dataset, recipe, suite or component, in any case; a word of the field, such as FID, leads to its metric.
+        dataset: whose recipe; None for the first one, with the names of the others.
 
     Raises:
         UnknownNameError: with the closest match and the list.
     """
     if name.endswith((".yaml", ".yml")):
         return _describe_file(Path(name))
+    every = _all_names()
+    if name not in every and name.lower() in every:
+        name = name.lower()
+    if dataset is not None and (of_dataset := _recipes_called(name, dataset)):
+        return of_dataset[0]
     descriptions = []
     if name in datasets.names() or is_generated(name):
         descriptions.append(_describe_dataset(name))
-    for (dataset, recipe_name), path in recipe_paths().items():
-        if recipe_name == name:
-            descriptions.append(_describe_recipe(read_recipe(path), dataset))
+    descriptions += _recipes_called(name, None)
     if name in suite_paths():
         descriptions.append(_describe_suite(find_suite(name)))
     if name in judge_recipe_paths():
@@ -128,8 +143,27 @@ def describe(name: str) -> str:
         if known in kind:
             descriptions.append(_describe_component(kind, known))
     if not descriptions:
-        raise UnknownNameError("name", name, _all_names())
+        descriptions = [_describe_component(registry.metrics, metric) for metric in metrics_called(name)]
+    if not descriptions:
+        raise UnknownNameError("name", name, every)
     return "\n\n".join(descriptions)
+
+
+def _recipes_called(name: str, dataset: str | None) -> list[str]:
+    """The recipe of a dataset; without one the first, and which other datasets have one."""
+    there = {of: path for (of, called), path in recipe_paths().items() if called == name}
+    if not there:
+        return []
+    if dataset is not None and dataset not in there:
+        raise UnknownNameError(f"dataset with a recipe {name!r}", dataset, there)
+    first = dataset or (_DEFAULT if _DEFAULT in there else next(iter(there)))
+    others = ", ".join(of for of in there if of != first)
+    told = [f"{name} is also a recipe for {others}: --dataset NAME shows it"] if others and dataset is None else []
+    return ["\n\n".join([_describe_recipe(read_recipe(there[first]), first), *told])]
+
+
+_DEFAULT = "morphomnist"
+"""The dataset where none is named."""
 
 
 def _describe_file(path: Path) -> str:
@@ -253,7 +287,8 @@ def _describe_recipe(recipe: Recipe, dataset: str) -> str:
     wide = max(12, *(len(name) + 2 for name in listed))
     for name, entry in listed.items():
         options = ", ".join(f"{key}={value}" for key, value in entry.options.items())
-        lines.append(f"  {name:<{wide}}{entry.family}{f' ({options})' if options else ''}")
+        words = f"{entry.family}{f' ({options})' if options else ''}"
+        lines += textwrap.wrap(words, 100, initial_indent=f"  {name:<{wide}}", subsequent_indent=" " * (wide + 4))
         if entry.stages:
             lines.append(f"  {'':<{wide}}trained by {', then '.join(stage.objective for stage in entry.stages)}")
     if recipe.graph is not None:

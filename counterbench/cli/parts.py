@@ -59,7 +59,9 @@ if TYPE_CHECKING:
     "--cut/--no-cut", default=True, show_default=True, help="Whether what is below Otsu's threshold is left out."
 )
 @click.option("--device", default="auto", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("phrase.png"), show_default=True)
+@click.option(
+    "--output", "--out", "out", type=click.Path(path_type=Path), default=Path("phrase.png"), show_default=True
+)
 @click.option("--json", "as_json", is_flag=True, help="The numbers as JSON.")
 @quiet_option
 def ground(

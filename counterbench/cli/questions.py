@@ -43,7 +43,9 @@ from counterbench.errors import ConfigError, CounterbenchError, RecordError, sho
 @click.option(
     "--name", default=None, help="What tables and boards call the model; default: its own name, or its folder's."
 )
-@click.option("--suite", default="standard", show_default=True, help="Name of a suite, or a suite file.")
+@click.option(
+    "--suite", default=None, help="Name of a suite, or a suite file; default: standard, without images mechanisms."
+)
 @click.option("--metrics", default=None, metavar="A,B", help="Only these metrics; default: the suite's.")
 @click.option("--limit", type=click.IntRange(min=1), default=None, help="Ask about the first N test images only.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the questions and of the noise.")
@@ -98,7 +100,7 @@ def evaluate(
     source: str | None,
     data_dir: Path | None,
     name: str | None,
-    suite: str,
+    suite: str | None,
     metrics: str | None,
     limit: int | None,
     seed: int,
@@ -119,15 +121,13 @@ def evaluate(
     quiet: bool,
 ) -> None:
     """Ask a model all questions of a suite and print what it comes to; several models, or datasets with commas between, one after the other."""
-    from counterbench import evaluation, models
-    from counterbench.datasets.division import divide
-    from counterbench.evaluation import results_folder, subgroups
-    from counterbench.evaluation.kept_answers import is_kept
-    from counterbench.records.record import require_name
+    from counterbench.cli import known
 
     show_progress(quiet)
     names = [name.strip() for name in metrics.split(",") if name.strip()] if metrics is not None else None
     pairs = _pairs(model_names, dataset)
+    known.require_metrics(names or ())
+    suites = {of: known.settled_suite(suite, of) for _, of in pairs}
     if len(pairs) > 1 and as_json:
         raise ConfigError(
             f"--json prints one record, and these are {len(pairs)} evaluations; their records lie in {output}."
@@ -135,10 +135,16 @@ def evaluate(
     if name is not None and (count := len({model for model, _ in pairs})) > 1:
         raise ConfigError(f"--name {short(name)} is one name, and these are {count} models; name them one by one.")
 
+    from counterbench import evaluation, models
+    from counterbench.datasets.division import divide
+    from counterbench.evaluation import results_folder, subgroups
+    from counterbench.evaluation.kept_answers import is_kept
+    from counterbench.records.record import require_name
+
     def one(model: str, dataset: str) -> Any:
         exam = evaluation.prepare(
             dataset,
-            suite,
+            suites[dataset],
             source=source,
             data_dir=data_dir,
             metrics=names,
@@ -196,17 +202,14 @@ def evaluate(
 
 def _pairs(model_names: Sequence[str], dataset_names: str) -> list[tuple[str, str]]:
     """Who is asked about what, each pair once; a name that nothing has is told before the first of them is asked."""
-    from counterbench import datasets, models
+    from counterbench.cli import known
 
     listed = list(dict.fromkeys(name.strip() for name in dataset_names.split(",") if name.strip()))
     if not listed:
         raise ConfigError("--dataset names none; give one, or several with commas between.")
     pairs = [(model, dataset) for dataset in listed for model in dict.fromkeys(model_names)]
-    if len(pairs) > 1:
-        for model, dataset in pairs:
-            card = datasets.card(dataset)
-            if not Path(model).is_dir() and model not in models.names(card.name):
-                models.find_recipe(model, card)
+    for model, dataset in pairs:
+        known.require_model(model, dataset)
     return pairs
 
 
@@ -330,7 +333,11 @@ def plan() -> None:
 
 def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options: list[Callable[..., Any]] = [
-        click.option("--suite", default="standard", show_default=True, help="Name of a suite, or a suite file."),
+        click.option(
+            "--suite",
+            default=None,
+            help="Name of a suite, or a suite file; default: standard, without images mechanisms.",
+        ),
         click.option("--seed", type=SEED, default=0, show_default=True),
         exam_seed_option,
         click.option("--limit", type=click.IntRange(min=1), default=None, help="About the first N test images only."),
@@ -347,16 +354,17 @@ def plan_show(
     dataset: str,
     source: str | None,
     data_dir: Path | None,
-    suite: str,
+    suite: str | None,
     seed: int,
     exam_seed: int | None,
     limit: int | None,
     quiet: bool,
 ) -> None:
     """Show how many questions a suite asks, what they set, and the plan's hash."""
-    from counterbench.cli import describe
+    from counterbench.cli import describe, known
 
     show_progress(quiet)
+    suite = known.settled_suite(suite, dataset)
     put(
         describe.describe_plan(
             dataset, source, data_dir=data_dir, suite=suite, seed=seed, exam_seed=exam_seed, limit=limit
@@ -379,7 +387,7 @@ def plan_export(
     dataset: str,
     source: str | None,
     data_dir: Path | None,
-    suite: str,
+    suite: str | None,
     seed: int,
     exam_seed: int | None,
     limit: int | None,
@@ -390,9 +398,11 @@ def plan_export(
     """Write every question of a suite to a file that `evaluate --plan FILE` takes, or with images to a folder that `score` takes."""
     from counterbench import datasets, evaluation, plans
     from counterbench.catalog.suites import find_suite
+    from counterbench.cli import known
     from counterbench.exchange import questions
 
     show_progress(quiet)
+    suite = known.settled_suite(suite, dataset)
     if not output.suffix.removeprefix(".").isalpha():  # exam, exam.v1; but plan.txt is a mistake
         exam = evaluation.prepare(
             dataset,

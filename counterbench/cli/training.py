@@ -105,6 +105,7 @@ def train(
     from counterbench import datasets
     from counterbench.errors import ConfigError
     from counterbench.models import names
+    from counterbench.models.loading import MANIFEST
     from counterbench.pictures.curves import draw_trained
     from counterbench.runtime.devices import choose_device
     from counterbench.training import adaptation, feeding, graphs, recipes
@@ -138,6 +139,7 @@ def train(
     folder = output or Path("runs") / f"{recipe.name}-{loaded.card.name}-{loaded.source}"
     keep(folder, recipes.MARKER, how=" with --resume")
     hardware = Hardware(place, devices, precision)
+    finished = (folder / MANIFEST).is_file()
     recipes.train(
         recipe, loaded, output=folder, hardware=hardware, seed=seed, epochs=epochs, limit=limit, resume=resume
     )
@@ -147,8 +149,10 @@ def train(
         say(feeding.NO_GUARANTEE)
     # A recipe's name comes before a folder.
     named = f"./{folder}" if str(folder) in names(loaded.card.name) else str(folder)
+    plugins = "".join(f" --plugin {target}" for target in click.get_current_context().find_root().params["plugin"])
+    done = "It had been trained before, and nothing was left to do." if finished else "Trained."
     say(
-        f"Trained. Evaluate it with: counterbench evaluate --model {named} --dataset {dataset} --source {loaded.source}"
+        f"{done} Evaluate it with: counterbench{plugins} evaluate --model {named} --dataset {dataset} --source {loaded.source}"
     )
 
 

@@ -29,7 +29,9 @@ def kinds_of(name: str, dataset: str) -> list[str]:
         return ["recipe" if declared_in(Path(name)) == "recipe" else "dataset"]
     known = {kind: registry.KINDS[kind].names() for kind in KINDS if kind in registry.KINDS}
     known |= {"model": models.names(dataset), "dataset": datasets.names()}
-    found = [kind for kind in KINDS if name in known.get(kind, ()) or (kind == "model" and Path(name).is_dir())]
+    found = [kind for kind in KINDS if name in known.get(kind, ())]
+    if not found and Path(name).is_dir():  # a folder of the same name, such as that of `new`, shadows nothing
+        return ["model"]
     if not found:
         raise UnknownNameError("component", name, {one for names in known.values() for one in names})
     return found

@@ -217,6 +217,8 @@ class Metric(ABC):
     """
 
     title: ClassVar[str]
+    also: ClassVar[tuple[str, ...]] = ()
+    """Words of the field that lead to it."""
     asks: ClassVar[frozenset[str]]
     """The kinds of question it judges: null, single, return, pair, joint, sample."""
     null_cycles: ClassVar[int | None] = None

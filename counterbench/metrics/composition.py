@@ -40,6 +40,7 @@ class Composition(DistanceMetric):
     """
 
     title = "Composition"
+    also = ("LPIPS", "L1")
     asks = frozenset({"null"})
     formula = r"$\text{composition}_m = \mathbb{E}_x\, d\big(x, f_\varnothing^m(x)\big)$"
     definition = "Mean distance between an image and its m-fold null counterfactual, attributes fed back as well, for m = 1, 2, ..."

@@ -101,6 +101,7 @@ class Effectiveness(SampleMetric):
     """
 
     title = "Effectiveness"
+    also = ("accuracy", "AUROC", "F1", "MAE")
     needs_judges = True
     asks = frozenset(ALONE)
     formula = r"$\mathbb{E}_x\, \ell\big(\mathrm{judge}_j(x^*), t_j\big)$; skill $= 1 - \text{error} / \text{error of identity}$"

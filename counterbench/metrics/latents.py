@@ -40,6 +40,7 @@ class Latents(Metric):
     """
 
     title = "Latents"
+    also = ("MCC",)
     needs_noise = True
     asks = frozenset({"null"})
     null_cycles = 1

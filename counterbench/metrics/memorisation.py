@@ -32,6 +32,7 @@ class Memorisation(SampleMetric):
     """
 
     title = "Memorisation"
+    also = ("copies",)
     asks = frozenset({"single"})
     seen_option = "seen"
     definition = (

@@ -140,6 +140,7 @@ class Minimality(SampleMetric):
     """
 
     title = "Minimality"
+    also = ("CLD",)
     asks = frozenset({"single"})
     formula = r"$\mathrm{CLD} = \ln(w_1 e^{P_1} + w_2 e^{P_2})$, $P_1 = P(S_\text{cf} \le D(x^*, x))$, $P_2 = P(S_\text{f} \ge D(x^*, x))$"
     definition = (

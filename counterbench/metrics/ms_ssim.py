@@ -35,6 +35,7 @@ class MultiScaleSimilarity(SampleMetric):
     """
 
     title = "Structural similarity"
+    also = ("SSIM", "MS-SSIM")
     asks = frozenset({"null", "single"})
     formula = (
         r"$\prod_{j=1}^{S} \overline{c_j s_j}^{\,w_j}$, the last factor $\overline{l_S c_S s_S}^{\,w_S}$: luminance $l$, contrast $c$, structure "

@@ -35,6 +35,7 @@ class PercentageError(SampleMetric):
     """
 
     title = "Percentage error"
+    also = ("MAPE",)
     asks = frozenset({"single"})
     needs_image = False
     formula = r"$100\,\% \cdot |x^* - x_\text{true}| \,/\, |x_\text{true}|$, averaged over samples and outcomes"

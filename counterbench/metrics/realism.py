@@ -72,6 +72,7 @@ class Realism(Metric):
     """
 
     title = "Realism"
+    also = ("FID", "KID", "MMD", "Frechet distance", "precision", "recall")
     asks = frozenset({"single"})
     formula = r"$\|m - m_r\|^2 + \mathrm{tr}\big(C + C_r - 2 (C C_r)^{1/2}\big)$; $\mathrm{MMD}^2$ with kernel $(x \cdot y / D + 1)^3$; shares of $k$-nearest-neighbour balls"
     definition = (

@@ -62,6 +62,7 @@ class Rung2(Metric):
     """
 
     title = "Interventional law"
+    also = ("interventional law",)
     asks = frozenset({"single"})
     needs_image = False
     formula = (

@@ -23,6 +23,15 @@ def extra_of_registered(module: str) -> str:
     return ""
 
 
+def words_of_registered(module: str, attribute: str) -> tuple[str, ...]:
+    """Words that a class which a module of ours registers lists in an attribute, `also = ("FID", "KID")`; none where it does not."""
+    for node, _ in _registered(module):
+        for line in node.body:
+            if isinstance(line, ast.Assign) and [ast.unparse(target) for target in line.targets] == [attribute]:
+                return tuple(ast.literal_eval(line.value))
+    return ()
+
+
 def _registered(module: str) -> Iterator[tuple[ast.ClassDef | ast.FunctionDef, ast.Call]]:
     """(definition, its decorator) of what a module registers."""
     for node in _definitions(module).values():

@@ -1,6 +1,8 @@
 """Several models, or datasets, in one command."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -52,6 +54,12 @@ def test_one_that_fails_stops_no_other_and_is_told_at_the_end(run, tmp_path):
         (("--model", "identity", "--dataset", "ellipse,elipse"), "Did you mean 'ellipse'"),
         (("--model", "identity", "--dataset", " , "), "--dataset names none"),
         (("--model", "identity", "--model", "truth", "--dataset", "ellipse", "--json"), "prints one record"),
+        (("--model", "spine", "--dataset", "ellipse"), "Unknown model for ellipse 'spine'. Did you mean 'spline'"),
+        (
+            ("--model", "identity", "--dataset", "ellipse", "--metrics", "FID"),
+            "FID is a number of the metric 'realism'",
+        ),
+        (("--model", "identity", "--dataset", "ellipse", "--metrics", "truht"), "Did you mean 'truth'"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_asked(run, tmp_path, words, said):
@@ -122,3 +130,65 @@ def test_a_file_that_says_something_else_is_refused(run, tmp_path, text, said):
     done = run("evaluate", "--config", "evening.yaml", "--model", "identity")
     assert done.exit_code in (1, 2)
     assert said in done.stderr
+
+
+def test_slips_are_told_before_torch_is_there():
+    """In another process: what `sys.modules` holds when the message comes."""
+    words = ["evaluate", "--model", "vea", "--dataset", "morphomnist"]
+    program = f"""
+import sys
+from counterbench.cli import main
+try:
+    main({words!r})
+except SystemExit as end:
+    sys.exit(90 if "torch" in sys.modules else end.code)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "Did you mean 'vae'" in done.stderr
+
+
+def test_without_images_the_suite_is_mechanisms(run, tmp_path):
+    rest = [word for word in REST if word not in ("--suite", "mechanisms")]
+    done = run("evaluate", "--model", "identity", "--dataset", "ellipse", *rest)
+    assert done.exit_code == 0, done.output
+    (path,) = (tmp_path / "out").rglob("record.json")
+    assert json.loads(path.read_text())["inputs"]["suite"] == "mechanisms"
+
+
+def test_a_finished_training_says_that_nothing_was_left(run):
+    words = (
+        "train",
+        "--model",
+        "linear",
+        "--dataset",
+        "ellipse",
+        "--limit",
+        "60",
+        "--output",
+        "m",
+        "--device",
+        "cpu",
+        "-q",
+    )
+    assert "Trained. Evaluate it with" in run(*words, "--epochs", "1").stderr
+    again = run(*words, "--epochs", "1", "--resume")
+    assert again.exit_code == 0
+    assert "nothing was left to do" in again.stderr
+    longer = run(*words, "--epochs", "2", "--resume")
+    assert longer.exit_code == 1
+    assert "train it further with --init m" in longer.stderr
+
+
+def test_words_of_the_field_and_datasets_choose_what_is_shown(run):
+    assert run("show", "FID").stdout.startswith("realism  (metric)")
+    assert run("show", "LPIPS").stdout.startswith("lpips  (feature)")
+    shown = run("show", "vae", "--dataset", "adni").stdout
+    assert shown.startswith("Deep SCM with a conditional VAE  (vae, for adni)")
+    assert "mechanism)" not in shown
+    everything = run("show", "vae").stdout
+    assert "(vae, for morphomnist)" in everything
+    assert "vae is also a recipe for adni" in everything
+    assert "vae  (mechanism)" in everything
+    wrong = run("show", "vae", "--dataset", "ellipse")
+    assert wrong.exit_code == 2
