@@ -10,6 +10,8 @@ import warnings
 import pytorch_lightning as lightning
 from pytorch_lightning.callbacks import Callback, RichProgressBar
 
+from counterbench.runtime.progress import duration
+
 
 class StderrProgressBar(RichProgressBar):
     """Lightning's bar, on stderr."""
@@ -18,7 +20,7 @@ class StderrProgressBar(RichProgressBar):
         super().__init__(leave=False, console_kwargs={"stderr": True})
 
 
-class Lines(Callback):
+class EpochLines(Callback):
     """A line per epoch instead of a bar, for a log file."""
 
     def __init__(self) -> None:
@@ -29,7 +31,9 @@ class Lines(Callback):
             losses = ", ".join(f"{name} {float(value):.5g}" for name, value in trainer.callback_metrics.items())
             done, of = trainer.current_epoch + 1, trainer.max_epochs
             seconds = time.monotonic() - self._begun
-            print(f"  epoch {done} of {of}: {losses} ({seconds:.0f} s)", file=sys.stderr, flush=True)
+            left = seconds * (of - done) / done if of else 0.0
+            rest = f", at most {duration(left)} left" if left else ""
+            print(f"  epoch {done} of {of}: {losses} ({seconds:.0f} s{rest})", file=sys.stderr, flush=True)
 
 
 class Quiet:

@@ -20,7 +20,7 @@ from counterbench.runtime import progress
 from counterbench.runtime.memory import freed_kept
 from counterbench.training.batches import loader, mixed
 from counterbench.training.curves import Curve, CurveCallback
-from counterbench.training.display import Lines, Quiet, StderrProgressBar
+from counterbench.training.display import EpochLines, Quiet, StderrProgressBar
 from counterbench.training.hardware import Hardware
 from counterbench.training.objectives.base import Circumstances, Moment, Objective, Player
 from counterbench.training.resuming import (
@@ -272,7 +272,7 @@ def _trainer(
         callbacks.append(WeightAveraging(avg_fn=_MovingAverage(options.ema_decay)))
     bar = progress.shown.get() and progress.watched()
     if progress.shown.get():
-        callbacks.append(StderrProgressBar() if bar else Lines())
+        callbacks.append(StderrProgressBar() if bar else EpochLines())
     return lightning.Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.indices,
