@@ -121,10 +121,41 @@ def check(name: str, kind: str | None, dataset: str, source: str | None, data_di
 @click.argument("kind", type=click.Choice(["model", "mechanism", "dataset", "metric"]))
 @click.argument("name")
 @click.option("--output", type=click.Path(path_type=Path), default=None, help="A new folder; default: NAME.")
-def new(kind: str, name: str, output: Path | None) -> None:
-    """Write a working start for a component of yours: a Python package with tests, outside of this repository."""
+@click.option(
+    "--csv",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Of a dataset: your table, one row per image; drafts a card.",
+)
+@click.option("--images", type=click.Path(path_type=Path), default=None, help="The folder of its images.")
+def new(kind: str, name: str, output: Path | None, csv: Path | None, images: Path | None) -> None:
+    """Write a working start for a component of yours: a Python package with tests, outside of this repository; or the card of a table."""
+    if csv is not None or images is not None:
+        _draft(kind, name, csv, images)
+        return
     from counterbench.scaffold import starts
 
     for path in starts.create(kind, name, output=output):
         put(path)
     say(f"Next: cd {output or name} && pip install -e '.[dev]' && pytest")
+
+
+def _draft(kind: str, name: str, csv: Path | None, images: Path | None) -> None:
+    """The card of a table, and what to do with it."""
+    from counterbench import datasets
+    from counterbench.errors import ConfigError
+    from counterbench.scaffold.drafting import draft_card, sizes
+
+    if kind != "dataset" or csv is None or images is None:
+        raise ConfigError("--csv FILE and --images FOLDER go together, and with `new dataset NAME`.")
+    card = draft_card(name, csv, images)
+    dataset = datasets.load(str(card))
+    put(card)
+    say(", ".join(f"{count:,} {split}" for split, count in sizes(dataset).items()))
+    say(
+        f"Next: look at {card}, say who causes whom (`parents`), then\n"
+        f"  counterbench data prepare --dataset {card}\n"
+        f"  counterbench discover --dataset {card}  # which graph do the attributes suggest?\n"
+        f"  counterbench train-judges --dataset {card} --variable {dataset.card.attributes[0]} --output judges\n"
+        f"  counterbench evaluate --model identity --dataset {card} --suite quick"
+    )

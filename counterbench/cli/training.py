@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -269,6 +269,13 @@ def _put_trained(
     help="How these subgroups are weighted, such as group_dro:eta=0.05; `list weightings` names the kinds. Needs --by.",
 )
 @click.option(
+    "--card",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="FILE.yaml",
+    help="Write a card here that extends the dataset's by what was trained.",
+)
+@click.option(
     "--balanced-batches", is_flag=True, help="Draw batches in which every subgroup is as frequent. Needs --by."
 )
 def train_judges(
@@ -295,6 +302,7 @@ def train_judges(
     by: str | None,
     weighting: str | None,
     balanced_batches: bool,
+    card: Path | None,
 ) -> None:
     """Train the networks that judge variables in images, on the split that no model sees; a recogniser of individuals with them; and fit the reference SCM of the attributes."""
     import json
@@ -357,17 +365,36 @@ def train_judges(
         else None,
         architectures=plan.architectures,
     )
-    if init:  # individuals and attributes are those of before
-        put_json(json.dumps(report, indent=1))
-        return
-    try:
-        report["recogniser"] = recogniser.train_recogniser(
-            loaded, output, hardware=place, seed=seed + 2000, epochs=epochs
-        )
-    except DataError as why:  # a dataset whose individuals were seen once each has judges all the same
-        say(f"no recogniser: {why}")
-    reference.fit_reference(loaded, output, hardware=place, seed=seed, epochs=epochs)
+    if not init:  # else individuals and attributes are those of before
+        try:
+            report["recogniser"] = recogniser.train_recogniser(
+                loaded, output, hardware=place, seed=seed + 2000, epochs=epochs
+            )
+        except DataError as why:  # a dataset whose individuals were seen once each has judges all the same
+            say(f"no recogniser: {why}")
+        reference.fit_reference(loaded, output, hardware=place, seed=seed, epochs=epochs)
     put_json(json.dumps(report, indent=1))
+    _tell_judges(loaded, output, card)
+
+
+def _tell_judges(loaded: Sequence[Any], output: Path, card: Path | None) -> None:
+    """What to doubt of trained judges, and what to do next with them."""
+    import json
+
+    from counterbench.training import judged
+
+    judges = json.loads((output / "judges.json").read_text("utf-8"))["judges"]
+    for doubt in judged.doubts(judges, loaded):
+        say(f"! {doubt}")
+    if card is not None:
+        judged.write_card(card, loaded[0].card, output)
+        say(f"Next: counterbench evaluate --model MODEL --dataset {card}")
+        return
+    there = [f"{key} ({output / file})" for file, key in judged.FILES.items() if (output / file).is_file()]
+    say(
+        f"Next: these are the keys of a card: {', '.join(there)}. With --card FILE.yaml, beside the card of the dataset, a card that has them is "
+        "written; then evaluate --dataset FILE.yaml."
+    )
 
 
 @main.command("typical-change")

@@ -63,7 +63,7 @@ class Folder(FileSource):
             )
         entry, home = self._entry, self._home
         path = home / entry.csv
-        table, lines = _table(path)
+        table, lines = read_table(path)
         column = {name: entry.columns.get(name, name) for name in self.card.attributes}
         column |= {name: entry.columns.get(name, default) for name, default in _PLACES.items()}
         known = {*self.card.attributes, *_PLACES}
@@ -124,7 +124,7 @@ class TableDataset(Dataset):
 _PLACES = {"image": "file", "split": "split", "group": "group"}
 
 
-def _table(path: Path) -> tuple[dict[str, list[str]], list[int]]:
+def read_table(path: Path) -> tuple[dict[str, list[str]], list[int]]:
     """(column -> entries, the line of the file that each row is on)."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:

@@ -42,9 +42,7 @@ def row_skill(exam: Exam, columns: Mapping[str, Sequence[Column]], group: Tensor
     parts = [_part(exam, causes[name], how, skills, estimates.get(name)) for name, how in by.items()]
     entering = [part.intervened for part in parts if not part.left_out]
     if not entering:
-        return (
-            "; ".join(f"do({part.intervened}): {part.left_out}" for part in parts) or "no single intervention is asked"
-        )
+        return _reasons(parts) or "no single intervention is asked"
     found = {}
     for row, known in skills.items():
         # The truth says nothing of interventions of which nobody knows it.
@@ -55,6 +53,14 @@ def row_skill(exam: Exam, columns: Mapping[str, Sequence[Column]], group: Tensor
         return f"no answer to {', '.join(f'do({name})' for name in entering)}"
     references = {row: estimate for row, estimate in found.items() if estimate is not None}
     return RowSkillNumber(**own.model_dump(), parts=parts, references=references)
+
+
+def _reasons(parts: Sequence[RowPart]) -> str:
+    """Why interventions do not count, those with the same reason together."""
+    alike: dict[str, list[str]] = {}
+    for part in parts:
+        alike.setdefault(part.left_out, []).append(f"do({part.intervened})")
+    return "; ".join(f"{', '.join(names)}: {why}" for why, names in alike.items())
 
 
 def _by(exam: Exam, cause: Cause) -> By:

@@ -328,7 +328,9 @@ def test_a_log_file_gets_a_line_per_epoch(dataset, tmp_path, capsys):
     lines = captured.err.splitlines()
     start = lines.index("image")
     for number, line in enumerate(lines[start + 1 : start + 3], 1):
-        assert re.fullmatch(rf"  epoch {number} of 2: .*val_loss -?[\d.e+]+.* \(\d+ s(, at most .* left)?\)", line), line
+        assert re.fullmatch(rf"  epoch {number} of 2: .*val_loss -?[\d.e+]+.* \(\d+ s(, at most .* left)?\)", line), (
+            line
+        )
 
 
 def test_nan_in_the_data_is_found_before_training(dataset, tmp_path, monkeypatch):
