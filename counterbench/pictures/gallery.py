@@ -40,7 +40,9 @@ def evaluation_figure(evaluation: Evaluation, dataset: Dataset) -> Figure | None
     factual = None
     for name, shown in evaluation.shown.items():
         factual = shown.factual
-        words = captions_of(dataset.variables, shown.wanted)
+        rows = evaluation.plan.index[: len(factual)]
+        before = {one: dataset.attributes(SPLIT)[one][rows] for one in shown.wanted}
+        words = captions_of(dataset.variables, shown.wanted, before)
         interventions.append(InterventionColumns(f"do({name})", words, shown.answered, shown.truth))
     if factual is None:
         return None
@@ -75,7 +77,7 @@ def intervention_columns(
         answer = ask(contestant.model, factual, interventions, noise=noise, variables=dataset.variables)
     truth = dataset.truth(SPLIT, factual.index, interventions)[image] if dataset.knows_truth(interventions) else None
     title = "do(" + ", ".join(interventions) + ")"
-    return InterventionColumns(title, captions_of(dataset.variables, interventions), answer[image], truth)
+    return InterventionColumns(title, captions_of(dataset.variables, interventions, factual), answer[image], truth)
 
 
 def generate(

@@ -84,11 +84,11 @@ def test_grid(tmp_path, channels):
     figure = grid.grid_figure(factual, "image", panels, title="title")
     (axis,) = figure.axes
     words = [(text.get_text(), text.get_position()) for text in axis.texts]
-    heads = sorted((place[0], word) for word, place in words if not word.startswith("=") and word != "title")
-    titles = ["factual", "do(a)", "truth", "change", "do(b)", "no truth", "change"]
+    heads = sorted((place[0], word) for word, place in words if not word.startswith(("=", "title", "change: ")))
+    titles = ["factual", "do(a)", "truth", "change", "do(b)", "change"]
     assert [word for _, word in heads] == titles
     assert [word for word, _ in words if word.startswith("=")] == ["= 1", "= 2"] * 2
-    # Every image below its head, row by row; where there is no truth there is nothing.
+    # Every image below its head, row by row; where there is no truth there is no column.
     drawn = {tuple(round(end, 2) for end in image.get_extent()): image.get_array().data for image in axis.images}
     assert len(drawn) == 2 * 6
     left, right, lower, upper = sorted(drawn)[-1]

@@ -1,0 +1,42 @@
+"""Grids of answers: what is told of each, and nothing empty."""
+
+import torch
+
+from counterbench.causal.samples import Samples
+from counterbench.causal.variables import Binary, Categorical, Continuous
+from counterbench.pictures.grid import InterventionColumns, captions_of, grid_figure, span_of
+
+IMAGES = torch.full((2, 1, 4, 4), 100.0)
+FACTUAL = Samples({"image": IMAGES}, torch.arange(2))
+
+
+def words(figure):
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_a_column_without_truth_is_left_out():
+    told = InterventionColumns("do(a)", ["1 to 2", "3 to 4"], IMAGES + 20, IMAGES + 30)
+    untold = InterventionColumns("do(b)", ["0 to 1", "1 to 0"], IMAGES - 40, None)
+    figure = grid_figure(FACTUAL, "image", [told, untold], title="T")
+    heads = [word for word in words(figure) if word in ("factual", "do(a)", "do(b)", "truth", "change")]
+    assert heads == ["factual", "do(a)", "truth", "change", "do(b)", "change"]
+    assert len(figure.axes[0].images) == 2 * 6
+    assert "change: blue darker, red brighter, full colour at 40 grey levels" in words(figure)
+
+
+def test_the_scale_is_that_of_the_changes():
+    assert span_of([torch.tensor([0.0, 38.0]), torch.tensor([-64.0])]) == 70
+    assert span_of([torch.zeros(2, 1, 4, 4)]) == 10
+    assert span_of([torch.full((4,), 400.0)]) == 255
+
+
+def test_labels_say_what_was_and_what_is_set():
+    variables = {
+        "age": Continuous("age", 0, 100, "years"),
+        "kind": Categorical("kind", ("oak", "elm")),
+        "ill": Binary("ill"),
+    }
+    held = {"age": torch.tensor([75.25, 60.0]), "kind": torch.tensor([1, 0])}
+    before = {"age": torch.tensor([70.0, 80.0]), "kind": torch.tensor([0, 0])}
+    assert captions_of(variables, held, before) == ["70 to 75.2 years, oak to elm", "80 to 60 years, oak to oak"]
+    assert captions_of(variables, {"ill": torch.tensor([1])}) == ["= 1"]
