@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from counterbench.metrics.on_tensors import OnTensors
 from counterbench.models.model import Contestant, Model
 from counterbench.pictures import gallery
 from counterbench.records import summary
-from counterbench.records.record import Record
+from counterbench.records.record import Record, require_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -237,8 +237,9 @@ def evaluate(
     )
     if isinstance(model, str):
         contestant = models.load(model, exam.dataset, device=exam.device, references=exam.suite.references)
+        contestant = contestant if name is None else replace(contestant, called=require_name(name))
     elif isinstance(model, Contestant):
-        contestant = model
+        contestant = model if name is None else replace(model, called=require_name(name))
     else:
         contestant = _contestant(model, name)
     exam = exam.knowing(contestant)
@@ -273,6 +274,8 @@ def numbers_of(
     if not columns:
         return []
     rows = torch.cat([column.index for column in columns]).unique()
+    if group is not None and (not isinstance(group, Tensor) or len(group) <= int(rows.max())):
+        raise ConfigError(f"group must be a tensor with one number for each of the {int(rows.max()) + 1} rows.")
     units = rows if group is None else group[rows]
     found, _ = evaluated_numbers({"model": columns}, rows, units, resamples=resamples, seed=seed)
     return [number.model_dump(exclude={"references"}) for number in found]

@@ -188,11 +188,13 @@ def _settled_by(context: click.Context, _: click.Parameter, path: Path | None) -
 
 def _as_given(option: click.Option, value: Any) -> Any:
     """A value as click expects it: lists for what may be repeated, else text with commas."""
+    if value is None:
+        return [] if option.multiple else None
     if option.multiple:
         return [str(one) for one in value] if isinstance(value, list) else [str(value)]
     if isinstance(value, list):
         return ",".join(map(str, value))
-    return value if option.is_flag or value is None else str(value)
+    return value if option.is_flag else str(value)
 
 
 def exam_seed_option(command: Callable[..., Any]) -> Callable[..., Any]:

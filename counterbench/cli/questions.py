@@ -187,7 +187,9 @@ def evaluate(
                 threads=threads,
             )
         else:
-            record = results_folder.renamed(record, name or record.name or contestant.called, folder)
+            record = results_folder.renamed(
+                record, contestant.called if name else record.name or contestant.called, folder
+            )
             say("This evaluation was made before; showing it (--overwrite always makes it again).")
         if by:
             record = subgroups.add(record, folder, exam, by)

@@ -312,7 +312,7 @@ def train_judges(
     from counterbench.datasets.selection import parsed
     from counterbench.errors import ConfigError, DataError
     from counterbench.runtime.devices import choose_device
-    from counterbench.training import adaptation, judges, recogniser, reference
+    from counterbench.training import adaptation, judged, judges, recogniser, reference
     from counterbench.training.distillation import Distillation
     from counterbench.training.hardware import Hardware
     from counterbench.training.judge_start import JudgeStart, teachers, trained_judges
@@ -321,6 +321,8 @@ def train_judges(
     show_progress(quiet)
     place = Hardware(str(choose_device(device)))
     loaded = _sources(dataset, source, data_dir)
+    if card is not None:
+        judged.require_place(card, loaded[0].card)
     attributes = loaded[0].card.attributes
     for label in labels:
         if label not in attributes:

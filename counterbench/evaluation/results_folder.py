@@ -16,7 +16,7 @@ from counterbench.records import totals
 from counterbench.records.record import RECORD, SAMPLES, TOTALS, Inputs, Record, read_record, write_record
 from counterbench.records.totals import Totals
 from counterbench.storage.figures import save_figure
-from counterbench.storage.files import UNFINISHED, atomic, slug
+from counterbench.storage.files import UNFINISHED, atomic, same_time, slug
 from counterbench.storage.tensors import write_tensors
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def renamed(record: Record, name: str | None, folder: Path) -> Record:
     if record.name == name:
         return record
     record = record.model_copy(update={"name": name})
-    write_record(record, folder / RECORD)
+    with same_time(folder / RECORD):
+        write_record(record, folder / RECORD)
     return record
 
 

@@ -30,6 +30,7 @@ from counterbench.records.record import RECORD, Number, Record, file_of, read_re
 from counterbench.records.row_skill import skill_key
 from counterbench.records.subgroups import BySubgroup, SubgroupEstimate, Subgroups, extremes, simultaneous
 from counterbench.records.totals import Key
+from counterbench.storage.files import same_time
 
 ROW_SKILL: Key = ("", "", "", "", 0, "")
 _ROUNDING = 1e-9
@@ -84,7 +85,8 @@ def add(record: Record, folder: Path, exam: Exam, by: Sequence[str]) -> Record:
     if wanted:
         found = of_scores(record, exam, stored_scores.of_record(folder / RECORD, record), wanted)
         record = record.model_copy(update={"subgroups": [*record.subgroups, *found]})
-        write_record(record, folder / RECORD)
+        with same_time(folder / RECORD):
+            write_record(record, folder / RECORD)
     return record
 
 

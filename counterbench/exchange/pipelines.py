@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from counterbench.causal.chance import Generator, uniform
-from counterbench.causal.variables import Categorical, Continuous, Variable
-from counterbench.errors import ConfigError, ModelError
+from counterbench.causal.variables import Categorical, Continuous, Variable, Vector
+from counterbench.errors import ConfigError, ModelError, short
 from counterbench.plugins.extras import require_extra
 
 
@@ -45,11 +45,21 @@ class PipelineEdit:
         **options: Any,
     ):
         require_extra("diffusers", "An image-to-image pipeline")
-        named = {name for _, name, _, _ in string.Formatter().parse(prompt) if name}
-        known = {name: one for name, one in variables.items() if one.kind != "image"}
+        try:
+            named = {name for _, name, _, _ in string.Formatter().parse(prompt) if name is not None}
+        except ValueError as error:
+            raise ConfigError(f"The prompt {short(prompt)} is no template: {error}.") from error
+        known = {name: one for name, one in variables.items() if one.kind != "image" and not isinstance(one, Vector)}
         if unknown := sorted(named - known.keys()):
             raise ConfigError(f"The prompt names {unknown[0]!r}; the attributes are {', '.join(known)}.")
-        self.pipeline, self.prompt, self.variables = pipeline, prompt, known
+        self.pipeline, self.prompt = pipeline, prompt
+        self.variables = {name: known[name] for name in sorted(named)}
+        try:
+            self.prompts({name: torch.zeros(1) for name in self.variables})
+        except (ValueError, TypeError) as error:
+            raise ConfigError(
+                f"The prompt {short(prompt)} cannot be filled in ({error}); classes are words, quantities are numbers such as {{age:.0f}}."
+            ) from error
         self.size, self.batch_size, self.options = size, batch_size, options
         if hasattr(pipeline, "set_progress_bar_config"):
             pipeline.set_progress_bar_config(disable=True)
@@ -57,7 +67,7 @@ class PipelineEdit:
     def prompts(self, attributes: Mapping[str, Tensor]) -> list[str]:
         """What the pipeline reads, one line per sample."""
         words = {name: _words(variable, attributes[name]) for name, variable in self.variables.items()}
-        count = len(next(iter(words.values())))
+        count = len(next(iter(attributes.values()), ()))
         return [self.prompt.format(**{name: listed[row] for name, listed in words.items()}) for row in range(count)]
 
     def __call__(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from counterbench.causal.graph import CausalGraph
 from counterbench.causal.samples import Samples
-from counterbench.causal.variables import Image, Variable
+from counterbench.causal.variables import Image, Variable, Vector
 from counterbench.errors import ConfigError, UnknownNameError, short
 from counterbench.features.base import FeatureSpace
 from counterbench.judges import Reading
@@ -22,6 +22,7 @@ from counterbench.metrics.perturbation import Perturbation
 from counterbench.metrics.references import GivenReferences
 from counterbench.metrics.scales import scale, spread
 from counterbench.plans.question import Question
+from counterbench.plugins.factory import make
 
 See = Callable[[Tensor], Tensor]
 """A judge: images, (N, C, *sides) in grey levels, -> what it reads, (N,) in the variable's unit or (N, K) class probabilities."""
@@ -82,18 +83,31 @@ class OnTensors:
             raise ConfigError(
                 f"{metric.__name__} watches a model at work, so tensors alone are not enough; use counterbench.evaluate(model, dataset)."
             )
-        self.variables = {variable.name: variable for variable in variables}
+        names = [variable.name for variable in variables]
+        if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+            raise ConfigError(f"The variable {twice[0]!r} is given twice.")
+        self.variables = dict(zip(names, variables, strict=True))
         images = [name for name, variable in self.variables.items() if isinstance(variable, Image)]
         if len(images) > 1:
             raise ConfigError(f"There are {len(images)} images ({', '.join(images)}); give one image variable at most.")
         self.image = images[0] if images else ""
         self.judges = {name: _members(given) for name, given in (judges or {}).items()}
-        self.seed, self._rows = seed, dict[str, int]()
+        self.seed, self._rows, self._updates = seed, dict[str, int](), 0
         given = self._graph(graph)
+        self._require(real or {}, "real")
+        if options.get("reference") == "train" and self.image not in (real or {}):
+            raise ConfigError(
+                f"{metric.__name__} compares with real images; give them as real={{{self.image!r}: ...}}."
+            )
         self.setting = self._setting(given, spaces or {}, real, cycles=cycles, truth=truth)
         if spaces and "spaces" in inspect.signature(metric).parameters:
             options = {"spaces": list(spaces), **options}
-        self.metric = metric(self.setting, **options)
+        try:
+            self.metric: Metric = make(metric.__name__, metric, (self.setting,), options)
+        except KeyError as lacking:
+            raise ConfigError(
+                f"{metric.__name__} measures by how widely {lacking} varies; give real samples of every attribute: real={{{lacking}: ...}}."
+            ) from None
         if not self.metric.cells:
             why = "; ".join(f"{what}: {reason}" for what, reason in self.metric.skipped.items())
             raise ConfigError(f"{metric.__name__} can say nothing here{': ' + why if why else ''}.")
@@ -145,6 +159,7 @@ class OnTensors:
         targets: Mapping[str, Tensor] | None = None,
         null: Mapping[str, Tensor] | None = None,
         matched: Tensor | None = None,
+        group: Tensor | None = None,
         exchanged: Mapping[str, Tensor] | None = None,
         taken_back: bool = False,
         cycle: int = 1,
@@ -159,6 +174,7 @@ class OnTensors:
             truth: the true answers, where they are known.
             targets: what attributes should become; default: of what is set that, of the rest the truth where it is given, else what was observed.
             matched: (N, C, *sides), real training images that have the attributes which are asked for, one each, for realism.
+            group: (N,), the independent unit of each sample, such as a patient, for realism; default: every sample is one.
             null: answers to one null intervention about the same batch, for metrics that hold answers against them.
             exchanged: of two interventions that were made one after the other, in the order of `interventions`: the answers in the other order.
             taken_back: whether the one variable that is set was set to another value before, and this takes it back.
@@ -175,6 +191,11 @@ class OnTensors:
         interventions = {name: interventions[name] for name in order}
         self._require(factual, "factual", every=True)
         count = len(next(iter(factual.values())))
+        if count == 0:
+            raise ConfigError("factual holds no samples; give one at least.")
+        self._require(factual, "factual", count=count)
+        if rows is not None and len(rows) != count:
+            raise ConfigError(f"rows has {len(rows)} numbers, and factual has {count} samples.")
         wanted = {**factual, **(truth or {}), **(targets or {}), **interventions}
         given = {
             "answers": answers,
@@ -194,7 +215,8 @@ class OnTensors:
         question = self._question(
             interventions, count, taken_back=taken_back, paired=exchanged is not None, cycle=cycle, rows=rows
         )
-        batch = self._batch(factual, question.rows, None if null is None else {**factual, **self._whole(null)}, matched)
+        whole = None if null is None else {**factual, **self._whole(null)}
+        batch = self._batch(factual, question.rows, null=whole, matched=matched, group=group)
         attributes = {name: value for name, value in wanted.items() if name != self.image}
         said = Answers(
             batch,
@@ -205,9 +227,20 @@ class OnTensors:
             other=None if exchanged is None else {**wanted, **self._whole(exchanged)},
         )
         self.metric.update(said)
+        self._updates += 1
 
     def columns(self) -> list[Column]:
-        """The scores of every sample behind each number."""
+        """The scores of every sample behind each number.
+
+        Raises:
+            ConfigError: if nothing of all that was handed over could be judged.
+        """
+        if self.metric.empty and self._updates:
+            asks = ", ".join(sorted(self.metric.asks))
+            raise ConfigError(
+                f"{type(self.metric).__name__} could judge nothing of what it was given: it judges answers of the kinds {asks}, and may need truth=, matched= or null=, "
+                f"or more cycles than the {self.setting.cycles} it was made for."
+            )
         return [] if self.metric.empty else self.metric.compute()
 
     def compute(self) -> dict[str, float]:
@@ -218,6 +251,7 @@ class OnTensors:
         """Forget every answer."""
         self.metric.reset()
         self._rows.clear()
+        self._updates = 0
 
     def _question(
         self,
@@ -260,7 +294,13 @@ class OnTensors:
         return Question("return", at, names[0], interventions[names[0]], follows=first) if taken_back else first
 
     def _batch(
-        self, factual: Mapping[str, Tensor], rows: Tensor, null: Mapping[str, Tensor] | None, matched: Tensor | None
+        self,
+        factual: Mapping[str, Tensor],
+        rows: Tensor,
+        *,
+        null: Mapping[str, Tensor] | None,
+        matched: Tensor | None,
+        group: Tensor | None,
     ) -> Batch:
         shape = factual[self.image].shape[1:] if self.image else None
         instruments = Instruments(self._measure, self.setting.spaces)
@@ -269,6 +309,7 @@ class OnTensors:
             Samples({**factual, **self._whole(factual)}, rows),
             self.image,
             instruments=instruments,
+            view=View(self._whole(factual)[self.image], instruments, group=group) if self.image else None,
             matched=None if alike is None else lambda variable: alike,
             null=None if null is None else lambda: null,
             shake=None if shape is None else Perturbation(rows, tuple(shape), seed=self.seed),
@@ -277,11 +318,21 @@ class OnTensors:
     def _measure(self, images: Tensor) -> dict[str, Reading]:
         with torch.no_grad():
             return {
-                name: Reading(
-                    torch.stack([torch.cat([see(part) for part in images.split(_AT_ONCE)]) for see in members])
-                )
+                name: Reading(torch.stack([self._seen(name, see, images) for see in members]))
                 for name, members in self.judges.items()
             }
+
+    def _seen(self, name: str, see: See, images: Tensor) -> Tensor:
+        """What one judge reads, checked."""
+        read = torch.cat([see(part) for part in images.split(_AT_ONCE)])
+        classes = getattr(self.variables[name], "cardinality", None)
+        due = (len(images),) if classes is None else (len(images), classes)
+        if tuple(read.shape) != due:
+            what = "one number per image" if classes is None else f"{classes} probabilities per image"
+            raise ConfigError(
+                f"The judge of {name!r} gives the shape {list(read.shape)}; it must give {what}, {list(due)}."
+            )
+        return read
 
     def _whole(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Values whose image is in whole grey levels, as an image file could hold it."""
@@ -297,6 +348,10 @@ class OnTensors:
                 raise UnknownNameError(f"variable in {where}", name, list(self.variables))
             if not isinstance(value, Tensor) or not value.ndim:
                 raise ConfigError(f"{where}[{name!r}] is {short(value)}; give a tensor with one row per sample.")
+            if name != self.image and not isinstance(self.variables[name], Vector) and value.ndim != 1:
+                raise ConfigError(
+                    f"{where}[{name!r}] has the shape {list(value.shape)}; give one number per sample, [N]."
+                )
             if count is not None and len(value) != count:
                 raise ConfigError(f"{where}[{name!r}] has {len(value)} samples, and factual has {count}.")
             if not value.isfinite().all():

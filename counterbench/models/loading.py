@@ -244,7 +244,8 @@ def _from_folder(folder: Path, dataset: Dataset, device: str | torch.device) -> 
         contestant = _contestant_of(recipe, dataset, scm, difference_hash, device, training)
     else:
         contestant = _contestant(recipe, dataset, folder / WEIGHTS, sha256, device, training)
-    return replace(contestant, called=folder.resolve().name)
+    name = folder.resolve().name
+    return replace(contestant, called=None if name in baselines.BASELINES else name)
 
 
 def _adapted(recipe: Recipe, dataset: Dataset, path: Path, sha256: str) -> tuple[StructuralCausalModel, str]:

@@ -443,6 +443,8 @@ def require_name(name: str) -> str:
     name = name.strip()
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
         raise ConfigError(f"{short(name)} is no name; give 1 to {LONGEST_NAME} characters on one line.")
+    if name in (*FLOORS, *CEILINGS):
+        raise ConfigError(f"{short(name)} is a baseline's name; give the model another one.")
     return name
 
 

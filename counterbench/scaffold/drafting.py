@@ -7,18 +7,26 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import yaml
 
 from counterbench import datasets
+from counterbench.catalog.names import require_name
 from counterbench.datasets.dataset import Dataset
 from counterbench.datasets.table import read_table
 from counterbench.errors import ConfigError, DataError
+from counterbench.runtime.terminal import one_line
 from counterbench.storage.files import write_text
 
-GROUPS = ("group", "subject", "subject_id", "patient", "patient_id", "participant", "participant_id", "individual")
-"""Columns that say who is in an image, by name."""
+GROUPS = (
+    *(f"{who}{end}" for who in ("patient", "subject", "participant", "individual") for end in ("_id", "id", "")),
+    "group",
+)
+"""Columns that say who is in an image, by name, the surest first."""
+RESERVED = {"id", "training", "group", "split", "image", "file"}
+"""What a variable may not be called here: the reader knows columns by these names."""
 FEW = 12
 """Different whole numbers that are taken for classes."""
 MOST = 50
@@ -55,21 +63,25 @@ def draft_card(name: str, csv: Path, images: Path) -> Path:
     Raises:
         ConfigError: if the card is there already. DataError: for a table that cannot be read, or without a column of files.
     """
-    home = csv.resolve().parent
+    try:
+        require_name(name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    home = csv.parent.resolve()
     path = home / f"{name}.yaml"
     if path.exists():
         raise ConfigError(f"{path} is there already; choose another name, or remove it first.")
     table, _ = read_table(csv)
     file = _files(table, images, csv)
-    draft = _looked_at({column: values for column, values in table.items() if column != file})
+    draft = _looked_at({column: values for column, values in table.items() if column not in (file, "split")})
     if file != "file":
         draft.columns["image"] = file
     if not draft.variables:
         raise DataError(
             f"{csv} has no column that could be an attribute: {'; '.join(draft.remarks) or 'there is none'}."
         )
-    first = images / table[file][0]
-    write_text(path, _text(name, csv, images, home=home, draft=draft, shape=_shape(first)))
+    shape = _shape(images / table[file][0])
+    write_text(path, _text(name, csv, images, home=home, draft=draft, shape=shape))
     try:
         sizes(datasets.load(str(path)))
     except (ConfigError, DataError) as error:
@@ -92,17 +104,16 @@ def _files(table: Mapping[str, Sequence[str]], images: Path, csv: Path) -> str:
 
 def _looked_at(table: Mapping[str, Sequence[str]]) -> Draft:
     draft = Draft()
+    who = min((GROUPS.index(column.lower()), column) for column in [*table, "group"] if column.lower() in GROUPS)[1]
     for column, values in table.items():
-        if column == "split":
-            continue
-        if column.lower() in GROUPS and "group" not in draft.columns:
+        if column == who:
             if column != "group":
                 draft.columns["group"] = column
             draft.remarks.append(f"{column}: taken for who is in an image; whoever is in several is in one split alone")
             continue
         entry, remark = _variable(values)
-        name = _name(column, draft.variables)
         if entry is not None:
+            name = _name(column, draft.variables)
             draft.variables[name] = entry
             if name != column:
                 draft.columns[name] = column
@@ -120,9 +131,9 @@ def _variable(values: Sequence[str]) -> tuple[dict[str, object] | None, str]:
         return None, f"left out, {sum(value == '' for value in values)} of {len(values)} rows say nothing"
     if {value.lower() for value in different} <= _YES_NO:
         return {"kind": "binary"}, ""
-    numbers = [_number(value) for value in different]
-    if all(number is not None for number in numbers):
-        return _quantity([number for number in numbers if number is not None])
+    numbers = {value: number for value in different if (number := _number(value)) is not None}
+    if len(numbers) == len(different):
+        return _quantity(numbers)
     if len(different) > MOST:
         return (
             None,
@@ -131,19 +142,18 @@ def _variable(values: Sequence[str]) -> tuple[dict[str, object] | None, str]:
     return {"kind": "categorical", "classes": different}, ""
 
 
-def _quantity(numbers: Sequence[float]) -> tuple[dict[str, object], str]:
-    low, high = min(numbers), max(numbers)
-    if all(number == int(number) for number in numbers) and len(numbers) <= FEW:
-        classes = [str(int(number)) for number in sorted(numbers)]
-        return {
-            "kind": "categorical",
-            "classes": classes,
-        }, f"{len(classes)} whole numbers, taken for classes; ordinal, or continuous with a range?"
-    return {
-        "kind": "continuous",
-        "range": list(_around(low, high)),
-        "unit": "",
-    }, "give its unit, and the range that it can have"
+def _quantity(numbers: Mapping[str, float]) -> tuple[dict[str, object] | None, str]:
+    """Of a column of numbers, as they are written."""
+    low, high = min(numbers.values()), max(numbers.values())
+    if low == high:
+        return None, "left out, it is the same in every row"
+    whole = all(number == int(number) for number in numbers.values())
+    if whole and len(set(numbers.values())) == len(numbers) <= FEW:
+        classes = sorted(numbers, key=lambda text: numbers[text])
+        told = f"{len(classes)} whole numbers, taken for classes; ordinal, or continuous with a range?"
+        return {"kind": "categorical", "classes": classes}, told
+    entry: dict[str, object] = {"kind": "continuous", "range": list(_around(low, high)), "unit": ""}
+    return entry, "give its unit, and the range that it can have"
 
 
 def _around(low: float, high: float) -> tuple[float, float]:
@@ -166,10 +176,10 @@ def _number(text: str) -> float | None:
 
 
 def _name(column: str, taken: Mapping[str, object]) -> str:
-    """A column's name as a variable may have it."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", column).strip("_-") or "column"
-    name = f"{name}_1" if name in ("id", "training") or name in taken else name
-    return name[:64]
+    """A column's name as a variable may have it, of which there is none yet."""
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "_", column).strip("_-")[:56] or "column"
+    names = (plain if not number else f"{plain}_{number + 1}" for number in count())
+    return next(name for name in names if name not in taken and name not in RESERVED)
 
 
 def _shape(image: Path) -> list[int]:
@@ -186,24 +196,22 @@ def _text(name: str, csv: Path, images: Path, *, home: Path, draft: Draft, shape
     """The card, with what is to be filled in as remarks."""
     table: dict[str, object] = {"csv": csv.name, "images": os.path.relpath(images.resolve(), home)}
     table |= {"columns": draft.columns} if draft.columns else {}
-    source = {"embedded": False, "description": "(say what these are)", "licence": "(say it)", "table": table}
-    lines = [
-        "# A draft. Say who causes whom: `parents: [...]` of every attribute; the graph must have no cycle.",
-        *(f"# {remark}" for remark in draft.remarks),
-        f"name: {name}",
-        f"title: {name}",
-        "description: (say what is in the images)",
-        "reader: table",
-        "variables:",
-    ]
-    for variable, entry in draft.variables.items():
-        lines.append(f"  {variable}: {_inline({**entry, 'parents': []})}")
     image = {"kind": "image", "shape": shape, "parents": list(draft.variables), "intervenable": False}
-    lines += [f"  image: {_inline(image)}", "default_source: mine"]
-    if "group" in draft.columns:
-        lines.append(f"group: {draft.columns['group']}")
-    return "\n".join([*lines, "sources:", f"  mine: {_inline(source)}", ""])
-
-
-def _inline(value: object) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).strip()
+    card: dict[str, object] = {
+        "name": name,
+        "title": name,
+        "description": "(say what is in the images)",
+        "reader": "table",
+        "variables": {**{one: {**entry, "parents": []} for one, entry in draft.variables.items()}, "image": image},
+        "default_source": "mine",
+    }
+    card |= {"group": _name(draft.columns["group"], {})} if "group" in draft.columns else {}
+    card["sources"] = {
+        "mine": {"embedded": False, "description": "(say what these are)", "licence": "(say it)", "table": table}
+    }
+    remarks = [
+        "A draft. Say who causes whom: `parents: [...]` of every attribute; the graph must have no cycle.",
+        *draft.remarks,
+    ]
+    text = yaml.safe_dump(card, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+    return "".join(f"# {one_line(remark)}\n" for remark in remarks) + text

@@ -123,6 +123,14 @@ def warn_of_cache(error: BaseException) -> None:
 
 
 @contextmanager
+def same_time(path: Path) -> Iterator[None]:
+    """Keep the time at which a file was written: what changes in the block is how it is shown, not what was computed."""
+    before = path.stat()
+    yield
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that replaces it when the block ends well, and vanishes when it does not.
 

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 import yaml
 
-from counterbench.catalog.cards import Card
+from counterbench.catalog.cards import Card, card_paths
+from counterbench.catalog.names import require_name
 from counterbench.causal.variables import Continuous
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError
@@ -23,24 +24,46 @@ _HARDLY = 0.8
 """A judge whose error is above this share of a guess's is hardly better than it."""
 
 
+def require_place(path: Path, base: Card) -> str:
+    """What a new card beside its base extends, checked before anything is trained.
+
+    Args:
+        path: of the new card.
+        base: the card that judges are trained for; a file of the user's must lie beside the new one.
+
+    Raises:
+        ConfigError: for a file that is there already or is no .yaml, a name that no card can have, or a place that is not beside the base.
+    """
+    if path.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"--card {path}: a card is a .yaml file.")
+    if path.exists():
+        raise ConfigError(f"--card {path} is there already; give another name, or remove it first.")
+    try:
+        require_name(path.stem)
+    except ValueError as error:
+        raise ConfigError(f"--card {path}: {error}") from error
+    listed = (
+        base.name in card_paths() and base.path is not None and card_paths()[base.name].resolve() == base.path.resolve()
+    )
+    if base.path is None or listed:
+        return base.name
+    if base.path.resolve().parent != path.resolve().parent:
+        raise ConfigError(f"--card {path} extends {base.path}, so it must lie beside it.")
+    return base.path.stem
+
+
 def write_card(path: Path, base: Card, folder: Path) -> None:
     """Write a card that extends another one by the judges, the recogniser and the reference SCM in a folder.
 
     Args:
-        path: of the new card; a base that is a file must lie beside it.
+        path: of the new card; see :func:`require_place`.
         base: the card that they were trained for.
         folder: made by `counterbench train-judges`.
 
     Raises:
-        ConfigError: for a card of the same name, or one that is not beside the base.
+        ConfigError: for a place where it cannot be.
     """
-    if base.path is not None and base.path.resolve() == path.resolve():
-        raise ConfigError(f"{path} is the card itself; give the new one another name, such as {path.stem}-judged.yaml.")
-    extends = base.name if base.path is None else base.path.stem
-    in_catalogue = base.path is None or base.path.resolve().parent != path.resolve().parent
-    if in_catalogue and extends != base.name:
-        raise ConfigError(f"{path} extends {base.path}, so it must lie beside it.")
-    said = {"extends": extends, "name": path.stem, "title": base.title}
+    said = {"extends": require_place(path, base), "name": path.stem, "title": base.title}
     for file, key in FILES.items():
         if (folder / file).is_file():
             said[key] = _moved(json.loads((folder / file).read_text("utf-8"))[key], folder, path.parent)

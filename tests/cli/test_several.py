@@ -97,6 +97,7 @@ def test_a_trained_folder_is_called_after_itself_and_name_goes_before(run, tmp_p
     assert "--name 'ours' is one name, and these are 2 models" in done.stderr
     done = run(*ask, "--name", " ")
     assert "is no name; give 1 to 60 characters" in done.stderr
+    assert "is a baseline's name" in run(*ask, "--name", "identity").stderr
 
 
 def test_a_file_gives_options_and_the_command_line_goes_before_it(run, tmp_path):

@@ -44,6 +44,12 @@ def test_prompts_say_the_attributes_that_should_be_seen(installed):
         PipelineEdit(Recorded(), "a {colour} leaf", VARIABLES)
 
 
+@pytest.mark.parametrize("prompt", ["a {}", "a {width", "{kind:.1f}", "{width:d}"])
+def test_a_template_that_cannot_be_filled_in_is_told_at_once(installed, prompt):
+    with pytest.raises(ConfigError, match="prompt"):
+        PipelineEdit(Recorded(), prompt, VARIABLES)
+
+
 def test_images_go_there_and_back_and_chance_is_of_each_sample(installed):
     pipeline = Recorded()
     edit = PipelineEdit(pipeline, "{kind}", VARIABLES, size=16, batch_size=1, strength=0.4)

@@ -24,7 +24,7 @@ def save(toy, home, name, metrics, keep=0.9, **more):
     exam = evaluation.prepare(toy.Toy(), "standard", device="cpu", metrics=list(metrics), **more)
     weights = hashlib.sha256(str(keep).encode()).hexdigest()
     done = evaluation.evaluate(
-        Contestant(name, Blurred(), title=name, weights_sha256=weights, pixel_noise="none"), exam
+        Contestant(name, Blurred(), title=name, recipe={"name": name}, weights_sha256=weights, pixel_noise="none"), exam
     )
     folder = home / f"{name}-{'-'.join(metrics)}-{keep}-{more.get('limit')}"
     results_folder.save(done, folder)
@@ -103,7 +103,7 @@ def test_a_model_that_was_trained_again_has_its_latest_record(toy, whole, home):
         (row,), notes = gather(read(whole[0], again))
         assert row.path == latest
         assert len(notes) == 1
-        assert notes[0].startswith("an earlier or smaller record of mine is left out")
+        assert notes[0].startswith("another record of mine is left out")
 
 
 def test_all_images_count_more_than_the_latest(toy, whole, home):
@@ -135,3 +135,67 @@ def test_a_name_that_was_given_stands_on_the_board(whole, tmp_path):
     (board,) = leaderboard.build([tmp_path / "a" / "record.json", whole[1]], resamples=300)
     assert {row.name for row in board.rows} == {"ours, 20 epochs", "other"}
     assert np.isfinite([row.skill.value for row in board.rows]).all()
+
+
+def changed(path, home, **update):
+    """A copy of a record beside its scores, with other inputs."""
+    shutil.copytree(path.parent, home)
+    record = read_record(path)
+    inputs = record.inputs.model_copy(update=update)
+    write_record(record.model_copy(update={"inputs": inputs}), home / "record.json")
+    return home / "record.json"
+
+
+def test_two_functions_of_one_name_are_two_rows(whole, tmp_path):
+    paths = [changed(whole[0], tmp_path / str(number), recipe={}, weights_sha256=str(number) * 64) for number in (1, 2)]
+    rows, notes = gather(read(*paths))
+    assert len(rows) == 2
+    assert notes == []
+
+
+def test_other_judges_or_options_are_not_mixed_into_a_row(single, tmp_path):
+    judged = changed(single[1], tmp_path / "judged", judges={"a": ["another"]})
+    os.utime(judged, (1, 1))
+    (row,), _ = gather(read(single[0], judged))
+    assert row.path == single[0]
+    assert len(row.parts) == 1
+    record = read_record(single[1])
+    options = {
+        **read_record(single[0]).inputs.metrics,
+        **{name: {"curve": True} for name in ("composition", "effectiveness")},
+    }
+    other = changed(single[1], tmp_path / "options", metrics=options)
+    os.utime(other, (1, 1))
+    (row,), _ = gather(read(single[0], other))
+    assert len(row.parts) == 1
+    assert record.inputs.metrics.keys() == {"effectiveness"}
+
+
+def test_the_exam_that_others_took_counts_before_the_latest(whole, tmp_path):
+    later = changed(whole[0], tmp_path / "later", plan="0" * 64)
+    os.utime(later, (whole[0].stat().st_mtime + 100,) * 2)
+    rows, _ = gather(read(*whole, later))
+    assert {row.path for row in rows} == set(whole)
+    rows, _ = gather(read(whole[0], later))
+    assert [row.path for row in rows] == [later]
+
+
+def test_subgroups_of_every_part_stay(single):
+    from counterbench.records.subgroups import Subgroups
+
+    listed = read(*single)
+    divided = Subgroups(by="c", names=["0"], images=[120], clusters=[60], row_skill=None, numbers=[])
+    smallest = min(range(3), key=lambda number: len(listed[number][1].numbers))
+    path, record = listed[smallest]
+    listed[smallest] = (path, record.model_copy(update={"subgroups": [divided]}))
+    (row,), _ = gather(listed)
+    assert row.record.subgroups == [divided]
+
+
+def test_looking_at_a_record_makes_it_no_later(whole, tmp_path):
+    shutil.copytree(whole[0].parent, tmp_path / "a")
+    path = tmp_path / "a" / "record.json"
+    os.utime(path, (5, 5))
+    results_folder.renamed(read_record(path), "ours", tmp_path / "a")
+    assert read_record(path).name == "ours"
+    assert path.stat().st_mtime == 5

@@ -186,6 +186,8 @@ def test_realism_takes_matched_images_and_minimality_the_truth(factual):
             "exchanged with two",
         ),
         ({"image": grey(1.0, 200.0)}, {}, {"taken_back": True}, "taken_back goes with one"),
+        ({"image": grey(1.0, 200.0)}, {"level": torch.ones(2, 1)}, {}, "give one number per sample"),
+        ({"image": grey(1.0, 200.0)}, {"level": torch.ones(2)}, {"rows": torch.arange(3)}, "rows has 3 numbers"),
     ],
 )
 def test_a_mistake_is_told(effectiveness, factual, answers, interventions, more, said):
@@ -217,3 +219,40 @@ def test_similarity_in_several_scales_needs_an_image_alone():
     factual = {"level": torch.zeros(3), "image": images}
     metric.update(factual, {"image": images}, {"level": torch.ones(3)}, truth={"image": images})
     assert all(value == pytest.approx(1) for value in metric.compute().values())
+
+
+def test_a_judge_of_another_shape_is_refused(factual):
+    """(N, 1) against (N,) would be compared everybody with everybody."""
+    column = Effectiveness.on(SQUARE, GRAPH, judges={"level": lambda images: images.mean((2, 3))})
+    with pytest.raises(ConfigError, match=r"The judge of 'level' gives the shape \[2, 1\]"):
+        column.update(factual, {"image": grey(100.0, 90.0)}, {"level": torch.tensor([100.0, 90.0])})
+    named = Effectiveness.on(SQUARE, GRAPH, judges={"kind": lambda images: images.mean((1, 2, 3)).long()})
+    with pytest.raises(ConfigError, match="must give 2 probabilities per image"):
+        named.update(factual, {"image": grey(100.0, 90.0)}, {"kind": torch.tensor([0, 0])})
+
+
+def test_what_is_missing_is_told_instead_of_nothing(factual):
+    judges = {"level": lambda images: images.mean((1, 2, 3))}
+    with pytest.raises(ConfigError, match="OffTarget measures by how widely 'level' varies"):
+        OffTarget.on(SQUARE, GRAPH, judges=judges)
+    with pytest.raises(ConfigError, match="compares with real images"):
+        Realism.on(SQUARE, GRAPH, reference="train")
+    with pytest.raises(ConfigError, match="curv"):
+        Composition.on(SQUARE, GRAPH, curv=True)
+    with pytest.raises(ConfigError, match="given twice"):
+        Composition.on([SQUARE[0], *SQUARE], GRAPH)
+    composition = Composition.on(SQUARE, GRAPH)
+    assert composition.compute() == {}
+    composition.update(factual, {"image": grey(1.0, 200.0)}, {}, cycle=3)
+    with pytest.raises(ConfigError, match="more cycles than the 1"):
+        composition.compute()
+    truth = Truth.on(SQUARE, GRAPH, truth=True)
+    truth.update(factual, {"image": grey(1.0, 200.0)}, {"level": torch.ones(2)})
+    with pytest.raises(ConfigError, match="may need truth="):
+        truth.compute()
+    none = {name: value[:0] for name, value in factual.items()}
+    with pytest.raises(ConfigError, match="no samples"):
+        composition.update(none, {"image": none["image"]}, {})
+    composition.update(factual, {"image": grey(1.0, 200.0)}, {})
+    with pytest.raises(ConfigError, match="group must be a tensor"):
+        numbers_of(composition, group=torch.zeros(1))

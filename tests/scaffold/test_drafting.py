@@ -101,3 +101,53 @@ def test_nothing_is_replaced_and_a_table_without_attributes_is_refused(leaves):
     (leaves / "leaves.yaml").unlink()
     (leaves / "bare.csv").write_text("file\n1.png\n2.png\n")
     assert "no column that could be an attribute" in drafted("--csv", "bare.csv", "--images", "pictures").stderr
+
+
+def table(home, header, *rows):
+    """Seventy rows with these entries in turn, beside seventy pictures."""
+    lines = [",".join([f"{number}.png", *rows[number % len(rows)]]) for number in range(70)]
+    (home / "t.csv").write_text("\n".join([f"file,{header}", *lines]) + "\n", encoding="utf-8")
+    done = drafted("--csv", "t.csv", "--images", "pictures")
+    return done, (leaves := home / "leaves.yaml").exists() and yaml.safe_load(leaves.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("header", ["group,patient_id", "patient_id,group"])
+def test_a_diagnosis_called_group_is_an_attribute_beside_a_patient(leaves, header):
+    rows = [(("AD", "CN")[number % 2], f"p{number}") for number in range(70)]
+    rows = rows if header.startswith("group") else [row[::-1] for row in rows]
+    done, card = table(leaves, header, *rows)
+    assert done.exit_code == 0, done.output
+    assert card["variables"]["group_2"]["classes"] == ["AD", "CN"]
+    assert card["sources"]["mine"]["table"]["columns"] == {"group_2": "group", "group": "patient_id"}
+
+
+def test_names_that_become_alike_stay_apart(leaves):
+    done, card = table(
+        leaves, "年齢,体重,a b,a/b,image,no", ("1.5", "2.5", "1", "0", "x", "u"), ("2.5", "9.5", "0", "1", "y", "v")
+    )
+    assert done.exit_code == 0, done.output
+    assert set(card["variables"]) == {"column", "column_2", "a_b", "a_b_2", "image_2", "no", "image"}
+    assert card["variables"]["image"]["kind"] == "image"
+
+
+@pytest.mark.parametrize(
+    ("entries", "kind", "classes"),
+    [
+        (("01", "02"), "categorical", ["01", "02"]),
+        (("-1.0", "1.0"), "categorical", ["-1.0", "1.0"]),
+        (("1", "1.0", "3"), "continuous", None),
+        (("0.5", "0.50"), None, None),
+    ],
+)
+def test_numbers_are_classes_as_they_are_written(leaves, entries, kind, classes):
+    done, card = table(leaves, "x,y", *((entry, f"{place / 7:.3f}") for place, entry in enumerate(entries)))
+    assert done.exit_code == 0, done.output
+    found = card["variables"].get("x", {})
+    assert found.get("kind") == kind
+    assert found.get("classes") == classes
+
+
+def test_a_name_that_no_card_can_have_is_refused(leaves):
+    done = CliRunner().invoke(main, ["new", "dataset", "../x", "--csv", "leaves.csv", "--images", "pictures"])
+    assert done.exit_code == 1
+    assert "cannot be a name" in done.stderr

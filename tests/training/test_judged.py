@@ -73,7 +73,21 @@ def test_the_card_extends_that_of_the_dataset_and_finds_the_weights(card, tmp_pa
     assert read.name == "squares-judged"
     assert read.weights_of(read.judges["size"][0]).read_bytes() == b"weights"
     assert read.variables == plain.variables
-    with pytest.raises(ConfigError, match="is the card itself"):
-        judged.write_card(card, plain, made)
-    with pytest.raises(ConfigError, match="it must lie beside it"):
-        judged.write_card(tmp_path / "elsewhere.yaml", plain, made)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("card.yaml", "is there already"),
+        ("t.csv", "a card is a .yaml file"),
+        ("my judged.yaml", "cannot be a name"),
+        ("../elsewhere.yaml", "it must lie beside it"),
+    ],
+)
+def test_where_a_card_cannot_be_is_told_before_training(card, name, said):
+    with pytest.raises(ConfigError, match=said):
+        judged.require_place(card.parent / name, datasets.card(str(card)))
+
+
+def test_a_card_of_the_catalogue_is_extended_by_its_name_from_anywhere(tmp_path):
+    assert judged.require_place(tmp_path / "mine.yaml", datasets.card("adni")) == "adni"
