@@ -42,7 +42,7 @@ def evaluation_figure(evaluation: Evaluation, dataset: Dataset) -> Figure | None
         factual = shown.factual
         rows = evaluation.plan.index[: len(factual)]
         before = {one: dataset.attributes(SPLIT)[one][rows] for one in shown.wanted}
-        words = captions_of(dataset.variables, shown.wanted, before)
+        words = captions_of(dataset.variables, shown.wanted, before=before)
         interventions.append(InterventionColumns(f"do({name})", words, shown.answered, shown.truth))
     if factual is None:
         return None
@@ -77,7 +77,9 @@ def intervention_columns(
         answer = ask(contestant.model, factual, interventions, noise=noise, variables=dataset.variables)
     truth = dataset.truth(SPLIT, factual.index, interventions)[image] if dataset.knows_truth(interventions) else None
     title = "do(" + ", ".join(interventions) + ")"
-    return InterventionColumns(title, captions_of(dataset.variables, interventions, factual), answer[image], truth)
+    return InterventionColumns(
+        title, captions_of(dataset.variables, interventions, before=factual), answer[image], truth
+    )
 
 
 def generate(

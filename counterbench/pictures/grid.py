@@ -168,7 +168,7 @@ def show_image(  # type: ignore[no-untyped-def]
         axis.imshow((picture / 255).clip(0, 1), **options)
 
 
-def captions(variable: Variable, values: Tensor, before: Tensor | None = None) -> list[str]:
+def captions(variable: Variable, values: Tensor, *, before: Tensor | None = None) -> list[str]:
     """The values that were set, in words.
 
     Args:
@@ -185,7 +185,7 @@ def captions(variable: Variable, values: Tensor, before: Tensor | None = None) -
 
 
 def captions_of(
-    variables: Mapping[str, Variable], held: Mapping[str, Tensor], before: Mapping[str, Tensor] | None = None
+    variables: Mapping[str, Variable], held: Mapping[str, Tensor], *, before: Mapping[str, Tensor] | None = None
 ) -> list[str]:
     """What is set in each sample, in words; of several variables one after the other.
 
@@ -195,6 +195,7 @@ def captions_of(
         before: what was observed, which is told too; None for what is set alone.
     """
     words = [
-        captions(variables[name], values, None if before is None else before[name]) for name, values in held.items()
+        captions(variables[name], values, before=None if before is None else before[name])
+        for name, values in held.items()
     ]
     return [", ".join(parts) for parts in zip(*words, strict=True)]

@@ -38,5 +38,5 @@ def test_labels_say_what_was_and_what_is_set():
     }
     held = {"age": torch.tensor([75.25, 60.0]), "kind": torch.tensor([1, 0])}
     before = {"age": torch.tensor([70.0, 80.0]), "kind": torch.tensor([0, 0])}
-    assert captions_of(variables, held, before) == ["70 to 75.2 years, oak to elm", "80 to 60 years, oak to oak"]
+    assert captions_of(variables, held, before=before) == ["70 to 75.2 years, oak to elm", "80 to 60 years, oak to oak"]
     assert captions_of(variables, {"ill": torch.tensor([1])}) == ["= 1"]
