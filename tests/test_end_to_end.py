@@ -74,6 +74,7 @@ def exact(made):
     return [number for number in made["numbers"] if number["metric"] != "cost"]
 
 
+@pytest.mark.slow
 def test_batch_size_and_repetition_change_nothing(made, tmp_path):
     again = record(tmp_path / "a")
     assert exact(again) == exact(made)

@@ -110,7 +110,7 @@ def survives(folder):
     json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_any_change_of_a_record_is_told_or_harmless(stored, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("changed")
@@ -130,7 +130,7 @@ def test_any_change_of_a_record_is_told_or_harmless(stored, data, tmp_path_facto
     shutil.rmtree(folder)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_any_damage_to_any_file_is_told_or_harmless(stored, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("damaged")
@@ -167,7 +167,7 @@ def letters(toy, tmp_path_factory):
     return folder
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_any_folder_of_answers_is_scored_or_refused_with_a_reason(letters, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("answers") / "exam"

@@ -133,7 +133,7 @@ def span_of(changes: Sequence[Tensor]) -> float:
         return 255.0
     sizes = torch.cat([change.abs().flatten() for change in changes])
     most = sizes.kthvalue(max(1, math.ceil(0.999 * len(sizes)))).values
-    return min(255.0, max(10.0, 10 * math.ceil(float(most) / 10)))
+    return min(255.0, max(10.0, 10.0 * math.ceil(float(most) / 10)))
 
 
 def show_image(  # type: ignore[no-untyped-def]

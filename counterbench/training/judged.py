@@ -13,7 +13,7 @@ import yaml
 
 from counterbench.catalog.cards import Card, card_paths
 from counterbench.catalog.names import require_name
-from counterbench.causal.variables import Continuous
+from counterbench.causal.variables import Binary, Categorical, Continuous
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError
 from counterbench.storage.files import write_text
@@ -100,10 +100,10 @@ def doubts(judges: Mapping[str, Sequence[Mapping[str, Any]]], datasets: Sequence
 
 def _unseen(name: str, dataset: Dataset) -> list[str]:
     variable, values = dataset.variables[name], dataset.attributes("judge")[name]
-    if isinstance(variable, Continuous):
+    if not isinstance(variable, (Binary, Categorical)):
         return []
     seen = values.long().unique()
-    count = getattr(variable, "cardinality", 2)
+    count = variable.cardinality
     if len(seen) == count:
         return []
     what = "one class alone" if len(seen) == 1 else f"{len(seen)} of {count} classes"

@@ -79,6 +79,7 @@ def test_a_training_that_is_asked_to_end(train, tmp_path, number):
     assert not (tmp_path / "run" / ".lock").exists()
 
 
+@pytest.mark.slow
 def test_a_training_that_ignores_ctrl_c_goes_on(train, tmp_path):
     """As under `nohup ... &`; it can be asked to end all the same."""
     latest = tmp_path / "run" / "unfinished" / "a" / "latest.ckpt"

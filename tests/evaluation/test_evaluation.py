@@ -199,6 +199,7 @@ class Noisy:
         return {**answer, "image": answer["image"] + normal(tuple(answer["image"].shape), generator, answer["image"])}
 
 
+@pytest.mark.slow
 def test_the_batch_size_changes_no_number_of_a_model_without_networks(toy, exam):
     """Defects 8 and 11 of the anchor."""
     made = [evaluation.evaluate(Contestant("noisy", Noisy(toy)), exam, batch_size=size) for size in (1, 7, 64, 500)]

@@ -102,6 +102,7 @@ def test_augmented_volumes_are_whole_grey_levels_and_move_along_every_axis(keeps
         assert float(centre.mean()) > 2
 
 
+@pytest.mark.slow
 def test_judges_a_recogniser_and_a_posterior_of_volumes_are_trained_and_read_back(toy, tmp_path, monkeypatch):
     monkeypatch.setattr("counterbench.training.judges.SENSITIVITY_IMAGES", 3)
     solid = toy.SolidToy()

@@ -217,7 +217,7 @@ def test_without_truth_there_is_no_order_and_the_head_says_so(toy, monkeypatch, 
     exam = evaluation.prepare(toy.Toy(), "standard", device="cpu", metrics=["composition"], limit=20)
     done = evaluation.evaluate(Contestant("good", toy.exact_scm(keep=0.9)), exam)
     assert done.record.row_skill is None
-    assert "do(a): its true counterfactual is not known" in done.record.skipped["row skill"]
+    assert "do(a), do(b), do(c): its true counterfactual is not known" in done.record.skipped["row skill"]
     results_folder.save(done, tmp_path)
     (built,) = leaderboard.build(leaderboard.find(tmp_path))
     assert "This board has no order" in formats.markdown(built)

@@ -233,6 +233,7 @@ def test_real_commands_make_records_and_boards(real):
     assert [one["state"] for one in listed] == ["done"] * 4
 
 
+@pytest.mark.slow
 def test_one_job_after_the_other_gives_equal_records(real, tmp_path):
     file, folder, _ = real
     early = cli("run", str(file), "--output", "alone", "--job", "4", cwd=tmp_path)

@@ -137,6 +137,7 @@ def accuracy(kind, seed, folder, **options):
     return [right[test[SUBGROUP] == code].mean().item() for code in (0, 1)]
 
 
+@pytest.mark.slow
 def test_robust_training_lifts_the_minority_with_every_seed(tmp_path):
     lifted = []
     for seed in range(3):

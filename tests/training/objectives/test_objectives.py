@@ -276,6 +276,7 @@ def game(tmp_path_factory):
     return scm, job, curve
 
 
+@pytest.mark.slow
 def test_the_game_converges_to_the_distribution(game):
     """Mean and standard deviation of generated images, given the parent, are those of the data; the opponent is left guessing.
     Over two seeds and both values the means were off by 0.0 to 1.5, the standard deviations were 11.4 to 14.0."""
