@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from counterbench import datasets, evaluation, models
+from counterbench.catalog.suites import default_suite
 from counterbench.causal.chance import Generator
 from counterbench.causal.samples import Samples
 from counterbench.datasets.dataset import Dataset
@@ -221,8 +222,7 @@ def evaluate(
     if isinstance(metrics, str):
         raise ConfigError(f"metrics is {metrics!r}; give a list of names, e.g. [{metrics!r}].")
     if suite is None:
-        card = datasets.card(dataset) if isinstance(dataset, str) else dataset.card
-        suite = "standard" if card.image else "mechanisms"
+        suite = default_suite(datasets.card(dataset) if isinstance(dataset, str) else dataset.card)
     exam = evaluation.prepare(
         dataset,
         suite,

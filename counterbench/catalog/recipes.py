@@ -263,6 +263,10 @@ def as_yaml(content: Mapping[str, Any]) -> str:
     return yaml.safe_dump({key: value for key, value in content.items() if value is not None}, sort_keys=False)
 
 
+RENAMED = {("ellipse", "flow"): "spline"}
+"""What recipes were once called: (dataset, old name) -> name."""
+
+
 def recipe_paths(dataset: str | None = None) -> dict[tuple[str, str], Path]:
     """Every recipe of the catalogue: (dataset, name) -> file."""
     pattern = f"{dataset}/*.yaml" if dataset else "*/*.yaml"

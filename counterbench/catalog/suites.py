@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from counterbench.catalog import declarations, section
+from counterbench.catalog.cards import Card
 from counterbench.catalog.names import Name
 from counterbench.catalog.reading import Declaration, find
 from counterbench.catalog.recipes import Wanted
@@ -75,3 +76,8 @@ def find_suite(name: str) -> Suite:
         UnknownNameError: with the closest match and the list.
     """
     return find(name, Suite, "suite", known=suite_paths())
+
+
+def default_suite(card: Card) -> str:
+    """The suite of a dataset where none is asked for: `mechanisms` where there are no images, else `standard`."""
+    return "standard" if card.image else "mechanisms"

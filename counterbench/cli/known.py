@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from counterbench import datasets
-from counterbench.catalog.recipes import ANY, recipe_paths
-from counterbench.catalog.suites import find_suite
+from counterbench.catalog.recipes import ANY, RENAMED, recipe_paths
+from counterbench.catalog.suites import default_suite, find_suite
 from counterbench.errors import ConfigError, UnknownNameError
 from counterbench.plugins import registry, summaries
 
@@ -23,8 +23,9 @@ def require_model(name: str, dataset: str) -> None:
     baselines = summaries.of_members("counterbench.models.baselines", "BASELINES")
     recipes = {recipe for of, recipe in recipe_paths() if of in (card, ANY)}
     known = {*baselines, *recipes, *registry.models.names()}
-    # A recipe that was renamed is told by its loader.
-    if name not in known and not name.endswith((".yaml", ".yml", ".py")) and not Path(name).exists() and name != "flow":
+    if (card, name) in RENAMED:  # its loader says so
+        return
+    if name not in known and not name.endswith((".yaml", ".yml", ".py")) and not Path(name).exists():
         raise UnknownNameError(f"model for {card}", name, known)
 
 
@@ -69,6 +70,6 @@ def settled_suite(suite: str | None, dataset: str) -> str:
         ('mechanisms', 'standard', 'quick')
     """
     if suite is None:
-        return "standard" if datasets.card(dataset).image else "mechanisms"
+        return default_suite(datasets.card(dataset))
     find_suite(suite)
     return suite

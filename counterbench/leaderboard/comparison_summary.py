@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group
 from rich.text import Text
@@ -15,6 +15,7 @@ from counterbench.runtime.terminal import printable
 
 WIDTH = 100
 """Characters of a line, where it is not shown on a terminal."""
+_Row = tuple[str, str, list[tuple[Number, float] | None]]
 _LABEL, _LEAST = 24, 6
 """Characters of a row's label, and of a model's column at least."""
 
@@ -31,10 +32,9 @@ def build(comparison: Comparison, room: int = WIDTH, *, symbols: bool = True) ->
     where = f"{first.inputs.dataset}/{first.inputs.source}, {first.inputs.suite}, {first.images} of {first.test_images} samples"
     names = [printable(name) for name in comparison.names]
     head = Text.assemble((", ".join(names), "bold"), f"  {where}")
-    words = "; ".join(
-        f"{title}: {MEANING[title]}" for title in dict.fromkeys(title for _, title, _ in _rows(comparison))
-    )
-    lines = [head, *_skills(comparison), Text(_counted(comparison)), *_table(comparison, room)]
+    rows = list(_rows(comparison))
+    words = "; ".join(f"{title}: {MEANING[title]}" for title in dict.fromkeys(title for _, title, _ in rows))
+    lines = [head, *_skills(comparison), Text(_counted(comparison)), *_table(comparison, rows, room)]
     if words:
         lines.append(
             Text(f"In % of the way from doing nothing to the truth. {words[0].upper()}{words[1:]}.", style="dim")
@@ -74,7 +74,7 @@ def _counted(comparison: Comparison) -> str:
     )
 
 
-def _rows(comparison: Comparison) -> Iterator[tuple[str, str, list[tuple[Number, float] | None]]]:
+def _rows(comparison: Comparison) -> Iterator[_Row]:
     """(question, kind of number, what every model has there)."""
     records = comparison.records
     for column in dict.fromkeys((*WITHOUT_IMAGES, *columns_of(records[0]))):
@@ -83,10 +83,9 @@ def _rows(comparison: Comparison) -> Iterator[tuple[str, str, list[tuple[Number,
             yield f"do({question})", column.title, [told.get(question) for told in found]
 
 
-def _table(comparison: Comparison, room: int) -> list[Text]:
-    rows = list(_rows(comparison))
+def _table(comparison: Comparison, rows: Sequence[_Row], room: int) -> list[Text]:
     asked = list(dict.fromkeys(question for question, _, _ in rows))
-    rows.sort(key=lambda row: asked.index(row[0]))
+    rows = sorted(rows, key=lambda row: asked.index(row[0]))
     null = [kept(record) for record in comparison.records]
     named = [(f"{question} {title}", cells) for question, title, cells in rows]
     if all(cell is not None for cell in null):

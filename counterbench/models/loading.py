@@ -13,7 +13,7 @@ import torch
 
 from counterbench.catalog.cards import Card
 from counterbench.catalog.generated import is_generated
-from counterbench.catalog.recipes import ANY, Recipe, fitted_to, read_recipe, recipe_paths
+from counterbench.catalog.recipes import ANY, RENAMED, Recipe, fitted_to, read_recipe, recipe_paths
 from counterbench.datasets.dataset import REFERENCES, Dataset
 from counterbench.errors import CheckpointError, ConfigError, UnknownNameError, short, suggestion
 from counterbench.mechanisms.base import Mechanism
@@ -42,10 +42,6 @@ def names(dataset: str) -> list[str]:
 def _recipes_and_baselines(dataset: str) -> set[str]:
     general = recipe_paths(ANY) if is_generated(dataset) else {}
     return {*baselines.BASELINES, *(name for _, name in (*recipe_paths(dataset), *general))}
-
-
-RENAMED = {("ellipse", "flow"): "spline"}
-"""What recipes were once called: (dataset, old name) -> name."""
 
 
 def find_recipe(name: str, card: Card) -> tuple[Recipe, Path]:
