@@ -14,6 +14,8 @@ from counterbench.catalog.names import Name
 from counterbench.catalog.reading import Declaration, find
 from counterbench.catalog.recipes import Wanted
 
+STANDARD = "standard"
+"""The usual questions and metrics of images."""
 MOST_CYCLES = 50
 """Null interventions in a row that may be asked."""
 
@@ -80,4 +82,4 @@ def find_suite(name: str) -> Suite:
 
 def default_suite(card: Card) -> str:
     """The suite of a dataset where none is asked for: `mechanisms` where there are no images, else `standard`."""
-    return "standard" if card.image else "mechanisms"
+    return STANDARD if card.image else "mechanisms"

@@ -12,6 +12,7 @@ from counterbench.catalog import declarations, section
 from counterbench.catalog.names import Name
 from counterbench.catalog.reading import Declaration, find
 from counterbench.catalog.recipes import Keep, Wanted
+from counterbench.catalog.suites import STANDARD
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
@@ -111,7 +112,7 @@ class Sweep(Declaration):
     judges: SweepJudges | None = None
     """Judges that are adapted; beside models, or alone."""
     datasets: tuple[SweepDataset, ...] = Field(min_length=1)
-    suites: tuple[str, ...] = Field(("standard",), min_length=1)
+    suites: tuple[str, ...] = Field((STANDARD,), min_length=1)
     seeds: tuple[Seed, ...] = ()
     """Of trainings; left out: nothing is trained, and models answer with the weights that they come with."""
     budget: Budget = Budget()

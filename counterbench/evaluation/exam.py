@@ -14,7 +14,7 @@ from torch import Tensor
 
 import counterbench
 from counterbench import datasets, features, judges, plans, segmenters
-from counterbench.catalog.suites import Suite, find_suite
+from counterbench.catalog.suites import STANDARD, Suite, find_suite
 from counterbench.causal.chance import SampleNoise
 from counterbench.datasets.dataset import Dataset
 from counterbench.errors import ConfigError, UnavailableError, UnknownNameError
@@ -32,7 +32,7 @@ from counterbench.plans.plan import Plan
 from counterbench.plans.question import Cause, names_of
 from counterbench.plugins import registry
 from counterbench.plugins.factory import make
-from counterbench.records.record import Inputs
+from counterbench.records.record import EDITION, Inputs
 from counterbench.runtime.blocks import at_once
 from counterbench.runtime.devices import choose_device
 from counterbench.segmenters import Segmenter
@@ -154,6 +154,7 @@ class Exam:
             answers=contestant.kept or None,
             plugins=registry.plugin_hashes(),
             counterbench=counterbench.__version__,
+            edition=EDITION,
         )
 
     @cached_property
@@ -312,7 +313,7 @@ def _told(name: str, options: Mapping[str, Any], seen: Mapping[str, Any] | None)
 
 def prepare(
     dataset: Dataset | str,
-    suite: Suite | str = "standard",
+    suite: Suite | str = STANDARD,
     *,
     source: str | None = None,
     data_dir: Path | None = None,

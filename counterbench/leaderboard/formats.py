@@ -57,7 +57,7 @@ def markdown(board: Board) -> str:
     """One table per metric: numbers in rows, models in columns, floors and ceilings apart."""
     ends = list(board.ends)
     lines = [
-        f"# {_plain_text(f'{board.dataset} / {board.source}, suite {board.exam}')}",
+        f"# {plain_text(f'{board.dataset} / {board.source}, suite {board.exam}')}",
         "",
         *_summary(board),
         "",
@@ -71,20 +71,20 @@ def markdown(board: Board) -> str:
     lines += _worst(board)
     for metric in board.metrics:
         keys = [key for key in board.columns if key[0] == metric]
-        lines += [f"## {_plain_text(metric.replace('_', ' '))}", ""]
-        lines.append("| | " + " | ".join([*(f"**{_plain_text(row.name)}**" for row in board.rows), *ends]) + " |")
+        lines += [f"## {plain_text(metric.replace('_', ' '))}", ""]
+        lines.append("| | " + " | ".join([*(f"**{plain_text(row.name)}**" for row in board.rows), *ends]) + " |")
         lines.append("|---|" + "---|" * (len(board.rows) + len(ends)))
         for key in keys:
             number = board.columns[key]
             name = ", ".join(filter(None, (label(number), where(number))))
             cells = [_cell(row, key) for row in board.rows]
             cells += [_end(board.ends[end], key) for end in ends]
-            lines.append(f"| {_plain_text(name)} {ARROWS[number.direction]} | " + " | ".join(cells) + " |")
+            lines.append(f"| {plain_text(name)} {ARROWS[number.direction]} | " + " | ".join(cells) + " |")
         lines.append("")
-    return "\n".join([*lines, *(f"- {_plain_text(note)}" for note in board.notes)]).rstrip() + "\n"
+    return "\n".join([*lines, *(f"- {plain_text(note)}" for note in board.notes)]).rstrip() + "\n"
 
 
-def _plain_text(text: str) -> str:
+def plain_text(text: str) -> str:
     """Somebody's words in a cell of a Markdown table: no markup, no column, no line of their own."""
     return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", one_line(text))
 
@@ -92,13 +92,13 @@ def _plain_text(text: str) -> str:
 def _summary(board: Board) -> list[str]:
     """Models and baselines by row skill, with marks and costs."""
     lines = [
-        *(_plain_text(sentence) for sentence in about_order(board)),
+        *(plain_text(sentence) for sentence in about_order(board)),
         "",
         "| place | | row skill | change skill | beaten by doing nothing | weights | remarks |",
         "|---|---|---|---|---|---|---|",
     ]
     for line in board.lines:
-        name = _plain_text(line.name)
+        name = plain_text(line.name)
         cells = [show_place(line.place), f"**{name}**" if line.row else f"*{name}*", _with_interval(line.skill)]
         cells += _of_model(line.row) if line.row else ["-", "-", "-", "-"]
         lines.append(f"| {' | '.join(cells)} |")
@@ -110,7 +110,7 @@ def _worst(board: Board) -> list[str]:
     lines = []
     for table in worst.of_board(board):
         lines += [
-            f"## Worst subgroup by {_plain_text(table['by'])}",
+            f"## Worst subgroup by {plain_text(table['by'])}",
             "",
             "Row skill; the intervals hold for whichever subgroups are truly worst and best.",
             "",
@@ -119,7 +119,7 @@ def _worst(board: Board) -> list[str]:
         ]
         for row in table["rows"]:
             there, gap = f"{row['worst']} {row['interval']}", f"{row['gap']} {row['gap_interval']}"
-            name, which = _plain_text(row["name"]), _plain_text(row["which"])
+            name, which = plain_text(row["name"]), plain_text(row["which"])
             lines.append(f"| **{name}** | {row['all']} | {which} | {there} | {gap} |")
         lines.append("")
     return lines
@@ -127,7 +127,7 @@ def _worst(board: Board) -> list[str]:
 
 def _of_model(row: Row) -> list[str]:
     change = "-" if row.change_skill is None else show(row.change_skill)
-    remarks = _plain_text("; ".join(row.marks)) or "-"
+    remarks = plain_text("; ".join(row.marks)) or "-"
     return [change, "on {} of {}".format(*row.beaten), f"{row.record.parameters:,}", remarks]
 
 

@@ -117,7 +117,19 @@ def _exam(record: Record) -> str:
     """The same for records that may differ in the model, the metrics and whoever judges alone."""
     own = record.inputs.model_dump(
         mode="json",
-        exclude={"metrics", "judges", "features", "model", "recipe", "weights_sha256", "plugins", "answers"},
+        exclude={
+            *(
+                "metrics",
+                "judges",
+                "features",
+                "model",
+                "recipe",
+                "weights_sha256",
+                "plugins",
+                "answers",
+                "counterbench",
+            )
+        },
     )
     return json.dumps(own, sort_keys=True)
 

@@ -96,7 +96,7 @@ def _require_one_recipe(records: Sequence[Record], files: Sequence[Path]) -> Non
         if not isinstance(record.training.get("seed"), int):
             raise RecordError(f"{path} is of a model without a training seed; a group is of trainings.")
         require_comparable(records[0], record, files[0], path)
-        for field in sorted(Inputs.model_fields.keys() - {*_OWN, "features"}):
+        for field in sorted(Inputs.model_fields.keys() - {*_OWN, "features", "counterbench"}):
             one, other = getattr(records[0].inputs, field), getattr(record.inputs, field)
             if one != other:
                 raise RecordError(

@@ -73,7 +73,7 @@ def rank(records: Sequence[NamedRecord], resamples: int = RESAMPLES) -> Ranking:
     """Compare all that answered the same questions, pair by pair, each number among those who have it.
 
     Records of all images come first; only where there is none are partial ones compared with each other. A record that does not fit
-    (other questions, judges or versions, no scores beside it) has no rank, and costs nobody else theirs. Baselines compete.
+    (other questions, judges or definitions, no scores beside it) has no rank, and costs nobody else theirs. Baselines compete.
     """
     if not records:
         return Ranking()
@@ -123,7 +123,7 @@ def _alike(records: Sequence[NamedRecord]) -> tuple[list[NamedRecord], list[str]
 def _exam(record: Record) -> str:
     inputs = record.inputs
     data = {name: value for name, value in inputs.data.items() if name != "card"}
-    return json.dumps([inputs.plan, data, inputs.judges, inputs.counterbench], sort_keys=True)
+    return json.dumps([inputs.plan, data, inputs.judges, inputs.edition], sort_keys=True)
 
 
 def _difference(first: NamedRecord, other: NamedRecord) -> str:

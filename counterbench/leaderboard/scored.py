@@ -14,7 +14,7 @@ from counterbench.records.intervals import Ratios, value_of
 from counterbench.records.record import SAMPLES, Record, called, file_of, read_record
 from counterbench.records.totals import Key, Totals
 
-_SAME = ("dataset", "source", "exam_seed", "plan", "data", "judges", "features", "counterbench")
+_SAME = ("dataset", "source", "exam_seed", "plan", "data", "judges", "features", "edition")
 
 
 @dataclass(frozen=True)

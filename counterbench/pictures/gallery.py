@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from counterbench import plans, segmenters
-from counterbench.catalog.suites import find_suite
+from counterbench.catalog.suites import STANDARD, find_suite
 from counterbench.causal.chance import SampleNoise
 from counterbench.causal.samples import Samples
 from counterbench.causal.variables import Categorical, Continuous
@@ -162,7 +162,7 @@ def draw_dataset(dataset: Dataset, count: int, seed: int, path: Path) -> None:
     split, image = _drawable(dataset, count, MOST), dataset.card.image
     rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:count]
     few = rows[:8].sort().values
-    asked = plans.draw(dataset, find_suite("standard"), seed).single
+    asked = plans.draw(dataset, find_suite(STANDARD), seed).single
     changed = []
     for name, values in asked.items():
         if dataset.knows_truth([name]):

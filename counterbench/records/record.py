@@ -17,6 +17,9 @@ from counterbench.runtime.terminal import one_line
 from counterbench.storage.files import read_bounded, write_text
 
 SCHEMA_VERSION: Literal[5] = 5
+EDITION = 1
+"""Of the definitions. Whoever changes what a number means, or which questions are asked, raises it by one: records of one edition can be
+compared whatever version of the package made them, and records of two cannot."""
 RECORD, SAMPLES, TOTALS = "record.json", "samples.parquet", "totals.safetensors"
 """Files of an evaluation: its numbers, the scores per sample behind them, and their totals per independent unit."""
 
@@ -197,7 +200,8 @@ class RowSkillNumber(Estimate):
     references: dict[str, Estimate] = Field(description="the same of the baselines")
 
 
-_SELDOM = ("exam_seed", "answers")
+_SELDOM = {"exam_seed": None, "answers": None, "edition": 1}
+"""Fields that came later: a record with these values has the hash that it had without them."""
 
 
 class Inputs(Part):
@@ -230,12 +234,15 @@ class Inputs(Part):
         None, description="SHA-256 of the kept answers that were judged; null where the model was asked"
     )
     plugins: dict[str, str] = Field(description="plug-in components in use -> SHA-256 of their source")
-    counterbench: str
+    counterbench: str = Field(description="version of the package")
+    edition: int = Field(
+        1, ge=1, description="of the definitions: records of the same one can be compared whatever the version"
+    )
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the canonical JSON; what is null in most records is left out where it is."""
-        content = {k: v for k, v in self.model_dump(mode="json").items() if v is not None or k not in _SELDOM}
+        """SHA-256 of the canonical JSON, without later fields where they say what went without saying."""
+        content = {k: v for k, v in self.model_dump(mode="json").items() if k not in _SELDOM or v != _SELDOM[k]}
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -18,7 +18,7 @@ from counterbench.records import totals
 from counterbench.records.estimate import Estimate
 from counterbench.records.intervals import FEWEST, Ratios, intervals
 from counterbench.records.plausibility import problems
-from counterbench.records.record import SAMPLES, TOTALS, Record, file_of, read_record
+from counterbench.records.record import EDITION, SAMPLES, TOTALS, Record, file_of, read_record
 from counterbench.records.totals import Key
 
 
@@ -80,6 +80,8 @@ def differences(record: Record, exam: Exam, *, data: bool = False) -> Iterator[s
         data: also compare what needs the pixels.
     """
     inputs = record.inputs
+    if inputs.edition != EDITION:
+        yield f"its numbers are defined as in edition {inputs.edition}; this version has edition {EDITION}"
     if not record.left_out:
         yield from _questions(record, exam)
     if record.test_images != (there := len(next(iter(exam.dataset.attributes(SPLIT).values())))):

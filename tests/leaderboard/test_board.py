@@ -124,7 +124,7 @@ def changed(path, **update):
 
 def test_one_that_does_not_fit_costs_nobody_else_their_ranks(records, board, tmp_path):
     expected = {row.name: row.ranks for row in board.rows}
-    for name, change in (("older", {"counterbench": "0.0.1"}), ("bare", {}), ("odd", {})):
+    for name, change in (("older", {"edition": 9}), ("bare", {}), ("odd", {})):
         shutil.copytree(records / "good", tmp_path / name)
         changed(tmp_path / name, model=name, **change)
     (tmp_path / "bare" / "samples.parquet").unlink()
@@ -138,7 +138,7 @@ def test_one_that_does_not_fit_costs_nobody_else_their_ranks(records, board, tmp
     assert {name: ranks.pop(name) for name in ("older", "bare", "odd")} == {"older": {}, "bare": {}, "odd": {}}
     assert ranks == expected
     told = "\n".join(found.notes)
-    assert re.search("older has no rank: .*'counterbench' differs", told)
+    assert re.search("older has no rank: .*'edition' differs", told)
     assert "bare has no rank: Neither" in told
     assert re.search("odd has no rank: .* is damaged .some totals are no numbers", told)
     assert re.search("good.* is left out: it is the same evaluation as .*again", told)

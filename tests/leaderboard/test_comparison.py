@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -126,7 +127,7 @@ def test_records_of_other_questions_are_refused_and_the_field_is_named(folders):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("data", {"test": "x"}), ("judges", {}), ("source", "other"), ("counterbench", "9.9")]
+    ("field", "value"), [("data", {"test": "x"}), ("judges", {}), ("source", "other"), ("edition", 9)]
 )
 def test_every_field_that_matters_is_compared(folders, tmp_path, field, value):
     record = json.loads((folders["bad"] / "record.json").read_text())
@@ -134,6 +135,14 @@ def test_every_field_that_matters_is_compared(folders, tmp_path, field, value):
     (tmp_path / "record.json").write_text(json.dumps(record))
     with pytest.raises(RecordError, match=f"the field '{field}' differs"):
         scored.load([folders["good"], tmp_path])
+
+
+def test_a_version_of_the_package_that_defines_the_same_is_no_difference(folders, tmp_path):
+    record = json.loads((folders["bad"] / "record.json").read_text())
+    record["inputs"]["counterbench"] = "9.9"
+    shutil.copytree(folders["bad"], tmp_path / "newer")
+    (tmp_path / "newer" / "record.json").write_text(json.dumps(record))
+    assert len(scored.load([folders["good"], tmp_path / "newer"])) == 2
 
 
 def altered(folder, to, change):

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import subprocess
 import sys
@@ -64,6 +65,17 @@ def test_damaged_records(record, tmp_path, spoil, words):
 def test_missing_record(tmp_path):
     with pytest.raises(RecordError, match="No such file"):
         read_record(tmp_path / "none.json")
+
+
+def test_fields_that_came_later_leave_the_hash_of_older_records_as_it_was(record):
+    """The SHA-256 of a record's inputs stands in groups and folders' names."""
+    older = {
+        k: v for k, v in record.inputs.model_dump(mode="json").items() if k not in ("exam_seed", "answers", "edition")
+    }
+    canonical = json.dumps(older, sort_keys=True, separators=(",", ":"))
+    assert record.inputs.hash == hashlib.sha256(canonical.encode()).hexdigest()
+    for later in ({"edition": 2}, {"exam_seed": 7}, {"answers": "x"}):
+        assert record.inputs.model_copy(update=later).hash != record.inputs.hash
 
 
 def test_inputs_decide_the_hash(record):

@@ -49,6 +49,12 @@ def test_what_we_publish_can_be():
             assert verdict.notes == verdict.unchecked == (), path  # questions and judges were compared
 
 
+def test_a_record_of_other_definitions_is_none_of_ours(record, tmp_path):
+    inputs = record.inputs.model_copy(update={"edition": 2})
+    write_record(record.model_copy(update={"inputs": inputs}), tmp_path / "record.json")
+    assert "its numbers are defined as in edition 2; this version has edition 1" in validate(tmp_path).problems
+
+
 L1 = ("composition", "l1", "", "", 1, "l1")
 ACCURACY = ("effectiveness", "accuracy", "digit", "digit", 0, "")
 SKILL = ("effectiveness", "skill", "digit", "digit", 0, "")
