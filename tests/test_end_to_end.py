@@ -126,6 +126,7 @@ def test_the_wheel_lists_evaluates_and_trains_from_another_folder(tmp_path):
     ]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.stat().st_size < 95_000_000  # an index takes 100 MB a file
     installed, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()
     with zipfile.ZipFile(wheel) as archive:

@@ -1,7 +1,11 @@
 import configparser
+import importlib.util
+import re
 from pathlib import Path
 
 import pytest
+
+import counterbench
 
 ROOT = Path(__file__).parents[1]
 MAPPED = {
@@ -43,6 +47,27 @@ def test_every_declared_file_is_in_the_wheels_patterns(options):
             and not {"unfinished", "records"} & set(p.parts)  # records belong to the checkout
         }
         assert needed <= covered
+
+
+def test_links_of_the_readme_work_where_nothing_lies_beside_it():
+    spec = importlib.util.spec_from_file_location("absolute_links", ROOT / ".ci" / "absolute_links.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    readme = module.absolute((ROOT / "README.md").read_text(), "https://host/us/bench/", "v1")
+    links = re.findall(r"(!?)\[[^\]]*\]\(([^)\s]+)\)", readme)
+    assert len(links) > 20
+    for picture, target in links:
+        assert target.startswith(("https:", "#"))
+        if target.startswith("https://host"):
+            kind, _, path = target.removeprefix("https://host/us/bench/").split("/", 2)
+            assert kind == ("raw" if picture else "blob")
+            assert (ROOT / path.split("#")[0]).exists()
+
+
+def test_the_version_is_said_once_more_where_people_cite_it(options):
+    assert options["metadata"]["version"] == "attr: counterbench.__version__"
+    assert f"\nversion: {counterbench.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"\n## {counterbench.__version__} - " in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_tests_mirror_the_package():
