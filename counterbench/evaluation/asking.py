@@ -375,6 +375,9 @@ class Asking:
         parts |= {f"{WANTED}{variable}": value for variable, value in answers.wanted.items()}
         if answers.truth is not None:
             parts["truth"] = answers.truth[image]
+        null = next((question for question in self.shared.questions if question.cycle == 1), None)
+        if null is not None and null.name in self.answers:
+            parts["null"] = self.answers[null.name][image]
         for part, value in parts.items():
             new = value[few].clone()
             if new.ndim == 5:  # volumes are many numbers, and whole grey levels

@@ -47,12 +47,14 @@ class Shown:
         wanted: variable -> values that it was set to.
         answered: images.
         truth: true images, or None.
+        null: images that the model gave where nothing was asked, or None.
     """
 
     factual: Tensor
     wanted: dict[str, Tensor]
     answered: Tensor
     truth: Tensor | None
+    null: Tensor | None = None
 
 
 @dataclass
@@ -167,7 +169,7 @@ class Taking:
                 kind = wanted if part.startswith(WANTED) else found
                 kind.setdefault(name, {})[part.removeprefix(WANTED)] = value
         return {
-            name: Shown(parts["factual"], wanted[name], parts["answered"], parts.get("truth"))
+            name: Shown(parts["factual"], wanted[name], parts["answered"], parts.get("truth"), parts.get("null"))
             for name, parts in found.items()
         }
 

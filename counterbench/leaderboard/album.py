@@ -10,6 +10,7 @@ OPAQUE = 50
 """Grey levels of change that are drawn in the fullest colour."""
 LAYERS = {
     "change": f"change against the factual image (fullest colour: {OPAQUE} grey levels and more)",
+    "own": "change against the model's own answer where nothing is set",
     "parts": "outlines of parts",
 }
 """What can be laid over a picture, in words."""
@@ -55,6 +56,7 @@ class Album:
         missing: name -> why there are none, in words that everybody may read.
         layers: file -> what can be laid over it, one of :data:`LAYERS` -> file.
         parts: name of a part -> the colour of its outline.
+        drawn: name of a model that could not be asked -> file with the picture that its evaluation drew.
         slices: of volumes, the heights of which the viewer has a file each: `NAME.png` is the middle one, `NAME-slice-HEIGHT.png` every one.
     """
 
@@ -63,6 +65,7 @@ class Album:
     truth: Mapping[str, str]
     models: Mapping[str, Pictured]
     missing: Mapping[str, str]
+    drawn: Mapping[str, str] = field(default_factory=dict)
     slices: tuple[int, ...] = ()
     layers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     parts: Mapping[str, str] = field(default_factory=dict)

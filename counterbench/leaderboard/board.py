@@ -19,6 +19,7 @@ from counterbench.leaderboard.comparison import RESAMPLES
 from counterbench.leaderboard.gathering import gather
 from counterbench.leaderboard.order import Place
 from counterbench.leaderboard.ranking import NamedRecord, Ranking, rank
+from counterbench.leaderboard.remarks import Remark, remarks
 from counterbench.records.estimate import Estimate
 from counterbench.records.plausibility import problems
 from counterbench.records.record import (
@@ -52,7 +53,7 @@ class Row:
         ranks: number -> rank; nothing for numbers of which no scores are stored.
         barred: number -> why it has no rank there.
         place: among all rows of the board, by row skill; None where it could not be compared.
-        marks: what a reader must know, e.g. that only some questions were asked.
+        remarks: what a reader must know, e.g. that only some questions were asked.
     """
 
     name: str
@@ -61,7 +62,12 @@ class Row:
     ranks: Mapping[Key, int] = field(default_factory=dict)
     barred: Mapping[Key, str] = field(default_factory=dict)
     place: Place | None = None
-    marks: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The remarks in words."""
+        return tuple(remark.words for remark in self.remarks)
 
     def number(self, key: Key) -> Number | None:
         """One of its numbers, if it has it."""
@@ -296,7 +302,7 @@ def _row(one: NamedRecord, ranking: Ranking) -> Row:
         ranking.ranks.get(one.name, {}),
         ranking.barred.get(one.name, {}),
         ranking.order.places.get(one.name),
-        _marks(one.record),
+        remarks(one.record),
     )
 
 
@@ -322,30 +328,6 @@ def _names(records: Sequence[Record]) -> list[str]:
         name if told.count(name) == 1 else f"{called(record)}-{record.inputs.hash[:6]}"
         for name, record in zip(told, records, strict=True)
     ]
-
-
-def _marks(record: Record) -> tuple[str, ...]:
-    marks = [record.trainings_in_words] if record.group else []
-    if record.partial:
-        marks.append(f"partial: {record.partial}")
-    if record.leaked:
-        marks.append(f"leaked: {len(record.leaked)} numbers come from judges that it was trained against")
-    if disputed := record.disputed_in_words:
-        marks.append(f"its judges disagree on {disputed}")
-    if record.inputs.plugins:
-        marks.append(f"plug-in: {', '.join(record.inputs.plugins)}")
-    if record.coverage is not None:
-        usable, asked = (sum(counts.get(name, 0) for counts in record.coverage.rounds) for name in ("usable", "asked"))
-        marks.append(f"answers from files: {usable:,} of {asked:,} can be used")
-    if record.origin == "kept":
-        marks.append("judged again from the answers that were kept")
-    if record.row_skill is not None:
-        silent = [part.intervened for part in record.row_skill.parts if part.skill is None and not part.left_out]
-        marks += [f"no answer to {', '.join(f'do({name})' for name in silent)}, which counts -1"] * bool(silent)
-    marks += record.flags
-    if record.trained_on not in (None, record.inputs.source):
-        marks.append(f"trained on the source {record.trained_on}, evaluated on {record.inputs.source}")
-    return tuple(map(one_line, marks))
 
 
 def _ends(

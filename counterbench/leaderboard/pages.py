@@ -23,6 +23,7 @@ from counterbench.records.table import (
     where,
 )
 from counterbench.records.totals import Key
+from counterbench.records.words import phrase
 from counterbench.runtime.terminal import one_line
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _summary(line: Standing) -> dict[str, Any]:
             **told,
             "baseline": True,
             "title": WORDS.get(line.name, ""),
-            "marks": [],
+            "remarks": [],
             **dict.fromkeys(_OF_MODELS, _NOTHING),
         }
     return {**told, "baseline": False, **_of_model(line.row)}
@@ -130,7 +131,7 @@ def _of_model(row: Row) -> dict[str, Any]:
             "shown": f"{1000 * seconds:.3g} ms" if seconds else "-",
         },
         "trained": {"sort": trained or "", "shown": f"{trained / 60:.0f} min" if trained else "-"},
-        "marks": list(row.marks),
+        "remarks": list(row.remarks),
     }
 
 
@@ -173,6 +174,7 @@ def _column(number: Number) -> dict[str, str]:
         "label": label(number) + unit,
         "arrow": ARROWS[number.direction],
         "better": BETTER[number.direction],
+        "phrase": phrase(number),
     }
 
 
@@ -213,7 +215,7 @@ def model(given: Board, row: Row, album: Album | None) -> dict[str, Any]:
         "board_title": title(given),
         "name": row.name,
         "title": record.title,
-        "marks": list(row.marks),
+        "remarks": list(row.remarks),
         "short": _short(record),
         "notes": [*record.notes, *(f"{what}: {why}" for what, why in record.skipped.items())],
         "facts": _facts(record),
@@ -227,6 +229,7 @@ def model(given: Board, row: Row, album: Album | None) -> dict[str, Any]:
         "curves": charts.training(pictured.curves) if pictured is not None and pictured.curves else "",
         "extremes": list(pictured.extremes) if pictured is not None else [],
         "missing": "" if pictured is not None else _why(row, album),
+        "drawn": "" if album is None else album.drawn.get(row.name, ""),
         **_layers(album),
     }
 

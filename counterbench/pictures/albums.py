@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,9 +17,10 @@ from counterbench import datasets, models, segmenters
 from counterbench.catalog.recipes import recipe_paths
 from counterbench.causal.chance import SampleNoise
 from counterbench.datasets.dataset import Dataset
-from counterbench.errors import CheckpointError, CounterbenchError
+from counterbench.errors import CheckpointError, CounterbenchError, DataError
 from counterbench.evaluation.exam import Exam
 from counterbench.evaluation.exam_of_record import exam_of
+from counterbench.evaluation.results_folder import GRID
 from counterbench.leaderboard.album import Album, Extreme, Pictured
 from counterbench.leaderboard.board import Board, Row
 from counterbench.metrics.answers import l1
@@ -28,9 +31,11 @@ from counterbench.pictures.outlines import colour_of, contours_svg
 from counterbench.pictures.overlays import change_pixels
 from counterbench.pictures.sheet import tiled
 from counterbench.plans.question import ALONE, Question, words_of
+from counterbench.records.record import RECORD
 from counterbench.runtime.blocks import at_once
 from counterbench.runtime.progress import bar
 from counterbench.storage.files import read_bounded, slug, write_png, write_text
+from counterbench.storage.pictures import read_picture
 from counterbench.storage.slices import picture_of, spread_slices
 
 ASKED = 64
@@ -91,7 +96,28 @@ def draw_all(
             except CounterbenchError as error:
                 tell(f"the questions of {row.name} on {board.name} cannot be asked here: {error}")
                 albums[board.name] = _nothing(board, _NOT_HERE)
+        album = albums.get(board.name)
+        if album is not None:
+            albums[board.name] = replace(album, drawn=_drawn(board, album, folder / board.name))
     return albums
+
+
+def _drawn(board: Board, album: Album, folder: Path) -> dict[str, str]:
+    """The pictures that evaluations drew beside their records, of models that cannot be asked here; made anew from their pixels."""
+    drawn = {}
+    for row in board.rows:
+        file = row.path.parent / GRID
+        if row.name in album.models or row.path.name != RECORD or not file.is_file():
+            continue
+        try:
+            pixels = np.asarray(read_picture(file, 3, formats=("PNG",))).transpose(2, 0, 1)
+        except DataError:
+            continue  # somebody has put something else there
+        name = f"pictures/{slug(row.name)}-drawn.png"
+        (folder / "pictures").mkdir(parents=True, exist_ok=True)
+        write_png(pixels, folder / name)
+        drawn[row.name] = name
+    return drawn
 
 
 def _asked(board: Board) -> int:
@@ -170,6 +196,7 @@ class _Session:
             if exam.dataset.knows_truth(list(question.held))
         }
         self.segmenter = segmenters.load(exam.dataset.card, exam.dataset.source)
+        self.null = next((one for one in exam.plan.questions if one.cycle == 1), None)
         self.layers: dict[str, dict[str, str]] = {}
 
     def ask(self, row: Row) -> Pictured:
@@ -186,22 +213,31 @@ class _Session:
         known = [sha256 or "" for sha256 in trainings]
         folder = next((self.trained[sha256] for sha256 in known if sha256 in self.trained), None)
         if folder is None and inputs.model not in models.names(inputs.dataset):
-            raise NotShownError("it is no model of the catalogue")
+            raise NotShownError(
+                "it is no model of the catalogue, and its plug-in (counterbench --plugin FILE) was not loaded"
+            )
         place = inputs.model if folder is None else str(folder)
         contestant = models.load(place, self.exam.dataset, device=self.exam.device, references=inputs.references)
         if (contestant.weights_sha256 or "") not in known:
             raise NotShownError("the weights here are not those of the record")
-        answers, extremes = {}, []
+        answers, extremes, null = {}, [], self._null(contestant)
         for name, question in self.questions.items():
             if not models.can_answer(contestant.model, list(question.held)):
                 continue
             answered = self._answer(contestant, question)
             answers[name] = self._view(
-                f"{row.name}-{name}", answered, masks=self._segmented(answered[:SHOWN]), changed=True
+                f"{row.name}-{name}", answered, masks=self._segmented(answered[:SHOWN]), changed=True, null=null
             )
             if name in self.truth:
                 extremes.append(self._extreme(row.name, name, answered))
         return Pictured(answers, tuple(extremes), _curves(folder or _shipped(row)))
+
+    def _null(self, contestant: Contestant) -> Tensor | None:
+        """What a model answers where nothing is set; None where nobody knows, and where it returns its input."""
+        if self.null is None or not models.can_answer(contestant.model, []):
+            return None
+        answered = self._answer(contestant, self.null)
+        return None if torch.equal(answered, self.factual[self.image].to(answered)) else answered
 
     def _answer(self, contestant: Contestant, question: Question) -> Tensor:
         held, noise = question.held, SampleNoise(self.exam.seed, question.streams())
@@ -223,7 +259,7 @@ class _Session:
                 f"test image {int(self.rows[i])}, do({name} {words[i]}), L1 to the truth {float(error[i]):.3g}"
             )
             masks = self._three_masks(name, i, answered)
-            given = self.factual[self.image][i].expand_as(side)
+            given = {"change": self.factual[self.image][i].expand_as(side)}
             cases.append((word, description, self._store(f"{model}-{name}-{word}", side, masks=masks, given=given)))
         return Extreme(f"do({name})", tuple(cases))
 
@@ -275,11 +311,20 @@ class _Session:
         images = self.factual[self.image]
         return spread_slices(images.shape[2]) if images.ndim == 5 else ()
 
-    def _view(self, name: str, images: Tensor, *, masks: Tensor | None, changed: bool = False) -> str:
+    def _view(
+        self,
+        name: str,
+        images: Tensor,
+        *,
+        masks: Tensor | None,
+        changed: bool = False,
+        null: Tensor | None = None,
+    ) -> str:
         """The images that the viewer shows, of volumes every slice as a file of its own beside that of the middle one."""
         images = images[:SHOWN]
         masks = None if masks is None else masks[:SHOWN]
-        given = self.factual[self.image][:SHOWN] if changed else None
+        given = {"change": self.factual[self.image][:SHOWN]} if changed else {}
+        given |= {} if null is None else {"own": null[:SHOWN]}
         for height in self.slices():
             self._store(name, images, masks=masks, given=given, height=height)
         return self._store(name, images, masks=masks, given=given)
@@ -290,7 +335,7 @@ class _Session:
         images: Tensor,
         *,
         masks: Tensor | None = None,
-        given: Tensor | None = None,
+        given: Mapping[str, Tensor] | None = None,
         height: int | None = None,
     ) -> str:
         """Some images side by side as a PNG, and what can be laid over them; its path for the page.
@@ -299,7 +344,7 @@ class _Session:
             name: of the files.
             images: (N, C, *sides).
             masks: (N, *sides), their parts.
-            given: (N, C, *sides), what they are changed from.
+            given: layer -> (N, C, *sides), what they are changed from in it.
             height: of the slice; None for the middle one.
         """
         ending = "" if height is None else f"-slice-{height}"
@@ -312,10 +357,10 @@ class _Session:
         pixels = sheet(images, 255.0).round().clamp(0, 255).to(torch.uint8).numpy()
         write_png(pixels, self.folder / f"{stem}{ending}.png")
         layers = {}
-        if given is not None:
-            change = (images.float() - given.float()).abs().mean(1, keepdim=True)
-            layers["change"] = f"{stem}-change.png"
-            write_png(change_pixels(sheet(change, 0.0)[0]), self.folder / f"{stem}-change{ending}.png")
+        for layer, before in (given or {}).items():
+            change = (images.float() - before.float()).abs().mean(1, keepdim=True)
+            layers[layer] = f"{stem}-{layer}.png"
+            write_png(change_pixels(sheet(change, 0.0)[0]), self.folder / f"{stem}-{layer}{ending}.png")
         if masks is not None:
             layers["parts"] = f"{stem}-parts.svg"
             write_text(self.folder / f"{stem}-parts{ending}.svg", contours_svg(sheet(masks[:, None], 0.0)[0].long()))

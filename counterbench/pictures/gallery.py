@@ -34,12 +34,12 @@ MOST, ROWS = 256, 64
 
 
 def evaluation_figure(evaluation: Evaluation, dataset: Dataset) -> Figure | None:
-    """The first answers of an evaluation, as they were judged, three columns per intervened variable; None without images."""
+    """The first answers of an evaluation, as they were judged, columns for every intervened variable; None without images."""
     image = dataset.card.image
     interventions: list[InterventionColumns] = []
-    factual = None
+    factual = null = None
     for name, shown in evaluation.shown.items():
-        factual = shown.factual
+        factual, null = shown.factual, shown.null
         rows = evaluation.plan.index[: len(factual)]
         before = {one: dataset.attributes(SPLIT)[one][rows] for one in shown.wanted}
         words = captions_of(dataset.variables, shown.wanted, before=before)
@@ -47,7 +47,8 @@ def evaluation_figure(evaluation: Evaluation, dataset: Dataset) -> Figure | None
     if factual is None:
         return None
     title = f"{evaluation.record.title} - {dataset.card.name}/{dataset.source}"
-    return grid_figure(Samples({image: factual}, torch.arange(len(factual))), image, interventions, title=title)
+    few = Samples({image: factual}, torch.arange(len(factual)))
+    return grid_figure(few, image, interventions, title=title, null=null)
 
 
 def figures(evaluation: Evaluation, dataset: Dataset) -> dict[str, Figure]:
@@ -73,13 +74,19 @@ def intervention_columns(
         raise ConfigError(
             f"{contestant.name} does not answer questions about {', '.join(interventions)}. {dataset.card.truth.strip()}"
         )
-    with torch.no_grad(), evaluation_mode(contestant.model):
-        answer = ask(contestant.model, factual, interventions, noise=noise, variables=dataset.variables)
+    answer = _asked(contestant, dataset, factual, interventions, noise)
     truth = dataset.truth(SPLIT, factual.index, interventions)[image] if dataset.knows_truth(interventions) else None
     title = "do(" + ", ".join(interventions) + ")"
-    return InterventionColumns(
-        title, captions_of(dataset.variables, interventions, before=factual), answer[image], truth
-    )
+    return InterventionColumns(title, captions_of(dataset.variables, interventions, before=factual), answer, truth)
+
+
+def _asked(
+    contestant: Contestant, dataset: Dataset, factual: Samples, interventions: Mapping[str, Tensor], noise: SampleNoise
+) -> Tensor:
+    """Images that a model answers with."""
+    with torch.no_grad(), evaluation_mode(contestant.model):
+        answer = ask(contestant.model, factual, interventions, noise=noise, variables=dataset.variables)
+    return answer[dataset.card.image]
 
 
 def generate(
@@ -116,6 +123,7 @@ def generate(
     }
     noise = SampleNoise(seed, [f"generate/{row}" for row in rows.tolist()])
     columns = intervention_columns(contestant, dataset, factual, interventions, noise=noise)
+    null = _asked(contestant, dataset, factual, {}, noise) if can_answer(contestant.model, []) else None
     mask = None
     if contours:
         mask, answered, true = _outlined(dataset, rows, interventions, columns.answer)
@@ -126,6 +134,7 @@ def generate(
         [columns],
         title=f"{contestant.title} - {dataset.card.name}/{dataset.source}",
         path=path,
+        null=null,
         contours=mask,
     )
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CELL = 0.85  # inches
+_NULL = "nothing set"
 _GAP, _CAPTION, _HEAD = 0.06, 0.22, 0.82
 """In cells: between columns, above a row for its captions, above everything for names and the title."""
 
@@ -51,10 +52,11 @@ def draw_grid(
     *,
     title: str,
     path: Path,
+    null: Tensor | None = None,
     contours: Tensor | None = None,
 ) -> None:
     """:func:`grid_figure` in a .png file."""
-    save_figure(grid_figure(factual, image, interventions, title=title, contours=contours), path)
+    save_figure(grid_figure(factual, image, interventions, title=title, null=null, contours=contours), path)
 
 
 @own_style()
@@ -64,15 +66,20 @@ def grid_figure(
     interventions: Sequence[InterventionColumns],
     *,
     title: str,
+    null: Tensor | None = None,
     contours: Tensor | None = None,
 ) -> Figure:
-    """One row per sample; for each intervention the answer, the truth and the difference answer - factual; of volumes their central slices.
+    """One row per sample; for each intervention the answer, the truth and what was changed; of volumes their central slices.
+
+    What was changed is the difference from the model's own answer to nothing asked, where that is known and not the factual image: what it
+    blurs in every answer is then no change.
 
     Args:
         factual: the samples.
         image: name of the image variable.
         interventions: what was asked, from left to right.
         title: above everything.
+        null: (N, C, H, W) or (N, C, D, H, W), the model's answers to nothing asked; None where nobody knows them.
         contours: parts of the samples, (N, *sides), to be outlined; None for none.
     """
     from matplotlib.figure import Figure
@@ -80,13 +87,18 @@ def grid_figure(
     before = picture_of(factual[image]).float()
     columns: list[tuple[str, Tensor, Sequence[str] | None, bool]] = [("factual", before, None, False)]
     outlined: list[Tensor | None] = [contours]
+    start, of_null = before, null is not None and not torch.equal(null, factual[image].to(null))
+    if null is not None and of_null:
+        start = picture_of(null).float()
+        columns.append((_NULL, start, None, False))
+        outlined.append(None)
     for intervention in interventions:
         columns.append((intervention.title, intervention.answer, intervention.captions, False))
         outlined.append(intervention.contours[0])
         if intervention.truth is not None:
             columns.append(("truth", intervention.truth, None, False))
             outlined.append(intervention.contours[1])
-        columns.append(("change", picture_of(intervention.answer).float() - before, None, True))
+        columns.append(("change", picture_of(intervention.answer).float() - start, None, True))
         outlined.append(None)
     span = span_of([pixels for _, pixels, _, signed in columns if signed])
     rows, right, top = factual.count, len(columns) + _GAP * (len(columns) - 1), _HEAD
@@ -109,7 +121,8 @@ def grid_figure(
                 draw_contours(axis, plane_of(parts)[row], corner=(left, above))
             if captions is not None:
                 axis.text(middle, above - 0.02, captions[row], fontsize=6, ha="center", va="bottom", color="#444")
-    scale = f"change: blue darker, red brighter, full colour at {span:g} grey levels"
+    against = f"from {_NULL!r}, the model's answer to no intervention" if of_null else "from the factual image"
+    scale = f"change {against}: blue darker, red brighter, full colour at {span:g} grey levels"
     size = min(9.0, 72 * figure.get_figwidth() / (0.62 * max(len(title), 1)))  # points, such that it fits
     axis.text(0, -top, title, fontsize=size, ha="left", va="top")
     if interventions:

@@ -13,6 +13,7 @@ from counterbench.records.estimate import Estimate, regret
 from counterbench.records.record import FLOORS, Number, Record, beaten_by_nothing
 from counterbench.records.subgroups import PickedValue
 from counterbench.records.totals import Key
+from counterbench.records.words import glossary
 from counterbench.runtime.terminal import printable
 
 ARROWS = {"lower": "↓", "higher": "↑", "one": "→1", "zero": "→0", "half": "→½"}
@@ -340,4 +341,4 @@ def footnotes(record: Record, detail: bool = False) -> Sequence[str]:
         notes.append(
             f"{record.trainings_in_words}: what another would score is not in the intervals (counterbench group)"
         )
-    return [*notes, *record.flags, *record.notes]
+    return [*notes, *record.flags, *record.notes, *glossary(shown_numbers(record, detail))]

@@ -202,6 +202,64 @@ def test_pictures_show_the_models_answers(toy, tmp_path, monkeypatch):
     )
 
 
+class Dim:
+    """The truth, and everything 30 grey levels darker."""
+
+    fingerprint = "dim"
+
+    def __init__(self, toy):
+        self.exact = toy.ExactModel()
+
+    def counterfactual(self, factual, interventions, generator=None):
+        answer = self.exact.counterfactual(factual, interventions, generator)
+        return {**answer, "image": (answer["image"] - 30).clamp(0, 255)}
+
+
+def test_a_layer_shows_what_an_intervention_does_beside_what_the_model_does_anyway(toy, tmp_path, monkeypatch):
+    from PIL import Image
+
+    from counterbench import models
+    from counterbench.models.model import Contestant
+
+    result = counterbench.evaluate(Dim(toy), toy.Toy(), suite="quick", limit=40, name="dim", device="cpu")
+    result.save(tmp_path / "records")
+    boards = board.build(board.find(tmp_path / "records"))
+    asked = Contestant("dim", Dim(toy), weights_sha256=result.record.inputs.weights_sha256)
+    monkeypatch.setattr(models, "load", lambda *given, **named: asked)
+    monkeypatch.setattr(models, "names", lambda dataset: ["dim"])
+    album = draw_all(boards, tmp_path / "site", device="cpu")[boards[0].name]
+    assert list(album.switches) == ["change", "own"]
+    layers = album.layers[album.models["dim"].answers["a"]]
+    seen = {name: np.asarray(Image.open(tmp_path / "site" / boards[0].name / file)) for name, file in layers.items()}
+    # The variable a moves few pixels: what is dim everywhere covers the other layer.
+    assert np.median(seen["own"][..., 3]) < np.median(seen["change"][..., 3])
+
+
+def test_who_cannot_be_asked_is_shown_as_its_evaluation_drew_it(built):
+    (page,) = built.rglob("model-exact.html")
+    text = page.read_text()
+    (file,) = re.findall(r'src="(pictures/[^"]+-drawn.png)"', text)
+    assert "As its evaluation drew them (it is no model of the catalogue" in text
+    assert (page.parent / file).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_what_lies_where_an_evaluations_picture_should_is_not_copied(toy, tmp_path):
+    result = counterbench.evaluate(toy.ExactModel(), toy.Toy(), suite="quick", limit=20, name="exact", device="cpu")
+    result.save(tmp_path / "records")
+    (grid,) = (tmp_path / "records").rglob("grid.png")
+    grid.write_text("<script>")
+    boards = board.build(board.find(tmp_path / "records"))
+    (album,) = draw_all(boards, tmp_path / "site", device="cpu").values()
+    assert album.drawn == {}
+
+
+def test_remarks_are_short_in_the_table_and_whole_below(built):
+    (page,) = [path for path in pages(built) if path.name == "index.html" and path.parent != built]
+    text = page.read_text()
+    assert re.search(r'<mark class="tag" title="partial: 40 of [\d,]+ images">40 of [\d,]+ images</mark>', text)
+    assert "<p>partial: 40 of" in text
+
+
 SECRET = "swordfish"
 
 

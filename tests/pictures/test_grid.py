@@ -21,7 +21,20 @@ def test_a_column_without_truth_is_left_out():
     heads = [word for word in words(figure) if word in ("factual", "do(a)", "do(b)", "truth", "change")]
     assert heads == ["factual", "do(a)", "truth", "change", "do(b)", "change"]
     assert len(figure.axes[0].images) == 2 * 6
-    assert "change: blue darker, red brighter, full colour at 40 grey levels" in words(figure)
+    assert "change from the factual image: blue darker, red brighter, full colour at 40 grey levels" in words(figure)
+
+
+def test_a_change_is_what_the_intervention_does_and_not_what_the_model_blurs():
+    """A model that darkens everything by 30, and brightens by 20 where it is asked to."""
+    told = InterventionColumns("do(a)", ["1 to 2", "3 to 4"], IMAGES - 10, IMAGES + 20)
+    figure = grid_figure(FACTUAL, "image", [told], title="T", null=IMAGES - 30)
+    assert "nothing set" in words(figure)
+    assert any(word.startswith("change from 'nothing set', the model's answer") for word in words(figure))
+    changes = [image.get_array() for image in figure.axes[0].images[-2:]]
+    assert all((change == 20).all() for change in changes)
+    exact = grid_figure(FACTUAL, "image", [told], title="T", null=IMAGES.clone())
+    assert "nothing set" not in words(exact)
+    assert (exact.axes[0].images[-1].get_array() == -10).all()
 
 
 def test_the_scale_is_that_of_the_changes():

@@ -1,6 +1,7 @@
 import io
 import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,13 +12,15 @@ from counterbench.causal.samples import Samples
 from counterbench.cli.base import print_record
 from counterbench.errors import ConfigError
 from counterbench.leaderboard import comparison_report
-from counterbench.leaderboard.board import _marks
 from counterbench.leaderboard.comparison import Comparison
 from counterbench.leaderboard.paired import Difference
+from counterbench.leaderboard.remarks import remarks
 from counterbench.models.model import Contestant
 from counterbench.pictures import curves, graphs, grid, sheet
 from counterbench.pictures.sheet import tiled
 from counterbench.records import table
+from counterbench.records.record import read_record
+from counterbench.records.table import footnotes
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +87,7 @@ def test_grid(tmp_path, channels):
     figure = grid.grid_figure(factual, "image", panels, title="title")
     (axis,) = figure.axes
     words = [(text.get_text(), text.get_position()) for text in axis.texts]
-    heads = sorted((place[0], word) for word, place in words if not word.startswith(("=", "title", "change: ")))
+    heads = sorted((place[0], word) for word, place in words if not word.startswith(("=", "title", "change from ")))
     titles = ["factual", "do(a)", "truth", "change", "do(b)", "change"]
     assert [word for _, word in heads] == titles
     assert [word for word, _ in words if word.startswith("=")] == ["= 1", "= 2"] * 2
@@ -231,7 +234,7 @@ def test_numbers_whose_judges_disagree_are_marked(record, share, of_truth, quant
     text = " ".join(rendered(doubtful).split())
     assert ("c: accuracy ↑ DISPUTED" in text) == marked
     assert ("DISPUTED: the judges disagree on c under do(a)" in text) == marked
-    assert ("its judges disagree on c under do(a)" in _marks(doubtful)) == marked
+    assert ("its judges disagree on c under do(a)" in [one.words for one in remarks(doubtful)]) == marked
 
 
 def test_the_worst_cell_is_the_lowest_skill(record):
@@ -324,3 +327,14 @@ def test_the_heads_of_the_columns_come_back(record):
     heads = [place for place, line in enumerate(lines) if "95 % interval" in line]
     assert len(heads) == 3
     assert all(second - first < 35 for first, second in pairwise(heads))
+
+
+def test_what_needs_the_docs_is_said_in_one_phrase_each():
+    record = read_record(
+        Path(__file__).parents[2] / "benchmarks" / "records" / "morphomnist-digits" / "standard" / "vae.json"
+    )
+    told = footnotes(record)
+    for begins in ("CLD: ", "excess change: ", "kid: "):
+        assert sum(note.startswith(begins) for note in told) == 1
+    assert not any(note.startswith("perturbation drop: ") for note in told)  # a detail
+    assert any(note.startswith("perturbation drop: ") for note in footnotes(record, detail=True))
