@@ -110,7 +110,7 @@ def survives(folder):
     json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_any_change_of_a_record_is_told_or_harmless(stored, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("changed")

@@ -4,7 +4,7 @@ import torch
 from counterbench import datasets, judges
 
 
-@pytest.fixture(scope="module", params=["adni", "adni-3d"])
+@pytest.fixture(scope="module", params=["adni", pytest.param("adni-3d", marks=pytest.mark.slow)])
 def template(request):
     return datasets.load(request.param, "template")
 

@@ -115,7 +115,7 @@ def scored(bits, number=0):
     return sum(bits), USEFUL - sum(bits[:USEFUL])
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_a_search_recovers_the_front_of_a_problem_where_it_is_known(seed, tmp_path):
     pytest.importorskip("optuna")
     every = {bits: scored(bits) for bits in product((0, 1), repeat=USEFUL + USELESS)}

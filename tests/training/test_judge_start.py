@@ -51,6 +51,7 @@ def test_only_what_is_opened_moves_and_the_judge_stays_plain_weights(base, datas
     assert said["init"] == {name: network.sha256 for name, network in networks.items()}
 
 
+@pytest.mark.slow
 def test_a_kind_that_adds_something_is_merged(base, dataset, tmp_path):
     report, _ = further(base, dataset, tmp_path, "sv_diff")
     before, after = (load_file(folder / report["plain"]["weights"]) for folder in (base, tmp_path))

@@ -289,6 +289,7 @@ def test_the_game_converges_to_the_distribution(game):
     assert curve.parts["discriminator_loss"][-1] == pytest.approx(2 * torch.tensor(2.0).log().item(), rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_refining_the_encoder_holds_the_generator_and_mends_reconstructions(game, tmp_path, seed):
     """From an encoder that knows nothing. Over seven seeds (two lengths) the loss fell to 5 to 10 % of its first epoch's, and
