@@ -19,6 +19,7 @@ from counterbench.catalog.sweeps import find_sweep, sweep_paths
 from counterbench.cli.known import metrics_called
 from counterbench.errors import UnknownNameError
 from counterbench.plugins import extras, registry, summaries
+from counterbench.runtime.words import counted
 
 if TYPE_CHECKING:
     from counterbench.plans.plan import Line
@@ -395,7 +396,7 @@ def describe_plan(
     exam = "" if exam_seed is None else f", exam seed {exam_seed}"
     drawn = plans.draw(loaded, find_suite(suite), seed, limit=limit)
     lines = [
-        f"{loaded.card.name}/{loaded.source}, suite {suite}, seed {seed}{exam}: {len(drawn)} questions about {len(drawn.index)} images",
+        f"{loaded.card.name}/{loaded.source}, suite {suite}, seed {seed}{exam}: {counted(len(drawn), 'questions')} about {counted(len(drawn.index), 'images')}",
         f"plan {drawn.hash}",
         "",
     ]

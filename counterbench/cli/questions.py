@@ -28,6 +28,7 @@ from counterbench.cli.base import (
     workers_options,
 )
 from counterbench.errors import ConfigError, CounterbenchError, RecordError, short
+from counterbench.runtime.words import counted
 
 
 @main.command()
@@ -37,7 +38,7 @@ from counterbench.errors import ConfigError, CounterbenchError, RecordError, sho
     "model_names",
     required=True,
     multiple=True,
-    help="A baseline, a recipe, a trained folder, or a plug-in's model; see `list models`. Several are asked one after the other.",
+    help="A baseline, a recipe, a trained folder, or a plug-in's model; see `list models`. Several, with commas between, are asked one after the other.",
 )
 @data_options
 @click.option(
@@ -209,7 +210,12 @@ def _pairs(model_names: Sequence[str], dataset_names: str) -> list[tuple[str, st
     listed = list(dict.fromkeys(name.strip() for name in dataset_names.split(",") if name.strip()))
     if not listed:
         raise ConfigError("--dataset names none; give one, or several with commas between.")
-    pairs = [(model, dataset) for dataset in listed for model in dict.fromkeys(model_names)]
+    # A path may hold a comma.
+    named = [one for given in model_names for one in ([given] if Path(given).exists() else given.split(","))]
+    models = dict.fromkeys(name.strip() for name in named if name.strip())
+    if not models:
+        raise ConfigError("--model names none; give one, or several with commas between.")
+    pairs = [(model, dataset) for dataset in listed for model in models]
     for model, dataset in pairs:
         known.require_model(model, dataset)
     return pairs
@@ -217,14 +223,19 @@ def _pairs(model_names: Sequence[str], dataset_names: str) -> list[tuple[str, st
 
 def _one_by_one(pairs: Sequence[tuple[str, str]], one: Callable[[str, str], Any]) -> None:
     """Evaluate every pair; one that fails stops no other, and all that failed are told at the end."""
-    failed, made = [], []
+    from counterbench.runtime import progress
+
+    failed, made, parts = [], [], progress.Pieces(len(pairs))
     for number, (model, dataset) in enumerate(pairs, 1):
-        put(f"{number} of {len(pairs)}: {model} on {dataset}", bold=True)
-        try:
-            made.append((model, dataset, one(model, dataset)))
-        except CounterbenchError as error:
-            failed.append(f"{model} on {dataset}")
-            say(f"{model} on {dataset}: {error}")
+        with parts.next() as left:
+            put(f"{number} of {len(pairs)}: {model} on {dataset}", bold=True)
+            if left:
+                progress.say(f"{left} for all {len(pairs)}")
+            try:
+                made.append((model, dataset, one(model, dataset)))
+            except CounterbenchError as error:
+                failed.append(f"{model} on {dataset}")
+                say(f"{model} on {dataset}: {error}")
         put("")
     for model, dataset, record in made:
         if record is not None and record.row_skill is not None:
@@ -420,7 +431,7 @@ def plan_export(
         count = questions.export(exam, output, nifti=nifti)
         put(exam.plan.hash)
         say(
-            f"{count} questions of round 1 of {questions.rounds_of(exam.plan)}: {output / 'README.txt'} says how to answer."
+            f"{counted(count, 'questions')} of round 1 of {questions.rounds_of(exam.plan)}: {output / 'README.txt'} says how to answer."
         )
         return
     plans.require_format(output)
@@ -428,7 +439,7 @@ def plan_export(
     drawn = plans.draw(loaded, find_suite(suite), seed, limit=limit)
     plans.save(drawn, output)
     put(drawn.hash)
-    say(f"{len(drawn)} questions: {output}")
+    say(f"{counted(len(drawn), 'questions')}: {output}")
 
 
 @main.command()

@@ -21,6 +21,7 @@ from counterbench.cli.base import (
 )
 from counterbench.errors import RecordError
 from counterbench.runtime.terminal import one_line
+from counterbench.runtime.words import counted
 
 
 @main.command()
@@ -203,7 +204,7 @@ def leaderboard_build(
             boards, output, data_dir=data_dir, device=device, trained=trained, tell=lambda line: say(one_line(line))
         )
     page = website.build(boards, output, albums=albums)
-    say(f"{len(boards)} boards; open {page}")
+    say(f"{counted(len(boards), 'boards')}; open {page}")
 
 
 @main.command()

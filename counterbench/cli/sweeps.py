@@ -10,6 +10,7 @@ import click
 
 from counterbench.cli.base import keep, main, put, put_json, put_table, say
 from counterbench.errors import CounterbenchError
+from counterbench.runtime.words import counted
 
 
 @main.group()
@@ -103,7 +104,7 @@ def sweep_run(
         _finish(jobs, folder)
     if open_jobs:
         raise CounterbenchError(
-            f"{len(open_jobs)} of {len(some)} jobs are not done; counterbench sweep list {file} shows them, with their logs."
+            f"{len(open_jobs)} of {counted(len(some), 'jobs')} not done; counterbench sweep list {file} shows them, with their logs."
         )
     say(f"All {len(some)} jobs of {found.name} are done: {folder}")
 
@@ -113,7 +114,7 @@ def _run_one(jobs: list[Any], number: int, folder: Path) -> None:
     from counterbench.sweeps import running, state
 
     if number > len(jobs):
-        raise ConfigError(f"--job {number}: the sweep has {len(jobs)} jobs.")
+        raise ConfigError(f"--job {number}: the sweep has {counted(len(jobs), 'jobs')}.")
     job = jobs[number - 1]
     if lacking := state.lacking(job, jobs, folder):
         raise CounterbenchError(f"Job {number} needs job {', '.join(map(str, lacking))}, which is not done.")
@@ -151,7 +152,7 @@ def _build_boards(jobs: list[Any], folder: Path) -> None:
         write_text(folder / "boards" / name, text)
     page = website.build(boards, folder / "boards")
     put_table(lambda width, symbols: table.results(boards), table.WIDTH)
-    say(f"{len(boards)} boards; open {page}")
+    say(f"{counted(len(boards), 'boards')}; open {page}")
 
 
 def _report_openings(jobs: list[Any], folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from counterbench.cli.base import keep, main, put, quiet_option, say, show_progress
+from counterbench.runtime.words import counted
 
 
 @main.command()
@@ -55,5 +56,5 @@ def _collect(report: Any, folder: Path, data_dir: Path | None) -> None:
     recipes = tuning.write_front(report, folder, Laboratory(report.study, folder, data_dir=data_dir))
     put(table.rstrip("\n"))
     say(
-        f"{len(recipes)} recipes: {folder / 'front'}; table and picture: {folder / 'report.md'}, {folder / 'front.png'}"
+        f"{counted(len(recipes), 'recipes')}: {folder / 'front'}; table and picture: {folder / 'report.md'}, {folder / 'front.png'}"
     )

@@ -11,6 +11,7 @@ from counterbench import judges
 from counterbench.causal.variables import Continuous
 from counterbench.contracts.base import Finding, NotAskedError, require, run, same, unlike
 from counterbench.datasets.dataset import Dataset
+from counterbench.runtime.words import counted
 
 COUNT = 12
 
@@ -65,7 +66,7 @@ def groups_stay_in_one_split(dataset: Dataset) -> None:
         both = groups[one] & groups[other]
         require(
             not both,
-            f"{len(both)} groups (for example number {min(both, default=0)}) are in {one} and in {other}; models or judges would be "
+            f"{counted(len(both), 'groups')} (for example number {min(both, default=0)}) in {one} and in {other}; models or judges would be "
             "asked about what they have seen",
         )
 

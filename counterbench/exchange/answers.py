@@ -33,6 +33,7 @@ from counterbench.models.baselines import Identity
 from counterbench.models.model import LookedUp
 from counterbench.plans.question import Question, all_of
 from counterbench.runtime.progress import bar
+from counterbench.runtime.words import counted
 from counterbench.storage.files import read_bounded, require_inside, require_regular, sha256_of_file
 from counterbench.storage.pictures import PictureError, PictureSizeError, read_picture
 from counterbench.storage.volumes import NIFTI, NPZ, ending_of, name_of, read_archive, read_nifti
@@ -80,7 +81,7 @@ class Coverage:
 
     def __str__(self) -> str:
         wrong = [f"{len(self.wrong[kind])} {words}" for kind, words in WRONG.items() if self.wrong[kind]]
-        extra = f"; {len(self.extra)} files answer nothing" if self.extra else ""
+        extra = f"; {counted(len(self.extra), 'files')} that answer nothing" if self.extra else ""
         summary = f"{len(self.found)} of {self.asked} answers can be used"
         return summary + (f" ({', '.join(wrong)})" if wrong else "") + extra
 

@@ -127,11 +127,10 @@ def _exam(record: Record) -> str:
 
 
 def _difference(first: NamedRecord, other: NamedRecord) -> str:
-    try:
-        scored.require_comparable(first.record, other.record, first.path, other.path)
-    except RecordError as error:
-        return str(error)
-    return "it took another exam"
+    if other.record.left_out:
+        return f"it answered a part of the exam ({'; '.join(other.record.left_out)})"
+    field = scored.differing(first.record, other.record)
+    return f"{scored.OTHERWISE[field]} ({field!r} differs)" if field else "it took another exam"
 
 
 def _scored(comparable: Sequence[NamedRecord]) -> tuple[list[ScoredRecord], list[str]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from counterbench.records.record import NOT_SHOWN, UNSTEADY, Record
 from counterbench.runtime.terminal import one_line
+from counterbench.runtime.words import counted
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def _told(record: Record) -> Iterator[tuple[str, str]]:
         part = f"{record.images:,} of {record.test_images:,} images"
         yield part if record.images < record.test_images else "partial", f"partial: {record.partial}"
     if record.leaked:
-        yield "leaked", f"leaked: {len(record.leaked)} numbers come from judges that it was trained against"
+        yield "leaked", f"leaked: {counted(len(record.leaked), 'numbers')} from judges that it was trained against"
     if disputed := record.disputed_in_words:
         yield "judges disagree", f"its judges disagree on {disputed}"
     if record.inputs.plugins:

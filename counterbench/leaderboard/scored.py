@@ -66,15 +66,43 @@ def load(paths: Sequence[Path]) -> list[ScoredRecord]:
     return entries
 
 
+OTHERWISE = {
+    "dataset": "it is about other data",
+    "source": "its images come from another source",
+    "exam_seed": "it took the exam of another seed",
+    "plan": "it answered other questions",
+    "data": "it was asked about other images",
+    "judges": "it was judged by other judges",
+    "features": "it was judged in other feature spaces",
+    "edition": "its numbers are defined otherwise",
+}
+"""What it means that a record is of another exam, by the field that says so."""
+
+
+def differing(first: Record, other: Record) -> str:
+    """The first field that says that two records took different exams; empty if none does."""
+    for field in _SAME:
+        a, b = _told(field, first, other)
+        if a != b:
+            return field
+    return ""
+
+
+def _told(field: str, first: Record, other: Record) -> tuple[object, object]:
+    """What two records say of an exam, as far as it matters whether they can be compared."""
+    a, b = getattr(first.inputs, field), getattr(other.inputs, field)
+    if field == "features":  # a space that only one of them used says nothing about the others
+        shared = sorted(a.keys() & b.keys())
+        return {key: a[key] for key in shared}, {key: b[key] for key in shared}
+    if field == "data":  # what the card says in words may change; pixels, attributes and questions may not
+        return tuple({key: told[key] for key in sorted(told) if key != "card"} for told in (a, b))  # type: ignore[return-value]
+    return a, b
+
+
 def require_comparable(first: Record, second: Record, one: Path, other: Path) -> None:
     """Raise RecordError, naming the field that differs, unless two records answer the same questions on the same data."""
     for field in _SAME:
-        a, b = getattr(first.inputs, field), getattr(second.inputs, field)
-        if field == "features":  # a space that only one of them used says nothing about the others
-            shared = a.keys() & b.keys()
-            a, b = {key: a[key] for key in shared}, {key: b[key] for key in shared}
-        if field == "data":  # what the card says in words may change; pixels, attributes and questions may not
-            a, b = ({key: value for key, value in given.items() if key != "card"} for given in (a, b))
+        a, b = _told(field, first, second)
         if a != b:
             raise RecordError(
                 f"{one} and {other} cannot be compared: the field {field!r} differs ({short(a)} against {short(b)}). Evaluate both with the same dataset, source, suite, seeds and limit."

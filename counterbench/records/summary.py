@@ -13,6 +13,7 @@ from counterbench.records import table
 from counterbench.records.record import Number, Record, beaten_by_nothing
 from counterbench.records.table import interval, show
 from counterbench.runtime.terminal import printable
+from counterbench.runtime.words import counted
 
 FULL, EMPTY = "■", "·"
 ASCII_FULL, ASCII_EMPTY = "#", "."
@@ -167,7 +168,7 @@ def _questions(record: Record, width: int, symbols: bool) -> list[Text]:
         drawn = [_cell(shares.get(name), cells, symbols).ljust(wide) for shares in found.values()]
         lines.append(Text(" ".join([f"do({name})"[:label].ljust(label), *drawn]).rstrip()))
     if len(asked) > _QUESTIONS:
-        lines.append(Text(f"and {len(asked) - _QUESTIONS} more questions", style="dim"))
+        lines.append(Text(f"and {counted(len(asked) - _QUESTIONS, 'more questions')}", style="dim"))
     null = kept(record)
     if null is not None:
         drawn_null = _cell(null[1], cells, symbols).strip()
@@ -239,7 +240,7 @@ def _remarks(record: Record, width: int, detail: bool) -> list[Text]:
         remarks.append(f"{record.trainings_in_words}: what another would score is not in the intervals")
     more = 0 if detail else len(remarks) - _REMARKS
     lines = [Text(f"! {printable(remark)}", style="yellow") for remark in remarks[: None if detail else _REMARKS]]
-    return [*lines, *([Text(f"{more} more remarks with --detail", style="dim")] if more > 0 else [])]
+    return [*lines, *([Text(f"{counted(more, 'more remarks')} with --detail", style="dim")] if more > 0 else [])]
 
 
 def _short(words: str, most: int) -> str:

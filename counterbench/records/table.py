@@ -15,6 +15,7 @@ from counterbench.records.subgroups import PickedValue
 from counterbench.records.totals import Key
 from counterbench.records.words import glossary
 from counterbench.runtime.terminal import printable
+from counterbench.runtime.words import counted
 
 ARROWS = {"lower": "↓", "higher": "↑", "one": "→1", "zero": "→0", "half": "→½"}
 ASCII_ARROWS = {"lower": "v", "higher": "^", "one": "->1", "zero": "->0", "half": "->0.5"}
@@ -329,9 +330,9 @@ def footnotes(record: Record, detail: bool = False) -> Sequence[str]:
         notes.append(f"worst cell: {worst.measured} under do({worst.intervened}), skill {show(worst.value)}")
     silent = sum(says_nothing(number) for number in shown_numbers(record, detail))
     if silent:
-        notes.append(f"{silent} numbers are left out: the same in every row, or an error of 0")
+        notes.append(f"{counted(silent, 'numbers', verb='are')} left out: the same in every row, or an error of 0")
     if not detail and len(shown_numbers(record)) < len(record.numbers):
-        notes.append(f"{len(record.numbers) - len(shown_numbers(record))} more numbers with --detail")
+        notes.append(f"{counted(len(record.numbers) - len(shown_numbers(record)), 'more numbers')} with --detail")
     notes += [f"{name}: {reason}" for name, reason in record.skipped.items() if name != "row skill"]
     if record.pixel_temperature is not None:
         dependent = dict.fromkeys(n.metric.replace("_", " ") for n in record.numbers if n.depends_on_temperature)

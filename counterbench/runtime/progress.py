@@ -10,6 +10,8 @@ from contextvars import ContextVar
 
 shown: ContextVar[bool] = ContextVar("counterbench_progress_shown", default=False)
 
+_within: ContextVar[str] = ContextVar("counterbench_progress_within", default="")
+
 EVERY = 30.0
 """Seconds between two lines where nobody looks at a terminal."""
 _ALL = 1e9
@@ -22,6 +24,7 @@ def bar(total: int, description: str) -> Iterator[Callable[[int], None]]:
     if not shown.get():
         yield lambda steps: None
         return
+    description = f"{_within.get()}{description}"
     if not watched():
         yield Lines(total, description)
         return
@@ -32,6 +35,41 @@ def bar(total: int, description: str) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=_ALL) as progress:
         task = progress.add_task(description, total=total)
         yield lambda steps: progress.advance(task, steps)
+
+
+class Pieces:
+    """Several pieces of work, one after the other: bars and lines say which it is, and how long those after it may take.
+
+    Args:
+        total: pieces there are.
+        clock: seconds; another one in tests.
+
+    Examples:
+        >>> gone = iter([0.0, 60.0])
+        >>> parts = Pieces(3, clock=lambda: next(gone))
+        >>> with parts.next() as left:
+        ...     left
+        ''
+        >>> with parts.next() as left:
+        ...     left
+        'about 2 min left'
+    """
+
+    def __init__(self, total: int, *, clock: Callable[[], float] = time.monotonic):
+        self.total, self.clock, self.begun, self.done = total, clock, clock(), 0
+
+    @contextmanager
+    def next(self) -> Iterator[str]:
+        """One piece; the block receives how long the rest will take, this piece included, if as long as those before."""
+        left = ""
+        if self.done:
+            left = f"about {duration((self.clock() - self.begun) / self.done * (self.total - self.done))} left"
+        token = _within.set(f"{self.done + 1} of {self.total}, ")
+        try:
+            yield left
+        finally:
+            _within.reset(token)
+            self.done += 1
 
 
 class Lines:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from counterbench.records.table import interval, show
+from counterbench.runtime.words import counted
 from counterbench.sweeps import state
 from counterbench.sweeps.state import Seen
 
@@ -54,7 +55,7 @@ def summary(seen: Sequence[Seen]) -> str:
     unknown = sum(one.state not in ("done", "running") and one.job.number not in costs for one in seen)
     left = sum(costs[one.job.number] for one in seen if one.state != "running" and one.job.number in costs)
     more = f"; {unknown} of unknown cost" if unknown else ""
-    return f"{len(seen)} jobs: {words}" + (f"; some {_time(left)} of work are left{more}" if left else "")
+    return f"{counted(len(seen), 'jobs')}: {words}" + (f"; some {_time(left)} of work are left{more}" if left else "")
 
 
 def as_json(seen: Sequence[Seen]) -> list[dict[str, Any]]:

@@ -455,7 +455,7 @@ def test_compare_prints_a_table_draws_a_picture_and_refuses_other_questions(run,
 
 def test_plans_are_shown_exported_and_asked(run, tmp_path):
     shown = run("plan", "show", "--dataset", "toy", "-q").stdout
-    assert "1080 questions about 120 images" in shown
+    assert "1,080 questions about 120 images" in shown
     assert "do(a) then do(c), and the other order" in shown
     for ending in ("csv", "parquet", "json"):
         exported = run("plan", "export", "--dataset", "toy", "--suite", "quick", "--output", f"p.{ending}", "-q")

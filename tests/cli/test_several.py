@@ -26,7 +26,7 @@ def records(folder):
 
 
 def test_every_model_is_asked_about_every_dataset(run, tmp_path):
-    words = ("evaluate", "--model", "spline", "--model", "identity", "--model", "spline")
+    words = ("evaluate", "--model", "spline, identity", "--model", "spline")
     done = run(*words, "--dataset", "ellipse, ellipse", *REST)
     assert done.exit_code == 0, done.output
     assert records(tmp_path / "out") == [("identity", "ellipse"), ("spline", "ellipse")]  # each once
@@ -53,6 +53,7 @@ def test_one_that_fails_stops_no_other_and_is_told_at_the_end(run, tmp_path):
         (("--model", "identity", "--model", "splin", "--dataset", "ellipse"), "Did you mean 'spline'"),
         (("--model", "identity", "--dataset", "ellipse,elipse"), "Did you mean 'ellipse'"),
         (("--model", "identity", "--dataset", " , "), "--dataset names none"),
+        (("--model", " , ", "--dataset", "ellipse"), "--model names none"),
         (("--model", "identity", "--model", "truth", "--dataset", "ellipse", "--json"), "prints one record"),
         (("--model", "spine", "--dataset", "ellipse"), "Unknown model for ellipse 'spine'. Did you mean 'spline'"),
         (

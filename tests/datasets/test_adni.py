@@ -469,7 +469,7 @@ def test_visits_that_cannot_be_are_left_out_aloud(tmp_path, odd, message):
     dataset = datasets.load("adni", "adni", data_dir=tmp_path)
     with pytest.raises(DataError) as caught:
         dataset.split("train")
-    assert f"1 visits of ADNIMERGE.csv left out: {message}" in str(caught.value)
+    assert f"1 visit of ADNIMERGE.csv left out: {message}" in str(caught.value)
     table(folder)
     assert len(adni.scans(tmp_path, dataset.behind.ranges)[0]) == 1
 

@@ -200,7 +200,7 @@ def test_a_cache_that_cannot_be_written_costs_a_warning(tree, monkeypatch, limit
         (lambda f: replace(f / "list_eval_partition.txt", " 2", " 0"), "has no picture in part 2"),
         (
             lambda f: replace(f / "identity_CelebA.txt", "13.jpg 7", "13.jpg 2"),
-            r"000004.jpg is in part 0 and 000013.jpg in part 1, but both show person 2 .*1 persons are in two parts",
+            r"000004.jpg is in part 0 and 000013.jpg in part 1, but both show person 2 .*1 person is in two parts",
         ),
     ],
 )

@@ -177,7 +177,7 @@ def test_wrong_answers_are_told_apart_counted_and_fail(exported):
         "range": 2,
         "extra": 2,
     }
-    said = "30 of 36 answers can be used (1 missing, 2 unreadable, 1 of a wrong size, 2 out of range); 2 files answer nothing"
+    said = "30 of 36 answers can be used (1 missing, 2 unreadable, 1 of a wrong size, 2 out of range); 2 files that answer nothing"
     assert str(found.coverage[1]) == said
     record = evaluation.evaluate(found.contestant, found.exam).record
     assert any(said in note for note in record.notes)

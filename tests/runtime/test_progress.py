@@ -25,6 +25,22 @@ def test_a_file_gets_a_line_every_half_minute_with_what_is_left(shown, capsys):
     ]
 
 
+def test_lines_of_several_pieces_say_which_it_is_and_how_long_all_will_take(shown, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    seconds = iter([0.0, 100.0, 300.0])
+    parts, left = progress.Pieces(3, clock=lambda: next(seconds)), []
+    for _ in range(3):
+        with parts.next() as rest, progress.bar(2, "Asking vae") as advance:
+            left.append(rest)
+            advance(2)
+    assert left == ["", "about 3 min left", "about 2 min left"]
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in told] == [f"{n} of 3, Asking vae" for n in (1, 2, 3)]
+    with progress.bar(2, "Asking vae") as advance:
+        advance(2)
+    assert capsys.readouterr().err.startswith("Asking vae:")
+
+
 def test_what_ends_soon_says_nothing(shown, capsys):
     with progress.bar(3, "Asking") as advance:
         for _ in range(3):

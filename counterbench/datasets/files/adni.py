@@ -22,6 +22,7 @@ from counterbench.errors import DataError
 from counterbench.processes.phantom import SLICES
 from counterbench.processes.template import CENTRE, CUBE
 from counterbench.runtime.progress import bar
+from counterbench.runtime.words import counted
 
 TABLE = "ADNIMERGE.csv"
 COLUMNS = ("PTID", "EXAMDATE", "AGE", "Years_bl", "PTGENDER", "APOE4", "WholeBrain", "Ventricles")
@@ -215,7 +216,10 @@ def _plausible(visits: Mapping[str, Sequence[Visit]], ranges: Ranges) -> tuple[d
                 kept.setdefault(subject, []).append(visit)
             else:
                 impossible.setdefault(odd[0], []).append(f"{odd[1]:g} in line {visit.line}")
-    notes = [f"{len(those)} visits of {TABLE} left out: {what} ({those[0]})" for what, those in impossible.items()]
+    notes = [
+        f"{counted(len(those), 'visits')} of {TABLE} left out: {what} ({those[0]})"
+        for what, those in impossible.items()
+    ]
     return kept, notes
 
 
@@ -250,7 +254,9 @@ def of_split(scans: Sequence[Scan], notes: Sequence[str], split: str) -> list[Sc
     chosen = [scan for scan in scans if homes[scan.subject] == split]
     if not chosen:
         left_out = "".join(f" {note}." for note in notes)
-        raise DataError(f"The {split} split is empty: {len(homes)} subjects are too few for four splits.{left_out}")
+        raise DataError(
+            f"The {split} split is empty: {counted(len(homes), 'subjects', verb='are')} too few for four splits.{left_out}"
+        )
     return chosen
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from counterbench.datasets.files.decoding import decoded
 from counterbench.datasets.files.places import folder_of
 from counterbench.errors import DataError
+from counterbench.runtime.words import counted
 from counterbench.storage.pictures import PictureError, PictureSizeError, read_picture
 
 ALIGNED = (178, 218)
@@ -128,7 +129,7 @@ def _require_partition(partition: Tensor, identity: Tensor, names: Sequence[str]
         first, second = int(order[both[0]]), int(order[both[0] + 1])
         raise DataError(
             f"{path}: {names[first]} is in part {int(partition[first])} and {names[second]} in part {int(partition[second])}, but both show "
-            f"person {int(identity[first])} by {_LISTS['identity']} ({len(both)} persons are in two parts); a model would be asked about "
+            f"person {int(identity[first])} by {_LISTS['identity']} ({counted(len(both), 'persons', verb='are')} in two parts); a model would be asked about "
             "whom it has seen."
         )
 
