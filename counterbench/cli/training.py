@@ -102,10 +102,15 @@ def train(
     quiet: bool,
 ) -> None:
     """Train every mechanism of a recipe, or a trained one further; the result is a folder that `evaluate --model FOLDER` takes."""
+    from counterbench.storage.files import MANIFEST
+    from counterbench.training.places import MARKER, require_free
+
+    if output is not None and not resume:
+        require_free(output, resume)  # told before anything heavy is imported
+
     from counterbench import datasets
     from counterbench.errors import ConfigError
     from counterbench.models import names
-    from counterbench.models.loading import MANIFEST
     from counterbench.pictures.curves import draw_trained
     from counterbench.runtime.devices import choose_device
     from counterbench.training import adaptation, feeding, graphs, recipes
@@ -137,7 +142,7 @@ def train(
             "--learning-rate, --steps and --keep go with --adapt; of a whole recipe they are said in its file."
         )
     folder = output or Path("runs") / f"{recipe.name}-{loaded.card.name}-{loaded.source}"
-    keep(folder, recipes.MARKER, how=" with --resume")
+    keep(folder, MARKER, how=" with --resume")
     hardware = Hardware(place, devices, precision)
     finished = (folder / MANIFEST).is_file()
     recipes.train(

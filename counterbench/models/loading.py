@@ -26,10 +26,11 @@ from counterbench.models.model import Contestant, DeclaresPixelNoise, Fingerprin
 from counterbench.models.reachable import modules_of, state_hash
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.plugins import registry
+from counterbench.storage.files import MANIFEST
 from counterbench.storage.weights import load_weights, read_state
 
-MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
-"""What every folder of a trained model holds, and what it holds unless an adapter was trained."""
+WEIGHTS = "weights.safetensors"
+"""What the folder of a trained model holds beside its manifest, unless an adapter was trained."""
 DIFFERENCE = "difference.safetensors"
 """What training has changed of the weights that it started from, in a folder made by it."""
 

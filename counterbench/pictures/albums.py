@@ -34,7 +34,7 @@ from counterbench.plans.question import ALONE, Question, words_of
 from counterbench.records.record import RECORD
 from counterbench.runtime.blocks import at_once
 from counterbench.runtime.progress import bar
-from counterbench.storage.files import read_bounded, slug, write_png, write_text
+from counterbench.storage.files import MANIFEST, read_bounded, slug, write_png, write_text
 from counterbench.storage.pictures import read_picture
 from counterbench.storage.slices import picture_of, spread_slices
 
@@ -139,7 +139,7 @@ def _weights_in(folder: Path) -> str:
 def _manifest(folder: Path) -> Mapping[str, Any]:
     """The manifest of a trained model; empty if there is none."""
     try:
-        content = json.loads(read_bounded(folder / "manifest.json"))
+        content = json.loads(read_bounded(folder / MANIFEST))
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

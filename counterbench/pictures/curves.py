@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from counterbench.storage.figures import own_style, save_figure
+from counterbench.storage.files import MANIFEST
 
 _COLOURS = ("#7a8794", "#c8452c", "#2b6ca3", "#4f8f4a", "#8a5fa8")
 _UNITS = {"likelihood": "nats per sample"}
@@ -16,7 +17,7 @@ _GAME = "adversarial"
 
 def draw_trained(folder: Path) -> None:
     """The curves of a finished training, as `curves.png` in its folder."""
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     draw_curves(manifest["curves"], folder / "curves.png")
 
 

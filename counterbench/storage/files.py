@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 UNFINISHED = "unfinished"
 """Subfolder of what a run has made so far; gone when the run has come to its end."""
+MANIFEST = "manifest.json"
+"""In the folder of a trained model: how it was trained."""
 _PART = ".part"
 """In the name of a file that is being written, before its ending."""
 

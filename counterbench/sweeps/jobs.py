@@ -20,10 +20,10 @@ from counterbench.datasets.selection import rows_of
 from counterbench.errors import ConfigError
 from counterbench.models.adaptation import adapter_of, made
 from counterbench.models.baselines import BASELINES
-from counterbench.models.loading import MANIFEST, find_recipe
+from counterbench.models.loading import find_recipe
 from counterbench.plugins import registry
 from counterbench.plugins.factory import options_of
-from counterbench.storage.files import slug, write_text
+from counterbench.storage.files import MANIFEST, slug, write_text
 from counterbench.training.adaptation import adapted_recipe, parsed_adapter, start_recipe
 from counterbench.training.feeding import parsed_feed
 from counterbench.training.graphs import with_graph

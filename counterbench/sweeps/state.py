@@ -13,9 +13,8 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from counterbench.judges.loading import JUDGES
-from counterbench.models.loading import MANIFEST
 from counterbench.records.record import RECORD
-from counterbench.storage.files import write_text
+from counterbench.storage.files import MANIFEST, write_text
 from counterbench.sweeps.jobs import Job
 
 State = Literal["done", "running", "interrupted", "failed", "missing"]

@@ -19,10 +19,10 @@ from counterbench.datasets.dataset import Dataset
 from counterbench.datasets.selection import parsed
 from counterbench.errors import CheckpointError, ConfigError, CounterbenchError
 from counterbench.models.adaptation import require_merged
-from counterbench.models.loading import DIFFERENCE, MANIFEST, WEIGHTS, recipe_of_folder
+from counterbench.models.loading import DIFFERENCE, WEIGHTS, recipe_of_folder
 from counterbench.plugins import registry
 from counterbench.plugins.factory import make
-from counterbench.storage.files import write_text
+from counterbench.storage.files import MANIFEST, write_text
 from counterbench.storage.weights import save_weights
 
 

@@ -28,13 +28,13 @@ from counterbench.errors import CheckpointError, ConfigError
 from counterbench.mechanisms.base import Mechanism
 from counterbench.models.adaptation import adapter_of, prefix
 from counterbench.models.behind import behind_of
-from counterbench.models.loading import DIFFERENCE, MANIFEST, WEIGHTS
+from counterbench.models.loading import DIFFERENCE, WEIGHTS
 from counterbench.models.scm import StructuralCausalModel
 from counterbench.runtime import progress
 from counterbench.runtime.blocks import at_once
 from counterbench.runtime.devices import choose_device
 from counterbench.runtime.versions import versions
-from counterbench.storage.files import UNFINISHED, claimed, write_text
+from counterbench.storage.files import MANIFEST, UNFINISHED, claimed, write_text
 from counterbench.storage.weights import load_weights, read_state, save_state, save_weights
 from counterbench.training import loop, stages
 from counterbench.training.feeding import feed_of, kept_feed, without_teacher
@@ -42,6 +42,7 @@ from counterbench.training.feeds.base import FeedContext
 from counterbench.training.hardware import Hardware
 from counterbench.training.loop import require_single_precision
 from counterbench.training.objectives.base import Circumstances
+from counterbench.training.places import MARKER, require_free
 from counterbench.training.resuming import LATEST, damaged, read_notes
 from counterbench.training.subgroups import Subgrouped, subgrouped
 from counterbench.training.weightings.base import SUBGROUP
@@ -49,7 +50,6 @@ from counterbench.training.weightings.base import SUBGROUP
 CURVE = "curve.json"
 _PREPARED = 1 << 28
 """Encoded numbers that a mechanism looks at before training: 1 GiB."""
-MARKER = f"{UNFINISHED}/plan.json"
 """What says that a folder holds a training, and which."""
 
 
@@ -115,7 +115,7 @@ def train(
     with claimed(output):
         if resume and _finished(output, plan):
             return output
-        _require_free(output, resume)
+        require_free(output, resume)
         if source.real:
             plan["data"] = {name: dataset.split(name).fingerprint for name in ("train", "validation")}
         _mark(output, plan)
@@ -214,22 +214,6 @@ def stages_of(entry: MechanismEntry, scm: StructuralCausalModel, name: str) -> t
     return ()
 
 
-def _require_free(output: Path, resume: bool) -> None:
-    """Refuse a folder that holds something else than what is asked for, before any data is loaded."""
-    if (output / MANIFEST).exists():
-        raise CheckpointError(f"{output} already holds a trained model; choose another --output, or remove it first.")
-    if (output / MARKER).exists():
-        if not resume:
-            raise CheckpointError(
-                f"{output} holds an interrupted training; add --resume to go on with it, or remove the folder."
-            )
-    elif any(not path.name.startswith(".") for path in (output / UNFINISHED).glob("*")):
-        raise CheckpointError(
-            f"{output / UNFINISHED} holds something unfinished, but no {Path(MARKER).name} that says which training it is of. "
-            "Remove that folder, or choose another --output."
-        )
-
-
 def _finished(output: Path, plan: Mapping[str, Any]) -> bool:
     """Whether the folder holds this very training, finished: then a job that is submitted once more has nothing to do.
 
@@ -244,7 +228,7 @@ def _finished(output: Path, plan: Mapping[str, Any]) -> bool:
         return False
     if different := _difference(manifest, plan):
         raise CheckpointError(
-            f"{output} already holds a trained model, with another {different}; give the same, choose another --output, remove it first, or "
+            f"{output} already holds a trained model, of other options ({different}); give the same, choose another --output, remove it first, or "
             f"train it further with --init {output} and another --output."
         )
     return True
@@ -261,7 +245,7 @@ def _mark(output: Path, plan: dict[str, Any]) -> None:
     marker = output / MARKER
     if marker.exists() and (different := _difference(read_notes(marker), plan)):
         raise CheckpointError(
-            f"The training in {output} was started with another {different}; resume with the same, or start in a new folder."
+            f"The training in {output} was started with other options ({different}); resume with the same, or start in a new folder."
         )
     write_text(marker, json.dumps(plan))
 
