@@ -228,7 +228,7 @@ def _finished(output: Path, plan: Mapping[str, Any]) -> bool:
         return False
     if different := _difference(manifest, plan):
         raise CheckpointError(
-            f"{output} already holds a trained model, of other options ({different}); give the same, choose another --output, remove it first, or "
+            f"{output} already holds a trained model of other options ({different}); give the same, choose another --output, remove it first, or "
             f"train it further with --init {output} and another --output."
         )
     return True
