@@ -11,8 +11,10 @@ from typing import Any
 from make import DOCS, GRIDS, IMAGES, SHEETS
 from matplotlib.figure import Figure
 
+import counterbench
 from counterbench import datasets, models
 from counterbench.pictures import gallery
+from counterbench.storage.figures import save_figure
 
 
 def draw(name: str, panels: list[dict[str, Any]]) -> None:
@@ -37,6 +39,9 @@ def main() -> None:
         draw(name, panels)
     for card, source in SHEETS.items():
         gallery.draw_dataset(datasets.load(card, source), 64, 0, DOCS / "images" / f"samples-{card}.png")
+    for name, model in {"grid": "hvae", "grid-gan": "gan", "grid-retrieve": "retrieve"}.items():
+        result = counterbench.evaluate(model, "morphomnist", suite="quick", limit=5, device="cpu")
+        save_figure(result.plot(), DOCS / "images" / f"{name}.png")
     for card, (model, held) in GRIDS.items():
         dataset = datasets.load(card)
         gallery.generate(

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -247,6 +248,28 @@ def test_every_yaml_block_is_one(page, body):
         Sweep.model_validate(content)
 
 
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+SEARCH = """<script>setTimeout(() => {
+  const field = document.querySelector('[data-md-component="search-query"]');
+  document.querySelector('[data-md-toggle="search"]').click();
+  field.focus();
+  field.value = WORD;
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+  field.dispatchEvent(new KeyboardEvent("keyup", { bubbles: true }));
+  setTimeout(() => { document.title = "found " + document.querySelector(".md-search-result__item h1").textContent; }, 4000);
+}, 1500)</script></body>"""
+
+
+def found_from_disk(site, word):
+    """The first page that the site's search finds, opened as a file."""
+    text = (site / "index.html").read_text().replace("</body>", SEARCH.replace("WORD", json.dumps(word)))
+    (site / "probe.html").write_text(text)
+    words = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking")
+    words += ("--virtual-time-budget=20000", "--dump-dom", (site / "probe.html").as_uri())
+    done = subprocess.run([BROWSER, *words], capture_output=True, text=True, timeout=120, check=True)
+    return re.search("<title>found (.*?)</title>", done.stdout)[1]
+
+
 def test_the_site_builds_without_a_warning(tmp_path):
     """No page outside of the navigation, no link or anchor that leads nowhere, no argument that a docstring misnames; and it
     opens from disk without a network. Not quietly: mkdocs counts no warning that it does not print."""
@@ -263,6 +286,9 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert "WARNING" not in done.stdout + done.stderr
     front = (tmp_path / "site" / "index.html").read_text()
     assert not re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(?:https?:)?//', front)
+    assert not re.findall(r'"(?:https?:)?//[^"]*iframe-worker', front)  # the search is here, too
+    if BROWSER is not None:
+        assert found_from_disk(tmp_path / "site", "reidentification") == "Re-identification"
     reference = (tmp_path / "site" / "reference.html").read_text()
     for name in (
         "counterbench.api.evaluate",
