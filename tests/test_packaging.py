@@ -56,6 +56,8 @@ def test_links_of_the_readme_work_where_nothing_lies_beside_it():
     readme = module.absolute((ROOT / "README.md").read_text(), "https://host/us/bench/", "v1")
     links = re.findall(r"(!?)\[[^\]]*\]\(([^)\s]+)\)", readme)
     assert len(links) > 20
+    assert not re.findall(r"\]\((?!https?:|#)", readme)  # of any kind, a picture that is a link included
+    assert not re.findall(r'(?:src|href)="(?!https?:|#)', readme)
     for picture, target in links:
         assert target.startswith(("https:", "#"))
         if target.startswith("https://host"):

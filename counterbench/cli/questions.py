@@ -203,6 +203,14 @@ def evaluate(
         _one_by_one(pairs, one)
 
 
+def _is_there(given: str) -> bool:
+    """Whether it is a path; many names with commas between are longer than any."""
+    try:
+        return Path(given).exists()
+    except OSError:
+        return False
+
+
 def _pairs(model_names: Sequence[str], dataset_names: str) -> list[tuple[str, str]]:
     """Who is asked about what, each pair once; a name that nothing has is told before the first of them is asked."""
     from counterbench.cli import known
@@ -211,7 +219,7 @@ def _pairs(model_names: Sequence[str], dataset_names: str) -> list[tuple[str, st
     if not listed:
         raise ConfigError("--dataset names none; give one, or several with commas between.")
     # A path may hold a comma.
-    named = [one for given in model_names for one in ([given] if Path(given).exists() else given.split(","))]
+    named = [one for given in model_names for one in ([given] if _is_there(given) else given.split(","))]
     models = dict.fromkeys(name.strip() for name in named if name.strip())
     if not models:
         raise ConfigError("--model names none; give one, or several with commas between.")

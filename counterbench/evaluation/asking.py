@@ -376,7 +376,8 @@ class Asking:
         if answers.truth is not None:
             parts["truth"] = answers.truth[image]
         null = next((question for question in self.shared.questions if question.cycle == 1), None)
-        if null is not None and null.name in self.answers:
+        # Of answers from files some may be missing: noise stands for those.
+        if null is not None and null.name in self.answers and not self.taking.contestant.coverage:
             parts["null"] = self.answers[null.name][image]
         for part, value in parts.items():
             new = value[few].clone()

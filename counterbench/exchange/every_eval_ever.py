@@ -73,13 +73,12 @@ def converted(record: Record, *, developer: str, evaluator: str, relationship: s
         developer: who made the model.
         evaluator: who ran the evaluation.
         relationship: of the evaluator to the developer.
-        seconds: when the record was written, since 1970.
+        seconds: when the file of the record was written, since 1970.
     """
     model = f"{developer}/{called(record)}"
     return {
         "schema_version": SCHEMA,
         "evaluation_id": f"{_BENCHMARK}/{model}/{record.inputs.hash}",
-        "evaluation_timestamp": str(seconds),
         "retrieved_timestamp": str(seconds),
         "source_metadata": {
             "source_name": _BENCHMARK,
@@ -91,7 +90,13 @@ def converted(record: Record, *, developer: str, evaluator: str, relationship: s
         "eval_library": {
             "name": _BENCHMARK,
             "version": record.inputs.counterbench,
-            "additional_details": _words({"versions": record.versions, "plugins": record.inputs.plugins}),
+            "additional_details": _words(
+                {
+                    "edition": record.inputs.edition,
+                    "versions": record.versions,
+                    "plugins": record.inputs.plugins,
+                }
+            ),
         },
         "model_info": {
             "name": called(record),
@@ -103,7 +108,7 @@ def converted(record: Record, *, developer: str, evaluator: str, relationship: s
                 **_words(
                     {
                         "title": record.title,
-                        "weights_sha256": record.inputs.weights_sha256,
+                        **_fingerprints(record),
                         "parameters": record.parameters,
                         "trained_on": record.trained_on,
                         "training_seeds": record.seeds,
@@ -114,6 +119,13 @@ def converted(record: Record, *, developer: str, evaluator: str, relationship: s
         },
         "evaluation_results": _results(record),
     }
+
+
+def _fingerprints(record: Record) -> dict[str, Any]:
+    """What tells the model apart: of several trainings the weights of each; of answers from files their own fingerprint."""
+    if record.group:
+        return {"weights_sha256": [one.weights_sha256 for one in record.group]}
+    return {"answers_sha256" if record.origin == "answers" else "weights_sha256": record.inputs.weights_sha256}
 
 
 def _results(record: Record) -> list[dict[str, Any]]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from counterbench import datasets
 from counterbench.catalog.cards import Card
-from counterbench.catalog.suites import STANDARD, find_suite
 from counterbench.datasets import card as find_card
-from counterbench.errors import RecordError, UnknownNameError
+from counterbench.errors import RecordError, short
 from counterbench.leaderboard.formats import plain_text
+from counterbench.plugins import registry
 from counterbench.records import summary
 from counterbench.records.record import Record, called, file_of, read_record
 from counterbench.records.subgroups import Subgroups
@@ -23,8 +25,6 @@ from counterbench.storage.files import write_text
 
 NAME = "README.md"
 """What the hub calls a model card."""
-_PRIVACY = ("privacy", "audit")
-"""Suites whose metrics, beyond the usual ones, say what a model gives away of whom it was trained on."""
 
 
 def export(records: Sequence[Path], output: Path, *, licence: str = "", dataset: str | None = None) -> Path:
@@ -40,7 +40,7 @@ def export(records: Sequence[Path], output: Path, *, licence: str = "", dataset:
         The file.
 
     Raises:
-        RecordError: if they are no records, or of several models; if a README.md of somebody else is there.
+        RecordError: if they are no records, or of several models; if the card is of other data; if a README.md of somebody else is there.
     """
     read = [read_record(file_of(path)) for path in records]
     file = output / NAME
@@ -62,16 +62,17 @@ def as_markdown(records: Sequence[Record], *, licence: str = "", dataset: str | 
         RecordError: if they are of several models.
     """
     _require_one_model(records)
+    cards = _cards(records, dataset)
     head = yaml.safe_dump(_metadata(records, licence), sort_keys=False, allow_unicode=True, width=1000)
     sections = [
         _opening(records[0]),
-        _questions(records, dataset),
+        _questions(records, cards),
         _answers(records),
         _limits(records),
         _training(records[0]),
         _privacy(records),
         _subgroups(records),
-        _use(records[0]),
+        _use(records[0], cards.get(records[0].inputs.dataset)),
         _checking(records),
     ]
     body = "\n\n".join("\n".join(lines) for lines in sections if lines)
@@ -79,12 +80,30 @@ def as_markdown(records: Sequence[Record], *, licence: str = "", dataset: str | 
 
 
 def _require_one_model(records: Sequence[Record]) -> None:
+    """The same weights, answering in the same way: recipes may share weights and answer otherwise."""
     known = {
-        (one.inputs.model if one.inputs.weights_sha256 is None else "", one.inputs.weights_sha256) for one in records
+        (one.inputs.weights_sha256 or one.inputs.model, json.dumps(one.inputs.recipe, sort_keys=True, default=str))
+        for one in records
     }
     if len(known) != 1:
         names = ", ".join(dict.fromkeys(called(one) for one in records))
-        raise RecordError(f"A card is about one model; these records are of {len(known)} ({names}), by their weights.")
+        raise RecordError(
+            f"A card is about one model; these records are of {len(known)} ({names}), by their weights and recipes."
+        )
+
+
+def _cards(records: Sequence[Record], dataset: str | None) -> dict[str, Card]:
+    """Name -> card of the data of some records, as far as it is here; a path in a record is not followed."""
+    names = dict.fromkeys(one.inputs.dataset for one in records)
+    found = {name: find_card(name) for name in names if name in datasets.names()}
+    if dataset is not None:
+        given = find_card(dataset)
+        if given.name not in names:
+            raise RecordError(
+                f"{dataset} declares {given.name!r}; the records are about {', '.join(map(short, names))}."
+            )
+        found[given.name] = given
+    return found
 
 
 # --- what programs read ------------------------------------------------------------------------------------------------
@@ -103,64 +122,66 @@ def _metadata(records: Sequence[Record], licence: str) -> dict[str, Any]:
 def _result(record: Record) -> dict[str, Any]:
     inputs = record.inputs
     return {
-        "task": {"type": "counterfactual-image-generation", "name": "Counterfactual image generation"},
+        "task": (
+            {"type": "counterfactual-image-generation", "name": "Counterfactual image generation"}
+            if _has_images(record)
+            else {"type": "counterfactual-inference", "name": "Counterfactual inference"}
+        ),
         "dataset": {
-            "type": inputs.dataset,
-            "name": f"{inputs.dataset}/{inputs.source}",
-            "config": inputs.source,
+            "type": one_line(inputs.dataset),
+            "name": one_line(f"{inputs.dataset}/{inputs.source}"),
+            "config": one_line(inputs.source),
             "split": "test",
-            "args": {"suite": inputs.suite, "seed": inputs.seed, "images": record.images},
+            "args": {"suite": one_line(inputs.suite), "seed": inputs.seed, "samples": record.images},
         },
         "metrics": _metrics(record),
     }
 
 
 def _metrics(record: Record) -> list[dict[str, Any]]:
+    """The row skill, and of every question the numbers behind the summary, by their own names."""
     skill = record.row_skill
     told: list[dict[str, Any]] = []
     if skill is not None:
         told.append({"type": "row_skill", "name": "row skill (0 doing nothing, 1 the truth)", "value": skill.value})
     for column in dict.fromkeys((*WITHOUT_IMAGES, *columns_of(record))):
-        for name, (number, _) in by_question(record, column).items():
-            told.append(
-                {
-                    "type": f"{number.metric}.{number.quantity}",
-                    "name": f"{column.title} of do({name})" + (f", {number.unit}" if number.unit else ""),
-                    "value": number.value,
-                }
-            )
+        for number, _ in by_question(record, column).values():
+            about = "; ".join(filter(None, (number.unit, f"best: {number.direction}")))
+            name = f"{heading(number)} ({about})"
+            told.append({"type": f"{number.metric}.{number.quantity}", "name": name, "value": number.value})
     return told
 
 
 # --- what people read --------------------------------------------------------------------------------------------------
 
 
+def _has_images(record: Record) -> bool:
+    return columns_of(record) is not WITHOUT_IMAGES
+
+
 def _opening(record: Record) -> list[str]:
     recipe = record.inputs.recipe
-    description = one_line(str(recipe.get("description", "")))
-    cited = one_line(str(recipe.get("citation", "")))
-    lines = [
+    what = "an image" if _has_images(record) else "an individual"
+    paragraphs = [
         f"# {plain_text(called(record))}",
-        "",
-        f"{plain_text(record.title)}. It answers what an image would be had one of its causes been otherwise, everything else unchanged.",
+        f"{plain_text(record.title)}: it answers what {what} would be had one of its causes been otherwise, everything else unchanged.",
+        plain_text(one_line(str(recipe.get("description", "")))),
     ]
-    if description:
-        lines += ["", plain_text(description)]
-    return [*lines, *(["", f"Method: {plain_text(cited)}"] if cited else [])]
+    cited = plain_text(one_line(str(recipe.get("citation", ""))))
+    return "\n\n".join(filter(None, [*paragraphs, f"Method: {cited}" if cited else ""])).split("\n")
 
 
-def _questions(records: Sequence[Record], dataset: str | None) -> list[str]:
+def _questions(records: Sequence[Record], cards: Mapping[str, Card]) -> list[str]:
     lines = ["## What it can be asked", ""]
     for name in dict.fromkeys(one.inputs.dataset for one in records):
-        try:
-            card = find_card(dataset or name)
-        except UnknownNameError:
-            lines.append(
-                f"- `{plain_text(name)}`: its card is not in the catalogue; `export card --dataset CARD` tells the variables."
-            )
-            continue
-        lines += [f"On `{name}`:", "", *_variables(card), ""]
-    return lines[:-1] if not lines[-1] else lines
+        if name in cards:
+            lines += [f"On {plain_text(name)}:", "", *_variables(cards[name]), ""]
+        else:
+            lines += [
+                f"- {plain_text(name)}: its card is not here; `export card --dataset CARD` tells the variables.",
+                "",
+            ]
+    return lines[:-1]
 
 
 def _variables(card: Card) -> list[str]:
@@ -201,7 +222,7 @@ def _limits(records: Sequence[Record]) -> list[str]:
             lines += [f"{plain_text(_exam(record))}:", "", *(f"- {plain_text(one)}" for one in told), ""]
         else:
             lines += [f"- {plain_text(one)}" for one in told]
-    general = "The numbers say how it answers on these images: nothing of images from elsewhere, and nothing of what is good for a patient."
+    general = "The numbers say how it answers on this data: nothing of data from elsewhere, and nothing of what is good for a patient."
     return ["## Limits", "", *lines, f"- {general}"]
 
 
@@ -233,7 +254,7 @@ def _training(record: Record) -> list[str]:
         ("epochs", training.get("epochs")),
         ("seconds", training.get("seconds")),
         ("parameters", f"{record.parameters:,}"),
-        ("SHA-256 of the weights", record.inputs.weights_sha256),
+        *_weights(record),
         *((key, _briefly(training[key])) for key in ("base", "init", "rows", "feed", "teacher") if training.get(key)),
     ]
     judges = training.get("judges_used_in_training") or []
@@ -243,35 +264,50 @@ def _training(record: Record) -> list[str]:
     return ["## Training", "", "| | |", "|---|---|", *told]
 
 
+def _weights(record: Record) -> list[tuple[str, str | None]]:
+    """What tells the model apart: of several trainings the weights of each; of answers from files their fingerprint."""
+    if record.group:
+        return [(f"SHA-256 of the weights, seed {one.seed}", one.weights_sha256) for one in record.group]
+    if record.origin == "answers":
+        return [("SHA-256 of the answers", record.inputs.weights_sha256)]
+    return [("SHA-256 of the weights", record.inputs.weights_sha256)]
+
+
 def _briefly(value: Any) -> str:
     text = one_line(str(value))
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def _privacy(records: Sequence[Record]) -> list[str]:
-    usual = find_suite(STANDARD).metrics
-    asked = {name for suite in _PRIVACY for name in find_suite(suite).metrics if name not in usual}
+    watched = _watched()
     told = [
-        plain_text(f"- {_exam(one)}: {heading(number)} {show(number.value)} {number.unit} {interval(number)}")
+        plain_text(f"{_exam(one)}: {heading(number)} {show(number.value)} {number.unit} {interval(number)}")
         for one in records
         for number in one.numbers
-        if number.metric in asked and number.role == "headline"
+        if number.metric in watched and number.role == "headline"
     ]
     unknown = (
-        f"Not measured. `counterbench evaluate --model FOLDER --suite {_PRIVACY[0]}` asks who of the training individuals can "
+        "Not measured. `counterbench evaluate --model FOLDER --suite privacy` asks who of the training individuals can "
         "be found again."
     )
-    return ["## What it gives away of whom it was trained on", "", *(told or [unknown])]
+    return ["## What it gives away of whom it was trained on", "", *([f"- {line}" for line in told] or [unknown])]
+
+
+def _watched() -> set[str]:
+    """Metrics of what a model gives away."""
+    return {name for name in registry.metrics.names() if registry.metrics.get(name).of_privacy}
 
 
 def _subgroups(records: Sequence[Record]) -> list[str]:
-    told = [plain_text(_worst(one, divided)) for one in records for divided in one.subgroups if divided.row_skill]
+    told = [
+        "- " + plain_text(_worst(one, divided)) for one in records for divided in one.subgroups if divided.row_skill
+    ]
     unknown = "Not measured. `counterbench view RECORD --by domain` (or any attribute) divides the numbers of a record."
     return ["## Who is served worst", "", *(told or [unknown])]
 
 
 def _worst(record: Record, divided: Subgroups) -> str:
-    where = f"- {_exam(record)}, by {divided.by}"
+    where = f"{_exam(record)}, by {divided.by}"
     skill = divided.row_skill
     if skill is None or skill.worst is None or skill.gap is None:
         return f"{where}: too few images in the subgroups to say"
@@ -281,36 +317,43 @@ def _worst(record: Record, divided: Subgroups) -> str:
     )
 
 
-def _use(record: Record) -> list[str]:
-    dataset = record.inputs.dataset
-    return [
-        "## Use",
-        "",
-        "With this repository's files in `model`:",
-        "",
-        "```",
-        "pip install counterbench",
-        f"counterbench generate --model model --dataset {dataset} --count 8 --output answers.png",
-        f"counterbench evaluate --model model --dataset {dataset}",
-        "```",
-    ]
+def _use(record: Record, card: Card | None) -> list[str]:
+    """Commands that work with the model's folder; none for answers from files, and for data that is not in the catalogue."""
+    if record.origin == "answers" or card is None or card.name not in datasets.names():
+        return []
+    data = f"--dataset {card.name} --source {record.inputs.source}"
+    if record.inputs.source not in card.sources:
+        return []
+    lines = ["pip install counterbench", f"counterbench evaluate --model model {data}"]
+    if card.image:
+        lines.append(f"counterbench generate --model model {data} --do {_example(card)} --output answers.png")
+    return ["## Use", "", "With this repository's files in `model`:", "", "```", *lines, "```"]
+
+
+def _example(card: Card) -> str:
+    """A value that can be set, as the command line takes it."""
+    name = card.intervenable[0]
+    entry = card.variables[name]
+    if entry.range is not None:
+        return f"{name}={sum(entry.range) / 2:g}"
+    return f"{name}={entry.classes[-1] if entry.classes else 1}"
 
 
 def _checking(records: Sequence[Record]) -> list[str]:
     lines = [
         "## Check these numbers",
         "",
-        "| exam | questions (SHA-256) | record | counterbench |",
-        "|---|---|---|---|",
+        "| exam | questions (SHA-256) | record | counterbench | edition of the definitions |",
+        "|---|---|---|---|---|",
     ]
     for record in records:
         inputs = record.inputs
-        exam = f"{inputs.dataset}/{inputs.source}, {inputs.suite}, seed {inputs.seed}"
-        lines.append(
-            f"| {plain_text(exam)} | `{inputs.plan[:16]}` | `{inputs.hash[:16]}` | {plain_text(inputs.counterbench)} |"
-        )
-    return [
-        *lines,
-        "",
-        "`counterbench verify RECORD --model model` asks the model some of these questions again and compares sample by sample.",
-    ]
+        exam = f"{_exam(record)}, seed {inputs.seed}"
+        cells = (exam, inputs.plan[:16], inputs.hash[:16], inputs.counterbench, str(inputs.edition))
+        lines.append(f"| {' | '.join(map(plain_text, cells))} |")
+    asks = (
+        ""
+        if records[0].origin == "answers"
+        else "; `counterbench verify RECORD --model model` asks the model some of these questions again"
+    )
+    return [*lines, "", f"`counterbench validate RECORD` checks whether they can be true{asks}."]

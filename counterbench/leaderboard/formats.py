@@ -85,8 +85,9 @@ def markdown(board: Board) -> str:
 
 
 def plain_text(text: str) -> str:
-    """Somebody's words in a cell of a Markdown table: no markup, no column, no line of their own."""
-    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", one_line(text))
+    """Somebody's words in Markdown: no markup, no column of a table, no heading or list, no line of their own."""
+    escaped = re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", one_line(text))
+    return re.sub(r"^(\s*)([#=+-]|\d+[.)](?=\s))", r"\1\\\2", escaped)
 
 
 def _summary(board: Board) -> list[str]:

@@ -104,8 +104,13 @@ def require_comparable(first: Record, second: Record, one: Path, other: Path) ->
     for field in _SAME:
         a, b = _told(field, first, second)
         if a != b:
+            how = (
+                "Make the one of the older edition again with this version"
+                if field == "edition"
+                else "Evaluate both with the same dataset, source, suite, seeds and limit"
+            )
             raise RecordError(
-                f"{one} and {other} cannot be compared: the field {field!r} differs ({short(a)} against {short(b)}). Evaluate both with the same dataset, source, suite, seeds and limit."
+                f"{one} and {other} cannot be compared: the field {field!r} differs ({short(a)} against {short(b)}). {how}."
             )
 
 

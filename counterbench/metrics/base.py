@@ -219,6 +219,8 @@ class Metric(ABC):
     title: ClassVar[str]
     also: ClassVar[tuple[str, ...]] = ()
     """Words of the field that lead to it."""
+    of_privacy: ClassVar[bool] = False
+    """Whether it says what a model gives away of whom it was trained on."""
     asks: ClassVar[frozenset[str]]
     """The kinds of question it judges: null, single, return, pair, joint, sample."""
     null_cycles: ClassVar[int | None] = None

@@ -35,6 +35,7 @@ class Extraction(SampleMetric):
     """
 
     title = "Extraction"
+    of_privacy = True
     asks = frozenset({"sample"})
     needs_model = True
     seen_option = "seen"

@@ -32,6 +32,7 @@ class Memorisation(SampleMetric):
     """
 
     title = "Memorisation"
+    of_privacy = True
     also = ("copies",)
     asks = frozenset({"single"})
     seen_option = "seen"

@@ -35,6 +35,7 @@ class Reidentification(SampleMetric):
     """
 
     title = "Re-identification"
+    of_privacy = True
     asks = frozenset({"single", "sample"})
     seen_option = "seen"
     formula = (

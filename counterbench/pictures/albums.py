@@ -213,9 +213,10 @@ class _Session:
         known = [sha256 or "" for sha256 in trainings]
         folder = next((self.trained[sha256] for sha256 in known if sha256 in self.trained), None)
         if folder is None and inputs.model not in models.names(inputs.dataset):
-            raise NotShownError(
-                "it is no model of the catalogue, and its plug-in (counterbench --plugin FILE) was not loaded"
+            missing = (
+                "its folder was not given (--trained)" if inputs.recipe else "its plug-in was not loaded (--plugin)"
             )
+            raise NotShownError(f"it is no model of the catalogue, and {missing}")
         place = inputs.model if folder is None else str(folder)
         contestant = models.load(place, self.exam.dataset, device=self.exam.device, references=inputs.references)
         if (contestant.weights_sha256 or "") not in known:

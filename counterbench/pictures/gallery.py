@@ -121,9 +121,13 @@ def generate(
         for name, text in assignments.items()
         if _settable(dataset, name)
     }
-    noise = SampleNoise(seed, [f"generate/{row}" for row in rows.tolist()])
-    columns = intervention_columns(contestant, dataset, factual, interventions, noise=noise)
-    null = _asked(contestant, dataset, factual, {}, noise) if can_answer(contestant.model, []) else None
+
+    def noise() -> SampleNoise:
+        """The same chance in both questions: drawing moves a stream on."""
+        return SampleNoise(seed, [f"generate/{row}" for row in rows.tolist()])
+
+    columns = intervention_columns(contestant, dataset, factual, interventions, noise=noise())
+    null = _asked(contestant, dataset, factual, {}, noise()) if can_answer(contestant.model, []) else None
     mask = None
     if contours:
         mask, answered, true = _outlined(dataset, rows, interventions, columns.answer)

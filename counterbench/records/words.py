@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from counterbench.records.estimate import TARGETS
 from counterbench.records.record import Number
 
 _PHRASES = {
     "cld": "CLD: is the answer nearer to its input than real images of the new value, and farther than those of the old one? Doing nothing scores ln(w1 + w2 e)",
     "excess_change": "excess change: how much more, or less, was changed than the truth changes",
-    "kid": "kid: squared kernel distance (KID) between answers and real images; 0: none that can be told",
-    "frechet_distance": "frechet distance: between answers and real images, as Gaussians in feature space; above 0 even for equal ones",
+    "kid": "kid: squared kernel distance between two sets (KID); 0: none that can be told",
+    "frechet_distance": "frechet distance: between two sets, as Gaussians in feature space; above 0 even for two halves of one set",
     "density": "density: how closely real images lie around the answers; 1 is usual",
     "coverage": "coverage: share of the real images that have an answer near them",
     "truth_skill": "truth skill: 1 - distance to the truth / that of doing nothing",
@@ -25,11 +26,13 @@ _PHRASES = {
     "rate": "recognised: share of answers that are nearest to their own individual",
     "distance_beyond_truth": "distance beyond truth: how much farther the answer is from its individual than the truth is",
 }
-"""Beginning of a quantity's name -> what it is."""
+"""A quantity, or what it begins with before the weights of a CLD -> what it is."""
 
 
 def phrase(number: Number) -> str:
     """What the quantity is, in one phrase; empty where its name says it."""
+    if number.direction in TARGETS:
+        return ""  # a share that is best where it was announced (of draws) shares its name with one that is best at 1
     plain = _PHRASES.get(number.quantity)
     return plain or (_PHRASES["cld"] if number.quantity.startswith("cld_") else "")
 

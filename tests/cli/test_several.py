@@ -194,3 +194,8 @@ def test_words_of_the_field_and_datasets_choose_what_is_shown(run):
     assert "vae  (mechanism)" in everything
     wrong = run("show", "vae", "--dataset", "ellipse")
     assert wrong.exit_code == 2
+
+
+def test_more_names_than_a_path_can_hold_are_names(run):
+    done = run("evaluate", "--model", ",".join(["identity"] * 60), "--dataset", "ellipse", *REST)
+    assert done.exit_code == 0, done.output

@@ -8,8 +8,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from counterbench import datasets
 from counterbench.cli import main
-from counterbench.errors import ConfigError, RecordError
+from counterbench.errors import ConfigError, RecordError, UnknownNameError
 from counterbench.exchange import every_eval_ever, model_card
 from counterbench.records.record import read_record, write_record
 
@@ -118,7 +119,8 @@ def test_a_card_tells_programs_the_numbers_of_the_record(vae):
     (result,) = entry["results"]
     told = {one["name"]: one["value"] for one in result["metrics"]}
     assert told["row skill (0 doing nothing, 1 the truth)"] == vae.row_skill.value
-    assert told["near truth of do(thickness)"] == vae.by_key["truth", "truth_skill", "thickness", "", 0, ""].value
+    number = vae.by_key["truth", "effect_error", "thickness", "", 0, ""]
+    assert told["truth do(thickness): effect error (best: lower)"] == number.value
     assert all(one["type"].count(".") <= 1 for one in result["metrics"])
     assert result["dataset"]["type"] == "morphomnist"
 
@@ -142,19 +144,86 @@ def test_a_card_of_several_exams_has_each_of_them(vae):
 
 
 def test_a_card_is_about_one_model(vae):
-    with pytest.raises(RecordError, match="records are of 2"):
-        model_card.as_markdown([vae, read_record(DIGITS / "hvae.json")])
+    for first, other in (("vae", "hvae"), ("hvae", "hvae-exact")):  # the last two have the same weights
+        with pytest.raises(RecordError, match="records are of 2"):
+            model_card.as_markdown([read_record(DIGITS / f"{name}.json") for name in (first, other)])
 
 
-def test_words_of_a_record_are_no_markup_and_no_metadata(vae):
-    evil = vae.model_copy(
-        update={"name": "a\n---\nlicense: evil", "title": "<script>", "notes": ["```", "[x](y) | z"], "numbers": []}
+@pytest.mark.parametrize("evil", ["a\n---\nlicense: evil", "```", "~~~", "<script>", "# big", "[x](y) | z", "1. one"])
+def test_words_of_a_record_are_no_markup_and_no_metadata(vae, evil):
+    """Whatever field a stranger puts them in, the card has the headings and fences that it always has, and no HTML."""
+    inputs = vae.inputs.model_copy(
+        update={"dataset": evil, "plan": evil, "source": evil, "suite": evil, "counterbench": evil}
     )
-    text = model_card.as_markdown([evil])
+    text = model_card.as_markdown(
+        [vae.model_copy(update={"name": evil, "title": evil, "notes": [evil], "inputs": inputs, "numbers": []})]
+    )
     assert "license" not in metadata(text)
-    assert "<script>" not in text.split("```")[0]
-    assert text.count("```") == 4
-    assert "[x](y)" not in text.split("```")[2]
+    body = text.split("---\n", 2)[2]
+    outside = re.sub(r"```text.*?```", "", body, flags=re.DOTALL)
+    assert body.count("```") == 2
+    headings = re.findall(r"^ {0,3}#.*", outside, re.MULTILINE)
+    assert headings[0].startswith("# ")
+    assert {line.split()[0] for line in headings[1:]} == {"##"}
+    assert not re.search(r"^ {0,3}~~~", outside, re.MULTILINE)
+    assert "<script>" not in outside
+    assert "[x](y)" not in outside
+
+
+def test_a_path_in_a_record_is_not_followed_and_a_card_is_that_of_the_data(vae, tmp_path):
+    (tmp_path / "evil.yaml").write_text("secret: 1")
+    strange = vae.model_copy(update={"inputs": vae.inputs.model_copy(update={"dataset": str(tmp_path / "evil.yaml")})})
+    assert "its card is not here" in model_card.as_markdown([strange])
+    with pytest.raises(RecordError, match="adni declares 'adni'; the records are about 'morphomnist'"):
+        model_card.as_markdown([vae], dataset="adni")
+    with pytest.raises(UnknownNameError):
+        model_card.as_markdown([vae], dataset="ani")
+
+
+@pytest.mark.parametrize(
+    "name", ["morphomnist-mnist/standard/vae", "adni-phantom/standard/vae", "ellipse-formula/mechanisms/spline"]
+)
+def test_the_commands_of_a_card_are_such(name):
+    record = read_record(RECORDS / f"{name}.json")
+    text = model_card.as_markdown([record])
+    commands = [line.split()[1:] for line in text.splitlines() if line.startswith("counterbench ")]
+    has_image = bool(datasets.card(record.inputs.dataset).image)
+    assert [command[0] for command in commands] == ["evaluate", "generate"][: 1 + has_image]
+    for name, *words in commands:
+        command = main.commands[name]
+        given = command.make_context(name, words).params
+        assert given["dataset"] == record.inputs.dataset
+        assert given["source"] == record.inputs.source
+        for assigned in given.get("assignments", ()):
+            variable = assigned.split("=")[0]
+            assert variable in datasets.card(record.inputs.dataset).intervenable
+
+
+def test_a_card_of_data_without_images_speaks_of_none():
+    text = model_card.as_markdown([read_record(RECORDS / "ellipse-formula" / "mechanisms" / "spline.json")])
+    assert metadata(text)["model-index"][0]["results"][0]["task"]["type"] == "counterfactual-inference"
+    assert "image" not in text
+
+
+def test_of_several_trainings_each_has_its_weights_and_of_answers_they_are_none():
+    group = read_record(DIGITS / "vae-trainings.json")
+    text = model_card.as_markdown([group])
+    assert group.inputs.weights_sha256 not in text
+    assert all(one.weights_sha256 in text for one in group.group)
+    assert group.inputs.weights_sha256 not in json.dumps(converted(group))
+    files = read_record(DIGITS / "vae.json").model_copy(update={"origin": "answers"})
+    text = model_card.as_markdown([files])
+    assert "SHA-256 of the answers" in text
+    assert "## Use" not in text
+
+
+def test_numbers_of_privacy_are_those_of_privacy(vae):
+    known = vae.by_key["truth", "truth_skill", "thickness", "", 0, ""]
+    asked = vae.model_copy(update={"numbers": [known.model_copy(update={"metric": "generation"})]})
+    assert "Not measured. `counterbench evaluate --model FOLDER --suite privacy`" in model_card.as_markdown([asked])
+    asked = vae.model_copy(update={"numbers": [known.model_copy(update={"metric": "memorisation"})]})
+    assert "memorisation do(thickness): truth skill" in model_card.as_markdown([asked])
+    assert "--suite privacy" not in model_card.as_markdown([asked])
 
 
 def test_a_card_replaces_a_card_and_no_other_file(tmp_path):

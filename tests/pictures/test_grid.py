@@ -37,6 +37,49 @@ def test_a_change_is_what_the_intervention_does_and_not_what_the_model_blurs():
     assert (exact.axes[0].images[-1].get_array() == -10).all()
 
 
+def test_setting_what_already_is_changes_nothing_in_a_picture(morphomnist, tmp_path, monkeypatch):
+    """A model that draws noise answers both questions with the same chance."""
+    from counterbench import models
+    from counterbench.pictures import gallery
+
+    drawn = {}
+    monkeypatch.setattr(
+        gallery, "draw_grid", lambda factual, image, columns, **named: drawn.update(named, columns=columns)
+    )
+    factual = morphomnist.split("test").take(torch.arange(3))
+    monkeypatch.setattr(gallery, "parse_value", lambda dataset, name, text, like: like.clone())
+    for name in ("vae", "resample"):
+        contestant = models.load(name, morphomnist)
+        gallery.generate(contestant, morphomnist, {"digit": "0"}, count=3, seed=0, path=tmp_path / "g.png")
+        (columns,) = drawn["columns"]
+        assert len(columns.answer) == len(factual["image"])
+        assert float((columns.answer - drawn["null"]).abs().max()) <= 1e-3
+
+
+def test_an_evaluation_shows_what_its_model_answers_to_nothing(toy):
+    import counterbench
+    from counterbench import evaluation
+    from counterbench.models.model import Contestant
+
+    class Darker(type(toy.ExactModel())):
+        fingerprint = "darker"
+
+        def counterfactual(self, factual, interventions, generator=None):
+            answer = super().counterfactual(factual, interventions, generator)
+            return {**answer, "image": (answer["image"] - 20).clamp(0, 255)}
+
+    for model, shown in ((Darker(), True), (toy.ExactModel(), False)):
+        result = counterbench.evaluate(model, toy.Toy(), suite="quick", limit=20, device="cpu", name="toy")
+        heads = words(result.plot())
+        assert ("nothing set" in heads) is shown
+    # Of answers from files some may be missing, and noise stands for those.
+    exam = evaluation.prepare(toy.Toy(), "quick", device="cpu", limit=20)
+    coverage = {"rounds": [{"asked": 1, "usable": 1}], "rounds_asked": 1, "left_out": [], "claimed": False}
+    for given, there in ((None, True), (coverage, False)):
+        answered = evaluation.evaluate(Contestant("toy", Darker(), coverage=given), exam)
+        assert all((shown.null is not None) is there for shown in answered.shown.values())
+
+
 def test_the_scale_is_that_of_the_changes():
     assert span_of([torch.tensor([0.0, 38.0]), torch.tensor([-64.0])]) == 70
     assert span_of([torch.zeros(2, 1, 4, 4)]) == 10
