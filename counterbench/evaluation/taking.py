@@ -19,6 +19,7 @@ from counterbench.models.reachable import modules_of
 from counterbench.plans.question import Question
 from counterbench.plugins import registry
 from counterbench.runtime.code import code_hash
+from counterbench.runtime.progress import bar
 from counterbench.runtime.versions import versions
 
 if TYPE_CHECKING:
@@ -108,7 +109,11 @@ class Taking:
                 }
                 if stored:
                     metric.restore(stored)
-        found = [column for metric in self.metrics if not metric.empty for column in metric.compute()]
+        found: list[Column] = []
+        with bar(len(self.metrics), f"Numbers of {self.name}") as advance:
+            for metric in self.metrics:
+                found += metric.compute() if not metric.empty else []
+                advance(1)
         for metric in self.metrics:
             metric.reset()
         return found
