@@ -206,7 +206,7 @@ def _answers(records: Sequence[Record]) -> list[str]:
         "Measured by counterbench against the true counterfactuals where they are known; intervals of 95 %.",
     ]
     for record in records:
-        lines += ["", "```text", *_fenced(summary.as_text(record)), "```"]
+        lines += ["", "```text", *_fenced(summary.as_text(record, remarks=False)), "```"]
     return lines
 
 
@@ -229,6 +229,10 @@ def _limits(records: Sequence[Record]) -> list[str]:
 def _doubts(record: Record) -> Iterator[str]:
     """What makes the numbers of a record doubtful, or is missing in it."""
     yield from (*record.flags, *record.notes)
+    if record.seeds and not record.group:
+        yield f"{record.trainings_in_words}: what another training would score is not in the intervals"
+    if record.pixel_temperature is not None:
+        yield f"pixel-noise temperature {record.pixel_temperature:g}: compare what is kept only at the same one"
     if record.disputed_in_words:
         yield f"judges disagree on {record.disputed_in_words}"
     if record.leaked:

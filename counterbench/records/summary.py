@@ -90,7 +90,9 @@ def bar(share: float, width: int, *, symbols: bool = True) -> str:
     return full * filled + empty * (width - filled)
 
 
-def build(record: Record, *, width: int = WIDTH, symbols: bool = True, detail: bool = False) -> Group:
+def build(
+    record: Record, *, width: int = WIDTH, symbols: bool = True, detail: bool = False, remarks: bool = True
+) -> Group:
     """The summary.
 
     Args:
@@ -98,14 +100,15 @@ def build(record: Record, *, width: int = WIDTH, symbols: bool = True, detail: b
         width: characters there are, 40 at least.
         symbols: whether other than ASCII characters can be shown.
         detail: every remark, not only the first ones.
+        remarks: whether there are any.
     """
-    lines = [*_head(record, width, symbols), *_questions(record, width, symbols), *_remarks(record, width, detail)]
-    return Group(*lines)
+    lines = [*_head(record, width, symbols), *_questions(record, width, symbols)]
+    return Group(*lines, *(_remarks(record, width, detail) if remarks else []))
 
 
-def as_text(record: Record, detail: bool = False) -> str:
-    """The summary as plain text; with `detail` all numbers before it, as wide as they need."""
-    return "\n".join(line.rstrip() for line in _recorded(record, detail).export_text().splitlines())
+def as_text(record: Record, detail: bool = False, *, remarks: bool = True) -> str:
+    """The summary as plain text, with what makes the numbers doubtful or without; with `detail` all numbers before it, as wide as they need."""
+    return "\n".join(line.rstrip() for line in _recorded(record, detail, remarks=remarks).export_text().splitlines())
 
 
 def as_html(record: Record, detail: bool = False) -> str:
@@ -114,11 +117,11 @@ def as_html(record: Record, detail: bool = False) -> str:
     return _recorded(record, detail).export_html(inline_styles=True, code_format=f'<pre style="{style}">{{code}}</pre>')
 
 
-def _recorded(record: Record, detail: bool) -> Console:
+def _recorded(record: Record, detail: bool, *, remarks: bool = True) -> Console:
     console = Console(width=table.WIDTH if detail else WIDTH, file=io.StringIO(), record=True, highlight=False)
     if detail:
         console.print(Group(table.build(record, True), Text()))
-    console.print(build(record, detail=detail))
+    console.print(build(record, detail=detail, remarks=remarks))
     return console
 
 
