@@ -197,6 +197,10 @@ def _as_given(option: click.Option, value: Any) -> Any:
     return value if option.is_flag else str(value)
 
 
+records_argument = click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
+"""`RECORDS`: files of records, or folders of evaluations; one at least."""
+
+
 def exam_seed_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--exam-seed`."""
     return click.option(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from counterbench.cli.base import main, put
+from counterbench.cli.base import main, put, records_argument
 
 _RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
 
@@ -17,7 +17,7 @@ def export() -> None:
 
 
 @export.command("card")
-@click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
+@records_argument
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -37,7 +37,7 @@ def export_card(records: tuple[Path, ...], output: Path, licence: str, dataset: 
 
 
 @export.command("every-eval-ever")
-@click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
+@records_argument
 @click.option(
     "--output",
     type=click.Path(path_type=Path),

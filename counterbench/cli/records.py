@@ -16,6 +16,7 @@ from counterbench.cli.base import (
     put_json,
     put_table,
     quiet_option,
+    records_argument,
     say,
     show_progress,
 )
@@ -25,7 +26,7 @@ from counterbench.runtime.words import counted
 
 
 @main.command()
-@click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
+@records_argument
 @click.option(
     "--picture",
     type=click.Path(path_type=Path),
@@ -101,7 +102,7 @@ def view(
 
 
 @main.command()
-@click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
+@records_argument
 @click.option("--name", default=None, help="Of the row; default: the recipe's.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
@@ -208,7 +209,7 @@ def leaderboard_build(
 
 
 @main.command()
-@click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
+@records_argument
 @click.option("--dataset", default=None, help="Their card, if the dataset is not in the catalogue.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Folder of published data.")
 @click.option(

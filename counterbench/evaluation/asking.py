@@ -90,7 +90,8 @@ class Asking:
         self.answers: dict[str, Mapping[str, Tensor]] = {}
         self.passes: float | None = None
         self._abducted: dict[int, Mapping[str, dict[str, Tensor]]] = {}
-        first = next((question for question in batch.questions if question.cycle == 1), None)
+        self._null = next((question for question in batch.questions if question.cycle == 1), None)
+        first = self._null
         self.batch = Batch(
             batch.factual,
             batch.image,
@@ -375,7 +376,7 @@ class Asking:
         parts |= {f"{WANTED}{variable}": value for variable, value in answers.wanted.items()}
         if answers.truth is not None:
             parts["truth"] = answers.truth[image]
-        null = next((question for question in self.shared.questions if question.cycle == 1), None)
+        null = self._null
         # Of answers from files some may be missing: noise stands for those.
         if null is not None and null.name in self.answers and not self.taking.contestant.coverage:
             parts["null"] = self.answers[null.name][image]

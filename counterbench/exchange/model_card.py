@@ -325,9 +325,9 @@ def _use(record: Record, card: Card | None) -> list[str]:
     """Commands that work with the model's folder; none for answers from files, and for data that is not in the catalogue."""
     if record.origin == "answers" or card is None or card.name not in datasets.names():
         return []
-    data = f"--dataset {card.name} --source {record.inputs.source}"
     if record.inputs.source not in card.sources:
         return []
+    data = f"--dataset {card.name} --source {record.inputs.source}"
     lines = ["pip install counterbench", f"counterbench evaluate --model model {data}"]
     if card.image:
         lines.append(f"counterbench generate --model model {data} --do {_example(card)} --output answers.png")
